@@ -1,0 +1,23 @@
+"""Volumes and labels on disk: NRRD, NIfTI, MHA/MHD, TIFF, DICOM series and 3D Slicer's .seg.nrrd."""
+
+from SparseSegLib.io.atomic import atomic_path, write_json, write_text
+from SparseSegLib.io.images import read_volume, volume_name, write_image
+from SparseSegLib.io.information import ImageInformation, read_information
+from SparseSegLib.io.labels import read_labels, write_labels
+from SparseSegLib.io.segmentation import SegmentInfo, default_color, default_segment
+
+__all__ = [
+    "ImageInformation",
+    "SegmentInfo",
+    "atomic_path",
+    "default_color",
+    "default_segment",
+    "read_information",
+    "read_labels",
+    "read_volume",
+    "volume_name",
+    "write_image",
+    "write_json",
+    "write_labels",
+    "write_text",
+]

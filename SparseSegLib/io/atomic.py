@@ -1,0 +1,92 @@
+"""Files that appear whole or not at all: written beside their place, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from SparseSegLib.errors import FileError, ResourceError
+
+PathLike = str | os.PathLike[str]
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG} if hasattr(errno, "EDQUOT") else {errno.ENOSPC, errno.EFBIG}
+
+
+@contextlib.contextmanager
+def atomic_path(path: PathLike) -> Iterator[Path]:
+    """Give a temporary path to write to, and put it in the place of ``path`` when the block ends well.
+
+    The temporary file lies in the same folder and ends in the same suffixes, so that writers choose the right
+    format. If the block raises, ``path`` is left as it was and nothing stays behind.
+
+    Raises
+    ------
+    ResourceError
+        If the disk is full.
+    FileError
+        If the folder does not exist or may not be written to, or if the block wrote nothing.
+    """
+    path = Path(path)
+    suffixes = "".join(path.suffixes[-2:])[-40:]
+    temporary = path.with_name(f".{secrets.token_hex(8)}.part{suffixes}")
+    try:
+        if not path.parent.is_dir():
+            raise FileError(f"Cannot write {path}: the folder does not exist.", "Create it, or choose another one.")
+        if path.is_dir():
+            raise FileError(f"Cannot write {path}: it is a folder.", "Choose the name of a file.")
+        yield temporary
+        if not temporary.is_file():
+            raise FileError(f"Cannot write {path}: nothing was written.")
+        _flush_to_disk(temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise write_error(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_error(path: PathLike, error: OSError) -> FileError | ResourceError:
+    """Return the error to show to the user for an OSError that writing ``path`` met."""
+    if error.errno in _FULL or "requested and" in str(error):  # numpy's words for a write that came up short
+        return no_space(path)
+    reason = error.strerror or str(error)
+    return FileError(
+        f"Cannot write {path}: {reason}.",
+        "Check that the folder may be written to and that no program has the file open.",
+    )
+
+
+def no_space(path: PathLike) -> ResourceError:
+    """Return the error to show to the user when the disk of ``path`` is full."""
+    return ResourceError(f"Cannot write {path}: the disk is full.", "Free some space or choose another disk.")
+
+
+def _flush_to_disk(path: Path) -> None:
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
+
+
+def write_text(path: PathLike, text: str) -> None:
+    """Write UTF-8 text, whole or not at all; raises as `atomic_path` does."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: PathLike, value: Any) -> None:
+    """Write a value as JSON, whole or not at all: UTF-8, indented, umlauts as they are.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the value cannot be JSON (NaN included); the file is left as it was.
+    ResourceError, FileError
+        As `atomic_path` does.
+    """
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n")

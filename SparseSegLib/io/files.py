@@ -1,0 +1,90 @@
+"""One image file of any format: reading it as it is, and writing it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from SparseSegLib.errors import FileError, UsageError
+from SparseSegLib.geometry import Geometry
+from SparseSegLib.io.arrays import to_array
+from SparseSegLib.io.atomic import PathLike, atomic_path
+from SparseSegLib.io.headers import check_complete, check_kind, check_length, open_header
+from SparseSegLib.io.itk import incomplete_write, reading, writing
+from SparseSegLib.io.tiff import SUFFIXES as TIFF_SUFFIXES
+from SparseSegLib.io.tiff import read_tiff, write_tiff
+
+WRITABLE = (".nrrd", ".nii", ".nii.gz", ".mha", *TIFF_SUFFIXES)
+_IN_TWO_FILES = {".mhd": ".mha", ".nhdr": ".nrrd", ".hdr": ".nii.gz", ".img": ".nii.gz"}
+
+
+def is_tiff(path: PathLike) -> bool:
+    """Return whether a path has a suffix of TIFF."""
+    return Path(path).suffix.lower() in TIFF_SUFFIXES
+
+
+def read_file(path: PathLike, dtype: Any = None) -> tuple[np.ndarray, Geometry]:
+    """Return a file's voxels as (C, Z, Y, X), in its voxel type unless another is given, and its geometry.
+
+    A 2D image has Z = 1. Raises FileError for a missing, foreign or truncated file, and VolumeError for an RGB image
+    or a time series.
+    """
+    if is_tiff(path):
+        return read_tiff(path, dtype)
+    reader = open_header(path)
+    check_kind(reader)
+    check_complete(reader)
+    with reading(path):
+        image = reader.Execute()
+        while image.GetDimension() > 3:
+            image = image[(slice(None),) * (image.GetDimension() - 1) + (0,)]
+        if image.GetDimension() == 2:
+            image = sitk.JoinSeries(image)
+        return to_array(image, dtype), Geometry.from_sitk(image)
+
+
+def check_writable(path: PathLike) -> Path:
+    """Raise UsageError if no volume can be written under the suffix of ``path``."""
+    path = Path(path)
+    name = path.name.lower()
+    if path.suffix.lower() in _IN_TWO_FILES:
+        raise UsageError(
+            f"Cannot write {path}: the format has two files, which cannot be replaced at once.",
+            f"Choose {_IN_TWO_FILES[path.suffix.lower()]}.",
+        )
+    if not name.endswith(WRITABLE):
+        raise UsageError(f"Cannot write {path}: unknown format.", f"Known are {', '.join(WRITABLE)}.")
+    return path
+
+
+def write_file(array: np.ndarray, geometry: Geometry, path: PathLike, metadata: dict[str, str] | None = None) -> None:
+    """Write (Z, Y, X), or (C, Z, Y, X) for several channels, whole or not at all; see `write_image`.
+
+    ``metadata`` are key-value pairs, which only NRRD and MHA keep.
+    """
+    path = check_writable(path)
+    if array.ndim == 4 and array.shape[0] == 1:
+        array = array[0]
+    with atomic_path(path) as temporary:
+        if is_tiff(path):
+            write_tiff(temporary, array if array.ndim == 4 else array[None], geometry)
+            return
+        image = geometry.to_sitk(array)
+        for key, value in (metadata or {}).items():
+            image.SetMetaData(key, value)
+        with writing(path, array.nbytes):
+            sitk.WriteImage(image, os.fspath(temporary), useCompression=True)
+        if temporary.is_file() and temporary.name.endswith((".nii", ".nii.gz")):
+            _check_written(temporary, path, array.nbytes)
+
+
+def _check_written(temporary: Path, path: Path, size: int) -> None:
+    """ITK's NIfTI writer does not notice a full disk: look whether all voxels are there."""
+    try:
+        check_length(temporary, size)
+    except FileError as error:
+        raise incomplete_write(path, size) from error

@@ -1,0 +1,145 @@
+"""Reading volumes, whatever they are stored in, and writing images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from SparseSegLib.errors import FileError, GeometryError, ResourceError
+from SparseSegLib.geometry import Geometry, resample
+from SparseSegLib.io.atomic import PathLike
+from SparseSegLib.io.dicom import check_no_slice_damaged, choose_series, find_series, read_series, series_of_files
+from SparseSegLib.io.files import is_tiff, read_file, write_file
+from SparseSegLib.io.information import read_information
+from SparseSegLib.io.itk import check_readable, no_memory
+from SparseSegLib.io.slices import read_slices, slice_files
+from SparseSegLib.volume import Volume, check_has_depth
+
+_SUFFIXES = (".seg.nrrd", ".nii.gz", ".ome.tif", ".ome.tiff")
+
+
+def read_volume(source: PathLike | Sequence[PathLike], *, series_uid: str = "") -> Volume:
+    """Read an image with its geometry.
+
+    Parameters
+    ----------
+    source : path or list of paths
+        A file (NRRD, NIfTI, MHA/MHD, TIFF stack, multi-frame DICOM); a folder with a DICOM series or with 2D slices;
+        several paths of volumes, which become channels, each resampled (linear) to the first one's grid; or several
+        2D images, which become the slices of one volume in the order given.
+    series_uid : str
+        Which DICOM series of the folder to read; needed if it has several.
+
+    Returns
+    -------
+    Volume
+        (C, Z, Y, X) float32; CT from DICOM in HU. Voxels of a further channel outside its field of view get that
+        channel's lowest value.
+
+    Raises
+    ------
+    FileError
+        If a file is missing, foreign, truncated, or a DICOM series is not whole and even.
+    VolumeError
+        If the image is 2D, RGB or a time series.
+    ResourceError
+        If it does not fit into memory.
+    """
+    paths = [source] if isinstance(source, (str, os.PathLike)) else list(source)
+    if not paths:
+        raise FileError("No image was given.", "Choose a volume.")
+    name = volume_name(paths[0])
+    try:
+        if len(paths) > 1 and all(_is_2d(path) for path in paths):
+            array, geometry = _read_2d_files(paths)
+        else:
+            array, geometry = _read_channels(paths, series_uid)
+    except (MemoryError, ResourceError) as error:
+        raise no_memory(paths[0], len(paths) * read_information(paths[0], series_uid=series_uid).memory) from error
+    return Volume(array, geometry, name)
+
+
+def _is_2d(path: PathLike) -> bool:
+    check_readable(path)
+    return not Path(path).is_dir() and read_information(path).shape[0] == 1
+
+
+def _read_2d_files(paths: Sequence[PathLike]) -> tuple[np.ndarray, Geometry]:
+    series = None if any(is_tiff(path) for path in paths) else series_of_files(paths)
+    return read_slices(paths, np.float32) if series is None else read_series(series, np.float32)
+
+
+def _read_channels(paths: Sequence[PathLike], series_uid: str) -> tuple[np.ndarray, Geometry]:
+    array, geometry = read_any(paths[0], np.float32, series_uid=series_uid)
+    check_has_depth(geometry, f"The image {paths[0]}")
+    channels = [array]
+    for path in paths[1:]:
+        further, grid = read_any(path, np.float32)
+        check_has_depth(grid, f"The image {path}")
+        _check_overlap(paths[0], geometry, path, grid)
+        channels.append(np.stack([resample(c, grid, geometry, fill=float(np.nanmin(c))) for c in further]))
+    return (array if len(channels) == 1 else np.concatenate(channels)), geometry
+
+
+def _check_overlap(first: PathLike, geometry: Geometry, path: PathLike, grid: Geometry) -> None:
+    corners = np.array(np.meshgrid(*((0, n - 1) for n in grid.shape))).reshape(3, -1).T
+    inside = geometry.physical_to_index(grid.index_to_physical(corners))
+    if (inside.max(axis=0) < 0).any() or (inside.min(axis=0) > np.array(geometry.shape) - 1).any():
+        raise GeometryError(
+            f"The images {first} and {path} do not overlap in space.",
+            "Choose channels of the same scan, or register them.",
+        )
+
+
+def read_any(path: PathLike, dtype: Any = None, *, series_uid: str = "") -> tuple[np.ndarray, Geometry]:
+    """Return a file or folder as (C, Z, Y, X), in its voxel type unless another is given, and its geometry."""
+    path = check_readable(path)
+    if not path.is_dir():
+        return read_file(path, dtype)
+    series = find_series(path)
+    if series:
+        chosen = choose_series(path, series, series_uid)
+        check_no_slice_damaged(path, chosen)
+        return read_series(chosen, dtype)
+    files = slice_files(path)
+    if not files:
+        raise FileError(
+            f"The folder {path} has no DICOM series and no slices.",
+            "Choose the folder that holds the image files themselves, or a file.",
+        )
+    return read_slices(files, dtype)
+
+
+def volume_name(path: PathLike) -> str:
+    """Return a file's name without the suffixes of image formats."""
+    name = Path(path).resolve().name
+    for suffix in _SUFFIXES:
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)]
+    return name if Path(path).is_dir() else Path(name).stem
+
+
+def write_image(array: np.ndarray, geometry: Geometry, path: PathLike) -> None:
+    """Write an image, whole or not at all, in the format that the suffix says.
+
+    Parameters
+    ----------
+    array : np.ndarray
+        (Z, Y, X), or (C, Z, Y, X) for several channels; its type is kept (bool becomes uint8, float16 float32).
+    geometry : Geometry
+        Its grid; TIFF keeps the spacing alone and refuses volumes that have a position or orientation.
+    path : path
+        .nrrd, .nii, .nii.gz, .mha, .tif or .tiff; an existing file is replaced.
+
+    Raises
+    ------
+    UsageError
+        If the suffix is none of these.
+    FileError, ResourceError
+        If the file cannot be written, or the disk is full; an existing file is left as it was.
+    """
+    write_file(array, geometry, path)

@@ -1,0 +1,89 @@
+"""The size of a volume before its voxels are read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from SparseSegLib.errors import FileError
+from SparseSegLib.io.atomic import PathLike
+from SparseSegLib.io.dicom import DicomSeries, choose_series, find_series, slice_distance
+from SparseSegLib.io.files import is_tiff
+from SparseSegLib.io.headers import check_kind, open_header
+from SparseSegLib.io.itk import check_readable
+from SparseSegLib.io.slices import slice_files
+from SparseSegLib.io.tiff import tiff_layout
+
+
+@dataclass(frozen=True)
+class ImageInformation:
+    """What the header of an image says.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Voxels along (z, y, x); a 2D image has z = 1.
+    spacing : tuple of float
+        (z, y, x) mm.
+    channels : int
+        The number of channels.
+    voxel_type : str
+        The name of the type in the file.
+    """
+
+    shape: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+    channels: int
+    voxel_type: str
+
+    @property
+    def memory(self) -> int:
+        """Bytes of the volume once it is read: float32."""
+        z, y, x = self.shape
+        return 4 * self.channels * z * y * x
+
+
+def read_information(path: PathLike, *, series_uid: str = "") -> ImageInformation:
+    """Return what an image file, or a folder with a DICOM series or 2D slices, holds, without reading its voxels.
+
+    Raises
+    ------
+    FileError
+        If it is missing, foreign or has no header.
+    VolumeError
+        If it is an RGB image or a time series.
+    """
+    path = check_readable(path)
+    if not path.is_dir():
+        return _file_information(path)
+    series = find_series(path)
+    if series:
+        return _series_information(choose_series(path, series, series_uid))
+    files = slice_files(path)
+    if not files:
+        raise FileError(f"The folder {path} has no DICOM series and no slices.", "Choose a folder with images.")
+    one = _file_information(files[0])
+    _, y, x = one.spacing
+    return replace(one, shape=(len(files), *one.shape[1:]), spacing=(x, y, x))
+
+
+def _series_information(series: DicomSeries) -> ImageInformation:
+    one = _file_information(Path(series.files[0]))
+    if len(series.files) == 1:
+        return one
+    _, y, x = one.spacing
+    return replace(one, shape=(len(series.files), *one.shape[1:]), spacing=(slice_distance(series), y, x))
+
+
+def _file_information(path: Path) -> ImageInformation:
+    if is_tiff(path):
+        (channels, *size), spacing, dtype = tiff_layout(path)
+        return ImageInformation((size[0], size[1], size[2]), spacing, channels, dtype.name)
+    reader = open_header(path)
+    check_kind(reader)
+    size = [*reader.GetSize(), 1][:3]
+    x, y, z = [*reader.GetSpacing(), 1.0][:3]
+    voxel_type = sitk.GetPixelIDValueAsString(reader.GetPixelID())
+    return ImageInformation((size[2], size[1], size[0]), (z, y, x), reader.GetNumberOfComponents(), voxel_type)

@@ -1,0 +1,141 @@
+"""SimpleITK's readers and writers with quiet streams and errors in plain words."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import shutil
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from SparseSegLib.errors import FileError, ResourceError, SparseSegError
+from SparseSegLib.io.atomic import PathLike, no_space
+
+# The libraries under ITK do not pass on the system's error; this is what they say when a write comes up short.
+_NO_SPACE = re.compile(
+    f"disk space|failed to write|wrote only|only wrote|{os.strerror(errno.ENOSPC)}|{os.strerror(errno.EFBIG)}"
+)
+_stream_lock = threading.RLock()
+
+
+@contextlib.contextmanager
+def quiet_itk() -> Iterator[None]:
+    """Keep what ITK and the C libraries under it print on stderr from the user.
+
+    They print through file descriptor 2, which is the whole process's; one thread at a time does this.
+    """
+    with _stream_lock:
+        shown = sitk.ProcessObject.GetGlobalWarningDisplay()
+        sitk.ProcessObject.SetGlobalWarningDisplay(False)
+        saved = _silence_stderr()
+        try:
+            yield
+        finally:
+            if saved is not None:
+                os.dup2(saved, 2)
+                os.close(saved)
+            sitk.ProcessObject.SetGlobalWarningDisplay(shown)
+
+
+def _silence_stderr() -> int | None:
+    """Point file descriptor 2 at nothing; return a copy of what it was, or None where there is none (a GUI)."""
+    try:
+        if sys.stderr is not None:
+            sys.stderr.flush()
+        saved = os.dup(2)
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, 2)
+        os.close(nothing)
+    except (OSError, ValueError):
+        return None
+    return saved
+
+
+@contextlib.contextmanager
+def reading(path: PathLike) -> Iterator[None]:
+    """Turn what SimpleITK raises while reading ``path`` into errors for the user."""
+    try:
+        with quiet_itk():
+            yield
+    except MemoryError as error:
+        raise no_memory(path) from error
+    except RuntimeError as error:
+        raise _read_error(path, str(error)) from error
+
+
+@contextlib.contextmanager
+def writing(path: PathLike, size: int) -> Iterator[None]:
+    """Turn what SimpleITK raises while writing ``path`` (``size`` bytes of voxels) into errors for the user."""
+    try:
+        with quiet_itk():
+            yield
+    except MemoryError as error:
+        raise no_memory(path) from error
+    except RuntimeError as error:
+        raise incomplete_write(path, size, _reason(str(error))) from error
+
+
+def incomplete_write(path: PathLike, size: int, reason: str = "") -> SparseSegError:
+    """Return the error for a write that did not succeed; without a reason, the file came out too short."""
+    if not reason or _NO_SPACE.search(reason) or shutil.disk_usage(Path(path).parent).free < size:
+        return no_space(path)
+    return FileError(f"Cannot write {path}: {reason}.", "Choose another format, for example .nrrd, or another folder.")
+
+
+def no_memory(path: PathLike, size: int = 0) -> ResourceError:
+    """Return the error for a volume that does not fit into memory; ``size`` is what it needs, in bytes, if known."""
+    needs = f": it needs {size / 2**30:.3g} GiB" if size else ""
+    return ResourceError(
+        f"The volume {path} does not fit into memory{needs}.",
+        "Close other programs, or crop or downsample the volume first.",
+    )
+
+
+def check_readable(path: PathLike) -> Path:
+    """Raise FileError if there is no file (or folder) at ``path``, or it is empty or may not be read."""
+    path = Path(path)
+    if not path.exists():
+        raise FileError(f"There is no file {path}.", "Check the name and the folder.")
+    if not os.access(path, os.R_OK):
+        raise FileError(f"The file {path} may not be read.", "Ask its owner for permission, or copy it.")
+    if path.is_file() and path.stat().st_size == 0:
+        raise FileError(f"The file {path} is empty.", "Copy or export it again.")
+    return path
+
+
+def _read_error(path: PathLike, text: str) -> SparseSegError:
+    if re.search("allocate memory|bad_alloc|bad alloc", text):
+        return no_memory(path)
+    if "Unable to determine ImageIO" in text:
+        return FileError(
+            f"The file {path} is not an image of a known format, or it is damaged.",
+            "Known are NRRD, NIfTI, MHA/MHD, TIFF and DICOM.",
+        )
+    if re.search(r"fread got only|but received|cannot be read|gzip|inflate|truncat", text, re.IGNORECASE):
+        return truncated(path)
+    if "orthonormal" in text:
+        return FileError(
+            f"The file {path} has sheared axes, which an image grid cannot have.",
+            "Load it in 3D Slicer, harden its transform and save it as .nrrd.",
+        )
+    return FileError(f"The file {path} cannot be read: {_reason(text)}.", "Export it again, for example as .nrrd.")
+
+
+def truncated(path: PathLike) -> FileError:
+    """Return the error for a file that ends too early."""
+    return FileError(
+        f"The file {path} is damaged: it ends before its image is complete.", "Copy, download or export it again."
+    )
+
+
+def _reason(text: str) -> str:
+    """Return the last sentence of a SimpleITK message, without addresses and source files."""
+    text = re.sub(r"^.*?ERROR: (\w+\(0x[0-9a-f]+\): )?", "", text, flags=re.DOTALL)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1].rstrip(".") if lines else "unknown reason"

@@ -1,0 +1,155 @@
+"""Reading and writing labelmaps of any format, with the names and colors of their segments where a file has them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from SparseSegLib.errors import FileError, UsageError, VolumeError
+from SparseSegLib.geometry import Geometry
+from SparseSegLib.io.arrays import to_array
+from SparseSegLib.io.atomic import PathLike
+from SparseSegLib.io.files import write_file
+from SparseSegLib.io.headers import open_header
+from SparseSegLib.io.images import read_any
+from SparseSegLib.io.itk import reading
+from SparseSegLib.io.segmentation import (
+    SegmentInfo,
+    default_segment,
+    merge_layers,
+    segment_metadata,
+    segments_from_metadata,
+)
+
+Labels = tuple[np.ndarray, Geometry, list[SegmentInfo]]
+
+_TYPES = (np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64)
+
+
+def read_labels(path: PathLike) -> Labels:
+    """Read a labelmap: .seg.nrrd, or any format that `read_volume` reads.
+
+    Returns
+    -------
+    np.ndarray
+        (Z, Y, X) integers, as the file has them; overlapping segments of a .seg.nrrd are merged into the values 1..n,
+        the later layer over the earlier.
+    Geometry
+        The file's own grid. Slicer crops it to the segments: `geometry.place` puts it onto an image's grid.
+    list of SegmentInfo
+        The segments, empty ones included; for a file without names one for each value but 0 (255, which may
+        mean unlabeled, included).
+
+    Raises
+    ------
+    FileError
+        If the file is missing, foreign or truncated.
+    VolumeError
+        If its voxels are no labels: several channels, or fractions.
+    """
+    path = Path(path)
+    if path.name.lower().endswith(".nrrd"):
+        found = _read_nrrd(path)
+        if found is not None:
+            return found
+    array, geometry = read_any(path)
+    if len(array) != 1:
+        raise VolumeError(
+            f"The labels {path} have {len(array)} channels.", "Choose a labelmap, with one value a voxel."
+        )
+    labels = _integers(array[0], path)
+    return labels, geometry, [default_segment(value) for value in _values(labels)]
+
+
+def _read_nrrd(path: Path) -> Labels | None:
+    """Return the segments of an NRRD file, or None if it does not describe any."""
+    header = open_header(path)
+    metadata = {key: header.GetMetaData(key) for key in header.GetMetaDataKeys() if key.startswith("Segment")}
+    if "Segmentation_Extent" in metadata:
+        raise FileError(
+            f"The segmentation {path} is in the format of 3D Slicer 4.10 and before.",
+            "Open it in a newer 3D Slicer and save it again.",
+        )
+    stored = segments_from_metadata(metadata)
+    if not stored and not any(key.startswith("Segmentation_") for key in metadata):
+        return None
+    with reading(path):
+        image = header.Execute()
+        layers, geometry = to_array(image), Geometry.from_sitk(image)
+    layers = _integers(layers, path)
+    if len(layers) > 1:
+        labels, segments = merge_layers(layers, stored)
+        return labels, geometry, segments
+    segments = [one.info for one in stored]
+    named = {segment.value for segment in segments}
+    segments += [default_segment(value) for value in _values(layers[0]) if value not in named]
+    return layers[0], geometry, segments
+
+
+def write_labels(array: np.ndarray, geometry: Geometry, path: PathLike, segments: Sequence[SegmentInfo] = ()) -> None:
+    """Write a labelmap, whole or not at all, in the format that the suffix says.
+
+    Parameters
+    ----------
+    array : np.ndarray
+        (Z, Y, X) integers or booleans; stored in the smallest type that holds them.
+    geometry : Geometry
+        Its grid.
+    path : path
+        As for `write_image`; .seg.nrrd becomes a segmentation in 3D Slicer. NRRD keeps names and colors, others do not.
+    segments : sequence of SegmentInfo
+        The segments; without them, .seg.nrrd gets one for each value but 0.
+
+    Raises
+    ------
+    UsageError
+        If the suffix is unknown, or a value of a .seg.nrrd has no segment (Slicer would not show it).
+    FileError, ResourceError
+        If the file cannot be written, or the disk is full; an existing file is left as it was.
+    """
+    array = _smallest(array)
+    name = Path(path).name.lower()
+    if not name.endswith(".nrrd"):
+        write_file(array, geometry, path)
+        return
+    metadata = {}
+    if name.endswith(".seg.nrrd"):
+        segments = segments or [default_segment(value) for value in _values(array)]
+        unnamed = sorted(set(_values(array)) - {segment.value for segment in segments})
+        if unnamed:
+            raise UsageError(
+                f"Cannot write {path}: the values {unnamed} have no segment.", "Name them, or set them to 0."
+            )
+    if segments:
+        metadata = segment_metadata(array, geometry, segments)
+    write_file(array, geometry, path, metadata)
+
+
+def _values(labels: np.ndarray) -> list[int]:
+    """Return the values but 0 of a labelmap, sorted."""
+    return [int(value) for value in np.unique(labels) if value]
+
+
+def _integers(labels: np.ndarray, path: Path) -> np.ndarray:
+    """Return the labels as integers: those that a file keeps as floating point numbers become the smallest type."""
+    if labels.dtype.kind in "iu":
+        return labels
+    if not np.isfinite(labels).all() or (labels != np.rint(labels)).any():
+        raise VolumeError(
+            f"The labels {path} are not whole numbers.",
+            "Choose a labelmap; a probability map must be thresholded first.",
+        )
+    return _smallest(labels)
+
+
+def _smallest(labels: np.ndarray) -> np.ndarray:
+    """Return the labels in the smallest integer type that holds them."""
+    if labels.dtype in (np.uint8, bool):
+        return labels.astype(np.uint8, copy=False)
+    low, high = labels.min(), labels.max()
+    for dtype in _TYPES:
+        if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
+            return labels.astype(dtype)
+    raise UsageError("The labels are too large for an image file.", "Number them from 1.")

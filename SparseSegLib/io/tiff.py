@@ -1,0 +1,225 @@
+"""TIFF stacks: ImageJ, OME and plain, one file or several pages, with channels."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import SimpleITK as sitk
+
+from SparseSegLib.errors import DependencyError, FileError, VolumeError
+from SparseSegLib.geometry import Geometry
+from SparseSegLib.io.atomic import PathLike
+from SparseSegLib.io.headers import color_image, time_series
+from SparseSegLib.io.itk import check_readable, no_memory, reading, truncated
+
+SUFFIXES = (".tif", ".tiff")
+
+Spacing = tuple[float, float, float]
+
+_MILLIMETERS = {"nm": 1e-6, "um": 1e-3, "mm": 1.0, "cm": 10.0, "m": 1000.0, "in": 25.4}
+_UNIT_NAMES = {
+    "": "um", "µm": "um", "μm": "um", "\\u00b5m": "um", "micron": "um", "microns": "um", "micrometer": "um",
+    "inch": "in", "inches": "in", "millimeter": "mm", "centimeter": "cm", "nanometer": "nm", "meter": "m",
+}  # fmt: skip
+
+
+class _Damage(logging.Handler):
+    """Remembers whether tifffile has complained: it returns fewer pages than the file had, and only logs that."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.seen = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.seen = True
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[Any]:
+    """Open a TIFF file with tifffile; raises FileError for a damaged one."""
+    tifffile = _tifffile()
+    check_readable(path)
+    damage, log = _Damage(), logging.getLogger("tifffile")
+    propagate, log.propagate = log.propagate, False
+    log.addHandler(damage)
+    try:
+        with tifffile.TiffFile(path) as file:
+            yield file
+        if damage.seen:
+            raise truncated(path)
+    except MemoryError as error:
+        raise no_memory(path) from error
+    except tifffile.TiffFileError as error:
+        raise FileError(f"The file {path} is no TIFF file, or it is damaged.", "Export it again.") from error
+    except (ValueError, OSError, IndexError, KeyError, TypeError) as error:
+        raise truncated(path) from error
+    finally:
+        log.removeHandler(damage)
+        log.propagate = propagate
+
+
+def _tifffile() -> Any:
+    try:
+        import tifffile
+    except ImportError as error:
+        raise DependencyError("Reading TIFF stacks needs the package tifffile.", "Install scikit-image.") from error
+    return tifffile
+
+
+def tiff_layout(path: PathLike) -> tuple[tuple[int, int, int, int], Spacing, np.dtype]:
+    """Return shape (C, Z, Y, X), spacing (z, y, x) mm and voxel type of a TIFF stack without reading its voxels."""
+    path = Path(path)
+    with _open(path) as file:
+        series = _series(file, path)
+        return _layout(series, path).shape, _spacing(file), series.dtype
+
+
+def read_tiff(path: PathLike, dtype: Any = None) -> tuple[np.ndarray, Geometry]:
+    """Return a TIFF stack as (C, Z, Y, X) and its geometry; a single page gives Z = 1.
+
+    The spacing is ImageJ's or OME's, in mm, and 1 mm where the file has none: TIFF's own resolution is that of
+    printers. TIFF knows no position and no orientation. A stack of time points and no depth is taken for depth.
+
+    Raises
+    ------
+    FileError
+        If the file is missing, foreign or truncated.
+    VolumeError
+        If it is an RGB image or a time series of volumes.
+    """
+    path = Path(path)
+    with _open(path) as file:
+        series = _series(file, path)
+        array = _layout(series, path).apply(_pixels(series, path))
+        spacing = _spacing(file)
+    array = np.ascontiguousarray(array, dtype=dtype or array.dtype.newbyteorder("="))
+    return array, Geometry.identity(array.shape[1:], spacing)
+
+
+def _series(file: Any, path: Path) -> Any:
+    if not file.series:
+        raise FileError(f"The file {path} has no image.", "Export it again.")
+    return file.series[0]
+
+
+def _pixels(series: Any, path: Path) -> np.ndarray:
+    """Decode the voxels; compressions that tifffile lacks without more packages go through SimpleITK's libtiff."""
+    try:
+        return series.asarray()
+    except ValueError as error:
+        if "imagecodecs" not in str(error) or "S" in series.axes:
+            raise
+    with reading(path):
+        return sitk.GetArrayFromImage(sitk.ReadImage(str(path))).reshape(series.shape)
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How tifffile's axes become (C, Z, Y, X)."""
+
+    present: tuple[int, ...]  # the sizes of the axes that are longer than 1, in the file's order
+    order: tuple[int, ...]  # how to transpose them
+    shape: tuple[int, int, int, int]  # (C, Z, Y, X)
+
+    def apply(self, array: np.ndarray) -> np.ndarray:
+        return array.reshape(self.present).transpose(self.order).reshape(self.shape)
+
+
+def _layout(series: Any, path: Path) -> _Layout:
+    """Find channels and depth among the axes; raises VolumeError for RGB, time series and other axes."""
+    size = dict(zip(series.axes, series.shape, strict=True))
+    if size.get("S", 1) in (3, 4):
+        raise color_image(path)
+    present = [axis for axis in series.axes if axis in "YX" or size[axis] > 1]
+    channel = [axis for axis in present if axis in "CS"]
+    depth = [axis for axis in present if axis not in "CSYX"]
+    if len(depth) > 1:
+        raise time_series(path)
+    if len(channel) > 1 or not {"Y", "X"} <= set(present):
+        raise VolumeError(f"The image {path} has axes {series.axes}, not those of a volume.", "Save it as ZYX.")
+    order = tuple(present.index(axis) for axis in (*channel, *depth, "Y", "X"))
+    shape = (size[channel[0]] if channel else 1, size[depth[0]] if depth else 1, size["Y"], size["X"])
+    return _Layout(tuple(size[axis] for axis in present), order, shape)
+
+
+def _spacing(file: Any) -> Spacing:
+    if file.ome_metadata:
+        return _ome_spacing(file.ome_metadata)
+    if file.imagej_metadata:
+        return _imagej_spacing(file)
+    return (1.0, 1.0, 1.0)
+
+
+def _ome_spacing(xml: str) -> Spacing:
+    try:
+        pixels = next((e for e in ElementTree.fromstring(xml).iter() if e.tag.endswith("Pixels")), None)
+    except ElementTree.ParseError:
+        pixels = None
+    attributes = pixels.attrib if pixels is not None else {}
+
+    def size(axis: str) -> float:
+        value = float(attributes.get(f"PhysicalSize{axis}", 0))
+        return value * _millimeters(attributes.get(f"PhysicalSize{axis}Unit", "µm"))
+
+    return _complete(size("Z"), size("Y"), size("X"))
+
+
+def _imagej_spacing(file: Any) -> Spacing:
+    """ImageJ keeps the distance of slices in its own text and that of pixels in TIFF's resolution, one unit for all."""
+    metadata, tags = file.imagej_metadata, file.pages[0].tags
+    unit = _millimeters(str(metadata.get("unit", "mm")))
+
+    def pixel(tag: str) -> float:
+        numerator, denominator = tags[tag].value if tag in tags else (0, 1)
+        return unit * denominator / numerator if numerator else 0.0
+
+    z = abs(float(metadata.get("spacing", 0))) * unit
+    return _complete(z, pixel("YResolution"), pixel("XResolution"))
+
+
+def _millimeters(unit: str) -> float:
+    """Return the length of a unit in mm; an unknown one (pixels) counts as 1."""
+    unit = re.sub(r"\s", "", unit).lower()
+    return _MILLIMETERS.get(_UNIT_NAMES.get(unit, unit), 1.0)
+
+
+def _complete(z: float, y: float, x: float) -> Spacing:
+    """Fill in what the file does not say: pixels are square, slices are as far apart as pixels."""
+    x = x or y or z or 1.0
+    y = y or x
+    return (z or x, y, x)
+
+
+def write_tiff(path: PathLike, array: np.ndarray, geometry: Geometry) -> None:
+    """Write (C, Z, Y, X) as an ImageJ stack, or as OME-TIFF for voxel types that ImageJ lacks; the spacing is kept.
+
+    Raises
+    ------
+    FileError
+        If the geometry has a position or an orientation, which TIFF would lose.
+    """
+    if not geometry.matches(Geometry.identity(geometry.shape, geometry.spacing)):
+        raise FileError(
+            f"Cannot write {path}: TIFF has no place for the position and orientation of this volume.",
+            "Choose .nrrd or .nii.gz, which keep them.",
+        )
+    array = array.astype(np.uint8) if array.dtype == bool else array
+    z, y, x = geometry.spacing
+    stack = np.moveaxis(array, 0, 1) if array.shape[0] > 1 else array[0]
+    axes = "ZCYX" if array.shape[0] > 1 else "ZYX"
+    if array.dtype in (np.uint8, np.uint16, np.float32):
+        metadata = {"axes": axes, "spacing": z, "unit": "mm"}
+        _tifffile().imwrite(path, stack, imagej=True, resolution=(1 / x, 1 / y), metadata=metadata)
+        return
+    metadata = {"axes": axes}
+    for axis, value in zip("XYZ", (x, y, z), strict=True):
+        metadata |= {f"PhysicalSize{axis}": value, f"PhysicalSize{axis}Unit": "mm"}
+    _tifffile().imwrite(path, stack, ome=True, metadata=metadata)

@@ -1,0 +1,88 @@
+"""A volume: an image of one or more channels and where it lies in space."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from SparseSegLib.errors import GeometryError, VolumeError
+from SparseSegLib.geometry import Box, Geometry, Interpolation, resample
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """An image with its geometry.
+
+    Parameters
+    ----------
+    array : np.ndarray
+        (C, Z, Y, X); a (Z, Y, X) array gets one channel.
+    geometry : Geometry
+        The grid that all channels share.
+    name : str
+        What to call it in messages, usually the file's name.
+    """
+
+    array: np.ndarray
+    geometry: Geometry
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if self.array.ndim == 3:
+            object.__setattr__(self, "array", self.array[None])
+        if self.array.ndim != 4 or self.array.shape[1:] != self.geometry.shape:
+            raise GeometryError(
+                f"An array of shape {self.array.shape} does not fit a grid of shape {self.geometry.shape}."
+            )
+
+    @property
+    def channels(self) -> int:
+        """The number of channels."""
+        return self.array.shape[0]
+
+    def crop(self, box: Box) -> Volume:
+        """Return the part in a box that lies inside the volume; the voxels are shared, not copied."""
+        if any(part.start < 0 or part.stop > size for part, size in zip(box, self.geometry.shape, strict=True)):
+            raise GeometryError("The box reaches beyond the volume.")
+        return replace(self, array=self.array[(slice(None), *box)], geometry=self.geometry.crop(box))
+
+    def resampled(self, target: Geometry, *, order: Interpolation = "linear", fill: float = 0) -> Volume:
+        """Return the volume on another grid; ``fill`` is the value outside the field of view."""
+        channels = [resample(channel, self.geometry, target, order=order, fill=fill) for channel in self.array]
+        return replace(self, array=np.stack(channels), geometry=target)
+
+
+def check_volume(volume: Volume) -> None:
+    """Refuse a volume that nothing can be learned from.
+
+    Raises
+    ------
+    VolumeError
+        If it is a single slice, or a channel has NaN or infinite voxels or is constant.
+    """
+    name = f'The volume "{volume.name}"' if volume.name else "The volume"
+    check_has_depth(volume.geometry, name)
+    for number, channel in enumerate(volume.array, start=1):
+        where = f" in channel {number}" if volume.channels > 1 else ""
+        low, high = channel.min(), channel.max()  # NaN and infinity show in these, without a mask of the whole volume
+        if not (np.isfinite(low) and np.isfinite(high)):
+            count = channel.size - np.count_nonzero(np.isfinite(channel))
+            raise VolumeError(
+                f"{name} has {count} voxels{where} that are not a number or infinite.",
+                "Replace them with a number, for example the value of the background, and try again.",
+            )
+        if low == high:
+            raise VolumeError(
+                f"{name} has the same value, {low:g}, everywhere{where}.",
+                "Check that the right image was chosen, and that it was exported with its voxels.",
+            )
+
+
+def check_has_depth(geometry: Geometry, name: str = "The volume") -> None:
+    """Raise VolumeError if a grid is only one voxel thick: a 2D image."""
+    if min(geometry.shape) < 2:
+        raise VolumeError(
+            f"{name} is a 2D image: it is only one voxel thick.",
+            "Choose a volume of several slices; for a folder of slices, choose the folder rather than one file.",
+        )
