@@ -1,0 +1,7 @@
+"""Densify: a volume and a few annotated slices in, a dense segmentation out."""
+
+from SparseSegLib.densify.result import DensifyResult
+from SparseSegLib.densify.run import densify
+from SparseSegLib.densify.settings import PRESETS, DensifySettings
+
+__all__ = ["PRESETS", "DensifyResult", "DensifySettings", "densify"]

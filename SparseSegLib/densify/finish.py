@@ -1,0 +1,54 @@
+"""From class probabilities on the working grid to labels and uncertainty on the volume's own."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+from SparseSegLib.annotation import UNLABELED, Plane
+from SparseSegLib.densify.next_slice import suggest_slice
+from SparseSegLib.densify.problem import Problem
+
+SLAB_VOXELS = 4_000_000
+
+
+def region_labels(
+    problem: Problem, probabilities: torch.Tensor, *, uncertainty: bool
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Labels (uint8) and, if wanted, uncertainty (float32) on the region of interest, ``(z, y, x)``.
+
+    Works through the region in slabs, so that memory stays bounded. The user's labels win.
+    """
+    shape = problem.region_shape
+    labels = np.empty(shape, np.uint8)
+    entropy = np.empty(shape, np.float32) if uncertainty else None
+    depth = max(1, SLAB_VOXELS // (shape[1] * shape[2]))
+    for start in range(0, shape[0], depth):
+        stop = min(start + depth, shape[0])
+        part = problem.to_region(probabilities, start, stop)
+        labels[start:stop] = part.argmax(0).numpy()
+        if entropy is not None:
+            total = torch.special.entr(part).sum(0) / math.log(problem.classes)
+            entropy[start:stop] = total.clamp(0, 1).numpy()
+    drawn = problem.full.array[problem.box]
+    labeled = drawn != UNLABELED
+    labels[labeled] = drawn[labeled]
+    if entropy is not None:
+        entropy[labeled] = 0
+    return labels, entropy
+
+
+def whole(problem: Problem, region: np.ndarray, dtype: type) -> np.ndarray:
+    """Put a region back into the whole volume; outside of it is 0, or what the user labeled there (for labels)."""
+    out = np.zeros(problem.full.array.shape, dtype)
+    out[problem.box] = region
+    return out
+
+
+def suggest(problem: Problem, entropy: np.ndarray) -> Plane | None:
+    """The next slice worth annotating, on the volume's own grid."""
+    planes = problem.full.crop(problem.box).planes
+    plane = suggest_slice(entropy, planes, problem.full.geometry.spacing)
+    return None if plane is None else Plane(plane.axis, plane.index + problem.box[plane.axis].start)

@@ -1,0 +1,40 @@
+"""The next slice worth annotating."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from SparseSegLib.annotation import Plane
+
+
+def suggest_slice(
+    uncertainty: np.ndarray, planes: tuple[Plane, ...], spacing: tuple[float, float, float]
+) -> Plane | None:
+    """The plane with the largest expected gain.
+
+    The gain is the uncertainty summed over the plane (in mm²), damped near planes of the same orientation that are
+    annotated already: neighboring slices look alike, so a slice 1/20 of the volume away is worth 63 % of a far one.
+
+    Parameters
+    ----------
+    uncertainty : (Z, Y, X)
+    planes : annotated planes, on the same grid
+    spacing : (z, y, x) in mm
+
+    Returns
+    -------
+    The plane, or None where nothing is uncertain.
+    """
+    best: Plane | None = None
+    most = 0.0
+    for axis in range(3):
+        others = tuple(other for other in range(3) if other != axis)
+        gain = uncertainty.sum(others) * np.prod([spacing[other] for other in others])
+        known = [plane.index for plane in planes if plane.axis == axis]
+        if known:
+            distance = np.abs(np.arange(len(gain))[:, None] - np.array(known)[None]).min(1)
+            gain = gain * (1 - np.exp(-distance / max(1.0, len(gain) / 20)))
+        index = int(gain.argmax())
+        if gain[index] > most:
+            best, most = Plane(axis, index), float(gain[index])
+    return best

@@ -1,0 +1,144 @@
+"""The part of a volume that is worked on: cropped, made coarser where it is too large, normalised."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from SparseSegLib.annotation import UNLABELED, Plane, SparseLabels
+from SparseSegLib.densify.region import region_of_interest
+from SparseSegLib.errors import GeometryError
+from SparseSegLib.geometry import Box, Geometry
+from SparseSegLib.volume import Volume, check_volume
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a learner gets: image and sparse labels on the working grid, and the way back.
+
+    Attributes
+    ----------
+    image : Tensor (C, Z, Y, X) float32, normalised grey values on the working grid
+    labels : SparseLabels on the working grid
+    classes : int, background included
+    box : region of interest in the whole volume
+    factors : (z, y, x) voxels of the volume per voxel of the working grid
+    full : SparseLabels of the whole volume, as the user drew them
+    """
+
+    image: torch.Tensor
+    labels: SparseLabels
+    classes: int
+    box: Box
+    factors: tuple[int, int, int]
+    full: SparseLabels
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """(z, y, x) mm between voxels of the working grid."""
+        return self.labels.geometry.spacing
+
+    @property
+    def region_shape(self) -> tuple[int, int, int]:
+        """(z, y, x) voxels of the region of interest on the volume's own grid."""
+        z, y, x = (side.stop - side.start for side in self.box)
+        return z, y, x
+
+    def to_region(self, values: torch.Tensor, start: int, stop: int) -> torch.Tensor:
+        """Bring ``(K, z, y, x)`` from the working grid to the region's own grid, for its slices ``start:stop`` (z)."""
+        if self.factors == (1, 1, 1):
+            return values[:, start:stop]
+        step, depth = self.factors[0], values.shape[1]
+        low, high = max(0, start // step - 1), min(depth, (stop - 1) // step + 2)
+        part = values[None, :, low:high].float()
+        size = [(high - low) * step, *(count * factor for count, factor in zip(values.shape[2:], self.factors[1:]))]
+        fine = F.interpolate(part, size=size, mode="trilinear", align_corners=False)[0]
+        _, rows, columns = self.region_shape
+        return fine[:, start - low * step : stop - low * step, :rows, :columns]
+
+
+def make_problem(volume: Volume, labels: SparseLabels, margin: float, most_voxels: int) -> Problem:
+    """Check image and labels, and cut out what to work on.
+
+    Raises VolumeError for an image that is constant or has NaN, AnnotationError for labels that cannot be learned
+    from, GeometryError if the two do not lie on one grid.
+    """
+    if not labels.geometry.matches(volume.geometry):
+        raise GeometryError(
+            f"The labels do not lie on the volume's grid: {labels.geometry.difference(volume.geometry)}.",
+            "Resample the labels to the volume (--resample on the command line).",
+        )
+    labels.validate()
+    check_volume(volume)
+    box = region_of_interest(labels, margin)
+    region = labels.crop(box)
+    factors = coarsening(region.array.shape, region.geometry.spacing, most_voxels)
+    image = torch.from_numpy(np.ascontiguousarray(volume.array[(slice(None), *box)], dtype=np.float32))
+    return Problem(
+        normalise(_coarse_image(image, factors)), _coarse_labels(region, factors), labels.classes, box, factors, labels
+    )
+
+
+def coarsening(
+    shape: tuple[int, ...], spacing: tuple[float, float, float], most_voxels: int
+) -> tuple[int, int, int]:
+    """Whole factors (z, y, x) that bring ``shape`` under ``most_voxels``, the finest axes first."""
+    factors = [1, 1, 1]
+    while np.prod([-(-size // factor) for size, factor in zip(shape, factors, strict=True)]) > most_voxels:
+        finest = int(np.argmin([step * factor for step, factor in zip(spacing, factors, strict=True)]))
+        factors[finest] += 1
+    return factors[0], factors[1], factors[2]
+
+
+def normalise(image: torch.Tensor) -> torch.Tensor:
+    """Bring the 1st to 99th percentile of each channel of ``(C, Z, Y, X)`` to −1…1, and clip at −2 and 2."""
+    out = torch.empty_like(image)
+    for channel, values in enumerate(image):
+        sample = values.flatten()[:: max(1, values.numel() // 1_000_000)]
+        low, high = torch.quantile(sample, torch.tensor([0.01, 0.99]))
+        if high <= low:
+            low, high = values.min(), values.max()
+        out[channel] = ((values - low) / (high - low).clamp(min=1e-12) * 2 - 1).clamp(-2, 2)
+    return out
+
+
+def _coarse_image(image: torch.Tensor, factors: tuple[int, int, int]) -> torch.Tensor:
+    """Block means of ``(C, Z, Y, X)``; the last, incomplete blocks are filled by repeating the border."""
+    if factors == (1, 1, 1):
+        return image
+    missing = [-size % factor for size, factor in zip(image.shape[1:], factors, strict=True)]
+    padding = [part for count in reversed(missing) for part in (0, count)]
+    return F.avg_pool3d(F.pad(image[None], padding, mode="replicate"), factors)[0]
+
+
+def _coarse_labels(labels: SparseLabels, factors: tuple[int, int, int]) -> SparseLabels:
+    """The annotation on the coarse grid: each annotated plane goes to the coarse slice that it lies in."""
+    if factors == (1, 1, 1):
+        return labels
+    shape = tuple(-(-size // factor) for size, factor in zip(labels.array.shape, factors, strict=True))
+    array = np.full(shape, UNLABELED, np.uint8)
+    points = np.argwhere(labels.scribbles)
+    array[tuple((points // factors).T)] = labels.array[tuple(points.T)]
+    middles = [
+        np.minimum(np.arange(count) * factor + factor // 2, size - 1)
+        for count, factor, size in zip(shape, factors, labels.array.shape, strict=True)
+    ]
+    planes = []
+    for plane in labels.planes:
+        first, second = (axis for axis in range(3) if axis != plane.axis)
+        coarse = Plane(plane.axis, plane.index // factors[plane.axis])
+        drawn = np.take(labels.array, plane.index, plane.axis)[np.ix_(middles[first], middles[second])]
+        array[tuple(coarse.index if axis == plane.axis else slice(None) for axis in range(3))] = drawn
+        planes.append(coarse)
+    return SparseLabels(array, _coarse_geometry(labels.geometry, factors), tuple(sorted(set(planes))), labels.names)
+
+
+def _coarse_geometry(geometry: Geometry, factors: tuple[int, int, int]) -> Geometry:
+    """The grid of block means; its first voxel is centred on the first block."""
+    shape = tuple(-(-size // factor) for size, factor in zip(geometry.shape, factors, strict=True))
+    spacing = tuple(step * factor for step, factor in zip(geometry.spacing, factors, strict=True))
+    centre = geometry.index_to_physical([[(factor - 1) / 2 for factor in factors]])[0]
+    return Geometry(shape, spacing, tuple(float(value) for value in centre), geometry.direction)

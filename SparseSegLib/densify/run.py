@@ -1,0 +1,274 @@
+"""Densify: from a volume and a few annotated slices to a dense segmentation, within a budget."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from SparseSegLib.annotation import UNLABELED, SparseLabels
+from SparseSegLib.control import CancelToken, Control
+from SparseSegLib.densify.finish import region_labels, suggest, whole
+from SparseSegLib.densify.held_out import choose_held_out, mean_iou
+from SparseSegLib.densify.patch_learner import PatchLearner
+from SparseSegLib.densify.problem import Problem, make_problem
+from SparseSegLib.densify.result import DensifyResult
+from SparseSegLib.densify.settings import DensifySettings, SliceRecipe
+from SparseSegLib.densify.slice_learner import SliceLearner
+from SparseSegLib.devices import choose_device
+from SparseSegLib.errors import ResourceError
+from SparseSegLib.training.budget import Budget
+from SparseSegLib.training.checkpoint import load_checkpoint, save_checkpoint
+from SparseSegLib.training.schedule import Plateau, cosine_rate
+from SparseSegLib.volume import Volume
+
+HELD_OUT_UNTIL = 0.4
+AFTER_UPDATE = 0.6
+FIRST_PREVIEW_STEPS = 12
+FIRST_PREVIEW_SECONDS = 3.0
+REPORT_SECONDS = 0.5
+
+
+class Learner(Protocol):
+    """What the training loop needs of a learner; see :class:`SliceLearner`."""
+
+    steps: int
+    batch: int
+
+    def step(self, rate: float) -> float: ...
+    def predict(self, token: CancelToken, stride: int = 0) -> torch.Tensor: ...
+    def replace(self, problem: Problem) -> None: ...
+    def state(self) -> dict[str, Any]: ...
+    def restore(self, state: dict[str, Any]) -> None: ...
+    def warm_start(self, state: dict[str, Any]) -> None: ...
+
+
+def densify(
+    volume: Volume,
+    labels: SparseLabels,
+    settings: DensifySettings | None = None,
+    control: Control | None = None,
+    checkpoint: Path | None = None,
+) -> DensifyResult:
+    """Train a network on the annotated slices of one volume and segment all of it.
+
+    Parameters
+    ----------
+    volume : Volume
+        ``(C, Z, Y, X)``, any grey values.
+    labels : SparseLabels
+        On the same grid.
+    settings : DensifySettings
+    control : Control
+        Whom to tell of progress and previews, and who may stop, cancel or bring more annotation.
+    checkpoint : path, optional
+        Where to save every few seconds. If the file exists, the training goes on from it: to the same result where
+        annotation and settings are the same, else with its weights as a start.
+
+    Raises
+    ------
+    VolumeError, AnnotationError, GeometryError
+        For input that cannot be worked on; nothing has been changed then.
+    Canceled
+        When the token says so; the checkpoint stays.
+    ResourceError
+        When memory does not suffice on any device.
+    """
+    settings = settings or DensifySettings()
+    control = control or Control()
+    device = choose_device(settings.device)
+    problem = make_problem(volume, labels, settings.margin, settings.recipe.most_voxels)
+    while True:
+        run = _Run(volume, problem, settings, control, checkpoint, device)
+        try:
+            return run.go()
+        except torch.OutOfMemoryError as error:
+            if device.type == "cpu":
+                raise ResourceError("There is not enough memory.", "Use a smaller region or the fast preset.") from error
+            torch.cuda.empty_cache()
+            device = torch.device("cpu")
+            control.events.message("The GPU has not enough memory even for small patches: going on with the CPU.")
+
+
+class _Run:
+    """One training on one device."""
+
+    def __init__(
+        self,
+        volume: Volume,
+        problem: Problem,
+        settings: DensifySettings,
+        control: Control,
+        checkpoint: Path | None,
+        device: torch.device,
+    ) -> None:
+        self.volume = volume
+        self.problem = problem
+        self.settings = settings
+        self.control = control
+        self.checkpoint = checkpoint
+        self.estimate: float | None = None
+        self.learner = _make_learner(problem, settings, device)
+        spent = self._resume()
+        self.budget = Budget(settings.seconds, settings.budget_steps, spent)
+        self.plateau = Plateau()
+        self._next_preview = 0.0
+        self._next_checkpoint = self.budget.elapsed + settings.checkpoint_seconds
+        self._next_report = 0.0
+        self._loss: float | None = None
+
+    def go(self) -> DensifyResult:
+        """Train until the budget ends or someone stops it, then predict."""
+        token = self.control.token
+        while not token.stopped:
+            token.check()
+            self._take_update()
+            fraction = self.budget.fraction(self.learner.steps)
+            if fraction >= HELD_OUT_UNTIL:
+                self._release()
+            if fraction >= 1:
+                break
+            self._step(fraction)
+            self._report(fraction)
+            self._preview()
+            self._save(force=False)
+        self._release()
+        result = self._result()
+        self._save(force=True)
+        return result
+
+    def _step(self, fraction: float) -> None:
+        try:
+            loss = self.learner.step(cosine_rate(self.learner.steps, fraction))
+        except torch.OutOfMemoryError:
+            if self.learner.batch == 1:
+                raise
+            self.learner.batch = max(1, self.learner.batch // 2)
+            torch.cuda.empty_cache()
+            self.control.events.message(f"GPU memory is short: going on with {self.learner.batch} patches a step.")
+            return
+        self._loss = loss if self._loss is None else 0.95 * self._loss + 0.05 * loss
+        if self.settings.stop_early and self.plateau.add(loss):
+            self.budget.finish_by(self.learner.steps, 0.8)
+
+    def _release(self) -> None:
+        """Score the slices held out so far, and learn from them from now on."""
+        if isinstance(self.learner, SliceLearner) and self.learner.bank.held_out:
+            self.estimate = mean_iou(self.learner.predict_held_out(), self.problem.classes)
+            self.learner.hold_out(frozenset())
+
+    def _take_update(self) -> None:
+        labels = self.control.updates.take()
+        if labels is None:
+            return
+        problem = make_problem(self.volume, labels, self.settings.margin, self.settings.recipe.most_voxels)
+        if problem.classes != self.problem.classes:
+            self.control.events.message("The annotation has another number of classes now: starting over.")
+            self.learner = _make_learner(problem, self.settings, choose_device(self.settings.device))
+        else:
+            self.learner.replace(problem)
+        self.problem = problem
+        self.budget.extend_to(self.learner.steps, AFTER_UPDATE)
+        self._next_preview = self.budget.elapsed + FIRST_PREVIEW_SECONDS
+        self.control.events.message(f"{len(labels.planes)} annotated slices from now on.")
+
+    def _report(self, fraction: float) -> None:
+        now = self.budget.elapsed
+        if now < self._next_report:
+            return
+        self._next_report = now + REPORT_SECONDS
+        figures = {} if self.estimate is None else {"estimated_iou": self.estimate}
+        left = self.budget.seconds_left(self.learner.steps)
+        self.control.events.progress(self.learner.steps, fraction, self._loss, left, **figures)
+
+    def _preview(self) -> None:
+        now = self.budget.elapsed
+        first = self._next_preview == 0.0
+        if self.learner.steps < FIRST_PREVIEW_STEPS or now < (FIRST_PREVIEW_SECONDS if first else self._next_preview):
+            return
+        probabilities = self.learner.predict(self.control.token, stride=4 if first else 2)
+        labels, _ = region_labels(self.problem, probabilities, uncertainty=False)
+        geometry = self.volume.geometry.crop(self.problem.box)
+        self.control.events.preview(self._as_result(labels, None, geometry, None))
+        cost = self.budget.elapsed - now
+        full = cost * (4 if first else 2) * len(self._orientations())
+        self.budget.reserve = max(self.budget.reserve, min(full, 0.4 * self.settings.seconds))
+        self._next_preview = self.budget.elapsed + max(self.settings.preview_seconds, 9 * cost)
+
+    def _orientations(self) -> set[int]:
+        return {plane.axis for plane in self.problem.labels.planes} or {0}
+
+    def _result(self) -> DensifyResult:
+        probabilities = self.learner.predict(self.control.token)
+        labels, entropy = region_labels(self.problem, probabilities, uncertainty=True)
+        assert entropy is not None
+        plane = suggest(self.problem, entropy)
+        dense = whole(self.problem, labels, np.uint8)
+        drawn = self.problem.full.array
+        np.copyto(dense, drawn, where=drawn != UNLABELED)
+        uncertainty = whole(self.problem, entropy, np.float32)
+        return self._as_result(dense, uncertainty, self.volume.geometry, plane)
+
+    def _as_result(self, labels, uncertainty, geometry, plane) -> DensifyResult:  # type: ignore[no-untyped-def]
+        return DensifyResult(
+            labels,
+            uncertainty,
+            geometry,
+            self.problem.full.names,
+            self.estimate,
+            plane,
+            self.learner.steps,
+            self.budget.elapsed,
+        )
+
+    def _save(self, *, force: bool) -> None:
+        if self.checkpoint is None or not (force or self.budget.elapsed >= self._next_checkpoint):
+            return
+        save_checkpoint(
+            self.checkpoint,
+            {
+                "fingerprint": _fingerprint(self.problem, self.settings),
+                "spent": self.budget.elapsed,
+                "estimate": self.estimate,
+                "learner": self.learner.state(),
+                "finished": force,
+            },
+        )
+        self._next_checkpoint = self.budget.elapsed + self.settings.checkpoint_seconds
+
+    def _resume(self) -> float:
+        """Take over a checkpoint if there is one; the seconds that it has used of the budget."""
+        if self.checkpoint is not None and self.checkpoint.exists():
+            state = load_checkpoint(self.checkpoint)
+            if state["fingerprint"] == _fingerprint(self.problem, self.settings) and not state["finished"]:
+                self.learner.restore(state["learner"])
+                self.estimate = state["estimate"]
+                self.control.events.message(f"Going on after {self.learner.steps} steps.")
+                return float(state["spent"])
+            try:
+                self.learner.warm_start(state["learner"])
+                self.control.events.message("Starting from the weights of the last training.")
+            except ValueError:
+                self.control.events.message("The last training had another network: starting over.")
+        if self.settings.estimate and isinstance(self.learner, SliceLearner):
+            self.learner.hold_out(choose_held_out(self.learner.prior.sources))
+        return 0.0
+
+
+def _make_learner(problem: Problem, settings: DensifySettings, device: torch.device) -> SliceLearner | PatchLearner:
+    recipe = settings.recipe
+    if isinstance(recipe, SliceRecipe):
+        parts = recipe.prior if settings.prior is None else settings.prior
+        return SliceLearner(problem, recipe, parts, settings.seed, device)
+    return PatchLearner(problem, recipe, settings.seed, device)
+
+
+def _fingerprint(problem: Problem, settings: DensifySettings) -> str:
+    """A hash of the annotation and of everything that the result depends on."""
+    chosen = (settings.preset, settings.seed, settings.margin, settings.prior, settings.estimate)
+    digest = hashlib.sha256(repr((chosen, settings.budget_seconds, settings.budget_steps)).encode())
+    digest.update(np.ascontiguousarray(problem.full.array).tobytes())
+    return digest.hexdigest()

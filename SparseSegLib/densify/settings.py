@@ -1,0 +1,140 @@
+"""What can be set for a densification, and the presets that set it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from SparseSegLib.errors import UsageError
+
+ALL_PARTS = ("distance", "interpolation", "appearance")
+
+
+@dataclass(frozen=True)
+class SliceRecipe:
+    """How the slice learner (2.5D: a slice, its neighbors, the annotation prior) is built and trained.
+
+    Attributes
+    ----------
+    widths : channels of the U-Net's levels
+    neighbors : slices on either side that come in as channels
+    prior : parts of the annotation prior that come in as channels (see ``SparseSegLib.prior.PRIOR_PARTS``)
+    batch, crop : training patches per step, and their longest side (pixels)
+    learning_rate, weight_decay : AdamW
+    variants : further priors per slice in which more than the slice itself is left out
+    balance : exponent on the inverse class frequency in the loss; 1 gives classes equal influence
+    most_voxels : larger regions of interest are worked on at a coarser grid
+    """
+
+    widths: tuple[int, ...] = (16, 32, 48, 64)
+    neighbors: int = 2
+    prior: tuple[str, ...] = ALL_PARTS
+    batch: int = 4
+    crop: int = 96
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-2
+    variants: int = 3
+    balance: float = 0.5
+    most_voxels: int = 4_000_000
+
+
+@dataclass(frozen=True)
+class PatchRecipe:
+    """How the patch learner (a 3D network on patches, image only) is built and trained.
+
+    ``network`` and ``arguments`` name an entry of the registry; ``patch`` is the input's (z, y, x) size.
+    """
+
+    network: str = "cicek2016"
+    arguments: dict[str, object] = field(default_factory=dict)
+    patch: tuple[int, int, int] = (116, 132, 132)
+    batch: int = 1
+    learning_rate: float = 1e-2
+    momentum: float = 0.99
+    deformation_spacing: float = 32.0
+    deformation_deviation: float = 4.0
+    balance: float = 1.0
+    most_voxels: int = 64_000_000
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A recipe with the budget that suits it."""
+
+    recipe: SliceRecipe | PatchRecipe
+    seconds: float
+    summary: str
+
+
+PRESETS = {
+    "fast": Preset(SliceRecipe(), 60, "about a minute on two CPU cores"),
+    "balanced": Preset(SliceRecipe(widths=(24, 48, 64, 96)), 180, "three minutes on a CPU, wider network"),
+    "thorough": Preset(
+        SliceRecipe(widths=(32, 64, 96, 128), crop=128, variants=5, most_voxels=16_000_000),
+        900,
+        "a quarter of an hour, finer grid for large regions",
+    ),
+    "unet3d": Preset(
+        PatchRecipe(
+            network="unet3d-small", patch=(48, 64, 64), batch=2, momentum=0.9, learning_rate=2e-2, balance=0.5
+        ),
+        180,
+        "a small 3D U-Net that sees the image only",
+    ),
+    "cicek2016": Preset(PatchRecipe(), 36_000, "the 3D U-Net paper to the letter; wants a GPU"),
+}
+"""The presets by name."""
+
+
+@dataclass(frozen=True)
+class DensifySettings:
+    """Everything a user may choose. ``None`` means what the preset says.
+
+    Attributes
+    ----------
+    preset : name out of ``PRESETS``
+    budget_seconds, budget_steps : when to be done; seconds count everything, steps count training steps and win
+    seed : the same seed and number of steps give the same result on a CPU
+    device : auto, cpu, cuda, cuda:N or mps
+    margin : what the region of interest adds around the annotated objects, as a share of their extent on each side
+    prior : parts of the annotation prior, instead of the preset's; () for none
+    estimate : hold out some slices during the first part of the training to estimate the IoU
+    stop_early : finish sooner when the loss no longer falls
+    preview_seconds, checkpoint_seconds : how often
+    """
+
+    preset: str = "fast"
+    budget_seconds: float | None = None
+    budget_steps: int | None = None
+    seed: int = 0
+    device: str = "auto"
+    margin: float = 0.1
+    prior: tuple[str, ...] | None = None
+    estimate: bool = True
+    stop_early: bool = False
+    preview_seconds: float = 10.0
+    checkpoint_seconds: float = 5.0
+
+    def __post_init__(self) -> None:
+        if self.preset not in PRESETS:
+            raise UsageError(f"There is no preset called {self.preset}.", f"Use one of {', '.join(PRESETS)}.")
+        if self.prior is not None:
+            object.__setattr__(self, "prior", tuple(self.prior))
+            unknown = set(self.prior) - {*ALL_PARTS, "coordinates"}
+            if unknown:
+                raise UsageError(f"Unknown parts of the prior: {', '.join(sorted(unknown))}.", f"Use {ALL_PARTS}.")
+        for name in ("budget_seconds", "budget_steps"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise UsageError(f"{name} must be positive, not {value}.")
+        if not 0 <= self.margin <= 10:
+            raise UsageError(f"margin must lie between 0 and 10, not {self.margin}.")
+
+    @property
+    def recipe(self) -> SliceRecipe | PatchRecipe:
+        """The preset's recipe."""
+        return PRESETS[self.preset].recipe
+
+    @property
+    def seconds(self) -> float:
+        """The budget in seconds."""
+        return self.budget_seconds if self.budget_seconds is not None else PRESETS[self.preset].seconds

@@ -1,0 +1,235 @@
+"""The slice learner: a 2D U-Net on slices with their neighbors and the annotation prior, in every orientation."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import torch
+
+from SparseSegLib.annotation import UNLABELED
+from SparseSegLib.control import CancelToken
+from SparseSegLib.densify.problem import Problem
+from SparseSegLib.densify.settings import SliceRecipe
+from SparseSegLib.densify.slice_augmentation import SlicePatch, cut_patches, sampling_grid, vary_grey_values
+from SparseSegLib.densify.slice_bank import SliceBank, features
+from SparseSegLib.losses import class_weights, soft_dice, weighted_cross_entropy
+from SparseSegLib.networks.slice_unet import SliceUNet
+from SparseSegLib.prior import AnnotationPrior, PlaneSource, SliceView
+from SparseSegLib.training.averaging import AveragedWeights
+
+PIXELS_AT_ONCE = 300_000
+STEPS_PER_VARIANT = 8
+
+
+class SliceLearner:
+    """Learns from annotated slices, each seen with a prior that does not know it; predicts whole volumes.
+
+    Parameters
+    ----------
+    problem : Problem
+    recipe : SliceRecipe
+    prior_parts : parts of the annotation prior to use, instead of the recipe's
+    seed : int
+    device : torch.device
+    """
+
+    def __init__(
+        self, problem: Problem, recipe: SliceRecipe, prior_parts: tuple[str, ...], seed: int, device: torch.device
+    ) -> None:
+        self.recipe = recipe
+        self.parts = prior_parts
+        self.device = device
+        self.batch = recipe.batch
+        self.rng = np.random.default_rng(seed)
+        self.steps = 0
+        self._set(problem, frozenset())
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = SliceUNet(self._channels(), problem.classes, recipe.widths)
+        self.network = network.to(device, memory_format=torch.channels_last)
+        self.averaged = AveragedWeights(self.network)
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+        )
+
+    def _set(self, problem: Problem, held_out: frozenset[int]) -> None:
+        self.problem = problem
+        self.prior = AnnotationPrior(problem.image, problem.labels, problem.classes, problem.spacing, self.parts)
+        self.hold_out(held_out)
+
+    def hold_out(self, held_out: frozenset[int]) -> None:
+        """From now on neither learn from these sources nor let a prior know them."""
+        self.bank = SliceBank(self.problem, self.prior, held_out, self.recipe.neighbors, self.device)
+        counts = np.zeros(self.problem.classes)
+        for target in self.bank.targets:
+            seen = target.labels[target.labels != UNLABELED]
+            counts += np.bincount(seen.numpy(), minlength=self.problem.classes)
+        self.weights = class_weights(counts, exponent=self.recipe.balance).to(self.device)
+
+    def replace(self, problem: Problem) -> None:
+        """Go on with another annotation of the same volume; weights and optimizer stay."""
+        self._set(problem, frozenset())
+
+    @property
+    def _grey_channels(self) -> int:
+        return self.problem.image.shape[0] * (2 * self.recipe.neighbors + 1)
+
+    def _channels(self) -> int:
+        return self._grey_channels + self.prior.count
+
+    def step(self, rate: float) -> float:
+        """One training step with ``rate`` times the learning rate; the loss."""
+        if self.steps % STEPS_PER_VARIANT == 0 and len(self.bank.inputs) < self._most_entries():
+            self.bank.vary(self.rng)
+        inputs, labels = self._draw()
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * self.recipe.learning_rate
+        self.network.train()
+        logits = self.network(inputs)
+        loss = weighted_cross_entropy(logits, labels, self.weights) + soft_dice(logits, labels)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 2.0)
+        self.optimizer.step()
+        self.averaged.update(self.network)
+        self.steps += 1
+        return float(loss.detach())
+
+    def _most_entries(self) -> int:
+        return len(self.bank.targets) * (1 + self.recipe.variants)
+
+    def _draw(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """A batch ``(B, C, H, W)`` of patches and their labels ``(B, H, W)``; at least one voxel is labeled."""
+        while True:
+            entries = self.rng.integers(len(self.bank.inputs), size=self.batch)
+            numbers = [self.bank.entries[entry][0] for entry in entries]
+            size = self._patch_size()
+            patches = [self._patch(number, size) for number in numbers]
+            places = sampling_grid(patches, size, self.rng)
+            inputs = torch.stack([self.bank.inputs[entry] for entry in entries])
+            labels = torch.stack([self.bank.labels(number) for number in numbers])
+            inputs, labels = cut_patches(inputs, labels, places, patches)
+            if bool((labels != UNLABELED).any()):
+                vary_grey_values(inputs, self._grey_channels, self.rng)
+                return inputs.contiguous(memory_format=torch.channels_last), labels
+
+    def _patch_size(self) -> tuple[int, int]:
+        height, width = (min(self.recipe.crop, -(-(side + 8) // 8) * 8) for side in self.bank.size)
+        return height, width
+
+    def _patch(self, number: int, size: tuple[int, int]) -> SlicePatch:
+        """Where to cut: anywhere, or around a voxel of a random class."""
+        target = self.bank.targets[number]
+        extent = target.view.size
+        first, second = target.view.axes
+        spacing = (target.view.spacing[first], target.view.spacing[second])
+        if self.rng.random() < 0.5:
+            seen = target.labels.unique()
+            label = seen[seen != UNLABELED][int(self.rng.integers(int((seen != UNLABELED).sum())))]
+            places = torch.nonzero(target.labels == label)
+            centre = tuple(places[int(self.rng.integers(len(places)))].tolist())
+        else:
+            centre = tuple(self.rng.uniform(0, side) for side in extent)
+        low = [min(part / 2 - 4, side / 2) for part, side in zip(size, extent, strict=True)]
+        row, column = (
+            min(max(place, least), side - least) for place, least, side in zip(centre, low, extent, strict=True)
+        )
+        return SlicePatch((row, column), extent, spacing)
+
+    def views(self) -> list[list[SliceView]]:
+        """All slices of the volume, in each of the orientations that were learned from."""
+        axes = sorted({target.view.axis for target in self.bank.targets})
+        shape = self.prior.shape
+        return [[SliceView(axis, index, shape, self.prior.spacing) for index in range(shape[axis])] for axis in axes]
+
+    def predict_slices(self, views: list[SliceView], keep: tuple[int, ...]) -> torch.Tensor:
+        """Class probabilities ``(N, K, U, V)`` of slices of one orientation, known to the sources ``keep``."""
+        stack = [features(self.problem.image, self.prior, view, keep, self.recipe.neighbors) for view in views]
+        inputs = torch.stack(stack).to(self.device).contiguous(memory_format=torch.channels_last)
+        return self.averaged.network(inputs).softmax(1).cpu()
+
+    @torch.inference_mode()
+    def predict(self, token: CancelToken, stride: int = 0) -> torch.Tensor:
+        """Class probabilities ``(K, Z, Y, X)`` on the working grid, the mean over the orientations.
+
+        With a ``stride`` only every so many slices of the shortest orientation are predicted and the others are
+        interpolated: a quick look.
+        """
+        keep = self.prior.without(set(self.bank.held_out))
+        if stride:
+            return self._quick_look(token, stride, keep)
+        orientations = self.views()
+        total = torch.zeros(self.problem.classes, *self.prior.shape)
+        for views in orientations:
+            for group in _groups(views):
+                token.check()
+                probabilities = self.predict_slices(group, keep).transpose(0, 1).movedim(1, 1 + group[0].axis)
+                total.narrow(1 + group[0].axis, group[0].index, len(group)).add_(probabilities)
+        return total / len(orientations)
+
+    def _quick_look(self, token: CancelToken, stride: int, keep: tuple[int, ...]) -> torch.Tensor:
+        views = min(self.views(), key=len)
+        axis, chosen = views[0].axis, views[::stride]
+        parts = []
+        for group in _groups(chosen):
+            token.check()
+            parts.append(self.predict_slices(group, keep))
+        sparse = torch.cat(parts)
+        place = (torch.arange(len(views)) / stride).clamp(max=len(chosen) - 1)
+        below = place.floor().long()
+        share = (place - below)[:, None, None, None]
+        dense = sparse[below] * (1 - share) + sparse[(below + 1).clamp(max=len(chosen) - 1)] * share
+        return dense.transpose(0, 1).movedim(1, 1 + axis)
+
+    @torch.inference_mode()
+    def predict_held_out(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """For each held-out plane the predicted and the drawn labels ``(U, V)``, the sources held out not known."""
+        keep = self.prior.without(set(self.bank.held_out))
+        pairs = []
+        for number in sorted(self.bank.held_out):
+            source = self.prior.sources[number]
+            assert isinstance(source, PlaneSource)
+            view = SliceView(source.axis, source.index, self.prior.shape, self.prior.spacing)
+            pairs.append((self.predict_slices([view], keep)[0].argmax(0), source.labels))
+        return pairs
+
+    def state(self) -> dict[str, Any]:
+        """Everything that :meth:`restore` needs to go on to the same result."""
+        return {
+            "network": self.network.state_dict(),
+            "averaged": self.averaged.network.state_dict(),
+            "averaged_steps": self.averaged.steps,
+            "optimizer": self.optimizer.state_dict(),
+            "rng": json.dumps(self.rng.bit_generator.state),
+            "steps": self.steps,
+            "held_out": sorted(self.bank.held_out),
+            "entries": [[number, list(keep)] for number, keep in self.bank.entries],
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on where :meth:`state` was taken, on the same problem."""
+        self.warm_start(state)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.rng.bit_generator.state = json.loads(state["rng"])
+        self.steps = state["steps"]
+        self.hold_out(frozenset(state["held_out"]))
+        for number, keep in state["entries"][len(self.bank.entries) :]:
+            self.bank.add(number, tuple(keep))
+
+    def warm_start(self, state: dict[str, Any]) -> None:
+        """Take over the weights of another training of the same network; ValueError if they do not fit."""
+        try:
+            self.network.load_state_dict(state["network"])
+            self.averaged.network.load_state_dict(state["averaged"])
+        except (RuntimeError, KeyError) as error:
+            raise ValueError(str(error)) from error
+        self.averaged.steps = state["averaged_steps"]
+
+
+def _groups(views: list[SliceView]) -> list[list[SliceView]]:
+    """Slices of one orientation in groups that fit into memory together."""
+    height, width = views[0].size
+    count = max(1, PIXELS_AT_ONCE // (height * width))
+    return [views[start : start + count] for start in range(0, len(views), count)]

@@ -1,0 +1,80 @@
+"""The annotation prior: all its parts behind one door, each of which can be switched off."""
+
+from __future__ import annotations
+
+import torch
+
+from SparseSegLib.annotation import SparseLabels
+from SparseSegLib.prior.appearance import AppearancePrior
+from SparseSegLib.prior.distances import DistancePrior
+from SparseSegLib.prior.interpolation import InterpolationPrior
+from SparseSegLib.prior.slice_view import SliceView
+from SparseSegLib.prior.sources import PlaneSource, object_radius, sources_of
+from SparseSegLib.prior.types import Shape3, Spacing3
+
+PRIOR_PARTS = ("distance", "interpolation", "appearance", "coordinates")
+"""Names of the parts that :class:`AnnotationPrior` can be made of."""
+
+
+class AnnotationPrior:
+    """What the annotation says about any slice, with any of its sources left out.
+
+    Parameters
+    ----------
+    image : Tensor (C, Z, Y, X)
+        Normalised grey values, on the CPU.
+    labels : SparseLabels
+        The annotation on the same grid.
+    classes : int
+        Number of classes, background included.
+    spacing : (z, y, x) in mm
+    parts : names out of ``PRIOR_PARTS``
+        Which kinds of channels to compute.
+    """
+
+    def __init__(
+        self, image: torch.Tensor, labels: SparseLabels, classes: int, spacing: Spacing3, parts: tuple[str, ...]
+    ) -> None:
+        self.shape: Shape3 = (image.shape[1], image.shape[2], image.shape[3])
+        self.spacing = spacing
+        self.parts = parts
+        self.sources = sources_of(labels, classes, spacing)
+        fine, coarse = 3 * min(spacing), max(object_radius(self.sources, spacing), 4 * min(spacing))
+        self._parts: list[DistancePrior | InterpolationPrior | AppearancePrior] = []
+        if "distance" in parts:
+            self._parts.append(DistancePrior(self.sources, classes, fine, coarse))
+        if "interpolation" in parts:
+            self._parts.append(InterpolationPrior(self.sources, classes, fine, coarse))
+        if "appearance" in parts:
+            self._parts.append(AppearancePrior(image, self.sources, classes, spacing, coarse))
+
+    @property
+    def count(self) -> int:
+        """Number of channels."""
+        return sum(part.count for part in self._parts) + (3 if "coordinates" in self.parts else 0)
+
+    @property
+    def everything(self) -> tuple[int, ...]:
+        """The numbers of all sources: what a prediction knows."""
+        return tuple(range(len(self.sources)))
+
+    def without(self, numbers: set[int]) -> tuple[int, ...]:
+        """The numbers of the sources that know nothing of the sources ``numbers``.
+
+        Sources on the same plane (two annotated slices that fall into one slice of a coarser grid) go together.
+        """
+        gone = {self._place(number) for number in numbers}
+        return tuple(number for number in self.everything if self._place(number) not in gone)
+
+    def channels(self, view: SliceView, keep: tuple[int, ...]) -> torch.Tensor:
+        """Prior channels ``(count, U, V)`` for a slice, computed from the sources ``keep`` alone; within ±1."""
+        channels = [channel for part in self._parts for channel in part.channels(view, keep)]
+        if "coordinates" in self.parts:
+            channels += [view.positions(axis) / self.shape[axis] * 2 - 1 for axis in range(3)]
+        if not channels:
+            return torch.zeros(0, *view.size)
+        return torch.stack([channel.expand(view.size) for channel in channels])
+
+    def _place(self, number: int) -> tuple[int, int]:
+        source = self.sources[number]
+        return (source.axis, source.index) if isinstance(source, PlaneSource) else (-1, number)

@@ -1,0 +1,150 @@
+"""What the labeled voxels look like: the probability of each class given grey value and place, as a prior.
+
+Two kinds of channels for each image channel. The *global* one is the class posterior in a joint histogram of the grey
+value and its smoothed neighborhood. The *local* ones vote in a bilateral grid (Chen et al., SIGGRAPH 2007): labels are
+splatted into a coarse grid over (z, y, x, grey value), blurred, and read back by interpolation, so that what is bright
+and inside at one end of the volume may be bright and outside at the other. Splatting is a sum over sources: leaving one
+out is leaving its terms out.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy import ndimage
+
+from SparseSegLib.prior.slice_view import SliceView
+from SparseSegLib.prior.sources import Source
+from SparseSegLib.prior.types import Shape3, Spacing3
+
+BINS = 16
+BLURS = (0.8, 2.0)  # cells
+MOST_CELLS = 24
+PSEUDOCOUNT = 1e-3
+
+
+class AppearancePrior:
+    """Channels from the grey values under the labels.
+
+    Parameters
+    ----------
+    image : Tensor (C, Z, Y, X)
+        Normalised grey values.
+    sources : list of Source
+        Who knows labels.
+    classes : int
+        Number of classes, background included.
+    spacing : (z, y, x) in mm
+    coarse : float
+        Size of the objects (mm); the bilateral grid's cells are half of it.
+    """
+
+    def __init__(
+        self, image: torch.Tensor, sources: list[Source], classes: int, spacing: Spacing3, coarse: float
+    ) -> None:
+        self.classes = classes
+        self.shape: Shape3 = (image.shape[1], image.shape[2], image.shape[3])
+        self.pairs = [_binned(channel, spacing) for channel in image]
+        self.cells = [
+            max(1, round(max(4 * min(spacing), coarse / 2) / step), -(-count // MOST_CELLS))
+            for step, count in zip(spacing, self.shape, strict=True)
+        ]
+        self.grid = [(count - 1) // cell + 2 for count, cell in zip(self.shape, self.cells, strict=True)]
+        self._votes = [[self._votes_of(source, *pair) for source in sources] for pair in self.pairs]
+        self._tables: dict[tuple[int, ...], list[tuple[torch.Tensor, list[torch.Tensor]]]] = {}
+
+    @property
+    def count(self) -> int:
+        """Number of channels."""
+        return len(self.pairs) * (1 + len(BLURS)) * (self.classes - 1)
+
+    def channels(self, view: SliceView, keep: tuple[int, ...]) -> list[torch.Tensor]:
+        """Channels for ``view`` from the sources ``keep``; each ``(U, V)``, probabilities."""
+        channels: list[torch.Tensor] = []
+        for (sharp, smooth), (posterior, tables) in zip(self.pairs, self._learn(keep), strict=True):
+            values, neighborhood = view.cut(sharp), view.cut(smooth)
+            channels += _look_up(posterior, values, neighborhood)
+            for table in tables:
+                channels += self._read(table, neighborhood, view)
+        return channels
+
+    def _votes_of(self, source: Source, sharp: torch.Tensor, smooth: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Flat bins of a source's labeled voxels in the joint histogram and in the bilateral grid."""
+        points, classes = source.coordinates(), source.values()
+        at = tuple(points.T)
+        first, second = sharp[at].round().long(), smooth[at].round().long()
+        joint = (classes * BINS + first) * BINS + second
+        flat = classes * BINS + second
+        for axis in range(3):
+            place = (points[:, axis] / self.cells[axis]).round().long()
+            flat = flat * self.grid[axis] + place
+        return joint, flat
+
+    def _learn(self, keep: tuple[int, ...]) -> list[tuple[torch.Tensor, list[torch.Tensor]]]:
+        """For each image channel the joint posterior and the blurred bilateral grids of the sources ``keep``."""
+        if keep not in self._tables:
+            if len(self._tables) > 256:
+                self._tables.clear()
+            self._tables[keep] = [self._learn_channel([votes[number] for number in keep]) for votes in self._votes]
+        return self._tables[keep]
+
+    def _learn_channel(
+        self, votes: list[tuple[torch.Tensor, torch.Tensor]]
+    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        joint_shape = (self.classes, BINS, BINS)
+        grid_shape = (self.classes, BINS, *self.grid)
+        joint = _histogram([joint for joint, _ in votes], joint_shape)
+        local = _histogram([flat for _, flat in votes], grid_shape)
+        likelihood = ndimage.gaussian_filter(joint, (0, 0.7, 0.7))
+        likelihood /= np.maximum(likelihood.sum((1, 2), keepdims=True), 1e-9)
+        posterior = (likelihood + 1e-7) / (likelihood + 1e-7).sum(0, keepdims=True)
+        tables = []
+        for blur in BLURS:
+            blurred = ndimage.gaussian_filter(local, (0, 0.7, blur, blur, blur), mode="constant") + PSEUDOCOUNT
+            tables.append(torch.from_numpy(blurred[1:] / blurred.sum(0, keepdims=True)))
+        return torch.from_numpy(posterior[1:]), tables
+
+    def _read(self, table: torch.Tensor, bins: torch.Tensor, view: SliceView) -> list[torch.Tensor]:
+        """Interpolate a bilateral grid ``(K - 1, BINS, z, y, x)`` at the pixels of ``view``."""
+        place = view.index / self.cells[view.axis]
+        below = min(int(place), self.grid[view.axis] - 2)
+        share = place - below
+        plane = table.select(2 + view.axis, below) * (1 - share) + table.select(2 + view.axis, below + 1) * share
+        rows, columns = (self._weights(axis) for axis in view.axes)
+        full = torch.einsum("kbpq,up,vq->kbuv", plane, rows, columns)
+        below_bin = bins.floor().long().clamp(max=BINS - 2)
+        share_bin = bins - below_bin
+        index = below_bin[None, None].expand(full.shape[0], 1, *bins.shape)
+        low, high = torch.gather(full, 1, index)[:, 0], torch.gather(full, 1, index + 1)[:, 0]
+        return list(low * (1 - share_bin) + high * share_bin)
+
+    def _weights(self, axis: int) -> torch.Tensor:
+        """Linear interpolation along ``axis`` from the grid's cells to the voxels, as a matrix."""
+        place = torch.arange(self.shape[axis]) / self.cells[axis]
+        cells = torch.arange(self.grid[axis])
+        return (1 - (place[:, None] - cells[None]).abs()).clamp(min=0)
+
+
+def _binned(channel: torch.Tensor, spacing: Spacing3) -> tuple[torch.Tensor, torch.Tensor]:
+    """Grey values and their smoothed neighborhood as fractional bins in ``[0, BINS - 1]``."""
+    blur = [1.5 * min(spacing) / step for step in spacing]
+    smooth = torch.from_numpy(ndimage.gaussian_filter(channel.numpy(), blur))
+    return _to_bins(channel), _to_bins(smooth)
+
+
+def _to_bins(values: torch.Tensor) -> torch.Tensor:
+    sample = values.flatten()[:: max(1, values.numel() // 100_000)]
+    low, high = torch.quantile(sample, torch.tensor([0.005, 0.995]))
+    return ((values - low) / (high - low).clamp(min=1e-6) * (BINS - 1)).clamp(0, BINS - 1)
+
+
+def _histogram(bins: list[torch.Tensor], shape: tuple[int, ...]) -> np.ndarray:
+    counts = torch.bincount(torch.cat(bins), minlength=int(np.prod(shape)))
+    return counts.reshape(shape).numpy().astype(np.float32)
+
+
+def _look_up(posterior: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> list[torch.Tensor]:
+    """Bilinear look-up in the joint posterior ``(K - 1, BINS, BINS)`` at fractional bins ``(U, V)``."""
+    grid = torch.stack([second, first], -1)[None] / (BINS - 1) * 2 - 1
+    return list(F.grid_sample(posterior[None], grid, align_corners=True)[0])

@@ -1,0 +1,58 @@
+"""One slice of a volume, in any of the three orientations, and how to look at 3D things from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from SparseSegLib.prior.types import Shape3, Spacing3
+
+
+@dataclass(frozen=True)
+class SliceView:
+    """A slice ``(U, V)`` of a volume ``(Z, Y, X)``: the plane ``index`` across ``axis``.
+
+    ``U`` and ``V`` are the two other axes in their order in the array. Spacing is (z, y, x) in mm.
+    """
+
+    axis: int
+    index: int
+    shape: Shape3
+    spacing: Spacing3
+
+    @property
+    def axes(self) -> tuple[int, int]:
+        """The array axes that run along ``U`` and ``V``."""
+        first, second = (axis for axis in range(3) if axis != self.axis)
+        return first, second
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """``(U, V)`` in voxels."""
+        first, second = self.axes
+        return self.shape[first], self.shape[second]
+
+    def positions(self, axis: int) -> torch.Tensor:
+        """Voxel index along ``axis`` of every pixel, in a shape that broadcasts to ``(U, V)``."""
+        if axis == self.axis:
+            return torch.full((1, 1), float(self.index))
+        line = torch.arange(self.shape[axis], dtype=torch.float32)
+        return line[:, None] if axis == self.axes[0] else line[None, :]
+
+    def see_plane(self, values: torch.Tensor, plane_axis: int) -> torch.Tensor:
+        """Project values that live on a plane across ``plane_axis`` onto this slice.
+
+        ``values`` is ``(K, P, Q)`` over the plane's own two axes; every pixel gets the value at the foot of its
+        perpendicular on the plane. The result broadcasts to ``(K, U, V)``.
+        """
+        if plane_axis == self.axis:
+            return values
+        plane_axes = [axis for axis in range(3) if axis != plane_axis]
+        line = values.select(1 + plane_axes.index(self.axis), self.index)
+        shared = next(axis for axis in plane_axes if axis != self.axis)
+        return line[:, :, None] if shared == self.axes[0] else line[:, None, :]
+
+    def cut(self, volume: torch.Tensor) -> torch.Tensor:
+        """This slice of a volume ``(..., Z, Y, X)``, as ``(..., U, V)``."""
+        return volume.select(volume.ndim - 3 + self.axis, self.index)

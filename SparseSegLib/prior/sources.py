@@ -1,0 +1,139 @@
+"""Where the prior's knowledge comes from: each annotated plane, and the scribbles, as a source of its own.
+
+A prior for a training slice must not know that slice's labels. So nothing is computed from the whole annotation at
+once: each source keeps what it knows by itself, and a prior is the minimum or sum over the sources that are kept.
+Leaving one out is then free.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from SparseSegLib.annotation import UNLABELED, SparseLabels
+from SparseSegLib.prior.slice_view import SliceView
+from SparseSegLib.prior.types import Spacing3
+
+FAR = 1e4
+"""Distance (mm) that stands for "this class is nowhere on that source"."""
+
+
+def distance_maps(labels: np.ndarray, classes: int, spacing: tuple[float, ...]) -> torch.Tensor:
+    """Distance (mm) from every element to the nearest one of each class; ``(K, *labels.shape)``, ``FAR`` if absent."""
+    maps = np.full((classes, *labels.shape), FAR, np.float32)
+    for label in range(classes):
+        inside = labels == label
+        if inside.any():
+            maps[label] = ndimage.distance_transform_edt(~inside, sampling=spacing)
+    return torch.from_numpy(maps)
+
+
+def other_distances(distances: torch.Tensor) -> torch.Tensor:
+    """For each class, the distance to the nearest voxel of any other class; same shape ``(K, ...)``."""
+    two = distances.topk(2, dim=0, largest=False)
+    index = torch.arange(distances.shape[0])
+    index = index.view(-1, *[1] * (distances.ndim - 1))
+    return torch.where(two.indices[:1] == index, two.values[1:2], two.values[:1])
+
+
+@dataclass(frozen=True)
+class PlaneSource:
+    """One annotated plane: its labels and the distances within it.
+
+    ``labels`` is ``(P, Q)`` (int64, ``UNLABELED`` allowed), ``distances`` and ``signed`` are ``(K, P, Q)`` in mm;
+    ``signed`` is positive inside a class.
+    """
+
+    axis: int
+    index: int
+    labels: torch.Tensor
+    distances: torch.Tensor
+    signed: torch.Tensor
+
+    @classmethod
+    def of(cls, labels: SparseLabels, axis: int, index: int, classes: int, spacing: Spacing3) -> PlaneSource:
+        """The source for the plane ``index`` across ``axis`` of ``labels``."""
+        plane = np.take(labels.array, index, axis)
+        inplane = tuple(spacing[other] for other in range(3) if other != axis)
+        distances = distance_maps(plane, classes, inplane)
+        values = torch.from_numpy(plane.astype(np.int64))
+        own = values[None] == torch.arange(classes)[:, None, None]
+        signed = torch.where(own, other_distances(distances), -distances)
+        return cls(axis, index, values, distances, signed)
+
+    def distance(self, view: SliceView) -> torch.Tensor:
+        """Distance (mm) from each pixel of ``view`` to each class on this plane; broadcasts to ``(K, U, V)``."""
+        across = (view.positions(self.axis) - self.index) * view.spacing[self.axis]
+        return torch.hypot(view.see_plane(self.distances, self.axis), across[None])
+
+    def coordinates(self) -> torch.Tensor:
+        """Voxel indices (z, y, x) of the plane's labeled voxels, ``(N, 3)``."""
+        flat = torch.nonzero(self.labels != UNLABELED)
+        axes = [axis for axis in range(3) if axis != self.axis]
+        points = torch.full((len(flat), 3), self.index, dtype=torch.int64)
+        points[:, axes[0]], points[:, axes[1]] = flat[:, 0], flat[:, 1]
+        return points
+
+    def values(self) -> torch.Tensor:
+        """Classes of :meth:`coordinates`, ``(N,)``."""
+        return self.labels[self.labels != UNLABELED]
+
+
+@dataclass(frozen=True)
+class ScribbleSource:
+    """All labeled voxels off the annotated planes, as one source. ``distances`` is ``(K, Z, Y, X)`` in mm."""
+
+    points: torch.Tensor
+    classes: torch.Tensor
+    distances: torch.Tensor
+
+    @classmethod
+    def of(cls, labels: SparseLabels, classes: int, spacing: Spacing3) -> ScribbleSource:
+        """The source for the scribbles of ``labels``; there must be some."""
+        array = np.where(labels.scribbles, labels.array, UNLABELED)
+        points = np.argwhere(array != UNLABELED)
+        return cls(
+            torch.from_numpy(points.astype(np.int64)),
+            torch.from_numpy(array[tuple(points.T)].astype(np.int64)),
+            distance_maps(array, classes, spacing),
+        )
+
+    def distance(self, view: SliceView) -> torch.Tensor:
+        """Distance (mm) from each pixel of ``view`` to each class among the scribbles, ``(K, U, V)``."""
+        return view.cut(self.distances)
+
+    def coordinates(self) -> torch.Tensor:
+        """Voxel indices (z, y, x) of the scribbles, ``(N, 3)``."""
+        return self.points
+
+    def values(self) -> torch.Tensor:
+        """Classes of :meth:`coordinates`, ``(N,)``."""
+        return self.classes
+
+
+Source = PlaneSource | ScribbleSource
+
+
+def sources_of(labels: SparseLabels, classes: int, spacing: Spacing3) -> list[Source]:
+    """All sources of an annotation: its planes in their order, then the scribbles if there are any."""
+    sources: list[Source] = [
+        PlaneSource.of(labels, plane.axis, plane.index, classes, spacing) for plane in labels.planes
+    ]
+    if labels.scribbles.any():
+        sources.append(ScribbleSource.of(labels, classes, spacing))
+    return sources
+
+
+def object_radius(sources: list[Source], spacing: Spacing3) -> float:
+    """A length (mm) that says how big the annotated objects are: the mean radius of their areas on the planes."""
+    areas = []
+    for source in sources:
+        if isinstance(source, PlaneSource):
+            pixels = int(((source.labels > 0) & (source.labels != UNLABELED)).sum())
+            first, second = (spacing[axis] for axis in range(3) if axis != source.axis)
+            areas.append(pixels * first * second)
+    areas = [area for area in areas if area > 0]
+    return float(np.sqrt(np.mean(areas) / np.pi)) if areas else 8 * min(spacing)

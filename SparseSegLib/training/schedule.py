@@ -1,0 +1,39 @@
+"""The learning rate over a training, and when to end it early."""
+
+from __future__ import annotations
+
+import math
+
+
+def cosine_rate(step: int, fraction: float, warmup: int = 20, floor: float = 0.02) -> float:
+    """Factor on the learning rate: a linear warm-up over ``warmup`` steps, then half a cosine down to ``floor``."""
+    return min(1.0, (step + 1) / warmup) * (0.5 * (1 + math.cos(math.pi * fraction)) * (1 - floor) + floor)
+
+
+class Plateau:
+    """Notices that the loss no longer falls.
+
+    Losses are averaged in blocks of ``block`` steps; a plateau is when none of the last ``patience`` blocks improved on
+    the best one before by more than ``tolerance`` (relative).
+    """
+
+    def __init__(self, block: int = 50, patience: int = 6, tolerance: float = 0.02) -> None:
+        self.block = block
+        self.patience = patience
+        self.tolerance = tolerance
+        self._sum = 0.0
+        self._count = 0
+        self._best = math.inf
+        self._stale = 0
+
+    def add(self, loss: float) -> bool:
+        """Take one step's loss; true when there is a plateau."""
+        self._sum += loss
+        self._count += 1
+        if self._count == self.block:
+            mean, self._sum, self._count = self._sum / self.block, 0.0, 0
+            if mean < self._best * (1 - self.tolerance):
+                self._best, self._stale = mean, 0
+            else:
+                self._stale += 1
+        return self._stale >= self.patience
