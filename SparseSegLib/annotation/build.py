@@ -1,0 +1,58 @@
+"""From what is drawn to sparse labels: where "unlabeled" ends and "background" begins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from SparseSegLib.annotation.planes import ObliquePlane, Plane
+from SparseSegLib.annotation.sparse_labels import UNLABELED, SparseLabels
+from SparseSegLib.errors import AnnotationError, GeometryError
+from SparseSegLib.geometry import Geometry
+
+
+def sparse_labels_from_segments(
+    labelmap: np.ndarray,
+    geometry: Geometry,
+    planes: Iterable[Plane],
+    *,
+    background: np.ndarray | None = None,
+    oblique: Iterable[ObliquePlane] = (),
+    names: tuple[str, ...] = (),
+) -> SparseLabels:
+    """Sparse labels of drawn segments.
+
+    On the annotated planes every voxel outside the segments is background. Off them, the segments' voxels are labeled
+    (scribbles) and so are background strokes; all else is unlabeled.
+
+    Parameters
+    ----------
+    labelmap : (Z, Y, X) integers
+        0 where no segment is, 1..n for the segments.
+    geometry : Geometry
+    planes : planes that the user declared finished
+    background : (Z, Y, X) bool, optional
+        Background strokes.
+    oblique : finished planes that are oblique to the grid
+    names : names of the segments 1..n
+
+    Raises
+    ------
+    AnnotationError
+        For more than 254 classes.
+    """
+    if labelmap.shape != geometry.shape:
+        raise GeometryError(f"A labelmap of shape {labelmap.shape} does not fit a grid of shape {geometry.shape}.")
+    if labelmap.size and not 0 <= labelmap.min() <= labelmap.max() < UNLABELED:
+        raise AnnotationError("Segments must have the values 1 to 254.", "Number the segments 1, 2, 3 and so on.")
+    planes = tuple(sorted(set(planes)))
+    array = np.where(labelmap > 0, labelmap, UNLABELED).astype(np.uint8)
+    if background is not None:
+        array[background & (labelmap == 0)] = 0
+    for plane in planes:
+        array[plane.voxels] = labelmap[plane.voxels]
+    for pose in oblique:
+        mask = pose.mask(geometry)
+        array[mask] = labelmap[mask]
+    return SparseLabels(array, geometry, planes, names)

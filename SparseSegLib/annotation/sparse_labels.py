@@ -1,0 +1,107 @@
+"""Sparse labels: a class for the voxels that the user labeled, and "unlabeled" for all others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from SparseSegLib.annotation.planes import Plane
+from SparseSegLib.errors import AnnotationError, GeometryError
+from SparseSegLib.geometry import Box, Geometry
+
+UNLABELED = 255
+"""The value of voxels about which the user said nothing."""
+
+
+@dataclass(frozen=True, eq=False)
+class SparseLabels:
+    """A sparse annotation of one volume.
+
+    Attributes
+    ----------
+    array : (Z, Y, X) uint8
+        0 is background, 1..n are the classes, ``UNLABELED`` is everything else.
+    geometry : Geometry
+        The grid, the same as the volume's.
+    planes : annotated planes
+        On each of them every voxel is labeled.
+    names : names of the classes 1..n
+    """
+
+    array: np.ndarray
+    geometry: Geometry
+    planes: tuple[Plane, ...] = ()
+    names: tuple[str, ...] = ()
+
+    @property
+    def classes(self) -> int:
+        """Number of classes, background included."""
+        seen = self.array[self.labeled]
+        return max(len(self.names), int(seen.max()) if seen.size else 0) + 1
+
+    @property
+    def labeled(self) -> np.ndarray:
+        """Mask of the labeled voxels."""
+        return self.array != UNLABELED
+
+    @property
+    def scribbles(self) -> np.ndarray:
+        """Mask of the labeled voxels off every annotated plane."""
+        mask = self.labeled
+        for plane in self.planes:
+            mask[plane.voxels] = False
+        return mask
+
+    def validate(self) -> None:
+        """Raise AnnotationError if nothing can be learned from these labels, GeometryError if they are malformed."""
+        if self.array.shape != self.geometry.shape:
+            raise GeometryError(f"Labels of shape {self.array.shape} do not fit a grid of {self.geometry.shape}.")
+        for plane in self.planes:
+            if not 0 <= plane.index < self.array.shape[plane.axis]:
+                raise GeometryError(f"The annotated slice {plane.index} along {'zyx'[plane.axis]} is not in the volume.")
+        counts = np.bincount(self.array.ravel(), minlength=256)[:UNLABELED]
+        there = np.flatnonzero(counts)
+        if not there.size:
+            raise AnnotationError("No voxel is labeled.", "Outline the structure on at least one slice.")
+        if there.size == 1 and there[0] == 0:
+            raise AnnotationError(
+                "All labeled voxels are background.", "Outline the structure on one of the annotated slices."
+            )
+        if there.size == 1:
+            name = self.names[there[0] - 1] if there[0] <= len(self.names) else f"class {there[0]}"
+            raise AnnotationError(
+                f"All labeled voxels belong to {name}; there is no background to tell it from.",
+                "Finish a slice, so that the rest of it counts as background, or draw some background.",
+            )
+
+    def without(self, plane: Plane) -> SparseLabels:
+        """The same labels as if ``plane`` had not been annotated; where other planes cross it labels stay."""
+        keep = np.zeros_like(self.array, dtype=bool)
+        others = tuple(other for other in self.planes if other != plane)
+        for other in others:
+            keep[other.voxels] = True
+        array = self.array.copy()
+        array[plane.voxels] = np.where(keep[plane.voxels], array[plane.voxels], UNLABELED)
+        return replace(self, array=array, planes=others)
+
+    def crop(self, box: Box) -> SparseLabels:
+        """The part inside ``box``; planes move along, those outside of it go."""
+        planes = tuple(
+            Plane(plane.axis, plane.index - box[plane.axis].start)
+            for plane in self.planes
+            if box[plane.axis].start <= plane.index < box[plane.axis].stop
+        )
+        return replace(self, array=self.array[box], geometry=self.geometry.crop(box), planes=planes)
+
+    def bounding_box(self, of: Literal["objects", "labeled"] = "objects") -> Box:
+        """The smallest box around all object voxels, or around all labeled ones."""
+        mask = self.labeled if of == "labeled" else self.labeled & (self.array > 0)
+        sides = []
+        for axis in range(3):
+            places = np.flatnonzero(mask.any(tuple(other for other in range(3) if other != axis)))
+            if not places.size:
+                raise AnnotationError("No voxel is labeled.", "Outline the structure on at least one slice.")
+            sides.append(slice(int(places[0]), int(places[-1]) + 1))
+        return sides[0], sides[1], sides[2]

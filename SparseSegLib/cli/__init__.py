@@ -1,0 +1,71 @@
+"""The command line: ``sparseseg densify | evaluate | planes | sparsify | demo | info``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from SparseSegLib import __version__
+from SparseSegLib.cli import demo, densify, evaluate, info, planes, sparsify
+from SparseSegLib.cli.console import Console
+from SparseSegLib.errors import Canceled, ResourceError, SparseSegError
+
+COMMANDS = (densify, evaluate, planes, sparsify, demo, info)
+
+EPILOG = """\
+a first session:
+  sparseseg demo                                          see it work on the sample volume
+  sparseseg planes t1.nrrd drawn.seg.nrrd                 which slices count as annotated
+  sparseseg densify t1.nrrd -l drawn.seg.nrrd -o dense.seg.nrrd
+  sparseseg evaluate dense.seg.nrrd truth.nrrd            Dice, IoU and distances in mm
+
+exit codes:
+  0 done             2 wrong arguments    3 file           4 image         5 annotation
+  6 other grid       7 model              8 package        9 memory, disk  10 worker
+  130 canceled       1 anything else
+"""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser with all commands."""
+    parser = argparse.ArgumentParser(
+        prog="sparseseg",
+        description="Dense 3D segmentations learned from a few annotated slices.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"sparseseg {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command in COMMANDS:
+        sub = commands.add_parser(
+            command.NAME,
+            help=command.SUMMARY,
+            description=command.DESCRIPTION,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.add_arguments(sub)
+        sub.add_argument("--json", action="store_true", help="print the result as one JSON object")
+        sub.set_defaults(run=command.run)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code."""
+    chosen = make_parser().parse_args(arguments)
+    console = Console(chosen.json)
+    try:
+        chosen.run(chosen, console)
+    except SparseSegError as error:
+        console.error(error.message, error.hint, error.code)
+        return error.exit_code
+    except MemoryError:
+        console.error("There is not enough memory.", "Close other programs or use a smaller image.", "resource")
+        return ResourceError.exit_code
+    except KeyboardInterrupt:
+        console.error("Canceled.", "", Canceled.code)
+        return Canceled.exit_code
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    return 0

@@ -1,0 +1,49 @@
+"""``sparseseg info``: what this installation is and what it computes on."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from SparseSegLib import __version__
+from SparseSegLib.cli.console import Console
+
+NAME = "info"
+SUMMARY = "device, versions, presets"
+DESCRIPTION = "Show which device will compute, the versions of what is installed, and the presets."
+PACKAGES = ("torch", "numpy", "scipy", "SimpleITK", "scikit-image", "slicer-core", "matplotlib")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """This command takes no arguments."""
+
+
+def run(arguments: argparse.Namespace, console: Console) -> None:
+    """Print the figures."""
+    from SparseSegLib.densify import PRESETS
+    from SparseSegLib.devices import choose_device, describe_device
+
+    device = choose_device()
+    values: dict[str, Any] = {
+        "sparseseg": __version__,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "device": str(device),
+        "device_name": describe_device(device),
+        "packages": {package: _version(package) for package in PACKAGES},
+        "presets": {name: preset.summary for name, preset in PRESETS.items()},
+    }
+    lines = [f"sparseseg {__version__}, Python {values['python']}, {values['system']}"]
+    lines += [f"device: {values['device_name']} ({values['device']})", "packages:"]
+    lines += [f"  {name:14}{found or 'not installed'}" for name, found in values["packages"].items()]
+    lines += ["presets:"] + [f"  {name:14}{summary}" for name, summary in values["presets"].items()]
+    console.result(values, "\n".join(lines))
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

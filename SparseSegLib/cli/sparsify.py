@@ -1,0 +1,47 @@
+"""``sparseseg sparsify``: make a sparse annotation from a dense one, for experiments."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from SparseSegLib.annotation import sparsify, sparsify_every, write_sparse_labels
+from SparseSegLib.cli.console import Console
+from SparseSegLib.errors import UsageError
+from SparseSegLib.io import read_labels
+
+NAME = "sparsify"
+SUMMARY = "make an annotation of a few slices from a dense labelmap"
+DESCRIPTION = """\
+Keep only a few slices of a dense labelmap, evenly spaced through the object's bounding box, as if a user had annotated
+them. Everything else becomes unlabeled.
+
+  sparseseg sparsify truth.nrrd -o sparse.nrrd --slices 3 3 2       3 sagittal, 3 coronal, 2 axial slices
+  sparseseg sparsify truth.nrrd -o sparse.nrrd --every 8            every 8th axial slice"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("labels", type=Path, help="dense labels")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="sparse labels to write (255 is unlabeled)")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--slices", type=int, nargs=3, default=(3, 3, 2), metavar=("X", "Y", "Z"), help="slices per axis")
+    how.add_argument("--every", type=int, metavar="K", help="every K-th slice along --axis instead")
+    parser.add_argument("--axis", choices="xyz", default="z", help="axis for --every (default: z, axial slices)")
+
+
+def run(arguments: argparse.Namespace, console: Console) -> None:
+    """Write the sparse labels."""
+    if min(arguments.slices) < 0 or max(arguments.slices) == 0 or (arguments.every or 1) < 1:
+        raise UsageError("There must be at least one slice.", "Give positive numbers, for example --slices 3 3 2.")
+    dense, geometry, segments = read_labels(arguments.labels)
+    names = tuple(segment.name for segment in segments if segment.value > 0)
+    if arguments.every:
+        labels = sparsify_every(dense, geometry, arguments.every, "zyx".index(arguments.axis), names=names)
+    else:
+        x, y, z = arguments.slices
+        labels = sparsify(dense, geometry, (z, y, x), names=names)
+    write_sparse_labels(labels, arguments.output)
+    values = {"output": str(arguments.output), "planes": len(labels.planes), "labeled_share": labels.labeled.mean()}
+    text = f"{arguments.output}: {len(labels.planes)} annotated slices, {values['labeled_share']:.1%} of all voxels"
+    console.result(values, text)

@@ -1,0 +1,63 @@
+"""Losses on sparse labels: unlabeled voxels weigh nothing.
+
+Targets hold a class per voxel or ``UNLABELED`` (255). Only labeled voxels enter any sum, so neither the loss nor a
+gradient depends on anything else, to the last bit.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from SparseSegLib.annotation import UNLABELED
+
+
+def has_labels(target: torch.Tensor) -> bool:
+    """Whether any voxel of a batch is labeled; one without is skipped."""
+    return bool((target != UNLABELED).any())
+
+
+def weighted_cross_entropy(
+    logits: torch.Tensor, target: torch.Tensor, weights: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Weighted softmax cross-entropy over the labeled voxels (Çiçek et al. 2016, section 3.2).
+
+    Parameters
+    ----------
+    logits : (B, K, ...)
+    target : (B, ...) integers
+    weights : (K,), optional
+        Weight of each class; the loss is divided by the sum of the weights that occur.
+
+    Returns
+    -------
+    A number; NaN for a batch with no labeled voxel (see :func:`has_labels`).
+    """
+    return F.cross_entropy(logits, target.long(), weight=weights, ignore_index=UNLABELED)
+
+
+def soft_dice(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """One minus the soft Dice over the labeled voxels of a batch, mean over the classes but background.
+
+    ``logits`` is ``(B, K, ...)`` and ``target`` ``(B, ...)``. One voxel is added above and below, so that a class that
+    does not occur costs little.
+    """
+    labeled = target != UNLABELED
+    probabilities = logits.softmax(1).movedim(1, -1)[labeled]
+    truth = F.one_hot(target[labeled].long(), logits.shape[1]).to(probabilities.dtype)
+    overlap = (probabilities * truth).sum(0)
+    total = probabilities.sum(0) + truth.sum(0)
+    return 1 - ((2 * overlap + 1) / (total + 1))[1:].mean()
+
+
+def class_weights(counts: np.ndarray, exponent: float = 1.0) -> torch.Tensor:
+    """Weights ``(K,)`` that balance the classes, mean 1.
+
+    Parameters
+    ----------
+    counts : labeled voxels of each class
+    exponent : 1 gives all classes the same influence, as the paper does; 0.5 goes half the way, 0 does nothing.
+    """
+    weights = (counts.sum() / np.maximum(counts, 1)) ** exponent
+    return torch.from_numpy((weights / weights.mean()).astype(np.float32))
