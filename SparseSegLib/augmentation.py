@@ -1,0 +1,114 @@
+"""Random geometric and grey value changes of batches of 3D patches, on the device that trains.
+
+One smooth map moves image, labels and "unlabeled" together. It is applied while the patch is cut from the volume, so
+that what turns in from outside the patch is real.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from SparseSegLib.annotation import UNLABELED
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How strong the changes are.
+
+    Attributes
+    ----------
+    rotation : standard deviation about each axis (radians)
+    scaling : standard deviation of the logarithm of the scale
+    flips : mirror each axis with probability one half
+    grey : standard deviation of contrast (logarithm) and brightness (in units of the normalised image)
+    deformation_spacing, deformation_deviation : grid spacing and standard deviation of the random vectors of the
+        B-spline deformation, in voxels (Çiçek et al. 2016, section 3.2: 32 and 4); 0 for none
+    """
+
+    rotation: float = 0.15
+    scaling: float = 0.1
+    flips: bool = True
+    grey: float = 0.1
+    deformation_spacing: float = 32.0
+    deformation_deviation: float = 4.0
+
+
+def random_places(
+    centres: torch.Tensor, size: tuple[int, int, int], settings: Augmentation, generator: torch.Generator
+) -> torch.Tensor:
+    """Positions (z, y, x) in voxels at which each patch reads its volume, ``(B, z, y, x, 3)``.
+
+    ``centres`` is ``(B, 3)`` in voxels. ``generator`` lives on the device that the result shall be on.
+    """
+    device, count = generator.device, len(centres)
+    lines = [torch.arange(part, device=device) - (part - 1) / 2 for part in size]
+    offsets = torch.stack(torch.meshgrid(*lines, indexing="ij"), -1)
+    matrix = _random_matrices(count, settings, generator)
+    places = torch.einsum("bij,zyxj->bzyxi", matrix, offsets) + centres.to(device)[:, None, None, None]
+    if settings.deformation_deviation > 0:
+        places = places + _deformation(count, size, settings, generator).movedim(1, -1)
+    return places
+
+
+def cut(
+    image: torch.Tensor, labels: torch.Tensor, places: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Read image ``(C, Z, Y, X)`` (linear) and labels ``(Z, Y, X)`` (nearest) at ``places (B, z, y, x, 3)``.
+
+    Beyond the volume the image is mirrored and everything is unlabeled. A label comes from exactly one voxel of the
+    volume, so that nothing unlabeled becomes labeled.
+    """
+    size = torch.tensor(labels.shape, device=places.device)
+    grid = ((places + 0.5) / size * 2 - 1).flip(-1)
+    batch = image[None].expand(len(places), -1, -1, -1, -1)
+    moved = F.grid_sample(batch, grid, align_corners=False, padding_mode="reflection")
+    nearest = places.round().long()
+    inside = ((nearest >= 0) & (nearest < size)).all(-1)
+    z, y, x = nearest.clamp(min=torch.zeros_like(size), max=size - 1).unbind(-1)
+    return moved, labels[z, y, x].masked_fill(~inside, UNLABELED)
+
+
+def vary_grey(image: torch.Tensor, settings: Augmentation, generator: torch.Generator) -> torch.Tensor:
+    """Change contrast and brightness of every channel of ``(B, C, z, y, x)``."""
+    shape = (*image.shape[:2], 1, 1, 1)
+    gain, shift = (torch.randn(shape, generator=generator, device=generator.device) for _ in range(2))
+    return image * torch.exp(settings.grey * gain) + settings.grey * shift
+
+
+def _random_matrices(count: int, settings: Augmentation, generator: torch.Generator) -> torch.Tensor:
+    """Rotation, scaling and flips as ``(B, 3, 3)``."""
+    device = generator.device
+    turns = settings.rotation * torch.randn(count, 3, generator=generator, device=device)
+    skew = torch.zeros(count, 3, 3, device=device)
+    for axis, (first, second) in enumerate(((1, 2), (0, 2), (0, 1))):
+        skew[:, first, second], skew[:, second, first] = -turns[:, axis], turns[:, axis]
+    scale = torch.exp(settings.scaling * torch.randn(count, generator=generator, device=device))
+    signs = torch.ones(count, 3, device=device)
+    if settings.flips:
+        signs = torch.randint(0, 2, (count, 3), generator=generator, device=device) * 2.0 - 1
+    return torch.linalg.matrix_exp(skew) * scale[:, None, None] * signs[:, None, :]
+
+
+def _deformation(
+    count: int, size: tuple[int, int, int], settings: Augmentation, generator: torch.Generator
+) -> torch.Tensor:
+    """Displacements ``(B, 3, z, y, x)`` in voxels: random vectors on a grid, interpolated by cubic B-splines."""
+    spacing = settings.deformation_spacing
+    knots = [math.ceil(part / spacing) + 4 for part in size]
+    vectors = torch.randn(count, 3, *knots, generator=generator, device=generator.device)
+    z, y, x = (_spline(part, spacing, knot, generator.device) for part, knot in zip(size, knots, strict=True))
+    smooth = torch.einsum("bczyx,pz,qy,rx->bcpqr", vectors, z, y, x)
+    return settings.deformation_deviation * smooth
+
+
+def _spline(size: int, spacing: float, knots: int, device: torch.device) -> torch.Tensor:
+    """Cubic B-spline weights of ``knots`` control points at ``size`` voxels, ``(size, knots)``; rows add up to 1."""
+    place = torch.arange(size, device=device) / spacing + 1
+    distance = (place[:, None] - torch.arange(knots, device=device)[None]).abs()
+    near = 2 / 3 - distance**2 + distance**3 / 2
+    far = (2 - distance).clamp(min=0) ** 3 / 6
+    return torch.where(distance < 1, near, far)

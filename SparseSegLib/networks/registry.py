@@ -1,0 +1,47 @@
+"""All networks by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from SparseSegLib.errors import UsageError
+from SparseSegLib.networks.slice_unet import SliceUNet
+from SparseSegLib.networks.unet2d import UNet2D
+from SparseSegLib.networks.unet3d import UNet3D
+
+_NETWORKS: dict[str, tuple[Callable[..., nn.Module], dict[str, Any]]] = {
+    "cicek2016": (UNet3D, {}),
+    "unet3d": (UNet3D, {"padded": True}),
+    "unet3d-small": (UNet3D, {"base": 8, "levels": 3, "padded": True, "affine": True}),
+    "ronneberger2015": (UNet2D, {}),
+    "unet2d": (UNet2D, {"base": 16, "levels": 4, "padded": True, "norm": "batch", "dropout": 0.0}),
+    "slice-unet": (SliceUNet, {}),
+}
+
+
+def network_names() -> list[str]:
+    """The names that :func:`create_network` knows."""
+    return sorted(_NETWORKS)
+
+
+def create_network(name: str, in_channels: int, classes: int, **arguments: Any) -> nn.Module:
+    """A new network.
+
+    Parameters
+    ----------
+    name : one of :func:`network_names`
+    in_channels, classes : int
+    arguments : what the network's class takes, instead of what the name stands for
+
+    Raises
+    ------
+    UsageError
+        For a name that is not there.
+    """
+    if name not in _NETWORKS:
+        raise UsageError(f"There is no network called {name}.", f"Use one of {', '.join(network_names())}.")
+    make, defaults = _NETWORKS[name]
+    return make(in_channels, classes, **{**defaults, **arguments})

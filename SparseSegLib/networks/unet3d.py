@@ -1,0 +1,133 @@
+"""The 3D U-Net (Çiçek et al., MICCAI 2016)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+Norm = Literal["batch", "none"]
+
+
+class UNet3D(nn.Module):
+    """3D U-Net; with its defaults the paper's, to the letter.
+
+    Takes ``(B, in_channels, Z, Y, X)`` and returns logits ``(B, classes, Z', Y', X')``. Without padding the output is
+    smaller by ``2 · margin`` on each axis, and the input's size must suit :meth:`valid_size`.
+
+    Two 3×3×3 convolutions per level, each followed by batch norm and ReLU; 2×2×2 max pooling; channels double before
+    each pooling (32→64, 64→128, 128→256, 256→512); 2×2×2 up-convolutions that keep the channels; shortcuts are cropped
+    and concatenated; a 1×1×1 convolution at the end. For 3 channels and 3 classes there are 19 069 955 parameters:
+    biases on the 3×3×3 and 1×1×1 convolutions, none on the up-convolutions, batch norm without affine terms.
+
+    Parameters
+    ----------
+    base : channels of the very first convolution
+    levels : resolutions
+    padded : keep the size (any size goes in)
+    norm : "batch" or "none". Batch norm uses the statistics of the current batch at test time too (section 2).
+    affine : whether batch norm has weights of its own
+    """
+
+    dimensions = 3
+
+    def __init__(
+        self,
+        in_channels: int,
+        classes: int,
+        base: int = 32,
+        levels: int = 4,
+        padded: bool = False,
+        norm: Norm = "batch",
+        affine: bool = False,
+    ) -> None:
+        super().__init__()
+        self.arguments = {
+            "in_channels": in_channels,
+            "classes": classes,
+            "base": base,
+            "levels": levels,
+            "padded": padded,
+            "norm": norm,
+            "affine": affine,
+        }
+        self.padded = padded
+        self.levels = levels
+        self.multiple = 2 ** (levels - 1)
+
+        def pair(before: int, between: int, after: int) -> nn.Sequential:
+            return nn.Sequential(
+                *_convolution(before, between, padded, norm, affine), *_convolution(between, after, padded, norm, affine)
+            )
+
+        widths = [base * 2**level for level in range(levels + 1)]  # 32, 64, 128, 256, 512
+        starts = [in_channels, *widths[1:-1]]
+        self.analysis = nn.ModuleList(
+            pair(start, widths[level], widths[level + 1]) for level, start in enumerate(starts)
+        )
+        self.enlarge = nn.ModuleList(
+            nn.ConvTranspose3d(width, width, 2, stride=2, bias=False) for width in reversed(widths[2:])
+        )
+        self.synthesis = nn.ModuleList(
+            pair(below + here, here, here) for below, here in zip(widths[:1:-1], widths[-2:0:-1], strict=True)
+        )
+        self.classify = nn.Conv3d(widths[1], classes, 1)
+
+    @property
+    def margin(self) -> int:
+        """Voxels that the output loses on every side; 0 with padding."""
+        if self.padded:
+            return 0
+        lost = 2  # two convolutions at the bottom, one voxel a side each
+        for _ in range(self.levels - 1):
+            lost = 2 * lost + 4
+        return lost
+
+    def valid_size(self, size: int) -> int:
+        """The smallest input size along an axis, not below ``size``, at which every pooling halves an even number."""
+        if self.padded:
+            return size
+        while not self._fits(size):
+            size += 1
+        return size
+
+    def _fits(self, size: int) -> bool:
+        for _ in range(self.levels - 1):
+            size -= 4
+            if size <= 0 or size % 2:
+                return False
+            size //= 2
+        return size > 4
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits for a batch."""
+        size = x.shape[-3:]
+        if self.padded:
+            missing = [part for side in reversed(size) for part in (0, -side % self.multiple)]
+            x = F.pad(x, missing, mode="replicate")
+        shortcuts = []
+        for level, block in enumerate(self.analysis):
+            x = block(F.max_pool3d(x, 2) if level else x)
+            shortcuts.append(x)
+        shortcuts.pop()
+        for enlarge, block in zip(self.enlarge, self.synthesis, strict=True):
+            x = enlarge(x)
+            x = block(torch.cat([_centre(shortcuts.pop(), x.shape[-3:]), x], 1))
+        x = self.classify(x)
+        return x[..., : size[0], : size[1], : size[2]] if self.padded else x
+
+
+def _convolution(before: int, after: int, padded: bool, norm: Norm, affine: bool) -> list[nn.Module]:
+    layers: list[nn.Module] = [nn.Conv3d(before, after, 3, padding=1 if padded else 0)]
+    if norm == "batch":
+        layers.append(nn.BatchNorm3d(after, affine=affine, track_running_stats=False))
+    return [*layers, nn.ReLU(inplace=True)]
+
+
+def _centre(x: torch.Tensor, size: torch.Size) -> torch.Tensor:
+    """The middle part of ``x`` that has the spatial ``size``."""
+    for axis, wanted in zip(range(x.ndim - len(size), x.ndim), size, strict=True):
+        x = x.narrow(axis, (x.shape[axis] - wanted) // 2, wanted)
+    return x
