@@ -1,6 +1,6 @@
 """Volumes and labels on disk: NRRD, NIfTI, MHA/MHD, TIFF, DICOM series and 3D Slicer's .seg.nrrd."""
 
-from SparseSegLib.io.atomic import atomic_path, write_json, write_text
+from SparseSegLib.atomic import atomic_path, write_json, write_text
 from SparseSegLib.io.images import read_volume, volume_name, write_image
 from SparseSegLib.io.information import ImageInformation, read_information
 from SparseSegLib.io.labels import read_labels, write_labels

@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from SparseSegLib.errors import FileError, UsageError
 from SparseSegLib.geometry import Geometry
 from SparseSegLib.io.arrays import to_array
-from SparseSegLib.io.atomic import PathLike, atomic_path
+from SparseSegLib.atomic import PathLike, atomic_path
 from SparseSegLib.io.headers import check_complete, check_kind, check_length, open_header
 from SparseSegLib.io.itk import incomplete_write, reading, writing
 from SparseSegLib.io.tiff import SUFFIXES as TIFF_SUFFIXES

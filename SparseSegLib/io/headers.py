@@ -9,7 +9,7 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from SparseSegLib.errors import VolumeError
-from SparseSegLib.io.atomic import PathLike
+from SparseSegLib.atomic import PathLike
 from SparseSegLib.io.itk import check_readable, reading, truncated
 
 _BYTES = {sitk.sitkVectorUInt8, sitk.sitkVectorInt8}

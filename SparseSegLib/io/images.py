@@ -11,7 +11,7 @@ import numpy as np
 
 from SparseSegLib.errors import FileError, GeometryError, ResourceError
 from SparseSegLib.geometry import Geometry, resample
-from SparseSegLib.io.atomic import PathLike
+from SparseSegLib.atomic import PathLike
 from SparseSegLib.io.dicom import check_no_slice_damaged, choose_series, find_series, read_series, series_of_files
 from SparseSegLib.io.files import is_tiff, read_file, write_file
 from SparseSegLib.io.information import read_information

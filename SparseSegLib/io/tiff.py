@@ -16,7 +16,7 @@ import SimpleITK as sitk
 
 from SparseSegLib.errors import DependencyError, FileError, VolumeError
 from SparseSegLib.geometry import Geometry
-from SparseSegLib.io.atomic import PathLike
+from SparseSegLib.atomic import PathLike
 from SparseSegLib.io.headers import color_image, time_series
 from SparseSegLib.io.itk import check_readable, no_memory, reading, truncated
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from SparseSegLib.errors import FileError
-from SparseSegLib.io.atomic import atomic_path
+from SparseSegLib.atomic import atomic_path
 
 FORMAT = 1
 

@@ -1,0 +1,225 @@
+"""A job: a folder, the worker process that works in it, and its events."""
+
+from __future__ import annotations
+
+import atexit
+import queue
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from SparseSegLib.errors import JobError
+from SparseSegLib.jobs.process import WorkerProcess, start_worker
+from SparseSegLib.protocol import ENDINGS, LOG_FILE, decode, encode_command
+
+CANCEL_SECONDS = 2.0
+LOG_TAIL = 2000
+
+_living: weakref.WeakSet[Job] = weakref.WeakSet()
+
+
+class Job:
+    """Runs the job in a folder (see :func:`SparseSegLib.protocol.write_job`) in a process of its own.
+
+    Nothing here blocks except :meth:`wait`; call :meth:`poll` from a timer. Every job ends with exactly one event out of
+    ``result``, ``failed`` and ``canceled``, which :meth:`poll` returns after the process has exited and everything that
+    it said has been read. As a context manager it ends the process on the way out.
+
+    Parameters
+    ----------
+    folder : path
+        The job's folder; it must hold ``job.json``.
+    interpreter : path, optional
+        The Python that runs the worker; in Slicer PythonSlicer. By default the one that runs now.
+    launch : callable, optional
+        Starts the process; for tests.
+    """
+
+    def __init__(
+        self,
+        folder: Path | str,
+        interpreter: str | None = None,
+        launch: Callable[[Path, str | None], WorkerProcess] = start_worker,
+    ) -> None:
+        self.folder = Path(folder)
+        self.ending: dict[str, Any] | None = None
+        self._interpreter = interpreter
+        self._launch = launch
+        self._process: WorkerProcess | None = None
+        self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._output_ended = False
+        self._said: dict[str, Any] | None = None
+        self._heard = time.monotonic()
+        self._cancel_asked = False
+        self._log_start = 0
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and its end has not been reported yet."""
+        return self._process is not None and self.ending is None
+
+    @property
+    def seconds_since_last_event(self) -> float:
+        """How long the worker has been silent; it means to say something every second."""
+        return time.monotonic() - self._heard
+
+    def start(self) -> Job:
+        """Start the worker, or start another one where the last one ended: it goes on from its checkpoint."""
+        if self.running:
+            raise JobError("The job is running already.")
+        log = self.folder / LOG_FILE
+        self._log_start = log.stat().st_size if log.exists() else 0
+        try:
+            self._process = self._launch(self.folder, self._interpreter)
+        except OSError as error:
+            raise JobError(f"The worker could not be started: {error}.", "Check the Python interpreter.") from error
+        self.ending, self._said = None, None
+        self._output_ended = self._cancel_asked = False
+        self._heard = time.monotonic()
+        self._lines = queue.SimpleQueue()
+        threading.Thread(target=_read, args=(self._process, self._lines), name="worker output", daemon=True).start()
+        _living.add(self)
+        return self
+
+    resume = start
+
+    def poll(self) -> list[dict[str, Any]]:
+        """Everything that has happened since the last call; never blocks."""
+        if self._process is None or self.ending is not None:
+            return []
+        events = []
+        while not self._output_ended:
+            try:
+                line = self._lines.get_nowait()
+            except queue.Empty:
+                break
+            if line is None:
+                self._output_ended = True
+                break
+            event = decode(line)
+            if event is None:
+                continue
+            self._heard = time.monotonic()
+            if event["event"] in ENDINGS:
+                self._said = self._said or event
+            else:
+                events.append(event)
+        if self._output_ended and self._process.poll() is not None:
+            self.ending = self._said or self._silent_end(self._process.poll())
+            self._close()
+            events.append(self.ending)
+        return events
+
+    def wait(self, timeout: float | None = None, on_event: Callable[[dict[str, Any]], None] | None = None) -> dict:
+        """Block until the job ends and return its last event; JobError after ``timeout`` seconds."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        if self._process is None:
+            raise JobError("The job was not started.")
+        while self.ending is None:
+            for event in self.poll():
+                if on_event is not None:
+                    on_event(event)
+            if self.ending is None:
+                if deadline is not None and time.monotonic() > deadline:
+                    raise JobError(f"The job did not end within {timeout:g} seconds.")
+                time.sleep(0.02)
+        return self.ending
+
+    def stop(self) -> None:
+        """Ask the worker to finish with what there is."""
+        self._send("stop")
+
+    def update_annotation(self, file: Path | str) -> None:
+        """Hand a new annotation to the running job: a labels file, in the job's folder or by its absolute path."""
+        self._send("update_annotation", file=str(file))
+
+    def cancel(self) -> None:
+        """End the job: ask first, and end the whole process tree after two seconds. Returns at once."""
+        if not self.running or self._cancel_asked:
+            return
+        self._cancel_asked = True
+        self._send("cancel")
+        process = self._process
+        assert process is not None
+
+        def insist() -> None:
+            with suppress(Exception):
+                process.wait(CANCEL_SECONDS)
+            process.kill_tree()
+
+        threading.Thread(target=insist, name="worker end", daemon=True).start()
+
+    def kill(self) -> None:
+        """End the process tree at once, without asking; a checkpoint that was written stays."""
+        if self._process is not None:
+            self._cancel_asked = True
+            self._process.kill_tree()
+
+    def __enter__(self) -> Job:
+        return self if self._process is not None else self.start()
+
+    def __exit__(self, *exception: object) -> None:
+        if self.running:
+            self.cancel()
+            with suppress(JobError):
+                self.wait(CANCEL_SECONDS + 3)
+
+    def _send(self, kind: str, **fields: Any) -> None:
+        stdin = self._process.stdin if self._process is not None else None
+        if stdin is None or not self.running:
+            return
+        with suppress(OSError, ValueError):  # the worker is gone: poll() will say so
+            stdin.write((encode_command(kind, **fields) + "\n").encode())
+            stdin.flush()
+
+    def _silent_end(self, status: int | None) -> dict[str, Any]:
+        """The end of a worker that did not say how it ended."""
+        if self._cancel_asked:
+            return {"event": "canceled", "time": time.time()}
+        how = f"by signal {-status}" if status is not None and status < 0 else f"with status {status}"
+        return {
+            "event": "failed",
+            "time": time.time(),
+            "code": "crashed",
+            "message": f"The worker process ended unexpectedly, {how}.",
+            "hint": "Start the job again: it goes on from its last checkpoint.",
+            "log": self.log_tail(),
+        }
+
+    def log_tail(self) -> str:
+        """The last part of what this run wrote to the log."""
+        with suppress(OSError), open(self.folder / LOG_FILE, "rb") as log:
+            size = log.seek(0, 2)
+            log.seek(max(self._log_start, size - LOG_TAIL))
+            return log.read().decode("utf-8", "replace")
+        return ""
+
+    def _close(self) -> None:
+        assert self._process is not None
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                with suppress(OSError):
+                    stream.close()
+        _living.discard(self)
+
+
+def _read(process: WorkerProcess, lines: queue.SimpleQueue[bytes | None]) -> None:
+    """Move the worker's lines into the queue, None at the end."""
+    assert process.stdout is not None
+    with suppress(OSError, ValueError):
+        for line in process.stdout:
+            lines.put(line)
+    lines.put(None)
+    with suppress(Exception):
+        process.wait()
+
+
+@atexit.register
+def _end_all() -> None:
+    """When the client's Python ends, no worker stays."""
+    for job in list(_living):
+        job.kill()

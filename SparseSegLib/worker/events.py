@@ -1,0 +1,52 @@
+"""From what a computation tells to the protocol's events, and previews to files."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from SparseSegLib.worker.channel import EventWriter
+
+KEPT_PREVIEWS = 2
+
+
+class JobEvents:
+    """Listens to a computation (see ``SparseSegLib.control.Events``) and sends what it hears."""
+
+    def __init__(self, folder: Path, writer: EventWriter) -> None:
+        self.folder = folder
+        self._writer = writer
+        self._previews: list[Path] = []
+
+    def progress(
+        self, step: int, fraction: float, loss: float | None, seconds_left: float | None, **figures: float
+    ) -> None:
+        """Send a ``progress`` event; numbers that are not finite become null."""
+        values: dict[str, Any] = {"loss": loss, "seconds_left": seconds_left, **figures}
+        clean = {key: _finite(value) for key, value in values.items()}
+        self._writer.send("progress", step=step, fraction=round(fraction, 4), **clean)
+
+    def preview(self, result: Any) -> None:
+        """Write an intermediate result under a new name and send a ``preview`` event; only the last few are kept."""
+        name = f"preview-{result.steps:06d}"
+        if isinstance(result.labels, str):  # a task without arrays
+            path = self.folder / f"{name}.txt"
+            path.write_text(result.labels, encoding="utf-8")
+        else:
+            from SparseSegLib.io import write_image
+
+            path = self.folder / f"{name}.nrrd"
+            write_image(result.labels, result.geometry, path)
+        self._previews.append(path)
+        self._writer.send("preview", file=path.name, step=result.steps, seconds=round(result.seconds, 2))
+        while len(self._previews) > KEPT_PREVIEWS:
+            self._previews.pop(0).unlink(missing_ok=True)
+
+    def message(self, text: str) -> None:
+        """Send a ``message`` event."""
+        self._writer.send("message", text=text)
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else round(float(value), 5)
