@@ -16,14 +16,15 @@ def region_of_interest(labels: SparseLabels, margin: float = 0.1) -> Box:
     labels : SparseLabels
         At least one voxel must be labeled with a class other than background.
     margin : float
-        Share of the box's extent to add on each side; at least four voxels, and along an axis on which planes are
-        annotated at least half of the widest gap between them, since the object may go on until there.
+        Share of the box's extent to add on each side; at least four voxels. If all planes lie across one axis, then
+        along it at least half of the widest gap between them, since the object may go on until there.
     """
     box = labels.bounding_box("objects")
+    one_orientation = len({plane.axis for plane in labels.planes}) == 1
     region = []
     for axis, (side, size) in enumerate(zip(box, labels.array.shape, strict=True)):
         places = sorted(plane.index for plane in labels.planes if plane.axis == axis)
         gap = max((after - before for before, after in zip(places, places[1:], strict=False)), default=0)
-        room = max(LEAST_MARGIN, round(margin * (side.stop - side.start)), gap // 2)
+        room = max(LEAST_MARGIN, round(margin * (side.stop - side.start)), gap // 2 if one_orientation else 0)
         region.append(slice(max(0, side.start - room), min(size, side.stop + room)))
     return region[0], region[1], region[2]

@@ -189,14 +189,16 @@ class _Run:
         first = self._next_preview == 0.0
         if self.learner.steps < FIRST_PREVIEW_STEPS or now < (FIRST_PREVIEW_SECONDS if first else self._next_preview):
             return
-        probabilities = self.learner.predict(self.control.token, stride=4 if first else 2)
+        stride = 4 if first else 2
+        probabilities = self.learner.predict(self.control.token, stride)
+        predicted = self.budget.elapsed
         labels, _ = region_labels(self.problem, probabilities, uncertainty=False)
         geometry = self.volume.geometry.crop(self.problem.box)
         self.control.events.preview(self._as_result(labels, None, geometry, None))
-        cost = self.budget.elapsed - now
-        full = cost * (4 if first else 2) * len(self._orientations())
-        self.budget.reserve = max(self.budget.reserve, min(full, 0.4 * self.settings.seconds))
-        self._next_preview = self.budget.elapsed + max(self.settings.preview_seconds, 9 * cost)
+        ended = self.budget.elapsed
+        full = (predicted - now) * stride * len(self._orientations()) + 2 * (ended - predicted)
+        self.budget.reserve = min(full, 0.4 * self.settings.seconds)
+        self._next_preview = ended + max(self.settings.preview_seconds, 9 * (ended - now))
 
     def _orientations(self) -> set[int]:
         return {plane.axis for plane in self.problem.labels.planes} or {0}

@@ -34,7 +34,7 @@ class SliceRecipe:
     weight_decay: float = 1e-2
     variants: int = 3
     balance: float = 0.5
-    most_voxels: int = 4_000_000
+    most_voxels: int = 8_000_000
 
 
 @dataclass(frozen=True)

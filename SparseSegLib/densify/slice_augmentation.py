@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,9 @@ import torch
 import torch.nn.functional as F
 
 from SparseSegLib.annotation import UNLABELED
+
+
+MOVED_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -23,11 +27,13 @@ class SlicePatch:
 def sampling_grid(patches: list[SlicePatch], size: tuple[int, int], rng: np.random.Generator) -> torch.Tensor:
     """Positions (row, column) in pixels at which each patch reads its slice, ``(B, size[0], size[1], 2)``.
 
-    Rotation by about 9°, scaling by about 12 %, flips, and a smooth deformation of about 2 pixels (from a 4×4 grid);
-    rotation happens in mm, so that slices with oblong pixels are not sheared.
+    Flips; and for half of the patches rotation by about 9°, scaling by about 12 % and a smooth deformation of about 2
+    pixels (from a 4×4 grid). The other half stays on the pixels' own grid: interpolation blurs, and a network that never
+    saw a sharp slice loses the finest outlines. Rotation happens in mm, so that oblong pixels are not sheared.
     """
     count, (height, width) = len(patches), size
-    angle, scale = rng.normal(0, 0.15, count), np.exp(rng.normal(0, 0.12, count))
+    moved = rng.random(count) < MOVED_SHARE
+    angle, scale = rng.normal(0, 0.15, count) * moved, np.exp(rng.normal(0, 0.12, count) * moved)
     flip = rng.choice([-1.0, 1.0], (count, 2))
     spacing = np.array([patch.spacing for patch in patches])
     turn = np.stack([np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)], -1).reshape(-1, 2, 2)
@@ -35,9 +41,10 @@ def sampling_grid(patches: list[SlicePatch], size: tuple[int, int], rng: np.rand
     rows = torch.arange(height) - (height - 1) / 2
     columns = torch.arange(width) - (width - 1) / 2
     offsets = torch.stack(torch.meshgrid(rows, columns, indexing="ij"), -1)
-    centre = torch.tensor([patch.centre for patch in patches], dtype=torch.float32)
+    on_grid = [[math.floor(place) + (part - 1) / 2 % 1 for place, part in zip(patch.centre, size)] for patch in patches]
+    centre = torch.tensor(np.where(moved[:, None], [patch.centre for patch in patches], on_grid), dtype=torch.float32)
     places = torch.einsum("bij,uvj->buvi", torch.from_numpy(matrix).float(), offsets) + centre[:, None, None]
-    bumps = torch.from_numpy(rng.normal(0, 2.0, (count, 2, 4, 4))).float()
+    bumps = torch.from_numpy(rng.normal(0, 2.0, (count, 2, 4, 4)) * moved[:, None, None, None]).float()
     smooth = F.interpolate(bumps, size=size, mode="bicubic", align_corners=False)
     return places + smooth.movedim(1, -1)
 
