@@ -54,9 +54,7 @@ def random_places(
     return places
 
 
-def cut(
-    image: torch.Tensor, labels: torch.Tensor, places: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
+def cut(image: torch.Tensor, labels: torch.Tensor, places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Read image ``(C, Z, Y, X)`` (linear) and labels ``(Z, Y, X)`` (nearest) at ``places (B, z, y, x, 3)``.
 
     Beyond the volume the image is mirrored and everything is unlabeled. A label comes from exactly one voxel of the

@@ -77,6 +77,13 @@ class NullEvents:
         """Ignore it."""
 
 
+class Inbox(Protocol):
+    """Where a computation looks for new annotation."""
+
+    def take(self) -> Any:
+        """What came since the last time, or None."""
+
+
 class Mailbox:
     """Hands the latest of something from one thread to another; what was not taken in time is replaced."""
 
@@ -102,4 +109,4 @@ class Control:
 
     token: CancelToken = field(default_factory=CancelToken)
     events: Events = field(default_factory=NullEvents)
-    updates: Mailbox = field(default_factory=Mailbox)
+    updates: Inbox = field(default_factory=Mailbox)

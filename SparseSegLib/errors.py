@@ -93,7 +93,7 @@ class JobError(SparseSegError):
     exit_code = 10
 
 
-class Canceled(SparseSegError):
+class Canceled(SparseSegError):  # noqa: N818 - no error
     """The user ended the work; nothing went wrong."""
 
     code = "canceled"

@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from SparseSegLib.errors import FileError
 from SparseSegLib.atomic import write_json
+from SparseSegLib.errors import FileError
 
 VERSION = 1
 JOB_FILE = "job.json"

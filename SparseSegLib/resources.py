@@ -1,4 +1,4 @@
-"""Where the files that come with the project lie: beside the package in an installation, in Resources/ in a checkout."""
+"""Where the files that come with the project lie: in the package when installed, in Resources/ in a checkout."""
 
 from __future__ import annotations
 

@@ -72,8 +72,8 @@ def predict_windows(
 ) -> torch.Tensor:
     """Prediction with a padded network in windows that overlap by half and are blended smoothly.
 
-    ``predict`` maps ``(1, C, z, y, x)`` to ``(1, K, z, y, x)``. Returns ``(K, Z, Y, X)`` float32 on the CPU, the mean of
-    the windows weighted by a smooth bump that falls towards their borders.
+    ``predict`` maps ``(1, C, z, y, x)`` to ``(1, K, z, y, x)``. Returns ``(K, Z, Y, X)`` float32 on the CPU, the mean
+    of the windows weighted by a smooth bump that falls towards their borders.
     """
     shape = image.shape[1:]
     size = [min(part, whole) for part, whole in zip(window, shape, strict=True)]

@@ -76,7 +76,7 @@ def test_slicer_reads_what_we_write(scene, tmp_path, geometry):
         assert segment.GetName() == info.name and segment.GetLabelValue() == info.value
         assert segment.GetColor() == pytest.approx(info.color)
         image = segment.GetRepresentation("Binary labelmap")
-        np.testing.assert_array_equal(dense(image) == info.value, LABELS == info.value)
+        np.testing.assert_array_equal(dense(image) == info.value, info.value == LABELS)
         np.testing.assert_allclose(matrix_of(image), ijk_to_ras(geometry), atol=1e-6)
 
 

@@ -38,14 +38,12 @@ def find_planes(labelmap: np.ndarray) -> list[Plane]:
         crossed = flat[others[0]] | flat[others[1]]
         own = (flat[axis] & ~crossed).sum(others)
         shared = (flat[axis] & crossed).sum(others)
-        found += [
-            Plane(axis, int(index)) for index in np.flatnonzero((own >= LEAST_AREA) & (own >= 0.5 * shared))
-        ]
+        found += [Plane(axis, int(index)) for index in np.flatnonzero((own >= LEAST_AREA) & (own >= 0.5 * shared))]
     return sorted(found)
 
 
 def is_dense(labelmap: np.ndarray) -> bool:
-    """Whether segments fill volumes rather than slices: most of their voxels lie deep inside in all three directions."""
+    """Whether segments fill volumes rather than slices: most of their voxels lie in solid 3×3×3 blocks."""
     if (labelmap == UNLABELED).any():
         return False
     drawn = labelmap > 0

@@ -60,7 +60,9 @@ class SparseLabels:
             raise GeometryError(f"Labels of shape {self.array.shape} do not fit a grid of {self.geometry.shape}.")
         for plane in self.planes:
             if not 0 <= plane.index < self.array.shape[plane.axis]:
-                raise GeometryError(f"The annotated slice {plane.index} along {'zyx'[plane.axis]} is not in the volume.")
+                raise GeometryError(
+                    f"The annotated slice {plane.index} along {'zyx'[plane.axis]} is not in the volume."
+                )
         counts = np.bincount(self.array.ravel(), minlength=256)[:UNLABELED]
         there = np.flatnonzero(counts)
         if not there.size:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,7 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     """Print one line per plane."""
     labels = read_sparse_labels(arguments.labels)
     names = ["background", *labels.names]
-    rows = []
+    rows: list[dict[str, Any]] = []
     for plane in labels.planes:
         drawn = np.take(labels.array, plane.index, plane.axis)
         there = [int(value) for value in np.unique(drawn) if value not in (0, UNLABELED)]

@@ -42,7 +42,7 @@ def region_labels(
 
 def whole(problem: Problem, region: np.ndarray, dtype: type) -> np.ndarray:
     """Put a region back into the whole volume; outside of it is 0, or what the user labeled there (for labels)."""
-    out = np.zeros(problem.full.array.shape, dtype)
+    out: np.ndarray = np.zeros(problem.full.array.shape, dtype)
     out[problem.box] = region
     return out
 

@@ -49,9 +49,7 @@ class PatchLearner:
             raise UsageError(f"The patch learner needs a 3D network, and {recipe.network} is none.")
         self.network = network.to(device)
         self.averaged = AveragedWeights(self.network)
-        self.optimizer = torch.optim.SGD(
-            self.network.parameters(), lr=recipe.learning_rate, momentum=recipe.momentum
-        )
+        self.optimizer = torch.optim.SGD(self.network.parameters(), lr=recipe.learning_rate, momentum=recipe.momentum)
 
     def replace(self, problem: Problem) -> None:
         """Go on with another annotation of the same volume; weights and optimizer stay."""
@@ -79,7 +77,7 @@ class PatchLearner:
         return float(loss.detach())
 
     def _draw(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """A batch ``(B, C, z, y, x)`` and its labels; at least one voxel that the network's output covers is labeled."""
+        """A batch ``(B, C, z, y, x)`` and its labels, at least one of them where the network's output lies."""
         while True:
             centres = torch.tensor([self.sampler.centre() for _ in range(self.batch)], dtype=torch.float32)
             places = random_places(centres, self.recipe.patch, self.augmentation, self.generator)
@@ -113,9 +111,9 @@ class PatchLearner:
             predict,
             self.image.cpu(),
             classes=classes,
-            margin=network.margin,
+            margin=int(network.margin),  # type: ignore[arg-type]
             tile=(z, y, x),
-            multiple=network.multiple,
+            multiple=int(network.multiple),  # type: ignore[arg-type]
             device=self.device,
             check=token.check,
         )

@@ -54,7 +54,10 @@ class Problem:
         step, depth = self.factors[0], values.shape[1]
         low, high = max(0, start // step - 1), min(depth, (stop - 1) // step + 2)
         part = values[None, :, low:high].float()
-        size = [(high - low) * step, *(count * factor for count, factor in zip(values.shape[2:], self.factors[1:]))]
+        size = [
+            (high - low) * step,
+            *(count * factor for count, factor in zip(values.shape[2:], self.factors[1:], strict=True)),
+        ]
         fine = F.interpolate(part, size=size, mode="trilinear", align_corners=False)[0]
         _, rows, columns = self.region_shape
         return fine[:, start - low * step : stop - low * step, :rows, :columns]
@@ -82,9 +85,7 @@ def make_problem(volume: Volume, labels: SparseLabels, margin: float, most_voxel
     )
 
 
-def coarsening(
-    shape: tuple[int, ...], spacing: tuple[float, float, float], most_voxels: int
-) -> tuple[int, int, int]:
+def coarsening(shape: tuple[int, ...], spacing: tuple[float, float, float], most_voxels: int) -> tuple[int, int, int]:
     """Whole factors (z, y, x) that bring ``shape`` under ``most_voxels``, the finest axes first."""
     factors = [1, 1, 1]
     while np.prod([-(-size // factor) for size, factor in zip(shape, factors, strict=True)]) > most_voxels:
@@ -138,7 +139,7 @@ def _coarse_labels(labels: SparseLabels, factors: tuple[int, int, int]) -> Spars
 
 def _coarse_geometry(geometry: Geometry, factors: tuple[int, int, int]) -> Geometry:
     """The grid of block means; its first voxel is centred on the first block."""
-    shape = tuple(-(-size // factor) for size, factor in zip(geometry.shape, factors, strict=True))
-    spacing = tuple(step * factor for step, factor in zip(geometry.spacing, factors, strict=True))
-    centre = geometry.index_to_physical([[(factor - 1) / 2 for factor in factors]])[0]
-    return Geometry(shape, spacing, tuple(float(value) for value in centre), geometry.direction)
+    depth, height, width = (-(-size // factor) for size, factor in zip(geometry.shape, factors, strict=True))
+    z, y, x = (step * factor for step, factor in zip(geometry.spacing, factors, strict=True))
+    centre = geometry.index_to_physical(np.array([[(factor - 1) / 2 for factor in factors]]))[0].tolist()
+    return Geometry((depth, height, width), (z, y, x), tuple(centre), geometry.direction)

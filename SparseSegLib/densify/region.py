@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from SparseSegLib.annotation import SparseLabels
 from SparseSegLib.geometry import Box
 
@@ -24,7 +26,7 @@ def region_of_interest(labels: SparseLabels, margin: float = 0.1) -> Box:
     region = []
     for axis, (side, size) in enumerate(zip(box, labels.array.shape, strict=True)):
         places = sorted(plane.index for plane in labels.planes if plane.axis == axis)
-        gap = max((after - before for before, after in zip(places, places[1:], strict=False)), default=0)
+        gap = max((after - before for before, after in pairwise(places)), default=0)
         room = max(LEAST_MARGIN, round(margin * (side.stop - side.start)), gap // 2 if one_orientation else 0)
         region.append(slice(max(0, side.start - room), min(size, side.stop + room)))
     return region[0], region[1], region[2]

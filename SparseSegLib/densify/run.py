@@ -87,7 +87,9 @@ def densify(
             return run.go()
         except torch.OutOfMemoryError as error:
             if device.type == "cpu":
-                raise ResourceError("There is not enough memory.", "Use a smaller region or the fast preset.") from error
+                raise ResourceError(
+                    "There is not enough memory.", "Use a smaller region or the fast preset."
+                ) from error
             torch.cuda.empty_cache()
             device = torch.device("cpu")
             control.events.message("The GPU has not enough memory even for small patches: going on with the CPU.")

@@ -74,9 +74,7 @@ PRESETS = {
         "a quarter of an hour, finer grid for large regions",
     ),
     "unet3d": Preset(
-        PatchRecipe(
-            network="unet3d-small", patch=(48, 64, 64), batch=2, momentum=0.9, learning_rate=2e-2, balance=0.5
-        ),
+        PatchRecipe(network="unet3d-small", patch=(48, 64, 64), batch=2, momentum=0.9, learning_rate=2e-2, balance=0.5),
         180,
         "a small 3D U-Net that sees the image only",
     ),

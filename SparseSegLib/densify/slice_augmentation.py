@@ -11,7 +11,6 @@ import torch.nn.functional as F
 
 from SparseSegLib.annotation import UNLABELED
 
-
 MOVED_SHARE = 0.5
 
 
@@ -27,8 +26,8 @@ class SlicePatch:
 def sampling_grid(patches: list[SlicePatch], size: tuple[int, int], rng: np.random.Generator) -> torch.Tensor:
     """Positions (row, column) in pixels at which each patch reads its slice, ``(B, size[0], size[1], 2)``.
 
-    Flips; and for half of the patches rotation by about 9°, scaling by about 12 % and a smooth deformation of about 2
-    pixels (from a 4×4 grid). The other half stays on the pixels' own grid: interpolation blurs, and a network that never
+    Flips; and for half of the patches rotation by about 9°, scaling by about 12 % and a smooth deformation of about
+    2 pixels (from a 4×4 grid). The other half stays on the pixels' own grid: interpolation blurs, and a network that never
     saw a sharp slice loses the finest outlines. Rotation happens in mm, so that oblong pixels are not sheared.
     """
     count, (height, width) = len(patches), size
@@ -41,7 +40,10 @@ def sampling_grid(patches: list[SlicePatch], size: tuple[int, int], rng: np.rand
     rows = torch.arange(height) - (height - 1) / 2
     columns = torch.arange(width) - (width - 1) / 2
     offsets = torch.stack(torch.meshgrid(rows, columns, indexing="ij"), -1)
-    on_grid = [[math.floor(place) + (part - 1) / 2 % 1 for place, part in zip(patch.centre, size)] for patch in patches]
+    on_grid = [
+        [math.floor(place) + (part - 1) / 2 % 1 for place, part in zip(patch.centre, size, strict=True)]
+        for patch in patches
+    ]
     centre = torch.tensor(np.where(moved[:, None], [patch.centre for patch in patches], on_grid), dtype=torch.float32)
     places = torch.einsum("bij,uvj->buvi", torch.from_numpy(matrix).float(), offsets) + centre[:, None, None]
     bumps = torch.from_numpy(rng.normal(0, 2.0, (count, 2, 4, 4)) * moved[:, None, None, None]).float()
@@ -54,8 +56,8 @@ def cut_patches(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Read inputs (linear) and labels (nearest) at ``places``.
 
-    ``inputs`` is ``(B, C, H, W)`` and ``labels`` ``(B, H, W)``; whatever lies outside a slice's own extent is unlabeled,
-    and labels never come from between voxels, so nothing that was unlabeled becomes labeled.
+    ``inputs`` is ``(B, C, H, W)`` and ``labels`` ``(B, H, W)``; what lies outside a slice's own extent is unlabeled, and
+    labels never come from between voxels, so nothing that was unlabeled becomes labeled.
     """
     device = inputs.device
     size = torch.tensor(inputs.shape[-2:], device=device)

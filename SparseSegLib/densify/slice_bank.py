@@ -58,7 +58,9 @@ def slab(image: torch.Tensor, view: SliceView, neighbors: int) -> torch.Tensor:
     return image.index_select(1 + view.axis, torch.tensor(indices)).movedim(1 + view.axis, 1).flatten(0, 1)
 
 
-def features(image: torch.Tensor, prior: AnnotationPrior, view: SliceView, keep: tuple[int, ...], neighbors: int) -> torch.Tensor:
+def features(
+    image: torch.Tensor, prior: AnnotationPrior, view: SliceView, keep: tuple[int, ...], neighbors: int
+) -> torch.Tensor:
     """The network's input for one slice, ``(C, U, V)``: grey values first, then the prior's channels."""
     return torch.cat([slab(image, view, neighbors), prior.channels(view, keep)])
 

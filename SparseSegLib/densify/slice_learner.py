@@ -48,7 +48,7 @@ class SliceLearner:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = SliceUNet(self._channels(), problem.classes, recipe.widths)
-        self.network = network.to(device, memory_format=torch.channels_last)
+        self.network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.averaged = AveragedWeights(self.network)
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay

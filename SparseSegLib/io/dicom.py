@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
+from SparseSegLib.atomic import PathLike
 from SparseSegLib.errors import FileError, SparseSegError, VolumeError
 from SparseSegLib.geometry import Geometry
 from SparseSegLib.io.arrays import to_array
-from SparseSegLib.atomic import PathLike
 from SparseSegLib.io.headers import check_kind, open_header
 from SparseSegLib.io.itk import quiet_itk, reading, truncated
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
+from SparseSegLib.atomic import PathLike, atomic_path
 from SparseSegLib.errors import FileError, UsageError
 from SparseSegLib.geometry import Geometry
 from SparseSegLib.io.arrays import to_array
-from SparseSegLib.atomic import PathLike, atomic_path
 from SparseSegLib.io.headers import check_complete, check_kind, check_length, open_header
 from SparseSegLib.io.itk import incomplete_write, reading, writing
 from SparseSegLib.io.tiff import SUFFIXES as TIFF_SUFFIXES

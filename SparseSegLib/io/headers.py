@@ -8,8 +8,8 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-from SparseSegLib.errors import VolumeError
 from SparseSegLib.atomic import PathLike
+from SparseSegLib.errors import VolumeError
 from SparseSegLib.io.itk import check_readable, reading, truncated
 
 _BYTES = {sitk.sitkVectorUInt8, sitk.sitkVectorInt8}

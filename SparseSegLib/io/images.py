@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from SparseSegLib.atomic import PathLike
 from SparseSegLib.errors import FileError, GeometryError, ResourceError
 from SparseSegLib.geometry import Geometry, resample
-from SparseSegLib.atomic import PathLike
 from SparseSegLib.io.dicom import check_no_slice_damaged, choose_series, find_series, read_series, series_of_files
 from SparseSegLib.io.files import is_tiff, read_file, write_file
 from SparseSegLib.io.information import read_information

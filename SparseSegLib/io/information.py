@@ -7,8 +7,8 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-from SparseSegLib.errors import FileError
 from SparseSegLib.atomic import PathLike
+from SparseSegLib.errors import FileError
 from SparseSegLib.io.dicom import DicomSeries, choose_series, find_series, slice_distance
 from SparseSegLib.io.files import is_tiff
 from SparseSegLib.io.headers import check_kind, open_header

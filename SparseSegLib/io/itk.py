@@ -14,8 +14,8 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-from SparseSegLib.errors import FileError, ResourceError, SparseSegError
 from SparseSegLib.atomic import PathLike, no_space
+from SparseSegLib.errors import FileError, ResourceError, SparseSegError
 
 # The libraries under ITK do not pass on the system's error; this is what they say when a write comes up short.
 _NO_SPACE = re.compile(

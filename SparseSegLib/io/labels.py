@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from SparseSegLib.atomic import PathLike
 from SparseSegLib.errors import FileError, UsageError, VolumeError
 from SparseSegLib.geometry import Geometry
 from SparseSegLib.io.arrays import to_array
-from SparseSegLib.atomic import PathLike
 from SparseSegLib.io.files import write_file
 from SparseSegLib.io.headers import open_header
 from SparseSegLib.io.images import read_any

@@ -14,9 +14,9 @@ from xml.etree import ElementTree
 import numpy as np
 import SimpleITK as sitk
 
+from SparseSegLib.atomic import PathLike
 from SparseSegLib.errors import DependencyError, FileError, VolumeError
 from SparseSegLib.geometry import Geometry
-from SparseSegLib.atomic import PathLike
 from SparseSegLib.io.headers import color_image, time_series
 from SparseSegLib.io.itk import check_readable, no_memory, reading, truncated
 

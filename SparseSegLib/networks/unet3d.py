@@ -59,7 +59,8 @@ class UNet3D(nn.Module):
 
         def pair(before: int, between: int, after: int) -> nn.Sequential:
             return nn.Sequential(
-                *_convolution(before, between, padded, norm, affine), *_convolution(between, after, padded, norm, affine)
+                *_convolution(before, between, padded, norm, affine),
+                *_convolution(between, after, padded, norm, affine),
             )
 
         widths = [base * 2**level for level in range(levels + 1)]  # 32, 64, 128, 256, 512

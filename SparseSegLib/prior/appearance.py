@@ -89,9 +89,7 @@ class AppearancePrior:
             self._tables[keep] = [self._learn_channel([votes[number] for number in keep]) for votes in self._votes]
         return self._tables[keep]
 
-    def _learn_channel(
-        self, votes: list[tuple[torch.Tensor, torch.Tensor]]
-    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    def _learn_channel(self, votes: list[tuple[torch.Tensor, torch.Tensor]]) -> tuple[torch.Tensor, list[torch.Tensor]]:
         joint_shape = (self.classes, BINS, BINS)
         grid_shape = (self.classes, BINS, *self.grid)
         joint = _histogram([joint for joint, _ in votes], joint_shape)

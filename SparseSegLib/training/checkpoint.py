@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from SparseSegLib.errors import FileError
 from SparseSegLib.atomic import atomic_path
+from SparseSegLib.errors import FileError
 
 FORMAT = 1
 

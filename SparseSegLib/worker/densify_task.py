@@ -60,7 +60,11 @@ def densify_task(folder: Path, job: dict[str, Any], control: Control) -> tuple[d
     labels = read_sparse_labels(drawn, volume.geometry, resample_to=resample)
     updates = _Updates(folder, volume.geometry, control, resample=resample)
     result = densify(
-        volume, labels, settings, replace(control, updates=updates), checkpoint=folder / CHECKPOINT_FILE  # type: ignore
+        volume,
+        labels,
+        settings,
+        replace(control, updates=updates),
+        checkpoint=folder / CHECKPOINT_FILE,  # type: ignore
     )
     save_result(result, folder / dense_name, folder / uncertainty_name)
     return {"dense": dense_name, "uncertainty": uncertainty_name}, result.figures()

@@ -38,7 +38,7 @@ def run(folder: Path) -> int:
         ended.set()
         writer.send("canceled")
         return Canceled.exit_code
-    except BaseException as error:  # noqa: BLE001 - the last line of defence: every end is said
+    except BaseException as error:
         ended.set()
         traceback.print_exc(file=sys.stderr)
         message, hint, code, status = explain(error)
