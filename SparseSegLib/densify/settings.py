@@ -30,7 +30,7 @@ class SliceRecipe:
     prior: tuple[str, ...] = ALL_PARTS
     batch: int = 4
     crop: int = 96
-    learning_rate: float = 3e-3
+    learning_rate: float = 5e-3
     weight_decay: float = 1e-2
     variants: int = 3
     balance: float = 0.5

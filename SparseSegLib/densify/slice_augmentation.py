@@ -27,8 +27,8 @@ def sampling_grid(patches: list[SlicePatch], size: tuple[int, int], rng: np.rand
     """Positions (row, column) in pixels at which each patch reads its slice, ``(B, size[0], size[1], 2)``.
 
     Flips; and for half of the patches rotation by about 9°, scaling by about 12 % and a smooth deformation of about
-    2 pixels (from a 4×4 grid). The other half stays on the pixels' own grid: interpolation blurs, and a network that never
-    saw a sharp slice loses the finest outlines. Rotation happens in mm, so that oblong pixels are not sheared.
+    2 pixels (from a 4×4 grid). The other half stays on the pixels' own grid: interpolation blurs, and a network that
+    never saw a sharp slice loses the finest outlines. Rotation happens in mm, so that oblong pixels are not sheared.
     """
     count, (height, width) = len(patches), size
     moved = rng.random(count) < MOVED_SHARE
@@ -56,8 +56,8 @@ def cut_patches(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Read inputs (linear) and labels (nearest) at ``places``.
 
-    ``inputs`` is ``(B, C, H, W)`` and ``labels`` ``(B, H, W)``; what lies outside a slice's own extent is unlabeled, and
-    labels never come from between voxels, so nothing that was unlabeled becomes labeled.
+    ``inputs`` is ``(B, C, H, W)`` and ``labels`` ``(B, H, W)``; what lies outside a slice's own extent is
+    unlabeled, and labels never come from between voxels, so nothing that was unlabeled becomes labeled.
     """
     device = inputs.device
     size = torch.tensor(inputs.shape[-2:], device=device)

@@ -26,8 +26,8 @@ class Job:
     """Runs the job in a folder (see :func:`SparseSegLib.protocol.write_job`) in a process of its own.
 
     Nothing here blocks except :meth:`wait`; call :meth:`poll` from a timer. Every job ends with exactly one event out
-    of ``result``, ``failed`` and ``canceled``, which :meth:`poll` returns after the process has exited and everything that
-    it said has been read. As a context manager it ends the process on the way out.
+    of ``result``, ``failed`` and ``canceled``, which :meth:`poll` returns after the process has exited and everything
+    that it said has been read. As a context manager it ends the process on the way out.
 
     Parameters
     ----------
