@@ -15,30 +15,25 @@ MOST_SAMPLES = 100_000
 
 def random_walker(image: np.ndarray, labels: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
     """Random walker segmentation (Grady 2006) seeded with all labeled voxels."""
+    from skimage.measure import block_reduce
     from skimage.segmentation import random_walker as walk
 
     step = 1
     while image.size / step**3 > MOST_VOXELS:
         step += 1
-    middle = step // 2
-    coarse = (slice(middle, None, step),) * 3
+    coarse = np.ix_(*(np.minimum(np.arange(0, size, step) + step // 2, size - 1) for size in image.shape))
     low, high = np.percentile(image, [1, 99])
     grey = np.clip((image[coarse] - low) / max(high - low, 1e-9), 0, 1)
-    seeds = np.where(labels[coarse] == UNLABELED, 0, labels[coarse].astype(np.int16) + 1)
-    for plane in range(labels.shape[0] if step > 1 else 0):
-        seeds[plane // step % seeds.shape[0]] = np.where(
-            labels[plane, middle::step, middle::step] == UNLABELED,
-            seeds[plane // step % seeds.shape[0]],
-            labels[plane, middle::step, middle::step].astype(np.int16) + 1,
-        )
+    sampled = labels[coarse]
+    if step > 1:  # a plane that falls between the samples must not be lost
+        sampled = np.where(sampled == UNLABELED, block_reduce(labels, step, np.min, cval=UNLABELED), sampled)
+    seeds = np.where(sampled == UNLABELED, 0, sampled.astype(np.int16) + 1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         walked = walk(grey, seeds, beta=500, mode="cg_j", tol=1e-2, spacing=np.array(spacing) / min(spacing)) - 1
     if step == 1:
         return walked.astype(np.uint8)
     full = np.repeat(np.repeat(np.repeat(walked, step, 0), step, 1), step, 2)
-    padding = [(0, max(0, size - have)) for size, have in zip(labels.shape, full.shape, strict=True)]
-    full = np.pad(full, padding, mode="edge")
     return full[tuple(slice(0, size) for size in labels.shape)].astype(np.uint8)
 
 

@@ -1,0 +1,35 @@
+"""The classical methods: they segment a plain phantom well, and keep the annotation."""
+
+import numpy as np
+import pytest
+from phantoms import blob, multi_class
+
+from SparseSegLib.annotation import sparsify
+from SparseSegLib.comparison import METHODS, scikit, segment_with
+from SparseSegLib.evaluation import iou
+
+
+def _available(name: str) -> None:
+    pytest.importorskip("sklearn" if name == "Random forest" else "slicer" if "walker" not in name else "skimage")
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("make", [blob, multi_class])
+def test_methods_segment_a_phantom_and_keep_the_annotation(name, make):
+    _available(name)
+    phantom = make(noise=0.03)
+    labels = sparsify(phantom.labels, phantom.volume.geometry, (3, 4, 4))
+    result = segment_with(name, phantom.volume, labels)
+    assert (result[labels.labeled] == labels.array[labels.labeled]).all()
+    unseen = ~labels.labeled
+    assert iou((result > 0) & unseen, (phantom.labels > 0) & unseen) > 0.6
+
+
+def test_the_random_walker_sees_every_plane_at_a_coarser_grid(monkeypatch):
+    monkeypatch.setattr(scikit, "MOST_VOXELS", 3000)
+    phantom = blob(noise=0.03)
+    labels = sparsify(phantom.labels, phantom.volume.geometry, (3, 4, 4))
+    result = segment_with("Random walker", phantom.volume, labels)
+    assert result.shape == phantom.labels.shape
+    assert iou(result > 0, phantom.labels > 0) > 0.7
+    assert set(np.unique(result)) == {0, 1}

@@ -1,0 +1,260 @@
+"""Densify, from end to end on small phantoms, with budgets in steps so that results are repeatable."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from phantoms import GEOMETRIES, blob, multi_class
+
+from SparseSegLib.annotation import UNLABELED, Plane, sparsify
+from SparseSegLib.control import CancelSource, Control, Mailbox, NullEvents
+from SparseSegLib.densify import DensifySettings, densify
+from SparseSegLib.densify.next_slice import suggest_slice
+from SparseSegLib.densify.problem import coarsening, make_problem
+from SparseSegLib.densify.region import region_of_interest
+from SparseSegLib.densify.run import Learner, _make_learner
+from SparseSegLib.errors import AnnotationError, Canceled, GeometryError, UsageError, VolumeError
+from SparseSegLib.evaluation import iou
+from SparseSegLib.geometry import Geometry
+from SparseSegLib.volume import Volume
+
+STEPS = 60
+QUICK = DensifySettings(budget_steps=STEPS, device="cpu", preview_seconds=0.1)
+
+
+class Listener(NullEvents):
+    """Keeps what it hears, and does something at a step."""
+
+    def __init__(self, at: int = -1, action=lambda: None) -> None:
+        self.steps, self.previews, self.messages = [], [], []
+        self.at, self.action = at, action
+
+    def progress(self, step, fraction, loss, seconds_left, **figures):
+        """Keep the step."""
+        self.steps.append(step)
+        if step >= self.at >= 0:
+            self.at = -1
+            self.action()
+
+    def preview(self, result):
+        """Keep the preview."""
+        self.previews.append(result)
+
+    def message(self, text):
+        """Keep the text."""
+        self.messages.append(text)
+
+
+@pytest.fixture(autouse=True)
+def _report_every_step(monkeypatch):
+    monkeypatch.setattr("SparseSegLib.densify.run.REPORT_SECONDS", 0.0)
+    monkeypatch.setattr("SparseSegLib.densify.run.FIRST_PREVIEW_SECONDS", 0.0)
+
+
+@pytest.fixture(scope="module")
+def case():
+    phantom = blob(Geometry.identity((32, 36, 40)), noise=0.15)
+    return phantom, sparsify(phantom.labels, phantom.volume.geometry, (2, 2, 2), names=("blob",))
+
+
+def test_a_few_slices_become_a_dense_segmentation_and_the_users_labels_win(case):
+    phantom, labels = case
+    wrong = replace(labels, array=labels.array.copy())
+    wrong.array[labels.planes[0].index, 2:4, 2:4] = 1
+    events = Listener()
+    result = densify(phantom.volume, wrong, QUICK, Control(events=events))
+    unseen = ~labels.labeled
+    assert iou((result.labels == 1) & unseen, (phantom.labels == 1) & unseen) > 0.85
+    assert (result.labels[~unseen] == wrong.array[~unseen]).all()
+    assert result.labels.shape == result.uncertainty.shape == phantom.labels.shape
+    assert result.uncertainty.min() >= 0
+    assert result.uncertainty.max() <= 1
+    assert (result.uncertainty[~unseen] == 0).all()
+    assert 0.3 < result.estimate <= 1
+    assert result.next_slice is not None
+    assert result.next_slice not in labels.planes
+    assert result.steps == STEPS
+    assert events.steps == sorted(events.steps)
+    preview = events.previews[0]
+    assert preview.labels.shape == preview.geometry.shape
+    assert preview.uncertainty is None
+
+
+@pytest.mark.parametrize("geometry", ["anisotropic", "flipped", "oblique"])
+def test_several_classes_in_any_geometry(geometry):
+    phantom = multi_class(GEOMETRIES[geometry])
+    labels = sparsify(phantom.labels, phantom.volume.geometry, (3, 3, 3))
+    result = densify(phantom.volume, labels, replace(QUICK, budget_steps=100))
+    for label in (1, 2):
+        assert iou(result.labels == label, phantom.labels == label) > 0.6
+    assert result.geometry == phantom.volume.geometry
+
+
+@pytest.mark.parametrize("preset", ["fast", "unet3d"])
+def test_the_same_seed_gives_the_same_result(case, preset):
+    phantom, labels = case
+    settings = replace(QUICK, preset=preset, budget_steps=6)
+    first, second, other = (
+        densify(phantom.volume, labels, chosen) for chosen in (settings, settings, replace(settings, seed=1))
+    )
+    np.testing.assert_array_equal(first.uncertainty, second.uncertainty)
+    np.testing.assert_array_equal(first.labels, second.labels)
+    assert not np.array_equal(first.uncertainty, other.uncertainty)
+
+
+def _weights(learner: Learner) -> list[torch.Tensor]:
+    return list(learner.state()["network"].values())
+
+
+@pytest.mark.parametrize("preset", ["fast", "unet3d"])
+def test_what_lies_under_unlabeled_voxels_changes_nothing(case, preset):
+    """The values of an image's dense labels off the annotation do not reach the training, bit for bit."""
+    phantom, labels = case
+    dense = phantom.labels.copy()
+    dense[~labels.labeled] = 1 - dense[~labels.labeled]
+    other = replace(sparsify(phantom.labels, phantom.volume.geometry, (2, 2, 2), names=("blob",)))
+    other = replace(other, array=np.where(labels.labeled, dense, UNLABELED).astype(np.uint8))
+    settings = replace(QUICK, preset=preset)
+    trained = []
+    for version in (labels, other):
+        problem = make_problem(phantom.volume, version, 0.1, 10**6)
+        learner = _make_learner(problem, settings, torch.device("cpu"))
+        for _ in range(4):
+            learner.step(1.0)
+        trained.append(_weights(learner))
+    assert all(torch.equal(a, b) for a, b in zip(*trained, strict=True))
+
+
+def test_a_killed_training_resumes_to_the_same_result(case, tmp_path):
+    phantom, labels = case
+    settings = replace(QUICK, budget_steps=30, checkpoint_seconds=0.0)
+    whole = densify(phantom.volume, labels, settings)
+    source = CancelSource()
+    control = Control(token=source.token, events=Listener(17, source.cancel))
+    with pytest.raises(Canceled):
+        densify(phantom.volume, labels, settings, control, tmp_path / "c.pt")
+    events = Listener()
+    resumed = densify(phantom.volume, labels, settings, Control(events=events), tmp_path / "c.pt")
+    assert "Going on after" in events.messages[0]
+    assert events.steps[0] >= 17
+    np.testing.assert_array_equal(whole.uncertainty, resumed.uncertainty)
+
+
+def test_a_second_run_with_more_annotation_starts_warm(case, tmp_path):
+    phantom, labels = case
+    densify(phantom.volume, labels, QUICK, checkpoint=tmp_path / "c.pt")
+    more = sparsify(phantom.labels, phantom.volume.geometry, (3, 3, 3), names=("blob",))
+    short = replace(QUICK, budget_steps=6)
+    events = Listener()
+    warm = densify(phantom.volume, more, short, Control(events=events), tmp_path / "c.pt")
+    cold = densify(phantom.volume, more, short)
+    assert "weights of the last training" in events.messages[0]
+    assert iou(warm.labels == 1, phantom.labels == 1) > iou(cold.labels == 1, phantom.labels == 1)
+
+
+def test_a_new_annotation_goes_into_the_running_training(case):
+    phantom, labels = case
+    updates = Mailbox()
+    more = sparsify(phantom.labels, phantom.volume.geometry, (3, 3, 3), names=("blob",))
+    events = Listener(10, lambda: updates.put(more))
+    result = densify(phantom.volume, labels, QUICK, Control(events=events, updates=updates))
+    assert any(str(len(more.planes)) in text for text in events.messages)
+    assert (result.labels[more.labeled] == more.array[more.labeled]).all()
+
+
+def test_stop_finishes_with_what_there_is(case):
+    phantom, labels = case
+    source = CancelSource()
+    result = densify(phantom.volume, labels, QUICK, Control(token=source.token, events=Listener(12, source.stop)))
+    assert 12 <= result.steps < STEPS
+    assert result.uncertainty is not None
+
+
+def test_scribbles_and_one_orientation_are_enough(case):
+    phantom, _ = case
+    labels = sparsify(phantom.labels, phantom.volume.geometry, (4, 0, 0))
+    array = labels.array.copy()
+    array[16, 17:19, 18:22] = phantom.labels[16, 17:19, 18:22]
+    array[2, 2:5, 2:5] = 0
+    result = densify(phantom.volume, replace(labels, array=array), QUICK)
+    assert iou(result.labels == 1, phantom.labels == 1) > 0.75
+
+
+def test_a_region_that_is_too_large_is_worked_on_at_a_coarser_grid(case, monkeypatch):
+    phantom, labels = case
+    recipe = replace(QUICK.recipe, most_voxels=8000)
+    monkeypatch.setattr(DensifySettings, "recipe", property(lambda self: recipe))
+    problem = make_problem(phantom.volume, labels, 0.1, 8000)
+    assert max(problem.factors) == 2
+    assert len(problem.labels.planes) == len(labels.planes)
+    result = densify(phantom.volume, labels, QUICK)
+    assert result.labels.shape == phantom.labels.shape
+    assert iou(result.labels == 1, phantom.labels == 1) > 0.75
+
+
+@pytest.mark.parametrize("parts", [(), ("distance",), ("coordinates", "appearance")])
+def test_parts_of_the_prior_can_be_switched_off(case, parts):
+    phantom, labels = case
+    result = densify(phantom.volume, labels, replace(QUICK, prior=parts, budget_steps=4))
+    assert result.steps == 4
+
+
+def test_several_channels(case):
+    phantom, labels = case
+    second = np.random.default_rng(1).normal(size=phantom.labels.shape).astype(np.float32)
+    volume = Volume(np.stack([second, phantom.volume.array[0]]), phantom.volume.geometry)
+    result = densify(volume, labels, QUICK)
+    assert iou(result.labels == 1, phantom.labels == 1) > 0.75
+
+
+def test_a_budget_in_seconds_ends_in_time(case):
+    phantom, labels = case
+    result = densify(phantom.volume, labels, replace(QUICK, budget_steps=None, budget_seconds=3))
+    assert 2 < result.seconds < 8
+
+
+def test_bad_input_is_refused_with_a_hint(case):
+    phantom, labels = case
+    broken = phantom.volume.array.copy()
+    broken[0, 3, 3, 3] = np.nan
+    empty = replace(labels, array=np.full_like(labels.array, UNLABELED), planes=())
+    elsewhere = replace(labels, geometry=Geometry.identity(labels.array.shape, (1, 1, 2)))
+    for volume, drawn, kind in (
+        (Volume(broken, phantom.volume.geometry), labels, VolumeError),
+        (Volume(np.zeros_like(broken), phantom.volume.geometry), labels, VolumeError),
+        (phantom.volume, empty, AnnotationError),
+        (phantom.volume, elsewhere, GeometryError),
+    ):
+        with pytest.raises(kind) as caught:
+            densify(volume, drawn, QUICK)
+        assert caught.value.hint
+    for wrong in ({"preset": "best"}, {"budget_seconds": 0}, {"prior": ("magic",)}, {"margin": -1}):
+        with pytest.raises(UsageError):
+            DensifySettings(**wrong)
+
+
+def test_the_region_has_room_where_nothing_bounds_the_object():
+    truth = np.zeros((60, 50, 50), np.uint8)
+    truth[10:50, 20:30, 20:30] = 1
+    geometry = Geometry.identity(truth.shape)
+    axial = sparsify(truth, geometry, (2, 0, 0))
+    assert region_of_interest(axial)[0].start <= 17
+    assert region_of_interest(axial)[0].start < axial.planes[0].index - 6
+    everywhere = region_of_interest(sparsify(truth, geometry, (2, 1, 1)))
+    assert everywhere[0] == slice(6, 54)
+    assert everywhere[1] == slice(16, 34)
+
+
+def test_the_finest_axis_is_made_coarser_first():
+    assert coarsening((20, 400, 400), (3.0, 0.5, 0.5), 10**6) == (1, 2, 2)
+    assert coarsening((20, 40, 40), (3.0, 0.5, 0.5), 10**6) == (1, 1, 1)
+
+
+def test_the_suggested_slice_is_uncertain_and_away_from_annotated_ones():
+    doubt = np.zeros((40, 40, 40), np.float32)
+    doubt[10, 5:35, 5:35] = 1
+    doubt[30, 5:35, 5:33] = 1
+    assert suggest_slice(doubt, (), (1, 1, 1)) == Plane(0, 10)
+    assert suggest_slice(doubt, (Plane(0, 9),), (1, 1, 1)) == Plane(0, 30)
+    assert suggest_slice(np.zeros_like(doubt), (), (1, 1, 1)) is None

@@ -1,0 +1,78 @@
+"""Evaluation against closed forms and against SimpleITK."""
+
+import json
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from phantoms import GEOMETRIES, blob, multi_class
+
+from SparseSegLib.errors import GeometryError
+from SparseSegLib.evaluation import dice, evaluate, iou, scores_as_dict, scores_as_table, surface_distances
+from SparseSegLib.geometry import Geometry
+
+
+def _cube(start: int) -> np.ndarray:
+    mask = np.zeros((30, 30, 30), bool)
+    mask[10:20, 10:20, start : start + 10] = True
+    return mask
+
+
+@pytest.mark.parametrize("shift", [0, 1, 5])
+def test_shifted_cubes(shift):
+    first, second = _cube(8), _cube(8 + shift)
+    distances = surface_distances(first, second, (3.0, 2.0, 0.5))
+    assert dice(first, second) == pytest.approx((10 - shift) / 10)
+    assert iou(first, second) == pytest.approx((10 - shift) / (10 + shift))
+    assert distances.hausdorff == pytest.approx(0.5 * shift)
+    assert distances.hausdorff95 <= distances.hausdorff
+    assert (distances.average == 0) == (shift == 0)
+
+
+def test_concentric_spheres_are_their_radii_apart():
+    z, y, x = np.mgrid[-30:31, -30:31, -30:31]
+    radius = np.sqrt(z**2 + y**2 + x**2)
+    distances = surface_distances(radius <= 20, radius <= 26, (0.5, 0.5, 0.5))
+    assert distances.average == pytest.approx(3, abs=0.25)
+    assert distances.hausdorff == pytest.approx(3, abs=0.5)
+
+
+@pytest.mark.parametrize("geometry", list(GEOMETRIES))
+def test_the_hausdorff_distance_is_simpleitks(geometry):
+    grid = GEOMETRIES[geometry]
+    first, second = blob(grid).labels, np.roll(blob(grid).labels, (1, 3, -2), (0, 1, 2))
+    reference = sitk.HausdorffDistanceImageFilter()
+    reference.Execute(grid.to_sitk(first), grid.to_sitk(second))
+    distances = surface_distances(first > 0, second > 0, grid.spacing)
+    # between convex objects the largest distance is met at the surface, so both definitions agree
+    assert distances.hausdorff == pytest.approx(reference.GetHausdorffDistance(), rel=0.02)
+
+
+def test_labels_are_told_apart_and_a_mask_limits_the_overlap():
+    phantom = multi_class()
+    found = phantom.labels.copy()
+    found[:10][found[:10] == 2] = 0
+    mask = np.zeros(found.shape, bool)
+    mask[10:] = True
+    whole = {row.label: row for row in evaluate(found, phantom.labels, phantom.volume.geometry, names={2: "core"})}
+    masked = {row.label: row for row in evaluate(found, phantom.labels, phantom.volume.geometry, mask=mask)}
+    assert whole[1].iou == 1
+    assert whole[2].iou < 0.7
+    assert masked[2].iou == 1
+    assert whole[2].name == "core"
+    assert whole[3].volume == pytest.approx((phantom.labels == 3).sum() / 1000)
+
+
+def test_a_label_that_is_missing_has_no_distance_and_the_report_says_so():
+    truth = _cube(8).astype(np.uint8)
+    scores = evaluate(np.zeros_like(truth), truth, Geometry.identity(truth.shape))
+    assert scores[0].dice == 0
+    assert np.isnan(scores[0].hausdorff)
+    row = json.loads(json.dumps(scores_as_dict(scores), allow_nan=False))[0]
+    assert row["hausdorff"] is None
+    assert "–" in scores_as_table(scores)
+
+
+def test_other_shapes_are_refused():
+    with pytest.raises(GeometryError):
+        evaluate(np.zeros((2, 3, 4)), np.zeros((2, 3, 5)), Geometry.identity((2, 3, 4)))
