@@ -41,7 +41,7 @@ def test_densify_and_evaluate(files, capsys, tmp_path):
     assert status == 0, err
     figures = json.loads(text)
     assert figures["steps"] == 60
-    labels, geometry, segments = read_labels(out)
+    _, geometry, segments = read_labels(out)
     assert geometry.matches(GEOMETRIES["oblique"])
     assert [segment.name for segment in segments] == ["blob"]
     assert read_volume(doubt).array.max() <= 1
@@ -92,7 +92,7 @@ def _image(folder, name, array):
     return path
 
 
-def _bad(kind, files, folder):
+def _bad(kind, files, folder):  # noqa: PLR0911 - one return for each kind of trouble
     """Arguments that must be refused: the volumes, the labels and further options."""
     image, labels = files / "image.nrrd", files / "drawn.seg.nrrd"
     array = read_volume(image).array[0]

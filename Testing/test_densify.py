@@ -239,8 +239,7 @@ def test_the_region_has_room_where_nothing_bounds_the_object():
     truth[10:50, 20:30, 20:30] = 1
     geometry = Geometry.identity(truth.shape)
     axial = sparsify(truth, geometry, (2, 0, 0))
-    assert region_of_interest(axial)[0].start <= 17
-    assert region_of_interest(axial)[0].start < axial.planes[0].index - 6
+    assert region_of_interest(axial)[0].start == axial.planes[0].index - 6
     everywhere = region_of_interest(sparsify(truth, geometry, (2, 1, 1)))
     assert everywhere[0] == slice(6, 54)
     assert everywhere[1] == slice(16, 34)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from SparseSegLib.errors import FileError, JobError
+from SparseSegLib.errors import FileError, JobError, SparseSegError
 from SparseSegLib.jobs import Job, write_job
-from SparseSegLib.protocol import ENDINGS, EVENTS, decode, decode_command, encode, encode_command, read_job
+from SparseSegLib.protocol import COMMANDS, ENDINGS, EVENTS, VERSION, decode, decode_command, encode, encode_command, read_job
 
 SESSIONS = sorted((Path(__file__).parent / "Data" / "sessions").glob("*.jsonl"))
 
@@ -236,3 +236,14 @@ def test_events_and_commands_come_back():
     assert decode_command(encode_command("stop")) == {"command": "stop"}
     assert decode_command('{"command": "dance"}') is None
     assert decode_command("[") is None
+
+
+def test_the_page_of_the_protocol_names_every_word():
+    page = (Path(__file__).parents[1] / "Resources" / "Documentation" / "protocol.md").read_text(encoding="utf-8")
+    codes = {kind.code: kind.exit_code for kind in SparseSegError.__subclasses__()}
+    assert f"Version {VERSION}." in page
+    for word in (*EVENTS, *COMMANDS, "crashed", "internal"):
+        assert f"`{word}`" in page
+    for code, status in codes.items():
+        if code != "canceled":
+            assert f"| `{code}` | {status} |" in page

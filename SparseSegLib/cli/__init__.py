@@ -16,7 +16,7 @@ COMMANDS = (densify, evaluate, planes, sparsify, demo, info)
 EPILOG = """\
 a first session:
   sparseseg demo                                          see it work on the sample volume
-  sparseseg planes t1.nrrd drawn.seg.nrrd                 which slices count as annotated
+  sparseseg planes drawn.seg.nrrd                         which slices count as annotated
   sparseseg densify t1.nrrd -l drawn.seg.nrrd -o dense.seg.nrrd
   sparseseg evaluate dense.seg.nrrd truth.nrrd            Dice, IoU and distances in mm
 

@@ -47,7 +47,7 @@ class PatchLearner:
             network = create_network(recipe.network, len(problem.image), problem.classes, **recipe.arguments)
         if network.dimensions != 3:
             raise UsageError(f"The patch learner needs a 3D network, and {recipe.network} is none.")
-        self.network = network.to(device)
+        self.network = network.to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self.averaged = AveragedWeights(self.network)
         self.optimizer = torch.optim.SGD(self.network.parameters(), lr=recipe.learning_rate, momentum=recipe.momentum)
 
@@ -84,7 +84,8 @@ class PatchLearner:
             image, labels = cut(self.image, self.labels, places)
             margin = getattr(self.network, "margin", 0)
             if has_labels(labels[(slice(None), *(slice(margin, side - margin) for side in self.recipe.patch))]):
-                return vary_grey(image, self.augmentation, self.generator), labels
+                image = vary_grey(image, self.augmentation, self.generator)
+                return image.contiguous(memory_format=torch.channels_last_3d), labels
 
     @staticmethod
     def _seen(labels: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:

@@ -123,9 +123,9 @@ class DensifySettings:
         for name in ("budget_seconds", "budget_steps"):
             value = getattr(self, name)
             if value is not None and not value > 0:
-                raise UsageError(f"{name} must be positive, not {value}.")
+                raise UsageError(f"{name} must be positive, not {value}.", "Leave it out for the preset's.")
         if not 0 <= self.margin <= 10:
-            raise UsageError(f"margin must lie between 0 and 10, not {self.margin}.")
+            raise UsageError(f"margin must lie between 0 and 10, not {self.margin}.", "0.1 is usual.")
 
     @property
     def recipe(self) -> SliceRecipe | PatchRecipe:

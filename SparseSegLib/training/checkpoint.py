@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,14 @@ FORMAT = 1
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write ``state`` (tensors, numbers, strings, lists and dictionaries of them) beside ``path`` and rename it."""
+    """Write ``state`` (tensors, numbers, strings, lists and dictionaries of them) beside ``path`` and rename it.
+
+    Raises ResourceError if the disk is full; the last checkpoint then stays as it is.
+    """
+    content = io.BytesIO()  # torch's own writer reports a full disk as a plain RuntimeError
+    torch.save({"format": FORMAT, **state}, content)
     with atomic_path(path) as temporary:
-        torch.save({"format": FORMAT, **state}, temporary)
+        temporary.write_bytes(content.getbuffer())
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
