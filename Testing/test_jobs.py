@@ -13,7 +13,17 @@ import pytest
 
 from SparseSegLib.errors import FileError, JobError, SparseSegError
 from SparseSegLib.jobs import Job, write_job
-from SparseSegLib.protocol import COMMANDS, ENDINGS, EVENTS, VERSION, decode, decode_command, encode, encode_command, read_job
+from SparseSegLib.protocol import (
+    COMMANDS,
+    ENDINGS,
+    EVENTS,
+    VERSION,
+    decode,
+    decode_command,
+    encode,
+    encode_command,
+    read_job,
+)
 
 SESSIONS = sorted((Path(__file__).parent / "Data" / "sessions").glob("*.jsonl"))
 

@@ -56,7 +56,7 @@ def test_every_padded_network_keeps_odd_sizes_and_trains(name):
         loss.backward()
         assert all(parameter.grad is not None for parameter in network.parameters())
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
     assert losses[-1] < losses[0]
 
 
