@@ -76,3 +76,9 @@ def test_a_label_that_is_missing_has_no_distance_and_the_report_says_so():
 def test_other_shapes_are_refused():
     with pytest.raises(GeometryError):
         evaluate(np.zeros((2, 3, 4)), np.zeros((2, 3, 5)), Geometry.identity((2, 3, 4)))
+
+
+def test_a_mask_of_another_shape_is_refused():
+    labels = np.ones((2, 3, 4), np.uint8)
+    with pytest.raises(GeometryError, match="mask"):
+        evaluate(labels, labels, Geometry.identity(labels.shape), mask=np.ones((1, 3, 4), bool))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,23 @@ import numpy as np
 from SparseSegLib.annotation.build import sparse_labels_from_segments
 from SparseSegLib.annotation.find import find_planes, is_dense
 from SparseSegLib.annotation.planes import Plane
+from SparseSegLib.annotation.regrid import on_grid
 from SparseSegLib.annotation.sparse_labels import UNLABELED, SparseLabels
 from SparseSegLib.errors import AnnotationError, FileError, GeometryError
-from SparseSegLib.geometry import Geometry, place, resample, whole_voxel_offset
+from SparseSegLib.geometry import Geometry, place, whole_voxel_offset
 from SparseSegLib.io import SegmentInfo, default_segment, read_labels, write_json, write_labels
 
 BACKGROUND = "background"
 """A segment of this name (in any case) holds background strokes."""
+
+
+@dataclass(frozen=True)
+class StoredPlanes:
+    """What ``NAME.planes.json`` says; its planes count on ``geometry``, or on the labels' own grid if that is None."""
+
+    planes: tuple[Plane, ...]
+    names: tuple[str, ...]
+    geometry: Geometry | None
 
 
 def planes_path(path: Path) -> Path:
@@ -39,7 +50,7 @@ def write_sparse_labels(labels: SparseLabels, path: Path) -> None:
     names = [*labels.names, *(default_segment(value).name for value in range(len(labels.names) + 1, labels.classes))]
     segments = [replace(default_segment(value), name=name) for value, name in enumerate(names, start=1)]
     array = labels.array
-    if path.name.lower().endswith(".seg.nrrd"):
+    if _is_segmentation(path):
         strokes = labels.scribbles & (array == 0)
         array = np.where(array == UNLABELED, 0, array)
         if strokes.any():
@@ -47,7 +58,8 @@ def write_sparse_labels(labels: SparseLabels, path: Path) -> None:
             segments.append(SegmentInfo(len(names) + 1, BACKGROUND, (0.5, 0.5, 0.5)))
     write_labels(array, labels.geometry, path, segments)
     planes = [{"axis": "zyx"[plane.axis], "index": plane.index} for plane in labels.planes]
-    write_json(planes_path(path), {"format": 1, "planes": planes, "names": list(labels.names)})
+    content = {"format": 1, "planes": planes, "names": list(labels.names), "geometry": asdict(labels.geometry)}
+    write_json(planes_path(path), content)
 
 
 def read_sparse_labels(path: Path, reference: Geometry | None = None, *, resample_to: bool = False) -> SparseLabels:
@@ -61,99 +73,143 @@ def read_sparse_labels(path: Path, reference: Geometry | None = None, *, resampl
 
     Raises
     ------
-    FileError, GeometryError
+    FileError
+        If the labels or the list of planes are damaged, or the list does not fit the labels.
+    GeometryError
         If the labels lie on another grid than ``reference`` and ``resample_to`` is false.
     AnnotationError
-        If the file holds dense labels: nothing says which slices were annotated.
+        If the file holds dense labels: nothing says which slices were annotated. Or if its values are no classes.
     """
     path = Path(path)
     array, geometry, segments = read_labels(path)
-    strokes = [info.value for info in segments if info.name.strip().lower() == BACKGROUND and info.value != 0]
-    background = np.isin(array, strokes)
-    array = np.where(background, 0, array)
+    array, background, segments = _split_background(array, segments)
+    explicit = bool((array == UNLABELED).any())
+    _check_values(path, array, background)
     stored = _stored_planes(path)
     if stored is None and is_dense(array):
         raise AnnotationError(
             f"{path} holds dense labels: nothing says which slices were annotated.",
             "Annotate slices, or make a sparse annotation of it with: sparseseg sparsify",
         )
-    explicit = bool((array == UNLABELED).any())
-    planes, names = stored if stored is not None else (find_planes(array), None)
-    if names is None:
-        known = {info.value: info.name for info in segments if info.value not in (0, UNLABELED, *strokes)}
-        names = tuple(known.get(value, default_segment(value).name) for value in range(1, max(known, default=0) + 1))
+    counted = geometry if stored is None or stored.geometry is None else stored.geometry
+    target = counted if explicit else _whole_grid(counted, reference)
+    array, background = (
+        _placed(path, layer, geometry, target, fill)
+        for layer, fill in ((array, UNLABELED if explicit else 0), (background, 0))
+    )
+    planes = tuple(find_planes(array)) if stored is None else _moved(path, stored.planes, counted, target)
+    names = _names(path, segments, stored)
     if explicit:
         array = np.where(background, 0, array).astype(np.uint8)
-        labels = SparseLabels(array, geometry, tuple(planes), names)
+        labels = SparseLabels(array, target, planes, names)
     else:
-        inside = [plane for plane in planes if plane.index < array.shape[plane.axis]]
-        labels = sparse_labels_from_segments(array, geometry, inside, background=background, names=names)
+        labels = sparse_labels_from_segments(array, target, planes, background=background, names=names)
+    _check_planes(path, labels)
     return labels if reference is None else on_grid(labels, reference, path.name, resample_to=resample_to)
 
 
-def on_grid(labels: SparseLabels, reference: Geometry, name: str, *, resample_to: bool = False) -> SparseLabels:
-    """The labels on the grid ``reference``: as they are, put in their place, or resampled if that is allowed."""
-    if labels.geometry.matches(reference):
-        return replace(labels, geometry=reference)
-    offset = whole_voxel_offset(labels.geometry, reference)
-    if offset is None and not resample_to:
-        raise GeometryError(
-            f"{name} does not lie on the volume's grid: {labels.geometry.difference(reference)}.",
-            "Add --resample to bring it there, or draw on the volume itself.",
+def _is_segmentation(path: Path) -> bool:
+    return path.name.lower().endswith(".seg.nrrd")
+
+
+def _split_background(
+    array: np.ndarray, segments: list[SegmentInfo]
+) -> tuple[np.ndarray, np.ndarray, list[SegmentInfo]]:
+    """Take background strokes out of the classes: the labels without them, their mask, the other segments.
+
+    The classes that follow move up, so that none in between is empty.
+    """
+    strokes = sorted({info.value for info in segments if info.name.strip().lower() == BACKGROUND and info.value > 0})
+    background = np.isin(array, strokes)
+    if not strokes:
+        return array, background, segments
+    rest = [info for info in segments if info.value not in strokes]
+    rest = [replace(info, value=info.value - int(np.searchsorted(strokes, info.value))) for info in rest]
+    moved = array - np.searchsorted(strokes, array).astype(array.dtype)
+    return np.where(background, 0, moved).astype(array.dtype), background, rest
+
+
+def _check_values(path: Path, array: np.ndarray, background: np.ndarray) -> None:
+    if not 0 <= array.min() <= array.max() <= UNLABELED:
+        raise AnnotationError(
+            f"{path} has the values {array.min()} to {array.max()}; classes are 1 to 254, and 255 is unlabeled.",
+            "Number the classes 1, 2, 3 and so on.",
         )
-    if offset is not None:
-        array = place(labels.array, labels.geometry, reference, fill=UNLABELED)
-        moved = [Plane(plane.axis, plane.index + offset[plane.axis]) for plane in labels.planes]
-        planes = tuple(plane for plane in moved if 0 <= plane.index < reference.shape[plane.axis])
-        for plane in planes:  # what Slicer cropped away from a finished slice was background
-            array[plane.voxels] = np.where(array[plane.voxels] == UNLABELED, 0, array[plane.voxels])
-        return SparseLabels(array, reference, planes, labels.names)
-    return _resampled(labels, reference, name)
+    if (array == UNLABELED).any() and not ((array > 0) & (array < UNLABELED)).any() and not background.any():
+        raise AnnotationError(
+            f"{path} has no class: 255 means unlabeled.", "If 255 is the structure, save it with the value 1."
+        )
 
 
-def _resampled(labels: SparseLabels, reference: Geometry, name: str) -> SparseLabels:
-    """Scribbles by nearest neighbor; each plane goes to the slice of ``reference`` that its centre is nearest to."""
-    scribbles = np.where(labels.scribbles, labels.array, UNLABELED).astype(np.uint8)
-    array = resample(scribbles, labels.geometry, reference, order="nearest", fill=UNLABELED)
-    turn = np.linalg.inv(reference.affine()[:3, :3]) @ labels.geometry.affine()[:3, :3]
-    planes = []
+def _whole_grid(geometry: Geometry, reference: Geometry | None) -> Geometry:
+    """The grid of whole slices: Slicer crops a labelmap to what is drawn, but a finished slice is all of the slice."""
+    if reference is None or geometry.matches(reference):
+        return geometry
+    if whole_voxel_offset(geometry, reference) is not None:
+        return reference
+    corners = np.array(list(itertools.product(*((0, size - 1) for size in reference.shape))))
+    there = geometry.physical_to_index(reference.index_to_physical(corners))
+    first = np.minimum(np.floor(there.min(0)), 0).astype(int)
+    last = np.maximum(np.ceil(there.max(0)), np.array(geometry.shape) - 1).astype(int)
+    z, y, x = (slice(int(low), int(high) + 1) for low, high in zip(first, last, strict=True))
+    return geometry.crop((z, y, x))
+
+
+def _placed(path: Path, array: np.ndarray, geometry: Geometry, target: Geometry, fill: int) -> np.ndarray:
+    if whole_voxel_offset(geometry, target) is None:
+        raise GeometryError(
+            f"{planes_path(path)} is about labels of another grid: {target.difference(geometry)}.",
+            "Delete it; the planes are then found in the labels.",
+        )
+    placed = place(array, geometry, target, fill=fill)
+    if (array != fill).any() and not (placed != fill).any():
+        raise GeometryError(f"{path} does not overlap the volume.", "Check that labels and volume belong together.")
+    return placed
+
+
+def _moved(path: Path, planes: tuple[Plane, ...], geometry: Geometry, target: Geometry) -> tuple[Plane, ...]:
+    """Planes of one grid on an aligned one; those outside of it go."""
+    for plane in planes:
+        if not 0 <= plane.index < geometry.shape[plane.axis]:
+            raise FileError(
+                f"{planes_path(path)} lists slice {plane.index} along {'zyx'[plane.axis]}, which does not exist.",
+                "Delete it; the planes are then found in the labels.",
+            )
+    offset = whole_voxel_offset(geometry, target) or (0, 0, 0)
+    moved = (Plane(plane.axis, plane.index + offset[plane.axis]) for plane in planes)
+    return tuple(plane for plane in moved if 0 <= plane.index < target.shape[plane.axis])
+
+
+def _names(path: Path, segments: list[SegmentInfo], stored: StoredPlanes | None) -> tuple[str, ...]:
+    """A segmentation names its own classes; of other files the list of planes does."""
+    if stored is not None and not _is_segmentation(path):
+        return stored.names
+    known = {info.value: info.name for info in segments if info.value not in (0, UNLABELED)}
+    return tuple(known.get(value, default_segment(value).name) for value in range(1, max(known, default=0) + 1))
+
+
+def _check_planes(path: Path, labels: SparseLabels) -> None:
     for plane in labels.planes:
-        axis = int(np.abs(turn[:, plane.axis] / np.linalg.norm(turn[:, plane.axis])).argmax())
-        centre = [(size - 1) / 2 for size in labels.array.shape]
-        centre[plane.axis] = plane.index
-        here = reference.physical_to_index(labels.geometry.index_to_physical(np.array([centre])))[0]
-        target = Plane(axis, int(np.rint(here[axis])))
-        if not 0 <= target.index < reference.shape[axis]:
-            continue
-        slab = labels.geometry.crop(_thick(plane, labels.array.shape))
-        drawn = np.broadcast_to(np.expand_dims(np.take(labels.array, plane.index, plane.axis), plane.axis), slab.shape)
-        there = resample(np.ascontiguousarray(drawn), slab, reference, order="nearest", fill=0)
-        array[target.voxels] = there[target.voxels]
-        planes.append(target)
-    if labels.planes and not planes:
-        raise GeometryError(f"{name} does not overlap the volume.", "Check that labels and volume belong together.")
-    return SparseLabels(array, reference, tuple(sorted(set(planes))), labels.names)
+        if (labels.array[plane.voxels] == UNLABELED).any():
+            raise FileError(
+                f"{planes_path(path)} lists slice {plane.index} along {'zyx'[plane.axis]}, "
+                f"but not all of it is labeled in {path.name}.",
+                "Delete the list; the planes are then found in the labels.",
+            )
 
 
-def _thick(plane: Plane, shape: tuple[int, ...]) -> tuple[slice, slice, slice]:
-    """A box around a plane, one slice to either side (it may reach beyond the volume)."""
-    z, y, x = (
-        slice(plane.index - 1, plane.index + 2) if axis == plane.axis else slice(0, size)
-        for axis, size in enumerate(shape)
-    )
-    return z, y, x
-
-
-def _stored_planes(path: Path) -> tuple[list[Plane], tuple[str, ...]] | None:
+def _stored_planes(path: Path) -> StoredPlanes | None:
     beside = planes_path(path)
     if not beside.exists():
         return None
+    axes = {"z": 0, "y": 1, "x": 2}
     try:
         content = json.loads(beside.read_text(encoding="utf-8"))
-        planes = [Plane("zyx".index(entry["axis"]), int(entry["index"])) for entry in content["planes"]]
+        planes = {Plane(axes[entry["axis"]], int(entry["index"])) for entry in content["planes"]}
         names = tuple(str(name) for name in content["names"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        geometry = Geometry(**content["geometry"]) if "geometry" in content else None
+    except (OSError, ValueError, KeyError, TypeError, GeometryError) as error:
         raise FileError(
             f"{beside} does not list annotated planes: {error}", "Delete it; the planes are then found in the labels."
         ) from error
-    return planes, names
+    return StoredPlanes(tuple(sorted(planes)), names, geometry)

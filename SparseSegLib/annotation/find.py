@@ -6,9 +6,12 @@ import numpy as np
 from scipy import ndimage
 
 from SparseSegLib.annotation.planes import Plane
+from SparseSegLib.annotation.runs import one_slice_a_run
 from SparseSegLib.annotation.sparse_labels import UNLABELED
+from SparseSegLib.geometry import Box
 
 LEAST_AREA = 4  # pixels that a drawn outline must have inside
+FILLED_SHARE = 0.5  # of what is on an annotated slice; the rest are the lines that crossing slices leave
 DENSE_SHARE = 0.5
 
 
@@ -18,8 +21,13 @@ def find_planes(labelmap: np.ndarray) -> list[Plane]:
     In a labelmap with ``UNLABELED`` voxels these are the planes that are labeled all over. In one without, a voxel that
     was drawn on an axial slice has neighbors of its segment within that slice, in both of its directions; where it
     belongs to another plane it has them in that plane only. So each segment voxel is given to the planes in which it
-    lies within a filled area, and a plane is annotated if it holds such an area that no crossing plane explains. Loose
-    strokes thinner than three pixels make no plane, and a dense labelmap has none (see :func:`is_dense`).
+    lies within a filled area, and a plane is annotated if it holds such an area that no crossing plane explains and
+    that is most of what it holds. Adjacent annotated slices are judged as one. A dense labelmap has no planes (see
+    :func:`is_dense`).
+
+    Strokes thinner than three pixels make no plane, nor do balls of a 3D brush. A wider stroke cannot be told from a
+    slice unless annotated slices cross there, nor can a slice that holds nothing from an unlabeled one: ask the user
+    where you can.
     """
     if (labelmap == UNLABELED).any():
         labeled = labelmap != UNLABELED
@@ -28,9 +36,12 @@ def find_planes(labelmap: np.ndarray) -> list[Plane]:
             for axis in range(3)
             for index in np.flatnonzero(labeled.all(tuple(other for other in range(3) if other != axis)))
         ]
-    if is_dense(labelmap):
+    box = _box(labelmap)
+    if box is None:
         return []
-    drawn = labelmap > 0
+    drawn, runs = one_slice_a_run(labelmap[box] > 0, labelmap.shape)
+    if _is_solid(drawn):
+        return []
     flat = [_filled_within(drawn, axis) for axis in range(3)]
     found = []
     for axis in range(3):
@@ -38,20 +49,32 @@ def find_planes(labelmap: np.ndarray) -> list[Plane]:
         crossed = flat[others[0]] | flat[others[1]]
         own = (flat[axis] & ~crossed).sum(others)
         shared = (flat[axis] & crossed).sum(others)
-        found += [Plane(axis, int(index)) for index in np.flatnonzero((own >= LEAST_AREA) & (own >= 0.5 * shared))]
+        most = flat[axis].sum(others) >= FILLED_SHARE * drawn.sum(others)
+        for place in np.flatnonzero((own >= LEAST_AREA) & (own >= 0.5 * shared) & most):
+            found += [Plane(axis, box[axis].start + index) for index in runs[axis][place]]
     return sorted(found)
 
 
 def is_dense(labelmap: np.ndarray) -> bool:
-    """Whether segments fill volumes rather than slices: most of their voxels lie in solid 3×3×3 blocks."""
+    """Whether segments fill volumes rather than slices: most of their voxels lie in solid 3×3×3 blocks.
+
+    A few adjacent slices count as one: they are no volume.
+    """
     if (labelmap == UNLABELED).any():
         return False
-    drawn = labelmap > 0
-    total = int(drawn.sum())
-    if not total:
-        return False
+    box = _box(labelmap)
+    return box is not None and _is_solid(one_slice_a_run(labelmap[box] > 0, labelmap.shape)[0])
+
+
+def _is_solid(drawn: np.ndarray) -> bool:
     solid = ndimage.binary_opening(drawn, np.ones((3, 3, 3), bool))
-    return int(solid.sum()) > DENSE_SHARE * total
+    return int(solid.sum()) > DENSE_SHARE * int(drawn.sum())
+
+
+def _box(labelmap: np.ndarray) -> Box | None:
+    """The bounding box of the segments, or None if there are none."""
+    boxes = ndimage.find_objects((labelmap > 0).astype(np.uint8))
+    return boxes[0] if boxes else None
 
 
 def _filled_within(drawn: np.ndarray, axis: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -63,6 +64,8 @@ class SparseLabels:
                 raise GeometryError(
                     f"The annotated slice {plane.index} along {'zyx'[plane.axis]} is not in the volume."
                 )
+        if len(self.names) >= UNLABELED:
+            raise AnnotationError(f"There are {len(self.names)} classes, and 254 is the most.", "Merge some of them.")
         counts = np.bincount(self.array.ravel(), minlength=256)[:UNLABELED]
         there = np.flatnonzero(counts)
         if not there.size:
@@ -87,6 +90,24 @@ class SparseLabels:
         array = self.array.copy()
         array[plane.voxels] = np.where(keep[plane.voxels], array[plane.voxels], UNLABELED)
         return replace(self, array=array, planes=others)
+
+    def only(self, planes: Iterable[Plane]) -> SparseLabels:
+        """The labels on these planes, which must be annotated ones, and nothing else: no scribbles."""
+        kept = tuple(sorted(set(planes)))
+        if not set(kept) <= set(self.planes):
+            raise AnnotationError("These slices are not all annotated.", "Choose among the annotated ones.")
+        array = np.full_like(self.array, UNLABELED)
+        for plane in kept:
+            array[plane.voxels] = self.array[plane.voxels]
+        return replace(self, array=array, planes=kept)
+
+    def merge(self, other: SparseLabels) -> SparseLabels:
+        """Both annotations of one volume together; where both have a label, the other's counts."""
+        if not self.geometry.matches(other.geometry):
+            raise GeometryError(f"The labels differ in their grids: {self.geometry.difference(other.geometry)}.")
+        array = np.where(other.labeled, other.array, self.array)
+        names = other.names if len(other.names) > len(self.names) else self.names
+        return replace(self, array=array, planes=tuple(sorted({*self.planes, *other.planes})), names=names)
 
     def crop(self, box: Box) -> SparseLabels:
         """The part inside ``box``; planes move along, those outside of it go."""

@@ -66,6 +66,8 @@ def evaluate(
     """
     if not segmentation.shape == reference.shape == geometry.shape:
         raise GeometryError(f"Shapes {segmentation.shape} and {reference.shape} cannot be compared.")
+    if mask is not None and mask.shape != reference.shape:
+        raise GeometryError(f"A mask of shape {mask.shape} does not fit labels of shape {reference.shape}.")
     there = np.ones(reference.shape, bool) if mask is None else mask
     labels = sorted({int(value) for value in np.union1d(np.unique(segmentation), np.unique(reference))} - {0})
     millilitres = float(np.prod(geometry.spacing)) / 1000
