@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from phantoms import blob, multi_class
+from phantoms import GEOMETRIES, blob, multi_class
 
-from SparseSegLib.annotation import sparsify
-from SparseSegLib.comparison import METHODS, scikit, segment_with
+from SparseSegLib.annotation import sparsify, sparsify_every
+from SparseSegLib.comparison import METHODS, segment_with, walker
 from SparseSegLib.evaluation import iou
 
 
@@ -26,10 +26,29 @@ def test_methods_segment_a_phantom_and_keep_the_annotation(name, make):
 
 
 def test_the_random_walker_sees_every_plane_at_a_coarser_grid(monkeypatch):
-    monkeypatch.setattr(scikit, "MOST_VOXELS", 3000)
+    monkeypatch.setattr(walker, "MOST_VOXELS", 3000)
     phantom = blob(noise=0.03)
     labels = sparsify(phantom.labels, phantom.volume.geometry, (3, 4, 4))
     result = segment_with("Random walker", phantom.volume, labels)
     assert result.shape == phantom.labels.shape
     assert iou(result > 0, phantom.labels > 0) > 0.7
     assert set(np.unique(result)) == {0, 1}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_class_that_was_never_drawn_is_never_found(name):
+    _available(name)
+    phantom = multi_class(noise=0.03)
+    dense = np.where(phantom.labels == 2, 0, phantom.labels).astype(np.uint8)
+    result = segment_with(name, phantom.volume, sparsify(dense, phantom.volume.geometry, (3, 4, 4)))
+    assert set(np.unique(result)) == {0, 1, 3}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_thick_slices(name):
+    _available(name)
+    phantom = blob(GEOMETRIES["anisotropic"], noise=0.03)
+    labels = sparsify_every(phantom.labels, phantom.volume.geometry, 4)
+    result = segment_with(name, phantom.volume, labels)
+    unseen = ~labels.labeled
+    assert iou((result > 0) & unseen, (phantom.labels > 0) & unseen) > 0.75

@@ -16,24 +16,34 @@ import numpy as np
 
 from SparseSegLib.annotation import UNLABELED
 from SparseSegLib.errors import DependencyError, JobError
+from SparseSegLib.geometry import Box
 
 CHILD = Path(__file__).with_name("slicer_child.py")
 
 
-def fill_between_slices(image: np.ndarray, labels: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
+def fill_between_slices(
+    image: np.ndarray, labels: np.ndarray, spacing: tuple[float, float, float], region: Box
+) -> np.ndarray:
     """Slicer's *Fill between slices*: ITK's morphological contour interpolation of the drawn segments.
 
     It ignores the image. ``labels`` is ``(Z, Y, X)`` with ``UNLABELED``; the result holds a class everywhere.
     """
-    drawn = np.where(labels == UNLABELED, 0, labels).astype(np.uint8)
-    return _run("fill", image, drawn, spacing)
+    drawn = np.where(labels[region] == UNLABELED, 0, labels[region]).astype(np.uint8)
+    return _run("fill", image[region], drawn, spacing)
 
 
-def grow_from_seeds(image: np.ndarray, labels: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
-    """Slicer's *Grow from seeds*: the fast grow-cut of all labeled voxels, background being a segment too."""
+def grow_from_seeds(
+    image: np.ndarray, labels: np.ndarray, spacing: tuple[float, float, float], region: Box
+) -> np.ndarray:
+    """Slicer's *Grow from seeds*: the fast grow-cut of all labeled voxels, background being a segment too.
+
+    The engine leaves the outermost voxels of its input alone, so the region gets a frame that is cut off again.
+    """
+    image = np.pad(image[region], 1, mode="edge")
+    labels = np.pad(labels[region], 1, constant_values=UNLABELED)
     background = int(labels[labels != UNLABELED].max()) + 1
     seeds = np.where(labels == UNLABELED, 0, np.where(labels == 0, background, labels)).astype(np.int16)
-    grown = _run("grow", image, seeds, spacing)
+    grown = _run("grow", image, seeds, spacing)[1:-1, 1:-1, 1:-1]
     return np.where(grown == background, 0, grown).astype(np.uint8)
 
 
