@@ -157,6 +157,15 @@ def test_background_strokes_are_no_class_and_leave_no_gap(tmp_path):
     assert (labels.array[7, 3, 3:9] == 0).all()
 
 
+@pytest.mark.parametrize("name", ["a.nrrd", "a.seg.nrrd", "a.nii.gz"])
+def test_a_class_named_background_is_refused_before_anything_is_written(tmp_path, name):
+    labels = sparsify(TRUTH, GEOMETRY, (1, 1, 1), names=("Background ",))
+    with pytest.raises(AnnotationError, match="named background") as caught:
+        write_sparse_labels(labels, tmp_path / name)
+    assert caught.value.hint
+    assert not list(tmp_path.iterdir())
+
+
 def _rewrite(folder, **changes):
     path = folder / "a.planes.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))

@@ -73,6 +73,14 @@ def test_a_label_that_is_missing_has_no_distance_and_the_report_says_so():
     assert "–" in scores_as_table(scores)
 
 
+def test_labels_that_are_asked_for_come_in_order_even_if_nothing_has_them():
+    truth = multi_class().labels
+    scores = evaluate(truth, truth, Geometry.identity(truth.shape), labels=[9, 2])
+    assert [(row.label, row.dice) for row in scores] == [(9, 1), (2, 1)]
+    assert np.isnan(scores[0].hausdorff)
+    assert scores[1].hausdorff == 0
+
+
 def test_other_shapes_are_refused():
     with pytest.raises(GeometryError):
         evaluate(np.zeros((2, 3, 4)), np.zeros((2, 3, 5)), Geometry.identity((2, 3, 4)))

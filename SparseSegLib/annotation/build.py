@@ -6,9 +6,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from SparseSegLib.annotation.checks import check_labelmap, check_planes
 from SparseSegLib.annotation.planes import ObliquePlane, Plane
 from SparseSegLib.annotation.sparse_labels import UNLABELED, SparseLabels
-from SparseSegLib.errors import AnnotationError, GeometryError
+from SparseSegLib.errors import GeometryError
 from SparseSegLib.geometry import Geometry
 
 
@@ -41,15 +42,17 @@ def sparse_labels_from_segments(
     ------
     AnnotationError
         For more than 254 classes.
+    GeometryError
+        If the labelmap, the background strokes or a plane do not fit the grid.
     """
-    if labelmap.shape != geometry.shape:
-        raise GeometryError(f"A labelmap of shape {labelmap.shape} does not fit a grid of shape {geometry.shape}.")
-    if labelmap.size and not 0 <= labelmap.min() <= labelmap.max() < UNLABELED:
-        raise AnnotationError("Segments must have the values 1 to 254.", "Number the segments 1, 2, 3 and so on.")
+    check_labelmap(labelmap, geometry)
     planes = tuple(sorted(set(planes)))
+    check_planes(planes, geometry)
     array = np.where(labelmap > 0, labelmap, UNLABELED).astype(np.uint8)
     if background is not None:
-        array[background & (labelmap == 0)] = 0
+        if background.shape != geometry.shape:
+            raise GeometryError(f"Strokes of shape {background.shape} do not fit a grid of shape {geometry.shape}.")
+        array[background.astype(bool) & (labelmap == 0)] = 0
     for plane in planes:
         array[plane.voxels] = labelmap[plane.voxels]
     for pose in oblique:

@@ -45,8 +45,17 @@ def write_sparse_labels(labels: SparseLabels, path: Path) -> None:
 
     As ``.seg.nrrd`` the classes become segments and labeled background off the planes a segment "background"; in the
     other formats unlabeled voxels have the value 255.
+
+    Raises
+    ------
+    AnnotationError
+        If a class is named "background": it would be read as background strokes.
     """
     path = Path(path)
+    if any(_is_background(name) for name in labels.names):
+        raise AnnotationError(
+            f"A class is named {BACKGROUND}, which is kept for background strokes.", "Give that class another name."
+        )
     names = [*labels.names, *(default_segment(value).name for value in range(len(labels.names) + 1, labels.classes))]
     segments = [replace(default_segment(value), name=name) for value, name in enumerate(names, start=1)]
     array = labels.array
@@ -112,6 +121,10 @@ def _is_segmentation(path: Path) -> bool:
     return path.name.lower().endswith(".seg.nrrd")
 
 
+def _is_background(name: str) -> bool:
+    return name.strip().lower() == BACKGROUND
+
+
 def _split_background(
     array: np.ndarray, segments: list[SegmentInfo]
 ) -> tuple[np.ndarray, np.ndarray, list[SegmentInfo]]:
@@ -119,7 +132,7 @@ def _split_background(
 
     The classes that follow move up, so that none in between is empty.
     """
-    strokes = sorted({info.value for info in segments if info.name.strip().lower() == BACKGROUND and info.value > 0})
+    strokes = sorted({info.value for info in segments if _is_background(info.name) and info.value > 0})
     background = np.isin(array, strokes)
     if not strokes:
         return array, background, segments

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from SparseSegLib.annotation.checks import check_planes
 from SparseSegLib.annotation.planes import Plane
 from SparseSegLib.errors import AnnotationError, GeometryError
 from SparseSegLib.geometry import Box, Geometry
@@ -59,11 +60,7 @@ class SparseLabels:
         """Raise AnnotationError if nothing can be learned from these labels, GeometryError if they are malformed."""
         if self.array.shape != self.geometry.shape:
             raise GeometryError(f"Labels of shape {self.array.shape} do not fit a grid of {self.geometry.shape}.")
-        for plane in self.planes:
-            if not 0 <= plane.index < self.array.shape[plane.axis]:
-                raise GeometryError(
-                    f"The annotated slice {plane.index} along {'zyx'[plane.axis]} is not in the volume."
-                )
+        check_planes(self.planes, self.geometry)
         if len(self.names) >= UNLABELED:
             raise AnnotationError(f"There are {len(self.names)} classes, and 254 is the most.", "Merge some of them.")
         counts = np.bincount(self.array.ravel(), minlength=256)[:UNLABELED]

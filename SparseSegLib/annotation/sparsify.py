@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from SparseSegLib.annotation.checks import check_labelmap, check_planes
 from SparseSegLib.annotation.planes import Plane
 from SparseSegLib.annotation.sparse_labels import UNLABELED, SparseLabels
 from SparseSegLib.errors import AnnotationError
@@ -30,6 +31,8 @@ def sparsify_every(
     dense: np.ndarray, geometry: Geometry, step: int, axis: int = 0, names: tuple[str, ...] = ()
 ) -> SparseLabels:
     """Annotate every ``step``-th slice across ``axis``, the first one half a step into the objects' bounding box."""
+    if step < 1:
+        raise AnnotationError(f"Every {step}th slice is no choice of slices.", "Give 1 or more.")
     first, last = _extent(dense)[axis]
     return keep_planes(dense, geometry, [Plane(axis, i) for i in range(first + step // 2, last + 1, step)], names)
 
@@ -37,8 +40,18 @@ def sparsify_every(
 def keep_planes(
     dense: np.ndarray, geometry: Geometry, planes: Iterable[Plane], names: tuple[str, ...] = ()
 ) -> SparseLabels:
-    """The labels on ``planes`` and nothing else."""
+    """The labels on ``planes`` and nothing else.
+
+    Raises
+    ------
+    AnnotationError
+        If ``dense`` has values that are no classes.
+    GeometryError
+        If ``dense`` or a plane do not fit the grid.
+    """
+    check_labelmap(dense, geometry)
     planes = tuple(sorted(set(planes)))
+    check_planes(planes, geometry)
     array = np.full(dense.shape, UNLABELED, np.uint8)
     for plane in planes:
         array[plane.voxels] = dense[plane.voxels]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,13 +47,15 @@ def evaluate(
     reference: np.ndarray,
     geometry: Geometry,
     *,
+    labels: Iterable[int] | None = None,
     mask: np.ndarray | None = None,
     names: Mapping[int, str] | None = None,
 ) -> tuple[LabelScores, ...]:
-    """Compare two labelmaps ``(Z, Y, X)`` on one grid, for every label but 0 that the reference or the other has.
+    """Compare two labelmaps ``(Z, Y, X)`` on one grid, label by label.
 
     Parameters
     ----------
+    labels : which labels, in this order; without it every label but 0 that the reference or the other has
     mask : (Z, Y, X) bool, optional
         Where to measure the overlap (Dice and IoU), for example the voxels off the annotated slices. Distances and
         volumes are of the whole objects all the same: an object with slices cut out has other surfaces.
@@ -69,7 +71,8 @@ def evaluate(
     if mask is not None and mask.shape != reference.shape:
         raise GeometryError(f"A mask of shape {mask.shape} does not fit labels of shape {reference.shape}.")
     there = np.ones(reference.shape, bool) if mask is None else mask
-    labels = sorted({int(value) for value in np.union1d(np.unique(segmentation), np.unique(reference))} - {0})
+    if labels is None:
+        labels = sorted({int(value) for value in np.union1d(np.unique(segmentation), np.unique(reference))} - {0})
     millilitres = float(np.prod(geometry.spacing)) / 1000
     scores = []
     for label in labels:
