@@ -159,7 +159,7 @@ def test_labels_and_planes_come_back_from_a_file(tmp_path, name, geometry):
 def test_planes_are_found_where_none_are_stored(tmp_path, name):
     labels = sparsify(blob().labels, GEOMETRY, (2, 2, 2), names=("blob",))
     write_sparse_labels(labels, tmp_path / name)
-    (tmp_path / "a.planes.json").unlink()
+    (tmp_path / f"{name}.planes.json").unlink()
     again = read_sparse_labels(tmp_path / name)
     assert again.planes == labels.planes
     np.testing.assert_array_equal(again.array, labels.array)
@@ -198,7 +198,7 @@ def test_dense_labels_and_broken_plane_lists_are_refused(tmp_path):
         read_sparse_labels(tmp_path / "dense.nrrd")
     assert "sparsify" in caught.value.hint
     write_sparse_labels(sparsify(blob().labels, GEOMETRY, (1, 1, 1)), tmp_path / "a.nrrd")
-    (tmp_path / "a.planes.json").write_text(json.dumps({"planes": [{"axis": "q"}]}))
+    (tmp_path / "a.nrrd.planes.json").write_text(json.dumps({"planes": [{"axis": "q"}]}))
     with pytest.raises(FileError, match="planes"):
         read_sparse_labels(tmp_path / "a.nrrd")
 

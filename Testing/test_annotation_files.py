@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 from phantoms import GEOMETRIES, blob
 
-from SparseSegLib.annotation import UNLABELED, Plane, keep_planes, read_sparse_labels, sparsify, write_sparse_labels
+from SparseSegLib.annotation import (
+    UNLABELED,
+    ObliquePlane,
+    Plane,
+    keep_planes,
+    read_sparse_labels,
+    sparse_labels_from_segments,
+    sparsify,
+    write_sparse_labels,
+)
 from SparseSegLib.errors import AnnotationError, FileError, GeometryError
 from SparseSegLib.geometry import Geometry, resample
 from SparseSegLib.io import SegmentInfo, read_labels, write_labels
@@ -37,7 +46,7 @@ def test_a_list_without_a_grid_counts_on_the_labels_own(tmp_path):
     drawn = np.where(labels.labeled, labels.array, 0)
     write_labels(drawn[box], GEOMETRY.crop(box), tmp_path / "a.seg.nrrd")
     planes = [{"axis": "zyx"[plane.axis], "index": plane.index - box[plane.axis].start} for plane in labels.planes]
-    (tmp_path / "a.planes.json").write_text(json.dumps({"format": 1, "planes": planes, "names": []}))
+    (tmp_path / "a.seg.nrrd.planes.json").write_text(json.dumps({"format": 1, "planes": planes, "names": []}))
     again = read_sparse_labels(tmp_path / "a.seg.nrrd", GEOMETRY)
     assert again.planes == labels.planes
     np.testing.assert_array_equal(again.array, labels.array)
@@ -166,6 +175,52 @@ def test_a_class_named_background_is_refused_before_anything_is_written(tmp_path
     assert not list(tmp_path.iterdir())
 
 
+def test_files_of_one_name_and_other_formats_keep_their_own_planes(tmp_path):
+    few, many = sparsify(TRUTH, GEOMETRY, (1, 0, 0)), sparsify(TRUTH, GEOMETRY, (2, 2, 2))
+    write_sparse_labels(few, tmp_path / "a.nrrd")
+    write_sparse_labels(many, tmp_path / "a.seg.nrrd")
+    assert read_sparse_labels(tmp_path / "a.nrrd").planes == few.planes
+    assert read_sparse_labels(tmp_path / "a.seg.nrrd").planes == many.planes
+
+
+def test_slices_drawn_after_the_list_was_written_are_found(tmp_path):
+    path = tmp_path / "a.seg.nrrd"
+    empty = Plane(0, 0)  # finished, and nothing is on it: only the list can know
+    labels = keep_planes(TRUTH, GEOMETRY, [empty, Plane(0, 10)])
+    write_sparse_labels(labels, path)
+    drawn, _, segments = read_labels(path)
+    drawn[:, 9] = TRUTH[:, 9]
+    write_labels(drawn, GEOMETRY, path, segments)
+    assert read_sparse_labels(path).planes == (empty, Plane(0, 10), Plane(1, 9))
+
+
+def test_oblique_planes_keep_their_pose(tmp_path):
+    pose = ObliquePlane(tuple(GEOMETRY.index_to_physical(np.array([10.0, 9, 9])).tolist()), (0.0, 0.6, 0.8))
+    labels = sparse_labels_from_segments(TRUTH, GEOMETRY, [Plane(0, 10)], oblique=[pose])
+    labels = keep_only_drawn(labels, pose)
+    write_sparse_labels(labels, tmp_path / "a.seg.nrrd")
+    again = read_sparse_labels(tmp_path / "a.seg.nrrd")
+    assert again.oblique == (pose,)
+    assert not again.strokes.any()
+    np.testing.assert_array_equal(again.array, labels.array)
+    assert {info.name.lower() for info in read_labels(tmp_path / "a.seg.nrrd")[2]} != {"background"}
+
+
+@pytest.mark.parametrize("pose", [{"point": [0, 0, 0]}, {"point": [0, 0, 0], "normal": [0, 0, 0]}, "q"])
+def test_a_list_with_a_broken_pose_is_refused(tmp_path, pose):
+    write_sparse_labels(sparsify(TRUTH, GEOMETRY, (1, 1, 1)), tmp_path / "a.nrrd")
+    _rewrite(tmp_path, oblique=[pose])
+    with pytest.raises(FileError, match="planes"):
+        read_sparse_labels(tmp_path / "a.nrrd")
+
+
+def keep_only_drawn(labels, pose):
+    """The labels on the annotated planes alone."""
+    there = pose.mask(GEOMETRY)
+    there[10] = True
+    return replace(labels, array=np.where(there, labels.array, UNLABELED).astype(np.uint8))
+
+
 def _rewrite(folder, **changes):
-    path = folder / "a.planes.json"
+    (path,) = folder.glob("*.planes.json")
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from SparseSegLib.annotation import sparsify, write_sparse_labels
 from SparseSegLib.atomic import write_text
 from SparseSegLib.cli import COMMANDS, main
 from SparseSegLib.geometry import Geometry
-from SparseSegLib.io import read_labels, read_volume, write_image, write_labels
+from SparseSegLib.io import default_segment, read_labels, read_volume, write_image, write_labels
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +76,16 @@ def test_planes_and_sparsify(files, capsys, tmp_path):
         _run(capsys, "sparsify", files / "truth.nrrd", "-o", tmp_path / "e.nrrd", "--every", 4, "--axis", "y")[0] == 0
     )
     assert "coronal" in _run(capsys, "planes", tmp_path / "e.nrrd")[1]
+
+
+def test_sparsify_names_classes_by_their_values(files, capsys, tmp_path):
+    dense = np.zeros((12, 12, 12), np.uint8)
+    dense[2:10, 2:6, 2:10], dense[2:10, 6:10, 2:10] = 2, 4
+    segments = [replace(default_segment(2), name="left"), replace(default_segment(4), name="right")]
+    write_labels(dense, Geometry.identity(dense.shape), tmp_path / "d.seg.nrrd", segments)
+    assert _run(capsys, "sparsify", tmp_path / "d.seg.nrrd", "-o", tmp_path / "s.nrrd", "--slices", 0, 1, 1)[0] == 0
+    planes = json.loads(_run(capsys, "planes", tmp_path / "s.nrrd", "--json")[1])
+    assert planes["names"][1::2] == ["left", "right"]
 
 
 def test_info_names_device_and_versions(capsys):

@@ -55,7 +55,8 @@ def sparse_labels_from_segments(
         array[background.astype(bool) & (labelmap == 0)] = 0
     for plane in planes:
         array[plane.voxels] = labelmap[plane.voxels]
+    oblique = tuple(oblique)
     for pose in oblique:
         mask = pose.mask(geometry)
         array[mask] = labelmap[mask]
-    return SparseLabels(array, geometry, planes, names)
+    return SparseLabels(array, geometry, planes, names, oblique)

@@ -3,41 +3,23 @@
 from __future__ import annotations
 
 import itertools
-import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from SparseSegLib.annotation.build import sparse_labels_from_segments
 from SparseSegLib.annotation.find import find_planes, is_dense
+from SparseSegLib.annotation.plane_list import PlaneList, checksum, planes_path, read_plane_list, write_plane_list
 from SparseSegLib.annotation.planes import Plane
 from SparseSegLib.annotation.regrid import on_grid
 from SparseSegLib.annotation.sparse_labels import UNLABELED, SparseLabels
 from SparseSegLib.errors import AnnotationError, FileError, GeometryError
 from SparseSegLib.geometry import Geometry, place, whole_voxel_offset
-from SparseSegLib.io import SegmentInfo, default_segment, read_labels, write_json, write_labels
+from SparseSegLib.io import SegmentInfo, default_segment, read_labels, write_labels
 
 BACKGROUND = "background"
 """A segment of this name (in any case) holds background strokes."""
-
-
-@dataclass(frozen=True)
-class StoredPlanes:
-    """What ``NAME.planes.json`` says; its planes count on ``geometry``, or on the labels' own grid if that is None."""
-
-    planes: tuple[Plane, ...]
-    names: tuple[str, ...]
-    geometry: Geometry | None
-
-
-def planes_path(path: Path) -> Path:
-    """Where the planes of the labels at ``path`` are kept: ``NAME.planes.json`` beside it."""
-    name = path.name
-    for ending in (".seg.nrrd", ".nii.gz"):
-        if name.lower().endswith(ending):
-            return path.with_name(name[: -len(ending)] + ".planes.json")
-    return path.with_suffix(".planes.json")
 
 
 def write_sparse_labels(labels: SparseLabels, path: Path) -> None:
@@ -60,19 +42,20 @@ def write_sparse_labels(labels: SparseLabels, path: Path) -> None:
     segments = [replace(default_segment(value), name=name) for value, name in enumerate(names, start=1)]
     array = labels.array
     if _is_segmentation(path):
-        strokes = labels.scribbles & (array == 0)
+        strokes = labels.strokes & (array == 0)
         array = np.where(array == UNLABELED, 0, array)
         if strokes.any():
             array[strokes] = len(names) + 1
             segments.append(SegmentInfo(len(names) + 1, BACKGROUND, (0.5, 0.5, 0.5)))
     write_labels(array, labels.geometry, path, segments)
-    planes = [{"axis": "zyx"[plane.axis], "index": plane.index} for plane in labels.planes]
-    content = {"format": 1, "planes": planes, "names": list(labels.names), "geometry": asdict(labels.geometry)}
-    write_json(planes_path(path), content)
+    listed = PlaneList(labels.planes, labels.names, labels.geometry, labels.oblique, checksum(array))
+    write_plane_list(path, listed)
 
 
 def read_sparse_labels(path: Path, reference: Geometry | None = None, *, resample_to: bool = False) -> SparseLabels:
-    """Read labels and planes; where no planes are stored they are found.
+    """Read labels and planes; where no planes are listed they are found.
+
+    Where they are listed, but the labels were edited since, those that are found are added.
 
     Parameters
     ----------
@@ -90,29 +73,33 @@ def read_sparse_labels(path: Path, reference: Geometry | None = None, *, resampl
         If the file holds dense labels: nothing says which slices were annotated. Or if its values are no classes.
     """
     path = Path(path)
-    array, geometry, segments = read_labels(path)
-    array, background, segments = _split_background(array, segments)
+    raw, geometry, segments = read_labels(path)
+    array, background, segments = _split_background(raw, segments)
     explicit = bool((array == UNLABELED).any())
     _check_values(path, array, background)
-    stored = _stored_planes(path)
-    if stored is None and is_dense(array):
+    listed = read_plane_list(path) or PlaneList((), (), None, checksum="none")
+    counted = listed.geometry or geometry
+    edited = _is_edited(path, raw, geometry, counted, listed)
+    if edited and is_dense(array):
         raise AnnotationError(
             f"{path} holds dense labels: nothing says which slices were annotated.",
             "Annotate slices, or make a sparse annotation of it with: sparseseg sparsify",
         )
-    counted = geometry if stored is None or stored.geometry is None else stored.geometry
     target = counted if explicit else _whole_grid(counted, reference)
     array, background = (
         _placed(path, layer, geometry, target, fill)
         for layer, fill in ((array, UNLABELED if explicit else 0), (background, 0))
     )
-    planes = tuple(find_planes(array)) if stored is None else _moved(path, stored.planes, counted, target)
-    names = _names(path, segments, stored)
+    found = find_planes(array) if edited else ()
+    planes = tuple(sorted({*_moved(path, listed.planes, counted, target), *found}))
+    names = _names(path, segments, listed)
     if explicit:
         array = np.where(background, 0, array).astype(np.uint8)
-        labels = SparseLabels(array, target, planes, names)
+        labels = SparseLabels(array, target, planes, names, listed.oblique)
     else:
-        labels = sparse_labels_from_segments(array, target, planes, background=background, names=names)
+        labels = sparse_labels_from_segments(
+            array, target, planes, background=background, oblique=listed.oblique, names=names
+        )
     _check_planes(path, labels)
     return labels if reference is None else on_grid(labels, reference, path.name, resample_to=resample_to)
 
@@ -154,6 +141,15 @@ def _check_values(path: Path, array: np.ndarray, background: np.ndarray) -> None
         )
 
 
+def _is_edited(path: Path, raw: np.ndarray, geometry: Geometry, counted: Geometry, listed: PlaneList) -> bool:
+    """Whether the labels are others than those that the list was written for."""
+    if listed.checksum is None:
+        return False
+    fill = UNLABELED if (raw == UNLABELED).any() else 0
+    whole = raw if geometry.matches(counted) else _placed(path, raw, geometry, counted, fill)
+    return checksum(whole) != listed.checksum
+
+
 def _whole_grid(geometry: Geometry, reference: Geometry | None) -> Geometry:
     """The grid of whole slices: Slicer crops a labelmap to what is drawn, but a finished slice is all of the slice."""
     if reference is None or geometry.matches(reference):
@@ -193,10 +189,10 @@ def _moved(path: Path, planes: tuple[Plane, ...], geometry: Geometry, target: Ge
     return tuple(plane for plane in moved if 0 <= plane.index < target.shape[plane.axis])
 
 
-def _names(path: Path, segments: list[SegmentInfo], stored: StoredPlanes | None) -> tuple[str, ...]:
+def _names(path: Path, segments: list[SegmentInfo], listed: PlaneList) -> tuple[str, ...]:
     """A segmentation names its own classes; of other files the list of planes does."""
-    if stored is not None and not _is_segmentation(path):
-        return stored.names
+    if listed.names and not _is_segmentation(path):
+        return listed.names
     known = {info.value: info.name for info in segments if info.value not in (0, UNLABELED)}
     return tuple(known.get(value, default_segment(value).name) for value in range(1, max(known, default=0) + 1))
 
@@ -209,20 +205,3 @@ def _check_planes(path: Path, labels: SparseLabels) -> None:
                 f"but not all of it is labeled in {path.name}.",
                 "Delete the list; the planes are then found in the labels.",
             )
-
-
-def _stored_planes(path: Path) -> StoredPlanes | None:
-    beside = planes_path(path)
-    if not beside.exists():
-        return None
-    axes = {"z": 0, "y": 1, "x": 2}
-    try:
-        content = json.loads(beside.read_text(encoding="utf-8"))
-        planes = {Plane(axes[entry["axis"]], int(entry["index"])) for entry in content["planes"]}
-        names = tuple(str(name) for name in content["names"])
-        geometry = Geometry(**content["geometry"]) if "geometry" in content else None
-    except (OSError, ValueError, KeyError, TypeError, GeometryError) as error:
-        raise FileError(
-            f"{beside} does not list annotated planes: {error}", "Delete it; the planes are then found in the labels."
-        ) from error
-    return StoredPlanes(tuple(sorted(planes)), names, geometry)

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from SparseSegLib.annotation.checks import check_planes
-from SparseSegLib.annotation.planes import Plane
+from SparseSegLib.annotation.planes import ObliquePlane, Plane
 from SparseSegLib.errors import AnnotationError, GeometryError
 from SparseSegLib.geometry import Box, Geometry
 
@@ -30,12 +30,15 @@ class SparseLabels:
     planes : annotated planes
         On each of them every voxel is labeled.
     names : names of the classes 1..n
+    oblique : annotated planes that are oblique to the grid
+        On the voxels of each (see :meth:`ObliquePlane.mask`) there are labels too.
     """
 
     array: np.ndarray
     geometry: Geometry
     planes: tuple[Plane, ...] = ()
     names: tuple[str, ...] = ()
+    oblique: tuple[ObliquePlane, ...] = ()
 
     @property
     def classes(self) -> int:
@@ -50,10 +53,18 @@ class SparseLabels:
 
     @property
     def scribbles(self) -> np.ndarray:
-        """Mask of the labeled voxels off every annotated plane."""
+        """Mask of the labeled voxels off every annotated plane of the grid."""
         mask = self.labeled
         for plane in self.planes:
             mask[plane.voxels] = False
+        return mask
+
+    @property
+    def strokes(self) -> np.ndarray:
+        """Mask of the labeled voxels off every annotated plane, oblique ones included."""
+        mask = self.scribbles
+        for pose in self.oblique:
+            mask &= ~pose.mask(self.geometry)
         return mask
 
     def validate(self) -> None:
@@ -84,6 +95,8 @@ class SparseLabels:
         others = tuple(other for other in self.planes if other != plane)
         for other in others:
             keep[other.voxels] = True
+        for pose in self.oblique:
+            keep |= pose.mask(self.geometry)
         array = self.array.copy()
         array[plane.voxels] = np.where(keep[plane.voxels], array[plane.voxels], UNLABELED)
         return replace(self, array=array, planes=others)
@@ -96,7 +109,7 @@ class SparseLabels:
         array = np.full_like(self.array, UNLABELED)
         for plane in kept:
             array[plane.voxels] = self.array[plane.voxels]
-        return replace(self, array=array, planes=kept)
+        return replace(self, array=array, planes=kept, oblique=())
 
     def merge(self, other: SparseLabels) -> SparseLabels:
         """Both annotations of one volume together; where both have a label, the other's counts."""
@@ -104,7 +117,9 @@ class SparseLabels:
             raise GeometryError(f"The labels differ in their grids: {self.geometry.difference(other.geometry)}.")
         array = np.where(other.labeled, other.array, self.array)
         names = other.names if len(other.names) > len(self.names) else self.names
-        return replace(self, array=array, planes=tuple(sorted({*self.planes, *other.planes})), names=names)
+        planes = tuple(sorted({*self.planes, *other.planes}))
+        oblique = tuple(dict.fromkeys((*self.oblique, *other.oblique)))
+        return replace(self, array=array, planes=planes, names=names, oblique=oblique)
 
     def crop(self, box: Box) -> SparseLabels:
         """The part inside ``box``; planes move along, those outside of it go."""

@@ -23,7 +23,7 @@ Train a network on the annotated slices of one volume, in a process of its own, 
   sparseseg densify ct/ -l liver.seg.nrrd -o liver.nrrd --job work/               keep the job; run again to go on
 
 Labels: 0 is background, 1 to 254 are classes, 255 is unlabeled; or a .seg.nrrd whose finished slices are found (or are
-listed beside it in NAME.planes.json). Press Ctrl-C to cancel; with --job nothing is lost, the next run goes on."""
+listed beside it in FILE.planes.json). Press Ctrl-C to cancel; with --job nothing is lost, the next run goes on."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

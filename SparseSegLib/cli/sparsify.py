@@ -8,7 +8,7 @@ from pathlib import Path
 from SparseSegLib.annotation import sparsify, sparsify_every, write_sparse_labels
 from SparseSegLib.cli.console import Console
 from SparseSegLib.errors import UsageError
-from SparseSegLib.io import read_labels
+from SparseSegLib.io import default_segment, read_labels
 
 NAME = "sparsify"
 SUMMARY = "make an annotation of a few slices from a dense labelmap"
@@ -35,7 +35,8 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     if min(arguments.slices) < 0 or max(arguments.slices) == 0 or (arguments.every or 1) < 1:
         raise UsageError("There must be at least one slice.", "Give positive numbers, for example --slices 3 3 2.")
     dense, geometry, segments = read_labels(arguments.labels)
-    names = tuple(segment.name for segment in segments if segment.value > 0)
+    known = {segment.value: segment.name for segment in segments if segment.value > 0}
+    names = tuple(known.get(value, default_segment(value).name) for value in range(1, max(known, default=0) + 1))
     if arguments.every:
         labels = sparsify_every(dense, geometry, arguments.every, "zyx".index(arguments.axis), names=names)
     else:

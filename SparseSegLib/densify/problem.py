@@ -134,7 +134,8 @@ def _coarse_labels(labels: SparseLabels, factors: tuple[int, int, int]) -> Spars
         drawn = np.take(labels.array, plane.index, plane.axis)[np.ix_(middles[first], middles[second])]
         array[tuple(coarse.index if axis == plane.axis else slice(None) for axis in range(3))] = drawn
         planes.append(coarse)
-    return SparseLabels(array, _coarse_geometry(labels.geometry, factors), tuple(sorted(set(planes))), labels.names)
+    geometry = _coarse_geometry(labels.geometry, factors)
+    return SparseLabels(array, geometry, tuple(sorted(set(planes))), labels.names, labels.oblique)
 
 
 def _coarse_geometry(geometry: Geometry, factors: tuple[int, int, int]) -> Geometry:
