@@ -10,6 +10,7 @@ from phantoms import GEOMETRIES, blob, multi_class
 from SparseSegLib.annotation import UNLABELED, Plane, sparsify
 from SparseSegLib.control import CancelSource, Control, Mailbox, NullEvents
 from SparseSegLib.densify import DensifySettings, densify
+from SparseSegLib.densify import run as run_module
 from SparseSegLib.densify.next_slice import suggest_slice
 from SparseSegLib.densify.problem import coarsening, make_problem
 from SparseSegLib.densify.region import region_of_interest
@@ -21,6 +22,7 @@ from SparseSegLib.geometry import Geometry
 from SparseSegLib.volume import Volume
 
 STEPS = 60
+GPU = torch.device("cuda")
 QUICK = DensifySettings(budget_steps=STEPS, device="cpu", preview_seconds=0.1)
 
 
@@ -264,3 +266,48 @@ def test_the_suggested_slice_is_uncertain_and_away_from_annotated_ones():
     assert suggest_slice(doubt, (), (1, 1, 1)) == Plane(0, 10)
     assert suggest_slice(doubt, (Plane(0, 9),), (1, 1, 1)) == Plane(0, 30)
     assert suggest_slice(np.zeros_like(doubt), (), (1, 1, 1)) is None
+
+
+def _scarce_memory(monkeypatch, least: int) -> None:
+    """A GPU that is out of memory at every step with more than ``least`` patches; it computes on the CPU."""
+    make = run_module._make_learner
+
+    def learner(problem, settings, device):
+        made = make(problem, settings, torch.device("cpu"))
+        step = made.step
+
+        def scarce(rate):
+            if device == GPU and made.batch > least:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return step(rate)
+
+        made.step = scarce
+        return made
+
+    monkeypatch.setattr(run_module, "_make_learner", learner)
+    monkeypatch.setattr(run_module, "choose_device", lambda name: GPU)
+
+
+def test_a_gpu_short_of_memory_gets_smaller_batches_and_it_is_said(monkeypatch):
+    phantom = blob()
+    listener = Listener()
+    _scarce_memory(monkeypatch, least=1)
+    labels = sparsify(phantom.labels, phantom.volume.geometry, (2, 2, 2))
+    result = densify(phantom.volume, labels, QUICK, Control(events=listener))
+    assert result.steps == STEPS
+    assert [text for text in listener.messages if "patches a step" in text] == [
+        "GPU memory is short: going on with 2 patches a step.",
+        "GPU memory is short: going on with 1 patches a step.",
+    ]
+
+
+def test_a_gpu_too_small_for_anything_makes_way_for_the_cpu_once(monkeypatch):
+    phantom = blob()
+    listener = Listener()
+    _scarce_memory(monkeypatch, least=0)
+    labels = sparsify(phantom.labels, phantom.volume.geometry, (2, 2, 2))
+    result = densify(phantom.volume, labels, QUICK, Control(events=listener))
+    assert result.steps == STEPS
+    assert sum("going on with the CPU" in text for text in listener.messages) == 1
+    expected = densify(phantom.volume, labels, replace(QUICK, device="cpu"))
+    np.testing.assert_array_equal(result.labels, expected.labels)

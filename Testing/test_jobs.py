@@ -10,8 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
+from phantoms import blob
 
+from SparseSegLib.annotation import sparsify, write_sparse_labels
 from SparseSegLib.errors import FileError, JobError, SparseSegError
+from SparseSegLib.io import write_image
 from SparseSegLib.jobs import Job, write_job
 from SparseSegLib.protocol import (
     COMMANDS,
@@ -109,6 +112,27 @@ def test_a_killed_worker_loses_no_finished_step_and_leaves_no_broken_file(folder
     assert done >= 20
     write_job(folder, "selftest", {}, {"steps": done + 3})
     assert job.resume().wait(20)["figures"] == {"steps": done + 3, "started_at": done, "updates": []}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="ulimit")
+def test_a_full_disk_is_said_and_leaves_no_broken_file(folder, tmp_path):
+    """A limit on the size of files stands for the full disk: writing stops in the middle of the checkpoint."""
+    phantom = blob()
+    folder.mkdir()
+    write_image(phantom.volume.array, phantom.volume.geometry, folder / "image.nrrd")
+    write_sparse_labels(sparsify(phantom.labels, phantom.volume.geometry, (2, 2, 2)), folder / "drawn.nrrd")
+    small_disk = tmp_path / "python-on-a-small-disk"
+    small_disk.write_text(f'#!/bin/sh\nulimit -f 256\nexec {sys.executable} "$@"\n')
+    small_disk.chmod(0o755)
+    inputs = {"volumes": ["image.nrrd"], "labels": "drawn.nrrd"}
+    write_job(folder, "densify", inputs, {"budget_steps": 4, "device": "cpu", "checkpoint_seconds": 0.0})
+    before = sorted(path.name for path in folder.iterdir())
+    ending = Job(folder, interpreter=str(small_disk)).start().wait(60)
+    assert (ending["event"], ending["code"]) == ("failed", "resource")
+    assert "disk is full" in ending["message"]
+    assert ending["hint"]
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*before, "log.txt"])
+    assert Job(folder).start().wait(60)["event"] == "result"
 
 
 def _alive(process: int) -> bool:

@@ -1,15 +1,17 @@
-"""The estimate of the IoU: a few annotated slices are kept from the training for its first part."""
+"""What a few annotated slices tell that are kept from the training for its first part: IoU, and how to refine."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 
-from SparseSegLib.annotation import UNLABELED
+from SparseSegLib.annotation import UNLABELED, Plane, SparseLabels
+from SparseSegLib.densify.refinement import CHOICES, USUAL, Refinement, refine
 from SparseSegLib.prior import PlaneSource, ScribbleSource
 
 SHARE = 0.25
 FEWEST_PLANES = 3
+CLEARLY = 0.01  # IoU by which a refinement has to be better than none
 
 
 def choose_held_out(sources: list[PlaneSource | ScribbleSource]) -> frozenset[int]:
@@ -47,3 +49,37 @@ def mean_iou(pairs: list[tuple[torch.Tensor, torch.Tensor]], classes: int) -> fl
             union[label] += int((ours | theirs).sum())
     there = union > 0
     return float((overlap[there] / union[there]).mean()) if there.any() else None
+
+
+def hidden_iou(probabilities: torch.Tensor, hidden: torch.Tensor, classes: int) -> float | None:
+    """Mean IoU over the classes of ``probabilities`` ``(K, Z, Y, X)`` where ``hidden`` is labeled."""
+    return mean_iou([(probabilities.argmax(0), hidden)], classes)
+
+
+def choose_refinement(
+    probabilities: torch.Tensor, image: torch.Tensor, labels: SparseLabels, held_out: list[Plane], classes: int
+) -> tuple[Refinement | None, float | None]:
+    """The refinement that fits the held-out planes best, and the IoU there; None if none is clearly better.
+
+    Parameters
+    ----------
+    probabilities : Tensor (K, Z, Y, X) of a network that does not know the held-out planes
+    image : Tensor (C, Z, Y, X)
+    labels : SparseLabels, the held-out planes included
+    held_out : the planes
+    classes : number of classes, background included
+    """
+    known = labels
+    for plane in held_out:
+        known = known.without(plane)
+    seen = torch.from_numpy(known.array)
+    hidden = torch.from_numpy(np.where(known.labeled, UNLABELED, labels.array))
+    plain = hidden_iou(probabilities, hidden, classes)
+    if plain is None:
+        return USUAL, None
+    best, most = None, plain + CLEARLY
+    for choice in CHOICES:
+        found = hidden_iou(refine(probabilities, image, seen, choice), hidden, classes)
+        if found is not None and found > most:
+            best, most = choice, found
+    return best, plain if best is None else most

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,9 +13,10 @@ import torch
 from SparseSegLib.annotation import UNLABELED, SparseLabels
 from SparseSegLib.control import CancelToken, Control
 from SparseSegLib.densify.finish import region_labels, suggest, whole
-from SparseSegLib.densify.held_out import choose_held_out, mean_iou
+from SparseSegLib.densify.held_out import choose_held_out, choose_refinement, mean_iou
 from SparseSegLib.densify.patch_learner import PatchLearner
 from SparseSegLib.densify.problem import Problem, make_problem
+from SparseSegLib.densify.refinement import USUAL, Refinement, refine
 from SparseSegLib.densify.result import DensifyResult
 from SparseSegLib.densify.settings import DensifySettings, SliceRecipe
 from SparseSegLib.densify.slice_learner import SliceLearner
@@ -30,6 +32,7 @@ AFTER_UPDATE = 0.6
 FIRST_PREVIEW_STEPS = 12
 FIRST_PREVIEW_SECONDS = 3.0
 REPORT_SECONDS = 0.5
+MOST_QUICK_VOXELS = 1_500_000  # of a region in which refinements cost no time to speak of
 
 
 class Learner(Protocol):
@@ -113,6 +116,7 @@ class _Run:
         self.control = control
         self.checkpoint = checkpoint
         self.estimate: float | None = None
+        self.refinement: Refinement | None = USUAL if _refines(settings) else None
         self.learner = _make_learner(problem, settings, device)
         spent = self._resume()
         self.budget = Budget(settings.seconds, settings.budget_steps, spent)
@@ -158,9 +162,26 @@ class _Run:
 
     def _release(self) -> None:
         """Score the slices held out so far, and learn from them from now on."""
-        if isinstance(self.learner, SliceLearner) and self.learner.bank.held_out:
-            self.estimate = mean_iou(self.learner.predict_held_out(), self.problem.classes)
-            self.learner.hold_out(frozenset())
+        learner = self.learner
+        if not isinstance(learner, SliceLearner) or not learner.bank.held_out:
+            return
+        if _refines(self.settings) and self._is_small():
+            problem = self.problem
+            probabilities = learner.predict(self.control.token)
+            self.refinement, self.estimate = choose_refinement(
+                probabilities, problem.image, problem.labels, learner.held_out_planes(), problem.classes
+            )
+        else:
+            self.estimate = mean_iou(learner.predict_held_out(), self.problem.classes)
+        learner.hold_out(frozenset())
+
+    def _is_small(self) -> bool:
+        return self.problem.labels.array.size <= MOST_QUICK_VOXELS
+
+    def _refined(self, probabilities: torch.Tensor, refinement: Refinement | None) -> torch.Tensor:
+        if refinement is None:
+            return probabilities
+        return refine(probabilities, self.problem.image, torch.from_numpy(self.problem.labels.array), refinement)
 
     def _take_update(self) -> None:
         labels = self.control.updates.take()
@@ -194,6 +215,8 @@ class _Run:
         stride = 4 if first else 2
         probabilities = self.learner.predict(self.control.token, stride)
         predicted = self.budget.elapsed
+        if self._is_small():
+            probabilities = self._refined(probabilities, self.refinement)
         labels, _ = region_labels(self.problem, probabilities, uncertainty=False)
         geometry = self.volume.geometry.crop(self.problem.box)
         self.control.events.preview(self._as_result(labels, None, geometry, None))
@@ -206,7 +229,7 @@ class _Run:
         return {plane.axis for plane in self.problem.labels.planes} or {0}
 
     def _result(self) -> DensifyResult:
-        probabilities = self.learner.predict(self.control.token)
+        probabilities = self._refined(self.learner.predict(self.control.token), self.refinement)
         labels, entropy = region_labels(self.problem, probabilities, uncertainty=True)
         assert entropy is not None
         plane = suggest(self.problem, entropy)
@@ -237,6 +260,7 @@ class _Run:
                 "fingerprint": _fingerprint(self.problem, self.settings),
                 "spent": self.budget.elapsed,
                 "estimate": self.estimate,
+                "refinement": None if self.refinement is None else asdict(self.refinement),
                 "learner": self.learner.state(),
                 "finished": force,
             },
@@ -250,6 +274,7 @@ class _Run:
             if state["fingerprint"] == _fingerprint(self.problem, self.settings) and not state["finished"]:
                 self.learner.restore(state["learner"])
                 self.estimate = state["estimate"]
+                self.refinement = None if state["refinement"] is None else Refinement(**state["refinement"])
                 self.control.events.message(f"Going on after {self.learner.steps} steps.")
                 return float(state["spent"])
             try:
@@ -270,9 +295,13 @@ def _make_learner(problem: Problem, settings: DensifySettings, device: torch.dev
     return PatchLearner(problem, recipe, settings.seed, device)
 
 
+def _refines(settings: DensifySettings) -> bool:
+    return settings.refine and isinstance(settings.recipe, SliceRecipe)
+
+
 def _fingerprint(problem: Problem, settings: DensifySettings) -> str:
     """A hash of the annotation and of everything that the result depends on."""
-    chosen = (settings.preset, settings.seed, settings.margin, settings.prior, settings.estimate)
+    chosen = (settings.preset, settings.seed, settings.margin, settings.prior, settings.refine, settings.estimate)
     digest = hashlib.sha256(repr((chosen, settings.budget_seconds, settings.budget_steps)).encode())
     digest.update(np.ascontiguousarray(problem.full.array).tobytes())
     return digest.hexdigest()

@@ -95,6 +95,7 @@ class DensifySettings:
     device : auto, cpu, cuda, cuda:N or mps
     margin : what the region of interest adds around the annotated objects, as a share of their extent on each side
     prior : parts of the annotation prior, instead of the preset's; () for none
+    refine : let a random walk over the image have the last word where the network is unsure (slice presets only)
     estimate : hold out some slices during the first part of the training to estimate the IoU
     stop_early : finish sooner when the loss no longer falls
     preview_seconds, checkpoint_seconds : how often
@@ -107,6 +108,7 @@ class DensifySettings:
     device: str = "auto"
     margin: float = 0.1
     prior: tuple[str, ...] | None = None
+    refine: bool = True
     estimate: bool = True
     stop_early: bool = False
     preview_seconds: float = 10.0

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from SparseSegLib.annotation import UNLABELED
+from SparseSegLib.annotation import UNLABELED, Plane
 from SparseSegLib.control import CancelToken
 from SparseSegLib.densify.problem import Problem
 from SparseSegLib.densify.settings import SliceRecipe
@@ -182,6 +182,11 @@ class SliceLearner:
         share = (place - below)[:, None, None, None]
         dense = sparse[below] * (1 - share) + sparse[(below + 1).clamp(max=len(chosen) - 1)] * share
         return dense.transpose(0, 1).movedim(1, 1 + axis)
+
+    def held_out_planes(self) -> list[Plane]:
+        """The planes that are held out, on the working grid."""
+        sources = [self.prior.sources[number] for number in sorted(self.bank.held_out)]
+        return [Plane(source.axis, source.index) for source in sources if isinstance(source, PlaneSource)]
 
     @torch.inference_mode()
     def predict_held_out(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
