@@ -1,0 +1,280 @@
+"""SparseSeg: outline a structure on a few slices, get the dense 3D segmentation."""
+
+from __future__ import annotations
+
+import os
+
+import slicer
+import vtk
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
+)
+from slicer.util import VTKObservationMixin
+from SparseSegModule.engine import addEngineToPath, forgetLoadedParts
+from SparseSegModule.parameterNode import SparseSegParameterNode
+from SparseSegModule.sampleData import registerSampleData
+
+
+class SparseSeg(ScriptedLoadableModule):
+    """The module as Slicer lists it."""
+
+    def __init__(self, parent):
+        ScriptedLoadableModule.__init__(self, parent)
+        parent.title = _("SparseSeg")
+        parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
+        parent.dependencies = ["Segmentations", "SegmentEditor", "SubjectHierarchy"]
+        parent.contributors = ["The SparseSeg developers"]
+        parent.helpText = _(
+            "Outline a structure on a few slices, in any orientation, and press Densify: a network trained in the"
+            " background, on this very image, returns the dense 3D segmentation, where it is unsure, and the next slice"
+            " worth annotating."
+        )
+        parent.acknowledgementText = _(
+            "After 3D U-Net: Learning Dense Volumetric Segmentation from Sparse Annotation (Çiçek et al., MICCAI 2016)."
+        )
+        slicer.app.connect("startupCompleted()", registerSampleData)
+
+
+class SparseSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """The panel: it joins the parts in SparseSegModule, and keeps them on one parameter node."""
+
+    def __init__(self, parent=None):
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self.logic = None
+        self.parameterNode = None
+        self.parts = []
+        self.status = None
+        self._guiTag = None
+
+    def setup(self):
+        """Build the panel."""
+        ScriptedLoadableModuleWidget.setup(self)
+        self.logic = SparseSegLogic()
+        root = slicer.util.loadUI(self.resourcePath("UI/SparseSeg.ui"))
+        self.layout.addWidget(root)
+        self.ui = slicer.util.childWidgetVariables(root)
+        root.setMRMLScene(slicer.mrmlScene)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
+        self._makeParts()
+        slicer.app.connect("aboutToQuit()", self.logic.abandonJobs)
+        self.initializeParameterNode()
+
+    def _makeParts(self):
+        from SparseSegModule.annotatePart import AnnotatePart
+        from SparseSegModule.automaticPart import AutomaticPart
+        from SparseSegModule.densifyPart import DensifyPart
+        from SparseSegModule.inputsPart import InputsPart
+        from SparseSegModule.statusPart import StatusPart
+
+        inputs, annotate = InputsPart(self), AnnotatePart(self)
+        densify = DensifyPart(self, annotate)
+        self.status = StatusPart(self)
+        self.parts = [inputs, annotate, densify, AutomaticPart(self), self.status]
+
+    def cleanup(self):
+        """Called when the module is reloaded, and when Slicer quits."""
+        slicer.app.disconnect("aboutToQuit()", self.logic.abandonJobs)
+        self.setParameterNode(None)
+        for part in self.parts:
+            part.cleanup()
+        self.parts = []
+        self.logic.abandonJobs()
+        self.removeObservers()
+
+    def enter(self):
+        """Called when the user opens the module."""
+        self.initializeParameterNode()
+        self.ui.segmentEditorWidget.setupViewObservations()
+        self.ui.segmentEditorWidget.installKeyboardShortcuts()
+
+    def exit(self):
+        """Called when the user opens another module: jobs go on, drawing tools do not."""
+        self.ui.segmentEditorWidget.setActiveEffect(None)
+        self.ui.segmentEditorWidget.uninstallKeyboardShortcuts()
+        self.ui.segmentEditorWidget.removeViewObservations()
+
+    def onReload(self):
+        """Reload every part of the extension, not this file alone."""
+        forgetLoadedParts()
+        ScriptedLoadableModuleWidget.onReload(self)
+
+    def onSceneStartClose(self, caller=None, event=None):
+        """The scene goes, and every job on it."""
+        self.logic.abandonJobs()
+        self.setParameterNode(None)
+
+    def onSceneEndClose(self, caller=None, event=None):
+        """Start anew in the empty scene."""
+        if self.parent.isEntered:
+            self.initializeParameterNode()
+
+    def onSceneEndImport(self, caller=None, event=None):
+        """A scene was loaded: take over what it says."""
+        self.setParameterNode(None)
+        self.initializeParameterNode()
+
+    def initializeParameterNode(self):
+        """Take the scene's parameter node, and choose the first volume where none is chosen."""
+        self.setParameterNode(self.logic.getParameterNode())
+        if not self.parameterNode.inputVolume:
+            first = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
+            if first is not None:
+                self.parameterNode.inputVolume = first
+
+    def setParameterNode(self, parameterNode):
+        """Show another parameter node, or none."""
+        if self.parameterNode is not None:
+            self.parameterNode.disconnectGui(self._guiTag)
+            self.removeObserver(self.parameterNode, vtk.vtkCommand.ModifiedEvent, self.refresh)
+        self.parameterNode = parameterNode
+        if parameterNode is not None:
+            self._guiTag = parameterNode.connectGui(self.ui)
+            self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self.refresh)
+        self.refresh()
+
+    def channels(self):
+        """The further channels that are checked."""
+        return self.parts[0].channels()
+
+    def requireTorch(self):
+        """Whether PyTorch is there; if not, offer to install it."""
+        return self.status.requireTorch()
+
+    def refresh(self, caller=None, event=None):
+        """Bring every part up to date with the parameter node."""
+        for part in self.parts:
+            part.refresh()
+
+
+class SparseSegLogic(ScriptedLoadableModuleLogic):
+    """All that the module can do, from the Python console: nodes in, nodes out."""
+
+    def __init__(self):
+        ScriptedLoadableModuleLogic.__init__(self)
+        addEngineToPath()
+        from SparseSegModule.jobs import Jobs
+
+        self._jobs = Jobs()
+
+    def getParameterNode(self):
+        """The module's parameter node in the scene, with typed members."""
+        return SparseSegParameterNode(super().getParameterNode())
+
+    @property
+    def jobs(self):
+        """The jobs that run now."""
+        return self._jobs.running
+
+    @property
+    def jobRunner(self):
+        """What starts jobs, for the panel's parts."""
+        return self._jobs
+
+    def abandonJobs(self):
+        """End every job at once: the scene closes, or Slicer quits."""
+        self._jobs.abandonAll()
+
+    def densify(self, volumeNode, segmentationNode, budgetSeconds=None, *, wait=True, **options):
+        """Train on the annotated slices of one volume and return its dense segmentation.
+
+        :param volumeNode: the image (vtkMRMLScalarVolumeNode)
+        :param segmentationNode: what is drawn on it (vtkMRMLSegmentationNode); each segment is a class
+        :param budgetSeconds: how long it may take in all; None for what the preset says
+        :param wait: return the result, keeping Slicer alive meanwhile; else a job handle
+        :param options: ``preset`` ("fast"), ``channels`` (further volume nodes), ``planes`` (a PlaneTable; by default
+          those that the panel knows of this segmentation, else found from its shape), ``margin`` (0.1), ``seed`` (0),
+          ``device`` ("auto"), ``output`` ("both", "labelmap" or "segmentation"), ``budgetSteps``, ``listener``
+        :return: a DenseResult: ``labelmapNode``, ``segmentationNode``, ``uncertaintyNode``, ``estimatedIoU``,
+          ``nextSlice``, ``seconds``, ``steps``
+        :raises SparseSegError: with a message that says what is wrong and what to do
+        """
+        from SparseSegModule.densifier import startDensify
+
+        parameterNode = self.getParameterNode()
+        handle = startDensify(self._jobs, parameterNode, volumeNode, segmentationNode, budgetSeconds, **options)
+        return handle.wait() if wait else handle
+
+    def suggestSlice(self, result, volumeNode=None):
+        """The slice whose annotation promises most after a densification, as (axis, index) with axis 0, 1, 2 for
+        z, y, x in voxels of the volume; None where nothing is unsure.
+
+        :param result: what :meth:`densify` returned
+        :param volumeNode: turn and move the right slice view of this volume there as well
+        """
+        from SparseSegModule.views import jumpTo
+
+        plane = result.nextSlice
+        if plane is None:
+            return None
+        if volumeNode is not None:
+            jumpTo(volumeNode, plane)
+        return plane.axis, plane.index
+
+    def trainModel(self, cases, name, budgetSeconds=600, *, wait=True, **options):
+        """Train a model from several annotated volumes; it joins the library.
+
+        :param cases: pairs of a volume node and the segmentation node drawn on it
+        :param name: the model's name in the library
+        :param budgetSeconds: how long to train
+        :param options: ``network``, ``seed``, ``device``, ``budgetSteps``, ``listener``
+        :return: the model's name, or a job handle
+        """
+        from SparseSegModule.modelJobs import startTraining
+
+        handle = startTraining(self._jobs, self.getParameterNode(), cases, name, budgetSeconds, **options)
+        return handle.wait() if wait else handle
+
+    def applyModel(self, modelName, volumeNodes, *, wait=True, **options):
+        """Segment volumes with a model of the library.
+
+        :param modelName: its name, or the path of a bundle
+        :param volumeNodes: one volume node, or a list of them
+        :param options: ``device``, ``output``, ``listener``
+        :return: one ModelResult for each volume (a list), with ``error`` set where one failed; or a job handle
+        """
+        from SparseSegModule.modelJobs import startSegmenting
+
+        nodes = volumeNodes if isinstance(volumeNodes, (list, tuple)) else [volumeNodes]
+        handle = startSegmenting(self._jobs, modelName, list(nodes), **options)
+        return handle.wait() if wait else handle
+
+    def segment(self, volumeNode, modelName, **options):
+        """Segment one volume with a model of the library; its ModelResult, or the error is raised."""
+        (result,) = self.applyModel(modelName, volumeNode, wait=True, **options)
+        return result.orRaise()
+
+
+class SparseSegTest(ScriptedLoadableModuleTest):
+    """The self test that Slicer runs: from the sample data to the applied result."""
+
+    def setUp(self):
+        """Start from an empty scene."""
+        slicer.mrmlScene.Clear()
+
+    def runTest(self):
+        """Run every test."""
+        for name in ("test_densify", "test_badInput"):
+            self.setUp()
+            getattr(self, name)()
+
+    def test_densify(self):
+        """White matter from eight slices of the sample volume: the result must beat IoU 0.75 off those slices."""
+        from SparseSegModule.selfTest import densifySample
+
+        iou = densifySample(SparseSegLogic(), seconds=float(os.environ.get("SPARSESEG_TEST_SECONDS", "40")))
+        self.assertGreater(iou, 0.75)
+        self.delayDisplay(f"Test passed: IoU {iou:.3f} off the annotated slices")
+
+    def test_badInput(self):
+        """An empty segmentation is refused with words, and nothing is added to the scene."""
+        from SparseSegModule.selfTest import refusesEmptySegmentation
+
+        self.assertTrue(refusesEmptySegmentation(SparseSegLogic()))

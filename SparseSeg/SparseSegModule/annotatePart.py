@@ -1,0 +1,212 @@
+"""Panel, part 2: the Segment Editor, and the table of annotated slices that follows the user's strokes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+from slicer.util import VTKObservationMixin
+
+from SparseSegLib.annotation import Plane
+from SparseSegLib.errors import SparseSegError
+from SparseSegModule.annotation import Drawing, findPlanes, takeDrawing
+from SparseSegModule.planes import PlaneTable
+from SparseSegModule.planeTable import PlaneTableView
+from SparseSegModule.segments import Block, classLabels, segmentStyles
+from SparseSegModule.strokes import afterStroke, changedVoxels, segmentsOn
+from SparseSegModule.views import jumpTo, viewPlanes
+from SparseSegModule.volumes import volumeGeometry
+
+if TYPE_CHECKING:
+    from slicer import vtkMRMLSegmentationNode
+
+
+class AnnotatePart(VTKObservationMixin):
+    """Watches the segmentation: each stroke may make a slice an annotated one.
+
+    ``onChanged`` (a callable or None) is called after every change of the annotation.
+    """
+
+    def __init__(self, panel) -> None:
+        VTKObservationMixin.__init__(self)
+        self.panel = panel
+        self.onChanged = None
+        self.suggestion: Plane | None = None
+        self._segmentationNode: vtkMRMLSegmentationNode | None = None
+        self._volumeId: str | None = None
+        self._before: Block | None = None
+        self._strokeTimer = qt.QTimer()
+        self._strokeTimer.setSingleShot(True)
+        self._strokeTimer.setInterval(0)
+        self._strokeTimer.connect("timeout()", self._onStroke)
+        ui = panel.ui
+        self.table = PlaneTableView(ui.planeTable, self.jump, self._setFinished)
+        ui.jumpButton.connect("clicked()", self._onJump)
+        ui.removePlaneButton.connect("clicked()", self._onRemove)
+        ui.findPlanesButton.connect("clicked()", self._onFind)
+        ui.suggestButton.connect("clicked()", self._onSuggest)
+        editorNode = slicer.mrmlScene.GetSingletonNode("SparseSeg", "vtkMRMLSegmentEditorNode")
+        if editorNode is None:
+            editorNode = slicer.mrmlScene.CreateNodeByClass("vtkMRMLSegmentEditorNode")
+            editorNode.UnRegister(None)
+            editorNode.SetSingletonTag("SparseSeg")
+            editorNode = slicer.mrmlScene.AddNode(editorNode)
+        ui.segmentEditorWidget.setMRMLSegmentEditorNode(editorNode)
+
+    def refresh(self) -> None:
+        """Follow the parameter node."""
+        node = self.panel.parameterNode
+        segmentationNode = node.segmentation if node is not None else None
+        volumeNode = node.inputVolume if node is not None else None
+        volumeId = volumeNode.GetID() if volumeNode is not None else None
+        if segmentationNode is not self._segmentationNode or volumeId != self._volumeId:
+            self._follow(segmentationNode, volumeNode)
+        self._showTable()
+        self._updateButtons()
+
+    def cleanup(self) -> None:
+        """Stop watching."""
+        self._strokeTimer.stop()
+        self.removeObservers()
+
+    def planes(self) -> PlaneTable:
+        """The annotated slices."""
+        node = self.panel.parameterNode
+        return PlaneTable.fromText(node.planes) if node is not None else PlaneTable()
+
+    def setPlanes(self, table: PlaneTable) -> None:
+        """Keep another table in the scene, show it, and tell a job that runs."""
+        node = self.panel.parameterNode
+        if node is None or table == self.planes():
+            return
+        node.planes = table.toText()
+        self._showTable()
+        if self.onChanged is not None:
+            self.onChanged()
+
+    def drawing(self) -> Drawing:
+        """What is drawn now; AnnotationError if nothing is."""
+        node = self.panel.parameterNode
+        return takeDrawing(node.inputVolume, node.segmentation, self.planes(), node.applied)
+
+    def ignoreChange(self) -> None:
+        """Take the segmentation as it is now for what the user knows: a result was applied, nobody drew."""
+        self._strokeTimer.stop()
+        self._before = self._block()
+
+    def jump(self, plane: Plane) -> None:
+        """Show a slice."""
+        jumpTo(self.panel.parameterNode.inputVolume, plane)
+
+    def suggest(self, plane: Plane | None) -> None:
+        """Offer the next slice worth annotating."""
+        self.suggestion = plane
+        self._updateButtons()
+
+    def _follow(self, segmentationNode: vtkMRMLSegmentationNode | None, volumeNode) -> None:
+        self.removeObservers()
+        known = self._segmentationNode
+        self._segmentationNode = segmentationNode
+        self._volumeId = volumeNode.GetID() if volumeNode is not None else None
+        editor = self.panel.ui.segmentEditorWidget
+        editor.setSegmentationNode(segmentationNode)
+        editor.setSourceVolumeNode(volumeNode)
+        self.suggestion = None
+        self._before = self._block()
+        if segmentationNode is None:
+            return
+        if known is not None and self.panel.parameterNode is not None:  # another one was chosen: its slices are unknown
+            self.panel.parameterNode.planes = ""
+            self.panel.parameterNode.applied = None
+        segmentation = segmentationNode.GetSegmentation()
+        for event in (
+            segmentation.SourceRepresentationModified,
+            segmentation.SegmentAdded,
+            segmentation.SegmentRemoved,
+        ):
+            self.addObserver(segmentation, event, self._onSegmentationChanged)
+
+    def _onSegmentationChanged(self, caller=None, event=None) -> None:
+        self._strokeTimer.start()
+
+    def _onStroke(self) -> None:
+        after = self._block()
+        before, self._before = self._before, after
+        if after is None or before is None:
+            return
+        volumeNode = self.panel.parameterNode.inputVolume
+        changed = changedVoxels(before, after)
+        if not len(changed):
+            return
+        table = afterStroke(self.planes(), changed, after, volumeGeometry(volumeNode), viewPlanes(volumeNode))
+        self.setPlanes(table)
+        self._showTable()
+        self._updateButtons()
+        if self.onChanged is not None:
+            self.onChanged()
+
+    def _block(self) -> Block | None:
+        node = self.panel.parameterNode
+        if node is None or node.inputVolume is None or node.segmentation is None:
+            return None
+        if node.inputVolume.GetImageData() is None:
+            return None
+        return classLabels(node.segmentation, node.inputVolume)
+
+    def _showTable(self) -> None:
+        node = self.panel.parameterNode
+        if node is None or node.inputVolume is None or self._before is None:
+            self.table.clear()
+            return
+        names = [style.name for style in segmentStyles(node.segmentation)]
+        content = []
+        for plane in self.planes().planes:
+            values = segmentsOn(self._before, plane.axis, plane.index)
+            content.append((plane, ", ".join(names[value - 1] for value in values if value <= len(names))))
+        self.table.show(content, volumeGeometry(node.inputVolume))
+
+    def _updateButtons(self) -> None:
+        ui, node = self.panel.ui, self.panel.parameterNode
+        ready = node is not None and node.inputVolume is not None and node.segmentation is not None
+        ui.findPlanesButton.enabled = ready
+        ui.suggestButton.enabled = ready and self.suggestion is not None
+        ui.jumpButton.enabled = ui.removePlaneButton.enabled = ready and bool(self.planes().planes)
+
+    def _setFinished(self, plane: Plane, finished: bool) -> None:
+        table = self.planes()
+        entry = table.find(plane.axis, plane.index)
+        if entry is not None and entry.finished != finished:
+            self.setPlanes(table.withPlane(type(entry)(entry.axis, entry.index, finished, declared=True)))
+
+    def _onJump(self) -> None:
+        plane = self.table.chosen()
+        if plane is not None:
+            self.jump(plane)
+
+    def _onRemove(self) -> None:
+        plane = self.table.chosen()
+        if plane is not None:
+            self.setPlanes(self.planes().without(plane.axis, plane.index))
+
+    def _onFind(self) -> None:
+        node = self.panel.parameterNode
+        with slicer.util.tryWithErrorDisplay(_("The annotated slices could not be found."), waitCursor=True):
+            found = findPlanes(node.inputVolume, node.segmentation)
+            if not found:
+                slicer.util.infoDisplay(_("No slice was drawn on by itself: nothing to add."))
+                return
+            question = _(
+                "{count} slices seem to be annotated. Are they finished: is all that is outside of the segments "
+                "on them background?"
+            ).format(count=len(found))
+            if slicer.util.confirmYesNoDisplay(question):
+                self.setPlanes(self.planes().withFound(found))
+
+    def _onSuggest(self) -> None:
+        if self.suggestion is not None:
+            try:
+                self.jump(self.suggestion)
+            except SparseSegError as error:
+                slicer.util.errorDisplay(str(error))

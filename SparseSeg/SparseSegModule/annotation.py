@@ -1,0 +1,94 @@
+"""What the nodes in the scene say as sparse labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from SparseSegLib.annotation import UNLABELED, Plane, SparseLabels, find_planes, sparse_labels_from_segments
+from SparseSegLib.errors import AnnotationError
+from SparseSegLib.geometry import Geometry
+from SparseSegModule.planes import PlaneTable
+from SparseSegModule.segments import Block, backgroundStrokes, classLabels, segmentStyles
+from SparseSegModule.volumes import volumeArray, volumeGeometry
+
+if TYPE_CHECKING:
+    from slicer import vtkMRMLLabelMapVolumeNode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What is drawn, taken out of the nodes quickly; :meth:`sparseLabels` may then take its time in a thread.
+
+    Attributes
+    ----------
+    geometry : the volume's grid
+    classes, background : the segments, and the strokes of segments named "background"
+    names : names of the classes 1..n
+    table : which slices are annotated
+    applied : (Z, Y, X) dense labels that were last applied to the segmentation, or None
+    """
+
+    geometry: Geometry
+    classes: Block
+    background: Block
+    names: tuple[str, ...]
+    table: PlaneTable
+    applied: np.ndarray | None
+
+    def sparseLabels(self) -> SparseLabels:
+        """Sparse labels on the volume's grid.
+
+        On finished slices everything is labeled; off them the strokes are, and nothing else. Where a dense result was
+        applied, only what was changed since counts as a stroke. Raises AnnotationError if nothing can be learned.
+        """
+        drawn = self.classes.whole(self.geometry.shape)
+        background = self.background.whole(self.geometry.shape) > 0
+        labels = sparse_labels_from_segments(
+            drawn,
+            self.geometry,
+            self.table.finished,
+            background=background,
+            oblique=self.table.oblique,
+            names=self.names,
+        )
+        if self.applied is not None and self.applied.shape == drawn.shape:
+            labels = _withoutApplied(labels, drawn, background, self.applied)
+        labels.validate()
+        return labels
+
+
+def takeDrawing(
+    volumeNode: vtkMRMLScalarVolumeNode,
+    segmentationNode: vtkMRMLSegmentationNode,
+    table: PlaneTable,
+    appliedNode: vtkMRMLLabelMapVolumeNode | None = None,
+) -> Drawing:
+    """Take what is drawn out of the nodes; AnnotationError if nothing is."""
+    classes = classLabels(segmentationNode, volumeNode)
+    if not classes.labels.any():
+        raise AnnotationError("Nothing is drawn yet.", "Outline the structure on a few slices, then press Densify.")
+    applied = None
+    if appliedNode is not None and appliedNode.GetImageData() is not None:
+        applied = volumeArray(appliedNode)
+    names = tuple(style.name for style in segmentStyles(segmentationNode))
+    strokes = backgroundStrokes(segmentationNode, volumeNode)
+    return Drawing(volumeGeometry(volumeNode), classes, strokes, names, table, applied)
+
+
+def findPlanes(volumeNode: vtkMRMLScalarVolumeNode, segmentationNode: vtkMRMLSegmentationNode) -> list[Plane]:
+    """The slices on which a segmentation was drawn earlier, found from its shape."""
+    geometry = volumeGeometry(volumeNode)
+    return find_planes(classLabels(segmentationNode, volumeNode).whole(geometry.shape))
+
+
+def _withoutApplied(
+    labels: SparseLabels, drawn: np.ndarray, background: np.ndarray, applied: np.ndarray
+) -> SparseLabels:
+    """Off the annotated slices an applied result is no annotation; what was changed in it is."""
+    array = labels.array.copy()
+    array[labels.strokes & (drawn == applied) & ~background] = UNLABELED
+    array[(drawn == 0) & (applied > 0) & (array == UNLABELED)] = 0
+    return SparseLabels(array, labels.geometry, labels.planes, labels.names, labels.oblique)

@@ -1,0 +1,195 @@
+"""Panel, part 4: models of the library, on the volumes of the scene or on a folder; and training new ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from SparseSegLib.errors import Canceled, SparseSegError
+from SparseSegLib.models import ModelEntry, ModelLibrary
+from SparseSegModule.compare import CompareView
+from SparseSegModule.jobHandle import JobHandle, Listener
+from SparseSegModule.modelJobs import cardText, startSegmentingFolder
+
+PROSTATE = "prostate-vnet"
+
+
+class AutomaticPart(Listener):
+    """Runs one model at a time, or trains one."""
+
+    def __init__(self, panel) -> None:
+        self.panel = panel
+        self.handle: JobHandle | None = None
+        self.compare = CompareView(panel.ui)
+        self._entries: list[ModelEntry] = []
+        ui = panel.ui
+        ui.modelSelector.connect("currentIndexChanged(int)", self._onModel)
+        ui.runButton.connect("clicked()", self.onRun)
+        ui.prostateButton.connect("clicked()", self.onProstate)
+        ui.trainButton.connect("clicked()", self.onTrain)
+        ui.caseSelector.connect("checkedNodesChanged()", self._updateButtons)
+        ui.folderSelector.connect("currentPathChanged(QString)", self._updateButtons)
+        self.showModels()
+
+    def refresh(self) -> None:
+        """Follow the parameter node."""
+        self._updateButtons()
+
+    def cleanup(self) -> None:
+        """The panel goes; its job with it."""
+        self.compare.stop()
+        if self.handle is not None:
+            self.handle.abandon()
+            self.handle = None
+
+    def showModels(self, chosen: str = "") -> None:
+        """List the library's models."""
+        selector = self.panel.ui.modelSelector
+        self._entries = list(ModelLibrary().entries())
+        selector.clear()
+        for entry in self._entries:
+            selector.addItem(entry.name)
+        names = [entry.name for entry in self._entries]
+        if chosen in names:
+            selector.setCurrentIndex(names.index(chosen))
+        self._onModel()
+
+    def onRun(self) -> None:
+        """Segment the checked volumes, or the folder; a second press cancels."""
+        if self.handle is not None:
+            self.handle.cancel()
+            return
+        entry = self._chosen()
+        if entry is None or not self.panel.requireTorch():
+            return
+        nodes = self.panel.ui.caseSelector.checkedNodes()
+        folder = self.panel.ui.folderSelector.currentPath
+        device = self.panel.parameterNode.device
+        if nodes:
+            self._start(
+                lambda: self.panel.logic.applyModel(
+                    str(entry.path), list(nodes), wait=False, device=device, listener=self
+                )
+            )
+        elif folder:
+            jobs = self.panel.logic.jobRunner
+            self._start(
+                lambda: startSegmentingFolder(jobs, str(entry.path), Path(folder), device=device, listener=self)
+            )
+
+    def onProstate(self) -> None:
+        """Segment the prostate on the volume chosen under Inputs."""
+        if self.handle is not None or not self.panel.requireTorch():
+            return
+        node = self.panel.parameterNode
+        self._start(
+            lambda: self.panel.logic.applyModel(
+                PROSTATE, node.inputVolume, wait=False, device=node.device, listener=self
+            )
+        )
+
+    def onTrain(self) -> None:
+        """Train a model from the checked volumes and the segmentations that belong to them."""
+        if self.handle is not None or not self.panel.requireTorch():
+            return
+        pairs = annotatedCases(self.panel.ui.caseSelector.checkedNodes())
+        name = _freeName()
+        node = self.panel.parameterNode
+        seconds = node.budgetSeconds or 600
+        self._start(
+            lambda: self.panel.logic.trainModel(
+                pairs, name, seconds, wait=False, seed=node.seed, device=node.device, listener=self
+            )
+        )
+
+    def onProgress(self, event: dict[str, Any]) -> None:
+        """Show how far it is."""
+        text = _("{percent} %").format(percent=round(100 * event["fraction"]))
+        if event.get("seconds_left") is not None:
+            text += ", " + _("{seconds} s left").format(seconds=round(event["seconds_left"]))
+        self.panel.ui.automaticLabel.text = text
+
+    def onMessage(self, text: str) -> None:
+        """Show what the worker has to say."""
+        self.panel.ui.automaticLabel.text = text
+
+    def onEnded(self, handle: JobHandle) -> None:
+        """Show the results, with the error of each case that has none."""
+        self.handle = None
+        label = self.panel.ui.automaticLabel
+        if handle.error is not None:
+            canceled = isinstance(handle.error, Canceled)
+            label.text = _("Canceled.") if canceled else str(handle.error)
+            if not canceled:
+                slicer.util.errorDisplay(str(handle.error))
+        elif isinstance(handle.result, str):
+            label.text = _("The model {name} is in the library now.").format(name=handle.result)
+            self.showModels(handle.result)
+        else:
+            good = [result for result in handle.result if not result.error]
+            lines = [_("{good} of {all} segmented.").format(good=len(good), all=len(handle.result))]
+            lines += [f"{result.name}: {result.error}" for result in handle.result if result.error]
+            label.text = "\n".join(lines)
+            self.compare.show(good)
+        self._updateButtons()
+
+    def _start(self, start) -> None:
+        try:
+            self.handle = start()
+        except SparseSegError as error:
+            slicer.util.errorDisplay(str(error))
+            return
+        self.panel.ui.automaticLabel.text = _("Starting...")
+        self._updateButtons()
+
+    def _chosen(self) -> ModelEntry | None:
+        index = self.panel.ui.modelSelector.currentIndex
+        return self._entries[index] if 0 <= index < len(self._entries) else None
+
+    def _onModel(self, _index: int = 0) -> None:
+        entry = self._chosen()
+        if entry is None:
+            text = _("There is no model yet: train one from annotated volumes.")
+        else:
+            text = cardText(entry.card) if entry.card is not None else entry.problem
+        self.panel.ui.modelCardLabel.text = text
+        self._updateButtons()
+
+    def _updateButtons(self, _changed: object = None) -> None:
+        ui, node = self.panel.ui, self.panel.parameterNode
+        runs = self.handle is not None
+        nodes = ui.caseSelector.checkedNodes()
+        entry = self._chosen()
+        ui.runButton.text = _("Cancel") if runs else _("Run")
+        usable = entry is not None and entry.card is not None
+        ui.runButton.enabled = runs or (usable and bool(nodes or ui.folderSelector.currentPath))
+        ui.trainButton.enabled = not runs and bool(annotatedCases(nodes))
+        hasProstate = any(known.card is not None and known.name == PROSTATE for known in self._entries)
+        ui.prostateButton.visible = hasProstate
+        ui.prostateButton.enabled = not runs and node is not None and node.inputVolume is not None
+
+
+def annotatedCases(volumeNodes) -> list[tuple]:
+    """Each volume with the first segmentation that was drawn on it and holds something."""
+    role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
+    drawn = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+    pairs = []
+    for volumeNode in volumeNodes:
+        for node in drawn:
+            made = node.GetAttribute("SparseSeg.Input") is not None
+            if node.GetNodeReference(role) is volumeNode and not made and node.GetSegmentation().GetNumberOfSegments():
+                pairs.append((volumeNode, node))
+                break
+    return pairs
+
+
+def _freeName() -> str:
+    """A name that no model of the library has."""
+    known = {entry.name for entry in ModelLibrary().entries()}
+    number = 1
+    while f"My model {number}" in known:
+        number += 1
+    return f"My model {number}"

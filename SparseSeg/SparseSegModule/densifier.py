@@ -1,0 +1,93 @@
+"""From nodes and choices to a running densification."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from SparseSegLib.errors import UsageError
+from SparseSegLib.geometry import Geometry
+from SparseSegModule.annotation import findPlanes, takeDrawing
+from SparseSegModule.densifyWork import DenseArrays, DenseResult, DensifyWork
+from SparseSegModule.jobHandle import JobHandle, Listener
+from SparseSegModule.jobs import Jobs, checkpointPath
+from SparseSegModule.parameterNode import OUTPUTS, PRESETS, SparseSegParameterNode
+from SparseSegModule.planes import PlaneTable
+from SparseSegModule.results import deliverDense
+from SparseSegModule.segments import segmentStyles
+
+if TYPE_CHECKING:
+    from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+
+Show = Callable[[np.ndarray, Geometry], None]
+
+
+def startDensify(
+    jobs: Jobs,
+    parameterNode: SparseSegParameterNode,
+    volumeNode: vtkMRMLScalarVolumeNode,
+    segmentationNode: vtkMRMLSegmentationNode,
+    budgetSeconds: float | None,
+    *,
+    preset: str = "fast",
+    channels: Sequence[vtkMRMLScalarVolumeNode] = (),
+    planes: PlaneTable | None = None,
+    margin: float = 0.1,
+    seed: int = 0,
+    device: str = "auto",
+    output: str = "both",
+    budgetSteps: int | None = None,
+    listener: Listener | None = None,
+    show: Show | None = None,
+) -> JobHandle:
+    """Start densifying; see ``SparseSegLogic.densify``. ``show`` is called with every preview.
+
+    Raises UsageError, VolumeError, AnnotationError or GeometryError for input that cannot be worked on.
+    """
+    if volumeNode is None or segmentationNode is None:
+        raise UsageError("A volume and a segmentation are needed.", "Choose both under Inputs.")
+    for value, known, what in ((preset, PRESETS, "preset"), (output, OUTPUTS, "output")):
+        if value not in known:
+            raise UsageError(f"There is no {what} called {value}.", f"Use one of {', '.join(known)}.")
+    applied = parameterNode.applied if parameterNode.segmentation is segmentationNode else None
+    if planes is None:
+        planes = knownPlanes(parameterNode, volumeNode, segmentationNode)
+    drawing = takeDrawing(volumeNode, segmentationNode, planes, applied)
+    styles = segmentStyles(segmentationNode)
+    settings = {"preset": preset, "margin": margin, "seed": seed, "device": device}
+    if budgetSeconds:
+        settings["budget_seconds"] = float(budgetSeconds)
+    if budgetSteps:
+        settings["budget_steps"] = int(budgetSteps)
+    images = [volumeNode, *channels]
+
+    def deliver(arrays: DenseArrays, figures: dict[str, Any]) -> DenseResult:
+        return deliverDense(volumeNode, arrays, styles, figures, settings, output)  # type: ignore[arg-type]
+
+    work = DensifyWork(
+        images, drawing, styles, settings, checkpointPath(_key(images, segmentationNode, preset)), deliver, show
+    )
+    return jobs.start(work, listener)
+
+
+def knownPlanes(
+    parameterNode: SparseSegParameterNode,
+    volumeNode: vtkMRMLScalarVolumeNode,
+    segmentationNode: vtkMRMLSegmentationNode,
+) -> PlaneTable:
+    """The annotated slices that the panel knows of this segmentation, else those found from its shape."""
+    if parameterNode.segmentation is segmentationNode and parameterNode.inputVolume is volumeNode:
+        table = PlaneTable.fromText(parameterNode.planes)
+        if table.planes or table.oblique:
+            return table
+    return PlaneTable().withFound(findPlanes(volumeNode, segmentationNode))
+
+
+def _key(images: list[vtkMRMLScalarVolumeNode], segmentationNode: vtkMRMLSegmentationNode, preset: str) -> str:
+    """One name for the weights of this segmentation on these images."""
+    text = "|".join([*(node.GetID() for node in images), segmentationNode.GetID(), preset])
+    segments = "|".join(style.name for style in segmentStyles(segmentationNode))
+    return hashlib.sha256(f"{text}|{segments}".encode()).hexdigest()[:24]

@@ -1,0 +1,167 @@
+"""Densify as a job on nodes: what the worker gets, and what becomes of its results."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from SparseSegLib.annotation import Plane, write_sparse_labels
+from SparseSegLib.geometry import Box, Geometry
+from SparseSegLib.io import read_labels, read_volume, write_image
+from SparseSegLib.jobs import write_job
+from SparseSegLib.protocol import CHECKPOINT_FILE
+from SparseSegModule.annotation import Drawing
+from SparseSegModule.segments import SegmentStyle
+from SparseSegModule.volumes import channelGeometry, volumeArray, volumeGeometry
+
+if TYPE_CHECKING:
+    from slicer import (
+        vtkMRMLLabelMapVolumeNode,
+        vtkMRMLScalarVolumeNode,
+        vtkMRMLSegmentationNode,
+    )
+
+
+@dataclass(frozen=True)
+class DenseArrays:
+    """What the worker found, as arrays: labels on the volume's grid, uncertainty on a part of it."""
+
+    labels: np.ndarray
+    geometry: Geometry
+    uncertainty: np.ndarray
+    uncertaintyGeometry: Geometry
+
+
+@dataclass(frozen=True)
+class DenseResult:
+    """The result of a densification as nodes; one of the first two may be None, as the user chose.
+
+    Attributes
+    ----------
+    labelmapNode, segmentationNode, uncertaintyNode : new nodes in the scene
+    estimatedIoU : IoU on annotated slices that training had not seen, or None
+    nextSlice : the slice of the volume whose annotation promises most, or None
+    seconds, steps : what it took
+    """
+
+    labelmapNode: vtkMRMLLabelMapVolumeNode | None
+    segmentationNode: vtkMRMLSegmentationNode | None
+    uncertaintyNode: vtkMRMLScalarVolumeNode
+    estimatedIoU: float | None
+    nextSlice: Plane | None
+    seconds: float
+    steps: int
+
+
+class DensifyWork:
+    """The inputs as arrays, taken from the nodes when the user pressed the button.
+
+    Parameters
+    ----------
+    channels : the volume and further channels
+    drawing : what the user drew
+    styles : how the classes look
+    settings : of ``SparseSegLib.densify.DensifySettings``
+    checkpoint : where the weights of this volume's last training are kept, and taken from if they are there
+    deliver : makes nodes of the arrays
+    show : shows a preview, if anyone wants to see it: labels ``(Z, Y, X)`` of a part of the volume and their grid
+    """
+
+    def __init__(
+        self,
+        channels: list[vtkMRMLScalarVolumeNode],
+        drawing: Drawing,
+        styles: list[SegmentStyle],
+        settings: dict[str, Any],
+        checkpoint: Path,
+        deliver: Callable[[DenseArrays, dict[str, Any]], DenseResult],
+        show: Callable[[np.ndarray, Geometry], None] | None,
+    ) -> None:
+        self.styles = styles
+        self._drawing = drawing
+        self._settings = settings
+        self._checkpoint = checkpoint
+        self._deliver = deliver
+        self._show = show
+        volumeNode = channels[0]
+        self._images = [(volumeArray(volumeNode), volumeGeometry(volumeNode))]
+        self._images += [(volumeArray(node), channelGeometry(node, volumeNode)) for node in channels[1:]]
+        self._updates = 0
+
+    def write(self, folder: Path) -> None:
+        """Write images, annotation and ``job.json``; take over the last weights."""
+        labels = self._drawing.sparseLabels()
+        folder.mkdir(parents=True, exist_ok=True)
+        names = []
+        for number, (array, geometry) in enumerate(self._images):
+            names.append(f"image-{number}.nrrd")
+            write_image(array, geometry, folder / names[-1])
+        self._images = []
+        write_sparse_labels(labels, folder / "drawn.nrrd")
+        if self._checkpoint.exists():
+            shutil.copy(self._checkpoint, folder / CHECKPOINT_FILE)
+        files = {"dense": "dense.nrrd", "uncertainty": "uncertainty.nrrd"}
+        write_job(folder, "densify", {"volumes": names, "labels": "drawn.nrrd"}, {**self._settings, **files})
+
+    def writeUpdate(self, folder: Path, drawing: Drawing) -> Path:
+        """Write new annotation beside the old one; its path."""
+        self._updates += 1
+        path = folder / f"drawn-{self._updates}.nrrd"
+        write_sparse_labels(drawing.sparseLabels(), path)
+        return path
+
+    def read(self, folder: Path, ending: dict[str, Any]) -> DenseArrays:
+        """Read labels and uncertainty; the uncertainty is cut to where there is any."""
+        files = ending["files"]
+        labels, geometry, _ = read_labels(folder / files["dense"])
+        volume = read_volume(folder / files["uncertainty"])
+        box = _reach(volume.array[0])
+        uncertainty = np.ascontiguousarray(volume.array[0][box])
+        return DenseArrays(labels.astype(np.uint8), geometry, uncertainty, volume.geometry.crop(box))
+
+    def deliver(self, results: DenseArrays, ending: dict[str, Any]) -> DenseResult:
+        """Make nodes."""
+        return self._deliver(results, ending["figures"])
+
+    def readPreview(self, path: Path) -> tuple[np.ndarray, Geometry]:
+        """Read an intermediate result: labels on the region of interest."""
+        labels, geometry, _ = read_labels(path)
+        return labels.astype(np.uint8), geometry
+
+    def show(self, preview: tuple[np.ndarray, Geometry]) -> None:
+        """Show an intermediate result."""
+        if self._show is not None:
+            self._show(*preview)
+
+    def keep(self, folder: Path) -> None:
+        """Keep the weights: more annotation or a second budget goes on from them."""
+        made = folder / CHECKPOINT_FILE
+        if made.exists():
+            self._checkpoint.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(made, self._checkpoint)
+
+
+def nextSlice(figures: dict[str, Any]) -> Plane | None:
+    """The suggested slice among a result's figures."""
+    place = figures.get("next_slice")
+    return None if place is None else Plane("zyx".index(place["axis"]), int(place["index"]))
+
+
+def settingsText(settings: dict[str, Any]) -> str:
+    """Settings as text for a node's attribute."""
+    return json.dumps(settings, sort_keys=True)
+
+
+def _reach(values: np.ndarray) -> Box:
+    """The bounding box of what is not 0; all of it where everything is."""
+    sides = []
+    for axis in range(3):
+        places = np.flatnonzero(values.any(tuple(other for other in range(3) if other != axis)))
+        sides.append(slice(int(places[0]), int(places[-1]) + 1) if places.size else slice(0, values.shape[axis]))
+    return sides[0], sides[1], sides[2]

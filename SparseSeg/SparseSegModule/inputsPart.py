@@ -1,0 +1,88 @@
+"""Panel, part 1: the volume, further channels, and the segmentation to draw on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import qt
+import slicer
+
+from SparseSegModule.parameterNode import CHANNEL_ROLE
+from SparseSegModule.results import addSegmentation
+from SparseSegModule.views import turnToVolume
+
+if TYPE_CHECKING:
+    from slicer import vtkMRMLScalarVolumeNode
+
+
+class InputsPart:
+    """Keeps the Segment Editor, the slice views and the channels in step with the chosen nodes."""
+
+    def __init__(self, panel) -> None:
+        self.panel = panel
+        self._volumeId = None
+        panel.ui.channelSelector.connect("checkedNodesChanged()", self._onChannels)
+        panel.ui.volumeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._onVolume)
+        self._updating = False
+
+    def refresh(self) -> None:
+        """Follow the parameter node."""
+        node = self.panel.parameterNode
+        if node is None:
+            self._volumeId = None
+            return
+        volumeNode = node.inputVolume
+        if volumeNode is not None and volumeNode.GetID() != self._volumeId:
+            self._volumeId = volumeNode.GetID()
+            self._onNewVolume(volumeNode)
+        self._showChannels()
+
+    def cleanup(self) -> None:
+        """Nothing to let go of."""
+
+    def channels(self) -> list[vtkMRMLScalarVolumeNode]:
+        """The further channels: checked, and not the volume itself."""
+        node = self.panel.parameterNode
+        checked = self.panel.ui.channelSelector.checkedNodes()
+        return [channel for channel in checked if channel is not node.inputVolume]
+
+    def _onVolume(self, _node) -> None:
+        """A segmentation that belongs to another volume is not drawn on."""
+        parameterNode = self.panel.parameterNode
+        if parameterNode is None or parameterNode.inputVolume is None:
+            return
+        segmentationNode = parameterNode.segmentation
+        role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
+        reference = segmentationNode.GetNodeReference(role) if segmentationNode is not None else None
+        if reference is not None and reference is not parameterNode.inputVolume:
+            parameterNode.segmentation = None
+
+    def _onNewVolume(self, volumeNode: vtkMRMLScalarVolumeNode) -> None:
+        parameterNode = self.panel.parameterNode
+        if parameterNode.segmentation is None:
+            segmentationNode = addSegmentation(volumeNode, f"{volumeNode.GetName()} segmentation")
+            segmentationNode.GetSegmentation().AddEmptySegment("", "object")
+            parameterNode.segmentation = segmentationNode
+        slicer.util.setSliceViewerLayers(background=volumeNode)
+        turnToVolume(volumeNode)
+
+    def _onChannels(self) -> None:
+        if self._updating or self.panel.parameterNode is None:
+            return
+        node = self.panel.parameterNode.parameterNode
+        node.RemoveNodeReferenceIDs(CHANNEL_ROLE)
+        for channel in self.channels():
+            node.AddNodeReferenceID(CHANNEL_ROLE, channel.GetID())
+
+    def _showChannels(self) -> None:
+        node = self.panel.parameterNode.parameterNode
+        selector = self.panel.ui.channelSelector
+        count = node.GetNumberOfNodeReferences(CHANNEL_ROLE)
+        chosen = [node.GetNthNodeReference(CHANNEL_ROLE, number) for number in range(count)]
+        self._updating = True
+        for channel in [*selector.checkedNodes(), *selector.uncheckedNodes()]:
+            wanted = channel in chosen
+            state = qt.Qt.Checked if wanted else qt.Qt.Unchecked
+            if selector.checkState(channel) != state:
+                selector.setCheckState(channel, state)
+        self._updating = False

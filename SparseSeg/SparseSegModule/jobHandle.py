@@ -1,0 +1,225 @@
+"""A job on the way: its files are written, its worker runs, its results are read, and Qt never waits for any of it."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+import qt
+import slicer
+
+from SparseSegLib.errors import Canceled, JobError, SparseSegError
+from SparseSegLib.jobs import Job
+from SparseSegLib.protocol import SILENCE_SECONDS
+from SparseSegModule.background import BackgroundCall
+from SparseSegModule.engine import pythonExecutable
+
+POLL_MILLISECONDS = 50
+
+
+class Work(Protocol):
+    """What a kind of job does around its worker. Only :meth:`deliver` and :meth:`show` touch nodes."""
+
+    def write(self, folder: Path) -> None:
+        """Write the job and its inputs (in a thread)."""
+
+    def read(self, folder: Path, ending: dict[str, Any]) -> Any:
+        """Read the results (in a thread)."""
+
+    def deliver(self, results: Any, ending: dict[str, Any]) -> Any:
+        """Make nodes of the results."""
+
+    def readPreview(self, path: Path) -> Any:
+        """Read an intermediate result (in a thread)."""
+
+    def show(self, preview: Any) -> None:
+        """Show an intermediate result."""
+
+    def keep(self, folder: Path) -> None:
+        """Save what a later job can go on from, before the folder goes (in a thread)."""
+
+
+class Listener:
+    """Whom a job tells how it goes; each method may be overridden."""
+
+    def onProgress(self, event: dict[str, Any]) -> None:
+        """``step``, ``fraction``, ``loss``, ``seconds_left``, ``estimated_iou``."""
+
+    def onMessage(self, text: str) -> None:
+        """Something the user should know."""
+
+    def onEnded(self, handle: JobHandle) -> None:
+        """The job has ended; ``handle.result`` or ``handle.error`` says how."""
+
+
+class JobHandle:
+    """One running job. The results come as ``result`` when :attr:`ended`, or an ``error`` to show.
+
+    Parameters
+    ----------
+    folder : where the job works; removed at the end
+    work : what the job is about
+    listener : whom to tell
+    """
+
+    def __init__(self, folder: Path, work: Work, listener: Listener | None = None) -> None:
+        self.folder = folder
+        self.work = work
+        self.listener = listener or Listener()
+        self.result: Any = None
+        self.error: SparseSegError | None = None
+        self.figures: dict[str, Any] = {}
+        self.ended = False
+        self.startedAt = time.monotonic()
+        self._job: Job | None = None
+        self._ending: dict[str, Any] | None = None
+        self._preview: BackgroundCall | None = None
+        self._nextPreview: Path | None = None
+        self._update: BackgroundCall | None = None
+        self._cancelAsked = False
+        self._silenceTold = False
+        self._busy: BackgroundCall | None = BackgroundCall(lambda: work.write(folder))
+        self._advance: Callable[[], None] = self._startWorker
+        self._timer = qt.QTimer()
+        self._timer.setInterval(POLL_MILLISECONDS)
+        self._timer.connect("timeout()", self._tick)
+        self._timer.start()
+
+    def stop(self) -> None:
+        """Finish with what there is."""
+        if self._job is not None:
+            self._job.stop()
+
+    def cancel(self) -> None:
+        """End the job; nothing of it stays. Returns at once."""
+        self._cancelAsked = True
+        if self._job is not None:
+            self._job.cancel()
+
+    def updateAnnotation(self, write: Callable[[Path], Path]) -> None:
+        """Hand new annotation to the running job; ``write`` writes it into the folder, in a thread."""
+        if self._job is not None and self._ending is None and not self._cancelAsked and self._update is None:
+            self._update = BackgroundCall(lambda: write(self.folder))
+
+    def wait(self, timeout: float | None = None) -> Any:
+        """Keep Slicer alive until the job has ended; the result, or its error is raised."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not self.ended:
+            slicer.app.processEvents()
+            self._tick()
+            if deadline is not None and time.monotonic() > deadline:
+                raise JobError(f"The job did not end within {timeout:g} seconds.")
+            time.sleep(0.01)
+        if self.error is not None:
+            raise self.error
+        return self.result
+
+    def abandon(self) -> None:
+        """End the job at once and tell nobody: the scene closes or Slicer quits."""
+        self.listener = Listener()
+        self._cancelAsked = True
+        if self._job is not None:
+            self._job.kill()
+        self._finish(error=Canceled())
+
+    def _tick(self) -> None:
+        if self.ended:
+            return
+        try:
+            self._showPreview()
+            self._sendUpdate()
+            if self._busy is not None:
+                if not self._busy.done:
+                    return
+                self._advance()
+            elif self._job is not None:
+                self._listen()
+        except SparseSegError as error:
+            self._finish(error=error)
+        except Exception as error:
+            logging.exception("SparseSeg")
+            self._finish(error=JobError(f"Something unexpected happened: {error}", "The application log has more."))
+
+    def _startWorker(self) -> None:
+        assert self._busy is not None
+        self._busy.result()
+        self._busy = None
+        if self._cancelAsked:
+            raise Canceled
+        self._job = Job(self.folder, interpreter=pythonExecutable()).start()
+
+    def _listen(self) -> None:
+        assert self._job is not None
+        for event in self._job.poll():
+            kind = event["event"]
+            if kind == "progress":
+                self.listener.onProgress(event)
+            elif kind == "preview":
+                self._nextPreview = self.folder / event["file"]
+            elif kind == "message":
+                self.listener.onMessage(event["text"])
+        self._sayIfSilent()
+        if self._job.ending is not None:
+            self._end(self._job.ending)
+
+    def _sayIfSilent(self) -> None:
+        assert self._job is not None
+        silent = self._job.running and self._job.seconds_since_last_event > SILENCE_SECONDS
+        if silent and not self._silenceTold:
+            self.listener.onMessage("The worker has said nothing for half a minute. Wait, or press Cancel.")
+        self._silenceTold = silent
+
+    def _end(self, ending: dict[str, Any]) -> None:
+        if ending["event"] == "canceled" or self._cancelAsked:
+            raise Canceled
+        if ending["event"] == "failed":
+            raise JobError(ending["message"], ending.get("hint", ""))
+        self._ending = ending
+        self.figures = dict(ending["figures"])
+        self._busy = BackgroundCall(lambda: self.work.read(self.folder, ending))
+        self._advance = self._deliver
+
+    def _deliver(self) -> None:
+        assert self._busy is not None
+        results = self._busy.result()
+        self._finish(result=self.work.deliver(results, self._ending or {}))
+
+    def _showPreview(self) -> None:
+        if self._preview is not None and self._preview.done:
+            preview, self._preview = self._preview, None
+            with suppress(SparseSegError):  # a newer preview may have replaced the file
+                self.work.show(preview.result())
+        if self._preview is None and self._nextPreview is not None:
+            path, self._nextPreview = self._nextPreview, None
+            self._preview = BackgroundCall(lambda: self.work.readPreview(path))
+
+    def _sendUpdate(self) -> None:
+        if self._update is None or not self._update.done:
+            return
+        update, self._update = self._update, None
+        try:
+            if self._job is not None:
+                self._job.update_annotation(update.result())
+        except SparseSegError as error:
+            self.listener.onMessage(str(error))
+
+    def _finish(self, result: Any = None, error: SparseSegError | None = None) -> None:
+        if self.ended:
+            return
+        self.ended = True
+        self._timer.stop()
+        self.result, self.error = result, error
+        if self._job is not None and self._job.running:
+            self._job.kill()
+        BackgroundCall(self._tidy)
+        self.listener.onEnded(self)
+
+    def _tidy(self) -> None:
+        with suppress(OSError):
+            self.work.keep(self.folder)
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,0 +1,40 @@
+"""The jobs that run now; several may."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import slicer
+
+from SparseSegModule.jobHandle import JobHandle, Listener, Work
+
+
+class Jobs:
+    """Starts jobs in folders of their own under Slicer's temporary folder, and ends them all when need be."""
+
+    def __init__(self) -> None:
+        self._handles: list[JobHandle] = []
+
+    @property
+    def running(self) -> list[JobHandle]:
+        """The handles of jobs that have not ended."""
+        self._handles = [handle for handle in self._handles if not handle.ended]
+        return list(self._handles)
+
+    def start(self, work: Work, listener: Listener | None) -> JobHandle:
+        """Start a job."""
+        folder = Path(tempfile.mkdtemp(prefix="sparseseg-", dir=slicer.app.temporaryPath))
+        handle = JobHandle(folder, work, listener)
+        self._handles.append(handle)
+        return handle
+
+    def abandonAll(self) -> None:
+        """End every job at once and tell nobody."""
+        for handle in self.running:
+            handle.abandon()
+
+
+def checkpointPath(key: str) -> Path:
+    """Where the last weights for ``key`` are kept while Slicer runs."""
+    return Path(slicer.app.temporaryPath) / "SparseSeg" / f"{key}.pt"

@@ -1,0 +1,170 @@
+"""Training a model and running one, as jobs on nodes or files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from SparseSegLib.annotation import write_sparse_labels
+from SparseSegLib.errors import JobError
+from SparseSegLib.geometry import Geometry
+from SparseSegLib.io import read_labels, write_image
+from SparseSegLib.jobs import write_job
+from SparseSegLib.models import ModelCard, ModelLibrary
+from SparseSegModule.annotation import Drawing
+
+if TYPE_CHECKING:
+    from slicer import vtkMRMLLabelMapVolumeNode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+
+
+@dataclass(frozen=True)
+class TrainingCase:
+    """One annotated volume: the arrays of its channels with their grids, and what is drawn on it."""
+
+    name: str
+    images: list[tuple[np.ndarray, Geometry]]
+    drawing: Drawing
+
+
+@dataclass(frozen=True)
+class ModelResult:
+    """What a model made of one volume.
+
+    Attributes
+    ----------
+    name : of the volume or file
+    labelmapNode, segmentationNode : the result, as the user chose; None if there is an error
+    volumesMl : milliliters of each structure
+    error : why this volume has no result, or ""
+    """
+
+    name: str
+    labelmapNode: vtkMRMLLabelMapVolumeNode | None = None
+    segmentationNode: vtkMRMLSegmentationNode | None = None
+    volumeNode: vtkMRMLScalarVolumeNode | None = None
+    volumesMl: dict[str, float] | None = None
+    error: str = ""
+
+    def orRaise(self) -> ModelResult:
+        """The result itself, or JobError where there is none."""
+        if self.error:
+            raise JobError(f"{self.name}: {self.error}")
+        return self
+
+
+class TrainWork:
+    """Cases in, a model of the library out."""
+
+    def __init__(self, cases: list[TrainingCase], settings: dict[str, Any]) -> None:
+        self._cases = cases
+        self._settings = settings
+
+    def write(self, folder: Path) -> None:
+        """Write every case and ``job.json``."""
+        entries = []
+        for number, case in enumerate(self._cases):
+            paths = []
+            for channel, (array, geometry) in enumerate(case.images):
+                paths.append(f"case-{number}-{channel}.nrrd")
+                write_image(array, geometry, folder / paths[-1])
+            labels = f"case-{number}-labels.nrrd"
+            write_sparse_labels(case.drawing.sparseLabels(), folder / labels)
+            entries.append({"volumes": paths, "labels": labels})
+        self._cases = []
+        write_job(folder, "train", {"cases": entries}, self._settings)
+
+    def read(self, folder: Path, ending: dict[str, Any]) -> str:
+        """Take the bundle into the library; its name."""
+        return ModelLibrary().add(folder / ending["files"]["bundle"], overwrite=True).name
+
+    def deliver(self, results: str, ending: dict[str, Any]) -> str:
+        """The model's name."""
+        return results
+
+    def readPreview(self, path: Path) -> None:
+        """A training shows nothing on the way."""
+
+    def show(self, preview: Any) -> None:
+        """A training shows nothing on the way."""
+
+    def keep(self, folder: Path) -> None:
+        """Nothing stays but the model."""
+
+
+@dataclass(frozen=True)
+class ModelCase:
+    """One volume to segment: arrays of a node, or files."""
+
+    name: str
+    images: list[tuple[np.ndarray, Geometry]]
+    files: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelArrays:
+    """What a model made of one case: labels ``(Z, Y, X)`` and their grid, or an error."""
+
+    name: str
+    labels: np.ndarray | None
+    geometry: Geometry | None
+    volumesMl: dict[str, float]
+    error: str
+
+
+class SegmentWork:
+    """Cases and a model in, one result for each case out, whatever becomes of the others.
+
+    ``deliver`` makes nodes of the arrays.
+    """
+
+    def __init__(
+        self,
+        cases: list[ModelCase],
+        card: ModelCard,
+        settings: dict[str, Any],
+        deliver: Callable[[list[ModelArrays]], list[ModelResult]],
+    ) -> None:
+        self.card = card
+        self._cases = cases
+        self._settings = settings
+        self._deliver = deliver
+
+    def write(self, folder: Path) -> None:
+        """Write the arrays and ``job.json``."""
+        entries = []
+        for number, case in enumerate(self._cases):
+            paths = [str(path) for path in case.files]
+            for channel, (array, geometry) in enumerate(case.images):
+                paths.append(f"case-{number}-{channel}.nrrd")
+                write_image(array, geometry, folder / paths[-1])
+            entries.append({"volumes": paths, "name": f"{number:04d} {case.name}"})
+        write_job(folder, "segment", {"cases": entries}, self._settings)
+
+    def read(self, folder: Path, ending: dict[str, Any]) -> list[ModelArrays]:
+        """Read each case's labels, or why there are none."""
+        found = []
+        for case, entry in zip(self._cases, ending["figures"]["cases"], strict=True):
+            if "file" not in entry:
+                error = f"{entry['error']} {entry.get('hint', '')}".strip()
+                found.append(ModelArrays(case.name, None, None, {}, error))
+                continue
+            labels, geometry, _segments = read_labels(folder / entry["file"])
+            found.append(ModelArrays(case.name, labels.astype(np.uint8), geometry, entry["volume_ml"], ""))
+        return found
+
+    def deliver(self, results: list[ModelArrays], ending: dict[str, Any]) -> list[ModelResult]:
+        """Make nodes."""
+        return self._deliver(results)
+
+    def readPreview(self, path: Path) -> None:
+        """Nothing is shown on the way."""
+
+    def show(self, preview: Any) -> None:
+        """Nothing is shown on the way."""
+
+    def keep(self, folder: Path) -> None:
+        """Nothing stays but the results."""

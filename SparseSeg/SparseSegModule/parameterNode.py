@@ -1,0 +1,39 @@
+"""Everything that the user chose, kept in the scene."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from slicer import vtkMRMLLabelMapVolumeNode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
+
+PRESETS = ["fast", "balanced", "thorough", "unet3d", "cicek2016"]
+OUTPUTS = ["both", "labelmap", "segmentation"]
+DEVICES = ["auto", "cpu", "cuda", "mps"]
+CHANNEL_ROLE = "SparseSeg.channel"
+"""Role of the node references to further channels."""
+
+
+@parameterNodeWrapper
+class SparseSegParameterNode:
+    """The parameters of the module.
+
+    inputVolume, segmentation - the image, and what the user draws on it.
+    planes - the annotated slices, as text (see SparseSegModule.planes).
+    applied - the dense labels that were last applied to the segmentation.
+    preset, budgetSeconds, margin, seed, device, output - how to densify; 0 seconds is what the preset says.
+    resultOpacity, showUncertainty - how the result is shown.
+    """
+
+    inputVolume: vtkMRMLScalarVolumeNode
+    segmentation: vtkMRMLSegmentationNode
+    applied: vtkMRMLLabelMapVolumeNode
+    planes: str = ""
+    preset: Annotated[str, Choice(PRESETS)] = "fast"
+    budgetSeconds: Annotated[int, WithinRange(0, 360000)] = 0
+    margin: Annotated[float, WithinRange(0, 2)] = 0.1
+    seed: Annotated[int, WithinRange(0, 999999)] = 0
+    device: Annotated[str, Choice(DEVICES)] = "auto"
+    output: Annotated[str, Choice(OUTPUTS)] = "both"
+    resultOpacity: Annotated[float, WithinRange(0, 1)] = 0.7
+    showUncertainty: bool = False

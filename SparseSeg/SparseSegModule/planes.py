@@ -1,0 +1,91 @@
+"""The annotated slices of a segmentation: which planes the user finished, kept in the scene as text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+
+from SparseSegLib.annotation import ObliquePlane, Plane
+
+AXES = ("z", "y", "x")
+
+
+@dataclass(frozen=True)
+class AnnotatedPlane:
+    """A slice across one of the volume's axes that has strokes on it.
+
+    Attributes
+    ----------
+    axis, index : the plane, in voxels of the volume (axis 0, 1, 2 for z, y, x)
+    finished : whether all that is outside of the segments on it is background
+    declared : whether the user said so, rather than strokes
+    """
+
+    axis: int
+    index: int
+    finished: bool = True
+    declared: bool = False
+
+    @property
+    def plane(self) -> Plane:
+        """The engine's name for it."""
+        return Plane(self.axis, self.index)
+
+
+@dataclass(frozen=True)
+class PlaneTable:
+    """All annotated slices of one segmentation on one volume, in their order."""
+
+    planes: tuple[AnnotatedPlane, ...] = ()
+    oblique: tuple[ObliquePlane, ...] = ()
+
+    @classmethod
+    def fromText(cls, text: str) -> PlaneTable:
+        """Read what :meth:`toText` wrote; text that cannot be read gives an empty table."""
+        try:
+            content = json.loads(text) if text else {}
+            planes = tuple(AnnotatedPlane(**entry) for entry in content.get("planes", ()))
+            oblique = tuple(
+                ObliquePlane(tuple(entry["point"]), tuple(entry["normal"])) for entry in content.get("oblique", ())
+            )
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return cls()
+        return cls(planes, oblique)
+
+    def toText(self) -> str:
+        """As JSON, for the parameter node."""
+        oblique = [asdict(pose) for pose in self.oblique]
+        return json.dumps({"planes": [asdict(plane) for plane in self.planes], "oblique": oblique})
+
+    def find(self, axis: int, index: int) -> AnnotatedPlane | None:
+        """The entry of a slice, if there is one."""
+        return next((plane for plane in self.planes if (plane.axis, plane.index) == (axis, index)), None)
+
+    def withPlane(self, plane: AnnotatedPlane) -> PlaneTable:
+        """The table with ``plane`` in the place of what it says about that slice."""
+        others = [other for other in self.planes if (other.axis, other.index) != (plane.axis, plane.index)]
+        ordered = sorted([*others, plane], key=lambda entry: (entry.axis, entry.index))
+        return replace(self, planes=tuple(ordered))
+
+    def without(self, axis: int, index: int) -> PlaneTable:
+        """The table without a slice."""
+        kept = tuple(plane for plane in self.planes if (plane.axis, plane.index) != (axis, index))
+        return replace(self, planes=kept)
+
+    def withOblique(self, pose: ObliquePlane) -> PlaneTable:
+        """The table with a plane that is oblique to the volume."""
+        return self if pose in self.oblique else replace(self, oblique=(*self.oblique, pose))
+
+    def withFound(self, planes: Iterable[Plane]) -> PlaneTable:
+        """The table with planes that were found in a segmentation drawn earlier, for the user to confirm."""
+        table = self
+        for plane in planes:
+            if table.find(plane.axis, plane.index) is None:
+                table = table.withPlane(AnnotatedPlane(plane.axis, plane.index, declared=True))
+        return table
+
+    @property
+    def finished(self) -> tuple[Plane, ...]:
+        """The planes on which everything is labeled."""
+        return tuple(plane.plane for plane in self.planes if plane.finished)

@@ -1,0 +1,171 @@
+"""The live preview and the result over the user's drawing: fade, Show 3D, uncertainty, Apply, Discard."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import slicer
+from slicer.i18n import tr as _
+
+from SparseSegLib.geometry import Geometry
+from SparseSegModule.annotatePart import AnnotatePart
+from SparseSegModule.densifyWork import DenseResult
+from SparseSegModule.results import addSegmentation, showPreview
+from SparseSegModule.segments import applyLabels, segmentStyles
+from SparseSegModule.views import blend
+from SparseSegModule.volumes import addLabelmapNode, ijkToRas, volumeArray, volumeGeometry
+
+if TYPE_CHECKING:
+    from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+
+
+class ResultView:
+    """What is shown of a densification, and what becomes of it."""
+
+    def __init__(self, panel, annotate: AnnotatePart) -> None:
+        self.panel = panel
+        self.annotate = annotate
+        self.previewNode: vtkMRMLSegmentationNode | None = None
+        self.result: DenseResult | None = None
+        self._volumeNode: vtkMRMLScalarVolumeNode | None = None
+        self._drawnNode: vtkMRMLSegmentationNode | None = None
+        ui = panel.ui
+        ui.applyButton.connect("clicked()", self.apply)
+        ui.discardButton.connect("clicked()", self.discard)
+        ui.show3DButton.connect("toggled(bool)", self._onShow3D)
+
+    def begin(self, volumeNode: vtkMRMLScalarVolumeNode, drawnNode: vtkMRMLSegmentationNode) -> None:
+        """A job has started on these nodes."""
+        self._volumeNode, self._drawnNode = volumeNode, drawnNode
+
+    def showPreview(self, labels: np.ndarray, geometry: Geometry) -> None:
+        """Show an intermediate result in a segmentation of its own."""
+        if not _inScene(self._volumeNode) or not _inScene(self._drawnNode):
+            return
+        if not _inScene(self.previewNode):
+            self.previewNode = addSegmentation(self._volumeNode, f"{self._drawnNode.GetName()} preview")
+        showPreview(self.previewNode, labels, geometry, segmentStyles(self._drawnNode))
+        self.refresh()
+        self._onShow3D(self.panel.ui.show3DButton.checked)
+
+    def end(self, result: DenseResult) -> None:
+        """The job has ended with a result."""
+        self.result = result
+        if result.segmentationNode is not None:
+            self.removePreview()
+        elif result.labelmapNode is not None:
+            labels = volumeArray(result.labelmapNode)
+            self.showPreview(np.array(labels), volumeGeometry(result.labelmapNode))
+        self.refresh()
+        self._onShow3D(self.panel.ui.show3DButton.checked)
+
+    def shownNode(self) -> vtkMRMLSegmentationNode | None:
+        """The segmentation that shows the result, or the preview of it."""
+        if self.result is not None and _inScene(self.result.segmentationNode):
+            return self.result.segmentationNode
+        return self.previewNode if _inScene(self.previewNode) else None
+
+    def refresh(self) -> None:
+        """Follow the opacity slider and the uncertainty button."""
+        node = self.panel.parameterNode
+        if node is None:
+            return
+        if self.shownNode() is not None:
+            blend(self._drawnNode if _inScene(self._drawnNode) else None, self.shownNode(), node.resultOpacity)
+        uncertaintyNode = self.result.uncertaintyNode if self.result is not None else None
+        if _inScene(uncertaintyNode):
+            shown = node.showUncertainty
+            slicer.util.setSliceViewerLayers(
+                foreground=uncertaintyNode if shown else None, foregroundOpacity=0.5 if shown else None
+            )
+
+    def updateButtons(self, runs: bool) -> None:
+        """Enable what can be done now."""
+        ui = self.panel.ui
+        shown = self.shownNode() is not None
+        ui.previewFrame.enabled = shown
+        ui.applyButton.enabled = ui.discardButton.enabled = shown and not runs and self.result is not None
+        ui.uncertaintyButton.enabled = self.result is not None
+
+    def apply(self) -> None:
+        """Write the result into the user's segmentation; the Segment Editor can undo it."""
+        if self.result is None or not _inScene(self._drawnNode) or not _inScene(self._volumeNode):
+            return
+        with slicer.util.tryWithErrorDisplay(_("The result could not be applied."), waitCursor=True):
+            labels = self._labels()
+            if self._drawnNode is self.panel.parameterNode.segmentation:
+                self.panel.ui.segmentEditorWidget.saveStateForUndo()
+            applyLabels(self._drawnNode, self._volumeNode, labels, ijkToRas(self._volumeNode))
+            self._rememberApplied(labels)
+            self.annotate.ignoreChange()
+            self._close()
+
+    def discard(self) -> None:
+        """Remove the result; the user's segmentation stays as it is."""
+        result = self.result
+        self._close()
+        if result is not None:
+            for node in (result.segmentationNode, result.labelmapNode, result.uncertaintyNode):
+                if _inScene(node):
+                    slicer.mrmlScene.RemoveNode(node)
+
+    def discardPrevious(self) -> None:
+        """A new job starts: the last result stays in the scene, but is no longer on show here."""
+        node = self.shownNode()
+        self._close()
+        if node is not None and _inScene(node) and node.GetDisplayNode() is not None:
+            node.GetDisplayNode().SetVisibility(False)
+
+    def removePreview(self) -> None:
+        """Take the preview out of the scene."""
+        if _inScene(self.previewNode):
+            slicer.mrmlScene.RemoveNode(self.previewNode)
+        self.previewNode = None
+        blend(self._drawnNode if _inScene(self._drawnNode) else None, None, 0.0)
+
+    def forget(self) -> None:
+        """The scene closes."""
+        self.previewNode = self.result = self._volumeNode = self._drawnNode = None
+
+    def _close(self) -> None:
+        if self.result is not None and _inScene(self.result.uncertaintyNode):
+            slicer.util.setSliceViewerLayers(foreground=None)
+        shown = self.result.segmentationNode if self.result is not None else None
+        self.removePreview()
+        if _inScene(shown):
+            shown.GetDisplayNode().SetVisibility(False)
+        self.result = None
+        self.updateButtons(runs=False)
+
+    def _labels(self) -> np.ndarray:
+        """The dense labels on the volume's grid ``(Z, Y, X)``."""
+        if _inScene(self.result.labelmapNode):
+            return np.array(volumeArray(self.result.labelmapNode))
+        from SparseSegModule.segments import classLabels
+
+        return classLabels(self.result.segmentationNode, self._volumeNode).whole(volumeGeometry(self._volumeNode).shape)
+
+    def _rememberApplied(self, labels: np.ndarray) -> None:
+        """What was applied is no annotation: keep it, to tell later strokes from it."""
+        node = self.result.labelmapNode
+        if not _inScene(node):
+            styles = segmentStyles(self._drawnNode)
+            names, colors = tuple(style.name for style in styles), [style.color for style in styles]
+            node = addLabelmapNode(labels, volumeGeometry(self._volumeNode), "SparseSeg applied", names, colors)
+            node.SetHideFromEditors(True)
+        self.panel.parameterNode.applied = node
+
+    def _onShow3D(self, shown: bool) -> None:
+        node = self.shownNode()
+        if node is None:
+            return
+        if shown:
+            node.CreateClosedSurfaceRepresentation()
+        else:
+            node.RemoveClosedSurfaceRepresentation()
+        node.GetDisplayNode().SetVisibility3D(shown)
+
+
+def _inScene(node) -> bool:
+    return node is not None and node.GetScene() is not None

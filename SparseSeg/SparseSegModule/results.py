@@ -1,0 +1,93 @@
+"""Results as nodes that name their input, their model and their settings, and never replace an earlier one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import slicer
+
+from SparseSegLib.geometry import Geometry
+from SparseSegModule.densifyWork import DenseArrays, DenseResult, nextSlice, settingsText
+from SparseSegModule.segments import SegmentStyle, setLabels
+from SparseSegModule.volumes import addLabelmapNode, addUncertaintyNode, matrixFromGeometry
+
+if TYPE_CHECKING:
+    from slicer import vtkMRMLDisplayableNode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+
+Output = Literal["both", "labelmap", "segmentation"]
+
+
+def deliverDense(
+    volumeNode: vtkMRMLScalarVolumeNode,
+    arrays: DenseArrays,
+    styles: list[SegmentStyle],
+    figures: dict[str, Any],
+    settings: dict[str, Any],
+    output: Output,
+) -> DenseResult:
+    """Add the dense labels (as labelmap volume, segmentation or both) and the uncertainty to the scene."""
+    name = f"{volumeNode.GetName()} dense ({settings['preset']})"
+    styles = styles + [_style(value) for value in range(len(styles) + 1, int(arrays.labels.max(initial=0)) + 1)]
+    labelmapNode = segmentationNode = None
+    if output != "segmentation":
+        names = tuple(style.name for style in styles)
+        colors = [style.color for style in styles]
+        labelmapNode = addLabelmapNode(arrays.labels, arrays.geometry, f"{name} labels", names, colors)
+        describe(labelmapNode, volumeNode, settings)
+    if output != "labelmap":
+        segmentationNode = addSegmentation(volumeNode, f"{name} segments")
+        setLabels(segmentationNode, arrays.labels, matrixFromGeometry(arrays.geometry), styles)
+        describe(segmentationNode, volumeNode, settings)
+    uncertaintyNode = addUncertaintyNode(arrays.uncertainty, arrays.uncertaintyGeometry, f"{name} uncertainty")
+    describe(uncertaintyNode, volumeNode, settings)
+    return DenseResult(
+        labelmapNode,
+        segmentationNode,
+        uncertaintyNode,
+        figures.get("estimated_iou"),
+        nextSlice(figures),
+        float(figures["seconds"]),
+        int(figures["steps"]),
+    )
+
+
+def addSegmentation(volumeNode: vtkMRMLScalarVolumeNode, name: str) -> vtkMRMLSegmentationNode:
+    """A new, empty segmentation on the grid of a volume, under its transform."""
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", slicer.mrmlScene.GenerateUniqueName(name))
+    node.CreateDefaultDisplayNodes()
+    node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+    node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
+    return node
+
+
+def showPreview(
+    segmentationNode: vtkMRMLSegmentationNode, labels: np.ndarray, geometry: Geometry, styles: list[SegmentStyle]
+) -> None:
+    """Put an intermediate result into the preview's segmentation."""
+    setLabels(segmentationNode, labels, matrixFromGeometry(geometry), styles)
+
+
+def describe(node: vtkMRMLDisplayableNode, volumeNode: vtkMRMLScalarVolumeNode, settings: dict[str, Any]) -> None:
+    """Say where a node comes from, put it under the volume's transform and into the volume's study."""
+    node.SetAttribute("SparseSeg.Input", volumeNode.GetName())
+    node.SetAttribute("SparseSeg.Model", str(settings.get("model", settings.get("preset", ""))))
+    node.SetAttribute("SparseSeg.Settings", settingsText(settings))
+    node.SetNodeReferenceID("SparseSeg.inputVolume", volumeNode.GetID())
+    node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    volumeItem, item = hierarchy.GetItemByDataNode(volumeNode), hierarchy.GetItemByDataNode(node)
+    if volumeItem:
+        study = hierarchy.GetItemParent(volumeItem)
+        if item:
+            hierarchy.SetItemParent(item, study)
+        else:
+            hierarchy.CreateItem(study, node)
+
+
+def _style(value: int) -> SegmentStyle:
+    """How a class looks that the annotation does not name."""
+    from SparseSegLib.io import default_segment
+
+    segment = default_segment(value)
+    return SegmentStyle(segment.name, tuple(segment.color))

@@ -1,0 +1,44 @@
+"""The sample volume of the tutorial, in Slicer's Sample Data module."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+CATEGORY = "SparseSeg"
+VOLUME = "SparseSegMNI152"
+LABELS = "SparseSegMNI152WhiteMatter"
+_URL = "https://github.com/SparseSeg/SlicerSparseSeg/raw/main/Resources/SampleData/"
+_FILES = {
+    VOLUME: ("mni152_t1.nrrd", "VolumeFile"),
+    LABELS: ("mni152_white_matter.nrrd", "LabelMapFile"),
+}
+_CHECKSUMS = {
+    "mni152_t1.nrrd": "SHA256:ab131c39e1801dbfb98ee39e4505ed45edfb016c7d7acac3d85a1f5e4f6765d2",
+    "mni152_white_matter.nrrd": "SHA256:9efe758b603103ce540b0c3a3fbdad88cf3d7c25d684431a277a8972636f879b",
+}
+
+
+def registerSampleData() -> None:
+    """Add the volume and its white matter to the Sample Data module; taken from the checkout where there is one."""
+    import SampleData
+
+    logic = SampleData.SampleDataLogic
+    if hasattr(logic, "registerCustomSampleDataCategory"):  # Slicer 5.11 and later
+        logic.registerCustomSampleDataCategory(CATEGORY, CATEGORY)
+    icons = Path(__file__).resolve().parents[1] / "Resources" / "Icons"
+    for name, (fileName, fileType) in _FILES.items():
+        logic.registerCustomSampleDataSource(
+            category=CATEGORY,
+            sampleName=name,
+            thumbnailFileName=str(icons / "SparseSegSample.png"),
+            uris=_uri(fileName),
+            fileNames=fileName,
+            checksums=_CHECKSUMS[fileName],
+            nodeNames=name,
+            loadFileType=fileType,
+        )
+
+
+def _uri(fileName: str) -> str:
+    here = Path(__file__).resolve().parents[2] / "Resources" / "SampleData" / fileName
+    return here.as_uri() if here.is_file() else _URL + fileName

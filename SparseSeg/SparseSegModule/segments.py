@@ -1,0 +1,290 @@
+"""Segmentation nodes as labelmaps on a volume's grid, and back as one labelmap layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import slicer
+import vtk
+import vtk.util.numpy_support
+from scipy import ndimage
+
+from SparseSegLib.errors import AnnotationError
+from SparseSegLib.geometry import Box
+from SparseSegModule.volumes import (
+    geometryFromMatrix,
+    ijkToRas,
+    imageFromArray,
+    matrixFromVtk,
+    transformBetween,
+    vtkFromMatrix,
+)
+
+if TYPE_CHECKING:
+    from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode, vtkOrientedImageData, vtkSegment
+
+BACKGROUND = "background"
+DEFAULT_TERMINOLOGY = (
+    "Segmentation category and type - 3D Slicer General Anatomy list"
+    "~SCT^85756007^Tissue~SCT^85756007^Tissue~^^~Anatomic codes - DICOM master list~^^~^^"
+)
+_ALIGNED = 1e-2  # voxels
+
+
+@dataclass(frozen=True)
+class SegmentStyle:
+    """How a class looks: name, color (red, green, blue, 0 to 1) and DICOM terminology."""
+
+    name: str
+    color: tuple[float, float, float]
+    terminology: str = DEFAULT_TERMINOLOGY
+
+
+@dataclass(frozen=True)
+class Block:
+    """Labels of a part of a volume's grid; everything outside of ``box`` is 0.
+
+    ``labels`` is ``(Z, Y, X)`` uint8: 1..n for the segments in their order.
+    """
+
+    box: Box
+    labels: np.ndarray
+
+    def whole(self, shape: tuple[int, int, int]) -> np.ndarray:
+        """The labels on the whole grid."""
+        out: np.ndarray = np.zeros(shape, np.uint8)
+        out[self.box] = self.labels
+        return out
+
+
+def classSegmentIds(segmentationNode: vtkMRMLSegmentationNode) -> list[str]:
+    """The segments that are classes 1..n, in their order: all but those named "background"."""
+    return [segmentId for segmentId in _segmentIds(segmentationNode) if not _isBackground(segmentationNode, segmentId)]
+
+
+def segmentStyles(segmentationNode: vtkMRMLSegmentationNode) -> list[SegmentStyle]:
+    """Names, colors and terminology of the classes."""
+    segmentation = segmentationNode.GetSegmentation()
+    return [_styleOf(segmentation.GetSegment(segmentId)) for segmentId in classSegmentIds(segmentationNode)]
+
+
+def classLabels(segmentationNode: vtkMRMLSegmentationNode, volumeNode: vtkMRMLScalarVolumeNode) -> Block:
+    """The classes on the volume's grid; where segments overlap the later one counts."""
+    segmentIds = classSegmentIds(segmentationNode)
+    if len(segmentIds) > 254:
+        raise AnnotationError(f"There are {len(segmentIds)} segments, and 254 is the most.", "Merge some of them.")
+    return _merged(segmentationNode, volumeNode, segmentIds)
+
+
+def backgroundStrokes(segmentationNode: vtkMRMLSegmentationNode, volumeNode: vtkMRMLScalarVolumeNode) -> Block:
+    """What is drawn in segments named "background", as 1."""
+    segmentIds = [name for name in _segmentIds(segmentationNode) if _isBackground(segmentationNode, name)]
+    block = _merged(segmentationNode, volumeNode, segmentIds)
+    return Block(block.box, (block.labels > 0).astype(np.uint8))
+
+
+def setLabels(
+    segmentationNode: vtkMRMLSegmentationNode, labels: np.ndarray, matrix: np.ndarray, styles: list[SegmentStyle]
+) -> None:
+    """Make a segmentation of ``labels`` ``(Z, Y, X)``, all segments in one shared layer.
+
+    Segments that are there keep their name, color and visibility; only missing ones are added. ``matrix`` is from IJK
+    to the node's RAS.
+    """
+    segmentation = segmentationNode.GetSegmentation()
+    name = _binaryLabelmap()
+    image = orientedImage(labels, matrix)
+    there = classSegmentIds(segmentationNode)
+    shared = segmentation.GetSegment(there[0]).GetRepresentation(name) if len(there) == len(styles) > 0 else None
+    if shared is not None and all(segmentation.GetSegment(other).GetRepresentation(name) is shared for other in there):
+        shared.DeepCopy(image)
+        shared.Modified()
+        return
+    for segmentId in there:
+        segmentation.RemoveSegment(segmentId)
+    for value, style in enumerate(styles, start=1):
+        segment = slicer.vtkSegment()
+        segment.SetName(style.name)
+        segment.SetColor(*style.color)
+        segment.SetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), style.terminology)
+        segment.SetLabelValue(value)
+        segment.AddRepresentation(name, image)
+        segmentation.AddSegment(segment, segmentation.GenerateUniqueSegmentID(style.name))
+
+
+def applyLabels(
+    segmentationNode: vtkMRMLSegmentationNode,
+    volumeNode: vtkMRMLScalarVolumeNode,
+    labels: np.ndarray,
+    matrix: np.ndarray,
+) -> None:
+    """Replace what is drawn in the class segments by dense ``labels`` ``(Z, Y, X)``, in one shared layer.
+
+    ``matrix`` is from IJK to the volume's RAS. Names, colors and identities of the segments stay.
+    """
+    between = transformBetween(volumeNode, segmentationNode)
+    segmentIds = classSegmentIds(segmentationNode)
+    if between is None:
+        _imported(segmentationNode, volumeNode, segmentIds, labels)
+        return
+    image = orientedImage(labels, between @ matrix)
+    for value, segmentId in enumerate(segmentIds, start=1):
+        segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
+        segment.SetLabelValue(value)
+        segment.AddRepresentation(_binaryLabelmap(), image)
+    segmentationNode.GetSegmentation().InvalidateNonSourceRepresentations()
+    segmentationNode.Modified()
+
+
+def orientedImage(labels: np.ndarray, matrix: np.ndarray) -> vtkOrientedImageData:
+    """Labels ``(Z, Y, X)`` as the image that segments share; ``matrix`` is from IJK to RAS."""
+    geometryFromMatrix(matrix, labels.shape)  # refuses shear, which such an image cannot have
+    image = slicer.vtkOrientedImageData()
+    image.ShallowCopy(imageFromArray(labels.astype(np.uint8, copy=False)))
+    image.SetGeometryFromImageToWorldMatrix(vtkFromMatrix(matrix))
+    return image
+
+
+def _imported(
+    segmentationNode: vtkMRMLSegmentationNode,
+    volumeNode: vtkMRMLScalarVolumeNode,
+    segmentIds: list[str],
+    labels: np.ndarray,
+) -> None:
+    """Through Slicer's own import, which follows transforms that are not linear."""
+    for value, segmentId in enumerate(segmentIds, start=1):
+        mask = (labels == value).astype(np.uint8)
+        slicer.util.updateSegmentBinaryLabelmapFromArray(mask, segmentationNode, segmentId, volumeNode)
+
+
+def _binaryLabelmap() -> str:
+    return str(slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName())
+
+
+def _segmentIds(segmentationNode: vtkMRMLSegmentationNode) -> list[str]:
+    segmentation = segmentationNode.GetSegmentation()
+    return [segmentation.GetNthSegmentID(number) for number in range(segmentation.GetNumberOfSegments())]
+
+
+def _isBackground(segmentationNode: vtkMRMLSegmentationNode, segmentId: str) -> bool:
+    return segmentationNode.GetSegmentation().GetSegment(segmentId).GetName().strip().lower() == BACKGROUND
+
+
+def _styleOf(segment: vtkSegment) -> SegmentStyle:
+    return SegmentStyle(segment.GetName(), tuple(segment.GetColor()), _terminologyOf(segment) or DEFAULT_TERMINOLOGY)
+
+
+def _terminologyOf(segment: vtkSegment) -> str:
+    entry = vtk.reference("")
+    found = segment.GetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), entry)
+    return str(entry) if found else ""
+
+
+def _merged(
+    segmentationNode: vtkMRMLSegmentationNode, volumeNode: vtkMRMLScalarVolumeNode, segmentIds: list[str]
+) -> Block:
+    shape = volumeNode.GetImageData().GetDimensions()[::-1]
+    between = transformBetween(segmentationNode, volumeNode)
+    pieces = []
+    for value, segmentId in enumerate(segmentIds, start=1):
+        if between is None:
+            piece = _exported(segmentationNode, volumeNode, segmentId)
+        else:
+            piece = _piece(segmentationNode, segmentId, np.linalg.inv(ijkToRas(volumeNode)) @ between, shape)
+        if piece is not None:
+            pieces.append((value, piece))
+    box = _around([piece.box for _, piece in pieces])
+    labels: np.ndarray = np.zeros([side.stop - side.start for side in box], np.uint8)
+    for value, piece in pieces:
+        inner = tuple(
+            slice(side.start - whole.start, side.stop - whole.start) for side, whole in zip(piece.box, box, strict=True)
+        )
+        labels[inner][piece.labels > 0] = value
+    return Block(box, labels)
+
+
+def _around(boxes: list[Box]) -> Box:
+    """The smallest box that holds all boxes; an empty one if there are none."""
+    if not boxes:
+        return slice(0, 0), slice(0, 0), slice(0, 0)
+    z, y, x = (slice(min(box[axis].start for box in boxes), max(box[axis].stop for box in boxes)) for axis in range(3))
+    return z, y, x
+
+
+def _piece(
+    segmentationNode: vtkMRMLSegmentationNode, segmentId: str, rasToIjk: np.ndarray, shape: tuple[int, int, int]
+) -> Block | None:
+    """One segment's mask on the volume's grid, only as far as it reaches; None where it is empty or outside."""
+    segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
+    image = segment.GetRepresentation(_binaryLabelmap())
+    if image is None or image.GetPointData().GetScalars() is None:
+        return None
+    extent = image.GetExtent()
+    if extent[0] > extent[1] or extent[2] > extent[3] or extent[4] > extent[5]:
+        return None
+    array = vtk.util.numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())
+    mask = array.reshape(image.GetDimensions()[::-1]) == segment.GetLabelValue()
+    matrix = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)
+    corner = np.eye(4)
+    corner[:3, 3] = extent[0], extent[2], extent[4]
+    toVolume = rasToIjk @ matrixFromVtk(matrix) @ corner  # from (i, j, k) in the array to the volume's (i, j, k)
+    offset = _wholeOffset(toVolume, mask.shape)
+    if offset is None:
+        return _resampled(mask, toVolume, shape)
+    return _clipped(mask, offset, shape)
+
+
+def _wholeOffset(toVolume: np.ndarray, shape: tuple[int, ...]) -> tuple[int, int, int] | None:
+    """Where voxel (0, 0, 0) lies (z, y, x), if the grids differ by whole voxels alone."""
+    size = max(shape)
+    offset = np.round(toVolume[:3, 3])
+    if (
+        np.abs(toVolume[:3, :3] - np.eye(3)).max() * size > _ALIGNED
+        or np.abs(toVolume[:3, 3] - offset).max() > _ALIGNED
+    ):
+        return None
+    x, y, z = (int(part) for part in offset)
+    return z, y, x
+
+
+def _clipped(mask: np.ndarray, offset: tuple[int, int, int], shape: tuple[int, int, int]) -> Block | None:
+    inner, outer = [], []
+    for start, size, whole in zip(offset, mask.shape, shape, strict=True):
+        low, high = max(0, start), min(whole, start + size)
+        if low >= high:
+            return None
+        inner.append(slice(low - start, high - start))
+        outer.append(slice(low, high))
+    return _tight(mask[tuple(inner)], tuple(outer))
+
+
+def _resampled(mask: np.ndarray, toVolume: np.ndarray, shape: tuple[int, int, int]) -> Block | None:
+    """The mask on the volume's grid by nearest neighbor."""
+    back = np.linalg.inv(toVolume)
+    matrix = back[:3, :3][::-1, ::-1]  # (z, y, x) in, (z, y, x) out
+    out = ndimage.affine_transform(mask.astype(np.uint8), matrix, back[:3, 3][::-1], output_shape=shape, order=0)
+    return _tight(out > 0, (slice(0, shape[0]), slice(0, shape[1]), slice(0, shape[2])))
+
+
+def _tight(mask: np.ndarray, box: Box) -> Block | None:
+    """Cut away the empty rim."""
+    found = ndimage.find_objects(mask.astype(np.uint8))
+    if not found:
+        return None
+    inner = found[0]
+    z, y, x = (slice(outer.start + side.start, outer.start + side.stop) for outer, side in zip(box, inner, strict=True))
+    return Block((z, y, x), mask[inner].astype(np.uint8))
+
+
+def _exported(
+    segmentationNode: vtkMRMLSegmentationNode, volumeNode: vtkMRMLScalarVolumeNode, segmentId: str
+) -> Block | None:
+    """One segment through Slicer's own export, which follows transforms that are not linear."""
+    array = slicer.util.arrayFromSegmentBinaryLabelmap(segmentationNode, segmentId, volumeNode)
+    shape = volumeNode.GetImageData().GetDimensions()[::-1]
+    if array is None or array.shape != shape:
+        return None
+    return _tight(array > 0, (slice(0, shape[0]), slice(0, shape[1]), slice(0, shape[2])))

@@ -1,0 +1,113 @@
+"""Panel: what is missing on the first run, and the line that says what computes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from SparseSegModule.background import BackgroundCall
+from SparseSegModule.dependencies import Missing, findMissing, hasNvidiaCard, install
+from SparseSegModule.engine import addEngineToPath, pythonExecutable
+
+POLL_MILLISECONDS = 200
+
+
+class StatusPart:
+    """Asks the worker's Python what it computes on, in the background, as soon as PyTorch is there."""
+
+    def __init__(self, panel) -> None:
+        self.panel = panel
+        self.missing: Missing = findMissing()
+        self._call: BackgroundCall | None = None
+        self._timer = qt.QTimer()
+        self._timer.setInterval(POLL_MILLISECONDS)
+        self._timer.connect("timeout()", self._onTimer)
+        panel.ui.installButton.connect("clicked()", self._onInstall)
+        self._look()
+
+    def refresh(self) -> None:
+        """Nothing here depends on the parameter node."""
+
+    def cleanup(self) -> None:
+        """Stop asking."""
+        self._timer.stop()
+
+    def requireTorch(self) -> bool:
+        """Whether a job can run; if not, offer to install what is missing."""
+        if self.missing.anything:
+            self.missing = findMissing()
+        if not self.missing.anything:
+            return True
+        self._onInstall()
+        return not self.missing.anything
+
+    def _look(self) -> None:
+        ui = self.panel.ui
+        ui.setupFrame.visible = self.missing.anything
+        ui.installButton.visible = not (self.missing.torch and self.missing.extension)
+        if self.missing.anything:
+            ui.setupLabel.text = self.missing.inWords()
+            ui.statusLabel.text = ""
+            return
+        ui.statusLabel.text = _("Looking for a GPU...")
+        self._call = BackgroundCall(_askWorker)
+        self._timer.start()
+
+    def _onInstall(self) -> None:
+        if self.missing.torch and self.missing.extension:
+            slicer.util.warningDisplay(self.missing.inWords())
+            return
+        with slicer.util.tryWithErrorDisplay(
+            _("The installation failed. Is there an internet connection?"), waitCursor=True
+        ):
+            install(self.missing)
+        self.missing = findMissing()
+        self._look()
+
+    def _onTimer(self) -> None:
+        if self._call is None or not self._call.done:
+            return
+        self._timer.stop()
+        call, self._call = self._call, None
+        try:
+            self._show(call.result())
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            self.panel.ui.statusLabel.text = _("The worker's Python could not be asked: {error}").format(error=error)
+
+    def _show(self, info: dict) -> None:
+        text = _("Computes on: {device}. PyTorch {version}.").format(
+            device=info["device_name"], version=info["packages"]["torch"]
+        )
+        if info.get("memory_gib"):
+            text += " " + _("{memory} GB of memory.").format(memory=info["memory_gib"])
+        if info["device"] == "cpu" and hasNvidiaCard():
+            text += (
+                "<br><font color='red'>"
+                + _("There is an NVIDIA card, but this PyTorch cannot use it: reinstall it with the PyTorch extension.")
+                + "</font>"
+            )
+        self.panel.ui.statusLabel.text = text
+
+
+def _askWorker() -> dict:
+    """``sparseseg info`` of the worker's Python, as a dictionary (in a thread)."""
+    import os
+
+    environment = dict(os.environ)
+    known = [environment["PYTHONPATH"]] if environment.get("PYTHONPATH") else []
+    environment["PYTHONPATH"] = os.pathsep.join([str(addEngineToPath()), *known])
+    answer = subprocess.run(
+        [pythonExecutable(), "-m", "SparseSegLib.cli", "info", "--json"],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=120,
+        check=True,
+        env=environment,
+        creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+    )
+    return json.loads(answer.stdout.strip().splitlines()[-1])

@@ -1,0 +1,93 @@
+"""Slice views: turned to the volume, moved to a slice, and what they show between inputs and results."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import slicer
+import vtk
+
+from SparseSegLib.annotation import ObliquePlane, Plane
+from SparseSegModule.volumes import matrixFromVtk, volumeGeometry
+
+if TYPE_CHECKING:
+    from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode, vtkMRMLSliceNode
+
+_RAS_TO_LPS = np.array([-1.0, -1.0, 1.0])
+
+
+def sliceNodes() -> list[vtkMRMLSliceNode]:
+    """The slice views of the current layout; none where Slicer runs without a main window."""
+    manager = slicer.app.layoutManager()
+    if manager is None:
+        return []
+    return [manager.sliceWidget(name).mrmlSliceNode() for name in manager.sliceViewNames()]
+
+
+def turnToVolume(volumeNode: vtkMRMLScalarVolumeNode) -> None:
+    """Turn every slice view to the nearest of the volume's own planes, so that strokes lie on one slice of it."""
+    for sliceNode in sliceNodes():
+        sliceNode.RotateToVolumePlane(volumeNode)
+
+
+def toWorld(volumeNode: vtkMRMLScalarVolumeNode, point: np.ndarray) -> np.ndarray:
+    """A point in the volume's own LPS mm as world RAS mm; ``(3,)``."""
+    ras = point * _RAS_TO_LPS
+    transformNode = volumeNode.GetParentTransformNode()
+    if transformNode is None:
+        return ras
+    toWorldTransform = vtk.vtkGeneralTransform()
+    transformNode.GetTransformToWorld(toWorldTransform)
+    return np.array(toWorldTransform.TransformPoint(ras))
+
+
+def jumpTo(volumeNode: vtkMRMLScalarVolumeNode, plane: Plane) -> vtkMRMLSliceNode | None:
+    """Move the slice view that looks along the plane's normal to it, turned to the volume; the view's node."""
+    geometry = volumeGeometry(volumeNode)
+    point = (np.array(geometry.shape) - 1) / 2
+    point[plane.axis] = plane.index
+    ahead = point.copy()
+    ahead[plane.axis] += 1
+    here = toWorld(volumeNode, geometry.index_to_physical(point))
+    normal = toWorld(volumeNode, geometry.index_to_physical(ahead)) - here
+    views = sliceNodes()
+    if not views:
+        return None
+    for view in views:
+        view.RotateToVolumePlane(volumeNode)
+    best = max(views, key=lambda view: abs(_normal(view) @ normal))
+    best.JumpSliceByOffsetting(*here)
+    return best
+
+
+def viewPlanes(volumeNode: vtkMRMLScalarVolumeNode) -> list[ObliquePlane]:
+    """The planes that the slice views show, in the volume's own LPS mm."""
+    transformNode = volumeNode.GetParentTransformNode()
+    fromWorld = np.eye(4)
+    if transformNode is not None:
+        if not transformNode.IsTransformToWorldLinear():
+            return []
+        matrix = vtk.vtkMatrix4x4()
+        transformNode.GetMatrixTransformFromWorld(matrix)
+        fromWorld = matrixFromVtk(matrix)
+    planes = []
+    for view in sliceNodes():
+        pose = fromWorld @ matrixFromVtk(view.GetSliceToRAS())
+        x, y, z = (float(value) for value in pose[:3, 3] * _RAS_TO_LPS)
+        normal = np.cross(pose[:3, 0], pose[:3, 1])
+        u, v, w = (float(value) for value in normal / np.linalg.norm(normal) * _RAS_TO_LPS)
+        planes.append(ObliquePlane((x, y, z), (u, v, w)))
+    return planes
+
+
+def blend(inputNode: vtkMRMLSegmentationNode | None, resultNode: vtkMRMLSegmentationNode | None, share: float) -> None:
+    """Fade from the user's segments (``share`` 0) to the result (``share`` 1), as Grow from seeds does."""
+    for node, opacity in ((inputNode, 1 - share), (resultNode, share)):
+        display = node.GetDisplayNode() if node is not None else None
+        if display is not None:
+            display.SetOpacity(opacity)
+
+
+def _normal(view: vtkMRMLSliceNode) -> np.ndarray:
+    return matrixFromVtk(view.GetSliceToRAS())[:3, 2]

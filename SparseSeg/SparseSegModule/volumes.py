@@ -1,0 +1,151 @@
+"""Volume nodes as arrays with geometry, and new volume nodes from them.
+
+Geometries are the engine's: voxel quantities in (z, y, x), physical points in LPS mm; parent transforms are not in them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import slicer
+import vtk
+import vtk.util.numpy_support
+
+from SparseSegLib.errors import GeometryError, VolumeError
+from SparseSegLib.geometry import Geometry
+
+if TYPE_CHECKING:
+    from slicer import vtkMRMLLabelMapVolumeNode, vtkMRMLScalarVolumeNode, vtkMRMLTransformableNode
+
+_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def matrixFromVtk(matrix: vtk.vtkMatrix4x4) -> np.ndarray:
+    """A vtkMatrix4x4 as an array ``(4, 4)``."""
+    return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
+
+
+def vtkFromMatrix(array: np.ndarray) -> vtk.vtkMatrix4x4:
+    """An array ``(4, 4)`` as a vtkMatrix4x4."""
+    matrix = vtk.vtkMatrix4x4()
+    matrix.DeepCopy(tuple(array.ravel()))
+    return matrix
+
+
+def geometryFromMatrix(ijkToRas: np.ndarray, shape: tuple[int, int, int]) -> Geometry:
+    """The grid of ``shape`` (z, y, x) whose voxel (i, j, k) lies at ``ijkToRas`` (RAS, 4×4).
+
+    Raises GeometryError if the axes are sheared.
+    """
+    lps = _LPS @ ijkToRas
+    spacing = np.linalg.norm(lps[:3, :3], axis=0)
+    axes = lps[:3, :3] / spacing
+    if np.abs(axes.T @ axes - np.eye(3)).max() > 1e-3:
+        raise GeometryError(
+            "The transform between the nodes shears the volume.", "Harden the transforms, then try again."
+        )
+    return Geometry(shape, tuple(spacing[::-1]), tuple(lps[:3, 3]), tuple(axes.ravel()))
+
+
+def matrixFromGeometry(geometry: Geometry) -> np.ndarray:
+    """IJK to RAS, 4×4, of a grid."""
+    affine = geometry.affine()
+    affine[:3, :3] = affine[:3, 2::-1]  # the engine's voxel indices are (z, y, x), MRML's (i, j, k)
+    return _LPS @ affine
+
+
+def ijkToRas(volumeNode: vtkMRMLScalarVolumeNode) -> np.ndarray:
+    """IJK to the node's own RAS (not world), 4×4."""
+    matrix = vtk.vtkMatrix4x4()
+    volumeNode.GetIJKToRASMatrix(matrix)
+    return matrixFromVtk(matrix)
+
+
+def volumeGeometry(volumeNode: vtkMRMLScalarVolumeNode) -> Geometry:
+    """The grid of a volume node; VolumeError if it holds no image."""
+    image = volumeNode.GetImageData()
+    if image is None or min(image.GetDimensions()) < 1:
+        raise VolumeError(f"{volumeNode.GetName()} holds no image.", "Load or choose another volume.")
+    return geometryFromMatrix(ijkToRas(volumeNode), image.GetDimensions()[::-1])
+
+
+def volumeArray(volumeNode: vtkMRMLScalarVolumeNode) -> np.ndarray:
+    """The voxels ``(Z, Y, X)`` of a volume node, not copied; VolumeError for anything but one number a voxel."""
+    array = slicer.util.arrayFromVolume(volumeNode)
+    if array.ndim != 3:
+        raise VolumeError(
+            f"{volumeNode.GetName()} has several numbers a voxel (a color or vector volume).",
+            "Convert it to scalar volumes (module Vector to Scalar Volume) and choose them as channels.",
+        )
+    return array
+
+
+def transformBetween(source: vtkMRMLTransformableNode, target: vtkMRMLTransformableNode) -> np.ndarray | None:
+    """From the RAS of ``source`` to the RAS of ``target``, 4×4; None where the way is not linear."""
+    first, second = source.GetParentTransformNode(), target.GetParentTransformNode()
+    if first is second:
+        return np.eye(4)
+    for node in (first, second):
+        if node is not None and not node.IsTransformToWorldLinear():
+            return None
+    matrix = vtk.vtkMatrix4x4()
+    slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(first, second, matrix)
+    return matrixFromVtk(matrix)
+
+
+def channelGeometry(channelNode: vtkMRMLScalarVolumeNode, volumeNode: vtkMRMLScalarVolumeNode) -> Geometry:
+    """The grid of a further channel in the coordinates of the first volume.
+
+    Raises GeometryError if the transform between the two is not linear, or shears.
+    """
+    between = transformBetween(channelNode, volumeNode)
+    if between is None:
+        raise GeometryError(
+            f"{channelNode.GetName()} is under a transform that is not linear.", "Harden the transform, then try again."
+        )
+    return geometryFromMatrix(between @ ijkToRas(channelNode), channelNode.GetImageData().GetDimensions()[::-1])
+
+
+def imageFromArray(array: np.ndarray) -> vtk.vtkImageData:
+    """A copy of an array ``(Z, Y, X)`` as vtkImageData of unit spacing."""
+    image = vtk.vtkImageData()
+    image.SetDimensions(array.shape[::-1])
+    scalars = vtk.util.numpy_support.numpy_to_vtk(np.ascontiguousarray(array).ravel(), deep=True)
+    image.GetPointData().SetScalars(scalars)
+    return image
+
+
+def addLabelmapNode(
+    labels: np.ndarray, geometry: Geometry, name: str, names: tuple[str, ...], colors: list[tuple[float, float, float]]
+) -> vtkMRMLLabelMapVolumeNode:
+    """A new labelmap volume node with a color table of its own; ``labels`` is ``(Z, Y, X)`` uint8."""
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", slicer.mrmlScene.GenerateUniqueName(name))
+    node.SetIJKToRASMatrix(vtkFromMatrix(matrixFromGeometry(geometry)))
+    node.CreateDefaultDisplayNodes()
+    table = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLColorTableNode", f"{node.GetName()} colors")
+    table.SetTypeToUser()
+    table.SetNumberOfColors(len(names) + 1)
+    table.SetColor(0, "background", 0.0, 0.0, 0.0, 0.0)
+    for value, (label, color) in enumerate(zip(names, colors, strict=True), start=1):
+        table.SetColor(value, label, *color, 1.0)
+    node.GetDisplayNode().SetAndObserveColorNodeID(table.GetID())
+    node.SetAndObserveImageData(imageFromArray(labels))
+    return node
+
+
+def addUncertaintyNode(uncertainty: np.ndarray, geometry: Geometry, name: str) -> vtkMRMLScalarVolumeNode:
+    """A new scalar volume node with a color map, 0 (sure) to 1; ``uncertainty`` is ``(Z, Y, X)`` float32."""
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", slicer.mrmlScene.GenerateUniqueName(name))
+    node.SetIJKToRASMatrix(vtkFromMatrix(matrixFromGeometry(geometry)))
+    node.CreateDefaultDisplayNodes()
+    display = node.GetDisplayNode()
+    display.AutoWindowLevelOff()  # before the image comes: finding it takes seconds in a large volume
+    display.SetWindowLevelMinMax(0.0, 1.0)
+    display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeFileColdToHotRainbow.txt")
+    if display.GetColorNode() is None:
+        display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeRainbow")
+    display.ApplyThresholdOn()
+    display.SetThreshold(0.05, 1.0)
+    node.SetAndObserveImageData(imageFromArray(uncertainty))
+    return node
