@@ -1,4 +1,4 @@
-"""The command line: ``sparseseg densify | evaluate | planes | sparsify | demo | info``."""
+"""The command line: ``sparseseg densify | train | segment | models | evaluate | planes | sparsify | demo | info``."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import sys
 from collections.abc import Sequence
 
 from SparseSegLib import __version__
-from SparseSegLib.cli import demo, densify, evaluate, info, planes, sparsify
+from SparseSegLib.cli import demo, densify, evaluate, info, models, planes, segment, sparsify, train
 from SparseSegLib.cli.console import Console
 from SparseSegLib.errors import Canceled, ResourceError, SparseSegError
 
-COMMANDS = (densify, evaluate, planes, sparsify, demo, info)
+COMMANDS = (densify, train, segment, models, evaluate, planes, sparsify, demo, info)
 
 EPILOG = """\
 a first session:
@@ -19,6 +19,8 @@ a first session:
   sparseseg planes drawn.seg.nrrd                         which slices count as annotated
   sparseseg densify t1.nrrd -l drawn.seg.nrrd -o dense.seg.nrrd
   sparseseg evaluate dense.seg.nrrd truth.nrrd            Dice, IoU and distances in mm
+  sparseseg train --sparse study/ -o liver/ --add         learn from several volumes with a few slices each
+  sparseseg segment new.nrrd --model liver -o results/    use that on a volume that nobody annotated
 
 exit codes:
   0 done             2 wrong arguments    3 file           4 image         5 annotation
@@ -55,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = make_parser().parse_args(arguments)
     console = Console(chosen.json)
     try:
-        chosen.run(chosen, console)
+        return chosen.run(chosen, console) or 0
     except SparseSegError as error:
         console.error(error.message, error.hint, error.code)
         return error.exit_code
@@ -68,4 +70,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 0
-    return 0

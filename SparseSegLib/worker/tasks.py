@@ -19,6 +19,14 @@ def find_task(name: str) -> Task:
         from SparseSegLib.worker.densify_task import densify_task
 
         return densify_task
+    if name == "train":
+        from SparseSegLib.worker.train_task import train_task
+
+        return train_task
+    if name == "segment":
+        from SparseSegLib.worker.segment_task import segment_task
+
+        return segment_task
     if name == "selftest":
         from SparseSegLib.worker.selftest_task import selftest_task
 

@@ -1,0 +1,134 @@
+"""Reading the fields of a JSON object that nobody vouches for. Standard library only."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from SparseSegLib.errors import ModelError
+
+HINT = "Choose a model that SparseSeg made, or ask whoever made it to export it again."
+LONGEST_TEXT = 4000
+LARGEST_SIZE = 1024
+
+
+class Fields:
+    """Takes fields out of an object and checks each; what is wrong is a ModelError that names the field.
+
+    Parameters
+    ----------
+    content : what the JSON file holds
+    source : what to call the bundle in messages
+    path : where in the file this object is, for messages
+    """
+
+    def __init__(self, content: Any, source: str, path: str = "") -> None:
+        self.source = source
+        self.path = path
+        if not isinstance(content, dict):
+            raise ModelError(f"The model card of {source} is damaged: {path or 'it'} is no JSON object.", HINT)
+        self._content = content
+
+    def wrong(self, key: str, what: str) -> ModelError:
+        """The error for a field."""
+        return ModelError(f'The model card of {self.source} is damaged: "{self.path}{key}" {what}.', HINT)
+
+    def version(self, key: str, known: int) -> None:
+        """Check the version of the format."""
+        found = self._content.get(key)
+        if found != known or isinstance(found, bool):
+            words = f"has the format {found!r}" if key in self._content else "does not say its format"
+            raise ModelError(
+                f"The model card of {self.source} {words}, and this version knows {known}.",
+                "Update SparseSeg, or choose another model.",
+            )
+
+    def _get(self, key: str, kind: type | tuple[type, ...], what: str, default: Any = None) -> Any:
+        if key not in self._content:
+            if default is None:
+                raise self.wrong(key, "is missing")
+            return default
+        value = self._content[key]
+        if not isinstance(value, kind):
+            raise self.wrong(key, f"must be {what}")
+        return value
+
+    def text(self, key: str, default: str | None = None) -> str:
+        """A string; not empty unless there is a default."""
+        value = str(self._get(key, str, "text", default))
+        if len(value) > LONGEST_TEXT or (default is None and not value.strip()):
+            raise self.wrong(key, f"must have 1 to {LONGEST_TEXT} letters")
+        return value
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """A list of at least one string."""
+        values = self._get(key, list, "a list")
+        if not values or not all(isinstance(value, str) for value in values):
+            raise self.wrong(key, "must be a list of texts")
+        return tuple(values)
+
+    def choice(self, key: str, known: Sequence[str]) -> str:
+        """One of several strings."""
+        value = self.text(key)
+        if value not in known:
+            raise self.wrong(key, f"is {value!r}, and this version knows {', '.join(known)}")
+        return value
+
+    def flag(self, key: str) -> bool:
+        """True or false; false if it is not there."""
+        return bool(self._get(key, bool, "true or false", False))
+
+    def whole(self, key: str, low: int, high: int) -> int:
+        """A whole number from ``low`` to ``high``."""
+        value = self._get(key, int, "a whole number")
+        if isinstance(value, bool) or not low <= value <= high:
+            raise self.wrong(key, f"must lie between {low} and {high}")
+        return int(value)
+
+    def numbers(self, key: str, count: int, *, low: float, high: float) -> tuple[float, ...]:
+        """``count`` numbers from ``low`` to ``high``."""
+        values = self._get(key, list, f"a list of {count} numbers")
+        if len(values) != count or not all(_is_number(value) and low <= value <= high for value in values):
+            raise self.wrong(key, f"must be {count} numbers between {low:g} and {high:g}")
+        return tuple(float(value) for value in values)
+
+    def sizes(self, key: str) -> tuple[int, int, int]:
+        """Three sizes in voxels."""
+        values = self._get(key, list, "a list of 3 sizes")
+        whole = all(isinstance(value, int) and not isinstance(value, bool) for value in values)
+        if len(values) != 3 or not whole or not all(1 <= value <= LARGEST_SIZE for value in values):
+            raise self.wrong(key, f"must be 3 whole numbers between 1 and {LARGEST_SIZE}")
+        return values[0], values[1], values[2]
+
+    def digest(self, key: str) -> str:
+        """A SHA-256 in hexadecimal digits."""
+        value = self.text(key)
+        if not re.fullmatch("[0-9a-f]{64}", value):
+            raise self.wrong(key, "is no SHA-256")
+        return value
+
+    def plain(self, key: str) -> dict[str, Any]:
+        """An object of strings, moderate numbers, true/false and lists of such numbers."""
+        values = self._get(key, dict, "an object")
+        for name, value in values.items():
+            parts = value if isinstance(value, list) else [value]
+            if not all(isinstance(part, str | bool) or _is_number(part) for part in parts):
+                raise self.wrong(key, f'has a value at "{name}" that is no number and no text')
+        return dict(values)
+
+    def object(self, key: str) -> Fields:
+        """An object in this one."""
+        return Fields(self._get(key, dict, "an object"), self.source, f"{self.path}{key}.")
+
+    def objects(self, key: str) -> list[Fields]:
+        """A list of at least one object."""
+        values = self._get(key, list, "a list")
+        if not values:
+            raise self.wrong(key, "is empty")
+        return [Fields(value, self.source, f"{self.path}{key}.{number}.") for number, value in enumerate(values)]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

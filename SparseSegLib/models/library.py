@@ -1,0 +1,182 @@
+"""The models at hand: those of the user's own library and those that come with SparseSeg. Standard library only."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from SparseSegLib.atomic import PathLike
+from SparseSegLib.errors import FileError, ModelError, UsageError
+from SparseSegLib.models.bundle import copy_bundle, load_card
+from SparseSegLib.models.card import ModelCard
+from SparseSegLib.models.files import is_bundle, is_zip, remove_folder
+from SparseSegLib.resources import PACKAGE
+
+VARIABLE = "SPARSESEG_MODELS"
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A model in the library.
+
+    Attributes
+    ----------
+    path : its folder or zip
+    shipped : whether it came with SparseSeg
+    card : its card, or None if that cannot be read
+    problem : why the card cannot be read, or ""
+    """
+
+    path: Path
+    shipped: bool
+    card: ModelCard | None
+    problem: str = ""
+
+    @property
+    def name(self) -> str:
+        """What to call it: the card's name, or the file's if the card cannot be read."""
+        return self.card.name if self.card is not None else self.path.name
+
+
+def user_folder(environment: Mapping[str, str] = os.environ, platform: str = sys.platform) -> Path:
+    """Where a user's own models lie: ``SPARSESEG_MODELS``, else a folder for application data."""
+    if environment.get(VARIABLE):
+        return Path(environment[VARIABLE]).expanduser()
+    if platform == "win32":
+        base = Path(environment.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif platform == "darwin":
+        base = Path.home() / "Library" / "Application Support"
+    else:
+        base = Path(environment.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return base / "SparseSeg" / "Models"
+
+
+def shipped_folders() -> tuple[Path, ...]:
+    """Where the models that come with SparseSeg lie: in the package when installed, in Resources/ in a checkout."""
+    return PACKAGE / "Models", PACKAGE.parent / "Resources" / "Models"
+
+
+class ModelLibrary:
+    """The models of one user.
+
+    Parameters
+    ----------
+    folder : path, optional
+        The user's own models; by default :func:`user_folder`. It is made when the first model comes in.
+    shipped : paths, optional
+        Folders of further models that stay as they are; by default :func:`shipped_folders`.
+    """
+
+    def __init__(self, folder: PathLike | None = None, shipped: Sequence[Path] | None = None) -> None:
+        self.folder = user_folder() if folder is None else Path(folder)
+        self.shipped = shipped_folders() if shipped is None else tuple(shipped)
+
+    def entries(self) -> tuple[ModelEntry, ...]:
+        """All models by name, the user's own before those shipped; a damaged one says what its problem is."""
+        entries = [_entry(path, False) for path in _bundles(self.folder)]
+        entries += [_entry(path, True) for folder in self.shipped for path in _bundles(folder)]
+        return tuple(sorted(entries, key=lambda entry: (entry.name.casefold(), entry.shipped, str(entry.path))))
+
+    def find(self, name: PathLike) -> ModelEntry:
+        """The model of that name (in any case), or at that path; the user's own before one shipped.
+
+        Raises
+        ------
+        ModelError
+            If there is none, or its card is damaged.
+        """
+        wanted = str(name).casefold()
+        entries = self.entries()
+        found = [entry for entry in entries if wanted in (entry.name.casefold(), entry.path.name.casefold())]
+        found.sort(key=lambda entry: (entry.shipped, entry.card is None))
+        if not found and is_bundle(Path(name)):
+            found = [_entry(Path(name), False)]
+        if not found:
+            known = ", ".join(entry.name for entry in entries if entry.card is not None) or "none yet"
+            raise ModelError(
+                f"There is no model {name}.", f"Give a name of the library ({known}), or the path of a model."
+            )
+        if found[0].card is None:
+            load_card(found[0].path)  # raises what is wrong with it
+        return found[0]
+
+    def add(self, source: PathLike, *, overwrite: bool = False) -> ModelEntry:
+        """Copy a bundle, folder or zip, into the user's library.
+
+        Raises
+        ------
+        ModelError
+            If it is foreign or damaged.
+        UsageError
+            If a model of that name is there and ``overwrite`` is false.
+        """
+        card = load_card(source)
+        own = [entry for entry in self.entries() if not entry.shipped and entry.name.casefold() == card.name.casefold()]
+        if own and not overwrite:
+            raise UsageError(f"The library has a model {card.name} already.", "Remove it first, or overwrite it.")
+        target = own[0].path if own else _free(self.folder, card.name)
+        if target.resolve() != Path(source).resolve():
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise FileError(
+                    f"The library {self.folder} cannot be made: {error.strerror}.", f"Set {VARIABLE} to another folder."
+                ) from error
+            copy_bundle(source, target)
+        return _entry(target, False)
+
+    def export(self, name: PathLike, target: PathLike) -> Path:
+        """Write a model as one zip to hand on; returns its path."""
+        target = Path(target)
+        if not is_zip(target):
+            raise UsageError(f"{target} does not end in .zip.", "Models are exported as a zip.")
+        copy_bundle(self.find(name).path, target)
+        return target
+
+    def remove(self, name: str) -> Path:
+        """Delete a model of the user's library; where it was.
+
+        Raises
+        ------
+        ModelError
+            If there is none, or it came with SparseSeg.
+        """
+        wanted = name.casefold()
+        found = [entry for entry in self.entries() if wanted in (entry.name.casefold(), entry.path.name.casefold())]
+        own = [entry for entry in found if not entry.shipped]
+        if not own:
+            why = "comes with SparseSeg and stays" if found else "is not in the library"
+            raise ModelError(f"The model {name} {why}.", "Only models of your own library can be removed.")
+        path = own[0].path
+        if path.is_dir() and not path.is_symlink():
+            remove_folder(path)
+        else:
+            path.unlink()
+        return path
+
+
+def _bundles(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and is_bundle(path))
+
+
+def _entry(path: Path, shipped: bool) -> ModelEntry:
+    try:
+        return ModelEntry(path, shipped, load_card(path))
+    except ModelError as error:
+        return ModelEntry(path, shipped, None, str(error))
+
+
+def _free(folder: Path, name: str) -> Path:
+    """A folder for a model of that name: letters of any script, digits, dot, dash; never hidden, never taken."""
+    plain = re.sub(r"[^\w.-]+", "-", name).strip("-. ")[:60] or "model"
+    number, path = 1, folder / plain
+    while path.exists():
+        number += 1
+        path = folder / f"{plain}-{number}"
+    return path

@@ -1,0 +1,1 @@
+"""Segmenting volumes with a trained network, on whatever grid they lie."""

@@ -1,0 +1,263 @@
+"""A stand-in of the Segment Editor's widget, over Slicer's own logic of the Segment Editor."""
+
+from typing import Any
+
+import slicer
+from PySide6.QtCore import Property, Qt, Signal
+from PySide6.QtGui import QColor
+from PySide6.QtWidgets import QGridLayout, QListWidget, QListWidgetItem, QPushButton, QVBoxLayout, QWidget
+
+from .mrmlWidgets import _SceneHolder
+from .standin import standIn, stored
+
+EFFECTS = ["Threshold", "Paint", "Draw", "Erase", "Level tracing", "Grow from seeds", "Fill between slices"]
+EFFECTS += ["Margin", "Hollow", "Smoothing", "Scissors", "Islands", "Logical operators", "Mask volume"]
+EFFECT_COLUMNS = 4
+
+
+class _Effect:
+    """One tool of the editor: it has a name and parameters, and does nothing."""
+
+    def __init__(self, name: str, editor: "qMRMLSegmentEditorWidget") -> None:
+        self.name, self._editor = name, editor
+
+    def parameter(self, name: str) -> str:
+        """Return a parameter of the effect."""
+        return self._editor.mrmlSegmentEditorNode().GetAttribute(f"{self.name}.{name}") or ""
+
+    def setParameter(self, name: str, value: Any) -> None:
+        """Set a parameter of the effect."""
+        self._editor.mrmlSegmentEditorNode().SetAttribute(f"{self.name}.{name}", str(value))
+
+
+@standIn("slicer")
+class qMRMLSegmentEditorWidget(_SceneHolder, QWidget):
+    """Edits a segmentation: it chooses nodes, segment and effect, and really undoes."""
+
+    currentSegmentIDChanged = Signal(str)
+    sourceVolumeNodeChanged = Signal(object)
+    segmentationNodeChanged = Signal(object)
+    _signatures = {  # noqa: RUF012
+        "sourceVolumeNodeChanged(vtkMRMLVolumeNode*)": "sourceVolumeNodeChanged(PyObject)",
+        "segmentationNodeChanged(vtkMRMLSegmentationNode*)": "segmentationNodeChanged(PyObject)",
+    }
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._logic = slicer.vtkSlicerSegmentEditorLogic()
+        self._shown, self._nodeTag = (None, None, ""), None
+        self._order = list(EFFECTS)
+        self._segments, self._effects, self._buttons = QListWidget(), QWidget(), {}
+        self._segments.setMaximumHeight(90)
+        QGridLayout(self._effects).setContentsMargins(0, 0, 0, 0)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._segments)
+        layout.addWidget(self._effects)
+        self._segments.itemClicked.connect(lambda item: self.setCurrentSegmentID(item.data(Qt.ItemDataRole.UserRole)))
+        self.updateEffectList()
+
+    segmentationNodeSelectorVisible = stored(bool, "segmentationNodeSelectorVisible", True)
+    sourceVolumeNodeSelectorVisible = stored(bool, "sourceVolumeNodeSelectorVisible", True)
+    maskingSectionVisible = stored(bool, "maskingSectionVisible", True)
+    specifyGeometryButtonVisible = stored(bool, "specifyGeometryButtonVisible", True)
+    show3DButtonVisible = stored(bool, "show3DButtonVisible", True)
+    addRemoveSegmentButtonsVisible = stored(bool, "addRemoveSegmentButtonsVisible", True)
+    switchToSegmentationsButtonVisible = stored(bool, "switchToSegmentationsButtonVisible", True)
+    autoShowSourceVolumeNode = stored(bool, "autoShowSourceVolumeNode", True)
+    undoEnabled = stored(bool, "undoEnabled", True)
+    readOnly = stored(bool, "readOnly", False)
+    effectButtonStyle = stored(int, "effectButtonStyle", 0)
+    effectColumnCount = stored(int, "effectColumnCount", 2)
+    unorderedEffectsVisible = stored(bool, "unorderedEffectsVisible", True, "updateEffectList")
+    defaultTerminologyEntrySettingsKey = stored(str, "defaultTerminologyEntrySettingsKey", "")
+    defaultTerminologyEntry = stored(str, "defaultTerminologyEntry", "")
+    jumpToSelectedSegmentEnabled = stored(bool, "jumpToSelectedSegmentEnabled", False)
+
+    def _setMaximumNumberOfUndoStates(self, count: int) -> None:
+        self._logic.SetMaximumNumberOfUndoStates(count)
+
+    maximumNumberOfUndoStates = Property(
+        int, lambda self: self._logic.GetMaximumNumberOfUndoStates(), _setMaximumNumberOfUndoStates
+    )
+
+    def setMRMLScene(self, scene: Any) -> None:
+        """Follow another scene."""
+        self._logic.SetMRMLScene(scene)
+        super().setMRMLScene(scene)
+
+    def mrmlSegmentEditorNode(self) -> Any:
+        """Return the node that holds the editor's state."""
+        return self._logic.GetSegmentEditorNode()
+
+    def setMRMLSegmentEditorNode(self, node: Any) -> None:
+        """Take the node that holds the editor's state."""
+        before = self._logic.GetSegmentEditorNode()
+        if before is not None and self._nodeTag is not None:
+            before.RemoveObserver(self._nodeTag)
+        self._logic.SetSegmentEditorNode(node)
+        self._nodeTag = node.AddObserver("ModifiedEvent", lambda *_: self.updateWidgetFromMRML()) if node else None
+        self.updateWidgetFromMRML()
+
+    def _needNode(self) -> None:
+        if self._logic.GetSegmentEditorNode() is None:
+            raise RuntimeError("qMRMLSegmentEditorWidget: call setMRMLSegmentEditorNode first")
+
+    def segmentationNode(self) -> Any:
+        """Return the edited segmentation."""
+        node = self.mrmlSegmentEditorNode()
+        return node.GetSegmentationNode() if node else None
+
+    def segmentationNodeID(self) -> str:
+        """Return the edited segmentation's ID."""
+        node = self.segmentationNode()
+        return node.GetID() if node else ""
+
+    def sourceVolumeNode(self) -> Any:
+        """Return the volume under the segmentation."""
+        node = self.mrmlSegmentEditorNode()
+        return node.GetSourceVolumeNode() if node else None
+
+    def sourceVolumeNodeID(self) -> str:
+        """Return the volume's ID."""
+        node = self.sourceVolumeNode()
+        return node.GetID() if node else ""
+
+    def setSegmentationNode(self, node: Any) -> None:
+        """Edit another segmentation; its reference volume becomes the source volume, its first segment the current."""
+        self._needNode()
+        if node is self.segmentationNode():
+            return
+        self._logic.SetSegmentationNode(node)
+        self.setActiveEffect(None)
+        if node is not None:
+            role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
+            self.setSourceVolumeNode(node.GetNodeReference(role))
+            node.CreateDefaultDisplayNodes()
+            segmentation = node.GetSegmentation()
+            first = segmentation.GetNthSegmentID(0) if segmentation.GetNumberOfSegments() else ""
+            self.setCurrentSegmentID(first)
+        self.updateWidgetFromMRML()
+
+    def setSegmentationNodeID(self, nodeID: str) -> None:
+        """Edit the segmentation of that ID."""
+        self.setSegmentationNode(self._scene.GetNodeByID(nodeID))
+
+    def setSourceVolumeNode(self, node: Any) -> None:
+        """Set the volume; an empty segmentation takes its geometry."""
+        self._needNode()
+        self._logic.SetSourceVolumeNode(node)
+        self.updateWidgetFromMRML()
+
+    def setSourceVolumeNodeID(self, nodeID: str) -> None:
+        """Set the volume of that ID."""
+        self.setSourceVolumeNode(self._scene.GetNodeByID(nodeID))
+
+    def currentSegmentID(self) -> str:
+        """Return the ID of the segment that is edited."""
+        node = self.mrmlSegmentEditorNode()
+        return (node.GetSelectedSegmentID() or "") if node else ""
+
+    def setCurrentSegmentID(self, segmentID: str) -> None:
+        """Edit another segment."""
+        self._needNode()
+        self.mrmlSegmentEditorNode().SetSelectedSegmentID(segmentID)
+
+    def availableEffectNames(self) -> list[str]:
+        """Return the names of the effects."""
+        return list(EFFECTS)
+
+    def effectByName(self, name: str) -> _Effect | None:
+        """Return an effect."""
+        return _Effect(name, self) if name in EFFECTS else None
+
+    def activeEffect(self) -> _Effect | None:
+        """Return the effect in use."""
+        node = self.mrmlSegmentEditorNode()
+        return self.effectByName(node.GetActiveEffectName()) if node else None
+
+    def setActiveEffect(self, effect: _Effect | None) -> None:
+        """Use another effect, or none."""
+        self.setActiveEffectByName(effect.name if effect else "")
+
+    def setActiveEffectByName(self, name: str) -> None:
+        """Use the effect of that name; an unknown one is none."""
+        if self.mrmlSegmentEditorNode():
+            self.mrmlSegmentEditorNode().SetActiveEffectName(name if name in EFFECTS else "")
+
+    def effectNameOrder(self) -> list[str]:
+        """Return the order of the effects."""
+        return list(self._order)
+
+    def setEffectNameOrder(self, names: list[str]) -> None:
+        """Set which effects come first."""
+        self._order = list(names)
+        self.updateEffectList()
+
+    def updateEffectList(self) -> None:
+        """Make the effects' buttons."""
+        for button in self._buttons.values():
+            button.setParent(None)
+        rest = [name for name in EFFECTS if name not in self._order] if self.unorderedEffectsVisible else []
+        names = [name for name in self._order if name in EFFECTS] + rest
+        self._buttons = {name: QPushButton(name) for name in names}
+        for index, (name, button) in enumerate(self._buttons.items()):
+            button.setCheckable(True)
+            button.clicked.connect(lambda _checked, name=name: self.setActiveEffectByName(name))
+            self._effects.layout().addWidget(button, index // EFFECT_COLUMNS, index % EFFECT_COLUMNS)
+
+    def saveStateForUndo(self) -> None:
+        """Remember the segmentation as it is."""
+        if self.undoEnabled:
+            self._logic.SaveStateForUndo()
+
+    def undo(self) -> None:
+        """Go back to the segmentation as it was remembered."""
+        self._logic.Undo()
+
+    def redo(self) -> None:
+        """Go forward again."""
+        self._logic.Redo()
+
+    def installKeyboardShortcuts(self, _parent: QWidget | None = None) -> None:
+        """Take the keys of the editor."""
+        self._shortcuts = True
+
+    def uninstallKeyboardShortcuts(self) -> None:
+        """Give the keys of the editor back."""
+        self._shortcuts = False
+
+    def setupViewObservations(self) -> None:
+        """Listen to the mouse in the views."""
+        self._observing = True
+
+    def removeViewObservations(self) -> None:
+        """Stop listening to the mouse in the views."""
+        self._observing = False
+
+    def updateWidgetFromMRML(self) -> None:
+        """Show the nodes, segments and effect as they are, and say what changed."""
+        state = (self.segmentationNode(), self.sourceVolumeNode(), self.currentSegmentID())
+        before, self._shown = self._shown, state
+        self._segments.clear()
+        segmentation = state[0].GetSegmentation() if state[0] else None
+        for index in range(segmentation.GetNumberOfSegments() if segmentation else 0):
+            segment = segmentation.GetNthSegment(index)
+            item = QListWidgetItem(segment.GetName())
+            item.setData(Qt.ItemDataRole.UserRole, segmentation.GetNthSegmentID(index))
+            item.setData(Qt.ItemDataRole.DecorationRole, QColor.fromRgbF(*segment.GetColor()))
+            self._segments.addItem(item)
+            item.setSelected(segmentation.GetNthSegmentID(index) == state[2])
+        active = self.activeEffect()
+        for name, button in self._buttons.items():
+            button.setChecked(active is not None and name == active.name)
+        signals = (self.segmentationNodeChanged, self.sourceVolumeNodeChanged, self.currentSegmentIDChanged)
+        if state[1] is not None and state[1] is not before[1] and self.autoShowSourceVolumeNode:
+            slicer.util.setSliceViewerLayers(background=state[1])
+        for old, new, signal in zip(before, state, signals, strict=True):
+            if old != new:
+                signal.emit(new)
+
+    def _sceneChanged(self) -> None:
+        if self.__dict__.get("_logic") and self.mrmlSegmentEditorNode():
+            self.updateWidgetFromMRML()
