@@ -49,8 +49,7 @@ class AnnotatePart(VTKObservationMixin):
         ui.suggestButton.connect("clicked()", self._onSuggest)
         editorNode = slicer.mrmlScene.GetSingletonNode("SparseSeg", "vtkMRMLSegmentEditorNode")
         if editorNode is None:
-            editorNode = slicer.mrmlScene.CreateNodeByClass("vtkMRMLSegmentEditorNode")
-            editorNode.UnRegister(None)
+            editorNode = slicer.vtkMRMLSegmentEditorNode()
             editorNode.SetSingletonTag("SparseSeg")
             editorNode = slicer.mrmlScene.AddNode(editorNode)
         ui.segmentEditorWidget.setMRMLSegmentEditorNode(editorNode)

@@ -180,7 +180,7 @@ class DensifyPart(Listener):
         ui.cancelButton.enabled = runs
         ui.progressBar.visible = runs
         ui.plotButton.enabled = self.chart is not None
-        for selector in (ui.volumeSelector, ui.segmentationSelector, ui.presetSelector):
+        for selector in (ui.volumeSelector, ui.channelSelector, ui.segmentationSelector, ui.presetSelector):
             selector.enabled = not runs
         self.view.updateButtons(runs)
 

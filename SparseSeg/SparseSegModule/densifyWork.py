@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
         vtkMRMLScalarVolumeNode,
         vtkMRMLSegmentationNode,
     )
+
+LABELS_FILE = "annotation/drawn.nrrd"
 
 
 @dataclass(frozen=True)
@@ -90,29 +93,30 @@ class DensifyWork:
         self._deliver = deliver
         self._show = show
         volumeNode = channels[0]
-        self._images = [(volumeArray(volumeNode), volumeGeometry(volumeNode))]
-        self._images += [(volumeArray(node), channelGeometry(node, volumeNode)) for node in channels[1:]]
+        self._images = [(volumeNode.GetName(), volumeArray(volumeNode), volumeGeometry(volumeNode))]
+        for node in channels[1:]:
+            self._images.append((node.GetName(), volumeArray(node), channelGeometry(node, volumeNode)))
         self._updates = 0
 
     def write(self, folder: Path) -> None:
         """Write images, annotation and ``job.json``; take over the last weights."""
         labels = self._drawing.sparseLabels()
-        folder.mkdir(parents=True, exist_ok=True)
+        (folder / LABELS_FILE).parent.mkdir(parents=True, exist_ok=True)
         names = []
-        for number, (array, geometry) in enumerate(self._images):
-            names.append(f"image-{number}.nrrd")
+        for number, (name, array, geometry) in enumerate(self._images):
+            names.append(f"{fileName(name)}.nrrd" if number == 0 else f"{fileName(name)} (channel {number + 1}).nrrd")
             write_image(array, geometry, folder / names[-1])
         self._images = []
-        write_sparse_labels(labels, folder / "drawn.nrrd")
+        write_sparse_labels(labels, folder / LABELS_FILE)
         if self._checkpoint.exists():
             shutil.copy(self._checkpoint, folder / CHECKPOINT_FILE)
         files = {"dense": "dense.nrrd", "uncertainty": "uncertainty.nrrd"}
-        write_job(folder, "densify", {"volumes": names, "labels": "drawn.nrrd"}, {**self._settings, **files})
+        write_job(folder, "densify", {"volumes": names, "labels": LABELS_FILE}, {**self._settings, **files})
 
     def writeUpdate(self, folder: Path, drawing: Drawing) -> Path:
         """Write new annotation beside the old one; its path."""
         self._updates += 1
-        path = folder / f"drawn-{self._updates}.nrrd"
+        path = folder / LABELS_FILE.replace("drawn", f"drawn-{self._updates}")
         write_sparse_labels(drawing.sparseLabels(), path)
         return path
 
@@ -145,6 +149,11 @@ class DensifyWork:
         if made.exists():
             self._checkpoint.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(made, self._checkpoint)
+
+
+def fileName(name: str) -> str:
+    """A node's name as a file's: what file systems refuse becomes a dash."""
+    return re.sub(r'[\x00-\x1f/\\:*?"<>|.]+', "-", name).strip()[:80] or "image"
 
 
 def nextSlice(figures: dict[str, Any]) -> Plane | None:

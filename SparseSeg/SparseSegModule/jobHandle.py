@@ -81,7 +81,7 @@ class JobHandle:
         self._preview: BackgroundCall | None = None
         self._nextPreview: Path | None = None
         self._update: BackgroundCall | None = None
-        self._cancelAsked = False
+        self._cancelAsked = self._stopAsked = False
         self._silenceTold = False
         self._busy: BackgroundCall | None = BackgroundCall(lambda: work.write(folder))
         self._advance: Callable[[], None] = self._startWorker
@@ -92,6 +92,7 @@ class JobHandle:
 
     def stop(self) -> None:
         """Finish with what there is."""
+        self._stopAsked = True
         if self._job is not None:
             self._job.stop()
 
@@ -152,6 +153,8 @@ class JobHandle:
         if self._cancelAsked:
             raise Canceled
         self._job = Job(self.folder, interpreter=pythonExecutable()).start()
+        if self._stopAsked:
+            self._job.stop()
 
     def _listen(self) -> None:
         assert self._job is not None

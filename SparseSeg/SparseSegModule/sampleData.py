@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from SparseSegModule.engine import addEngineToPath
+
 CATEGORY = "SparseSeg"
 VOLUME = "SparseSegMNI152"
 LABELS = "SparseSegMNI152WhiteMatter"
@@ -22,6 +24,7 @@ def registerSampleData() -> None:
     """Add the volume and its white matter to the Sample Data module; taken from the checkout where there is one."""
     import SampleData
 
+    addEngineToPath()
     logic = SampleData.SampleDataLogic
     if hasattr(logic, "registerCustomSampleDataCategory"):  # Slicer 5.11 and later
         logic.registerCustomSampleDataCategory(CATEGORY, CATEGORY)
@@ -40,5 +43,11 @@ def registerSampleData() -> None:
 
 
 def _uri(fileName: str) -> str:
-    here = Path(__file__).resolve().parents[2] / "Resources" / "SampleData" / fileName
-    return here.as_uri() if here.is_file() else _URL + fileName
+    """The file that came with the extension, or where to download it."""
+    from SparseSegLib.errors import FileError
+    from SparseSegLib.resources import sample_data
+
+    try:
+        return sample_data(fileName).as_uri()
+    except FileError:
+        return _URL + fileName

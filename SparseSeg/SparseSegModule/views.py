@@ -9,11 +9,13 @@ import slicer
 import vtk
 
 from SparseSegLib.annotation import ObliquePlane, Plane
+from SparseSegLib.geometry import Geometry
 from SparseSegModule.volumes import matrixFromVtk, volumeGeometry
 
 if TYPE_CHECKING:
     from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode, vtkMRMLSliceNode
 
+PARALLEL = 0.999
 _RAS_TO_LPS = np.array([-1.0, -1.0, 1.0])
 
 
@@ -44,21 +46,30 @@ def toWorld(volumeNode: vtkMRMLScalarVolumeNode, point: np.ndarray) -> np.ndarra
 
 def jumpTo(volumeNode: vtkMRMLScalarVolumeNode, plane: Plane) -> vtkMRMLSliceNode | None:
     """Move the slice view that looks along the plane's normal to it, turned to the volume; the view's node."""
-    geometry = volumeGeometry(volumeNode)
-    point = (np.array(geometry.shape) - 1) / 2
-    point[plane.axis] = plane.index
-    ahead = point.copy()
-    ahead[plane.axis] += 1
-    here = toWorld(volumeNode, geometry.index_to_physical(point))
-    normal = toWorld(volumeNode, geometry.index_to_physical(ahead)) - here
     views = sliceNodes()
     if not views:
         return None
-    for view in views:
-        view.RotateToVolumePlane(volumeNode)
+    geometry = volumeGeometry(volumeNode)
+    middle = (np.array(geometry.shape) - 1) / 2
+    middle[plane.axis] = plane.index
+    here = toWorld(volumeNode, geometry.index_to_physical(middle))
+    normal, along = (
+        _direction(volumeNode, geometry, middle, axis) for axis in (plane.axis, 1 if plane.axis == 2 else 2)
+    )
+    turnToVolume(volumeNode)
     best = max(views, key=lambda view: abs(_normal(view) @ normal))
+    if abs(_normal(best) @ normal) < PARALLEL:  # the view was oblique, and is turned to another plane of the volume now
+        best.SetSliceToRASByNTP(*normal, *along, *here, 0)
     best.JumpSliceByOffsetting(*here)
     return best
+
+
+def _direction(volumeNode: vtkMRMLScalarVolumeNode, geometry: Geometry, index: np.ndarray, axis: int) -> np.ndarray:
+    """The unit vector in world RAS along one of the volume's axes (0, 1, 2 for z, y, x), at a voxel."""
+    ahead = index.copy()
+    ahead[axis] += 1
+    here, there = (toWorld(volumeNode, geometry.index_to_physical(place)) for place in (index, ahead))
+    return (there - here) / np.linalg.norm(there - here)
 
 
 def viewPlanes(volumeNode: vtkMRMLScalarVolumeNode) -> list[ObliquePlane]:

@@ -1,6 +1,7 @@
 """Volume nodes as arrays with geometry, and new volume nodes from them.
 
-Geometries are the engine's: voxel quantities in (z, y, x), physical points in LPS mm; parent transforms are not in them.
+Geometries are the engine's: voxel quantities in (z, y, x), physical points in LPS mm; parent transforms are
+not in them.
 """
 
 from __future__ import annotations

@@ -129,7 +129,7 @@ class _Run:
     def go(self) -> DensifyResult:
         """Train until the budget ends or someone stops it, then predict."""
         token = self.control.token
-        while not token.stopped:
+        while not (token.stopped and self.learner.steps >= FIRST_PREVIEW_STEPS):  # before that there is nothing to keep
             token.check()
             self._take_update()
             fraction = self.budget.fraction(self.learner.steps)

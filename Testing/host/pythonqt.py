@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import Enum
 from types import MethodType, ModuleType
 from typing import Any
 
@@ -36,7 +37,9 @@ class QtProperty:
     def __set__(self, instance: QObject, value: Any) -> None:
         if not self.writable:
             raise AttributeError(f"Property '{self.name}' of {type(instance).__name__} object can not be set")
-        if not instance.setProperty(self.name, value):
+        if isinstance(value, Enum):  # which setProperty takes in some versions only
+            getattr(instance, f"set{self.name[0].upper()}{self.name[1:]}")(value)
+        elif not instance.setProperty(self.name, value):
             raise TypeError(f"Property '{self.name}' of {type(instance).__name__} object does not take {value!r}")
 
 

@@ -12,7 +12,6 @@ from .standin import standIn, stored
 
 EFFECTS = ["Threshold", "Paint", "Draw", "Erase", "Level tracing", "Grow from seeds", "Fill between slices"]
 EFFECTS += ["Margin", "Hollow", "Smoothing", "Scissors", "Islands", "Logical operators", "Mask volume"]
-EFFECT_COLUMNS = 4
 
 
 class _Effect:
@@ -204,7 +203,7 @@ class qMRMLSegmentEditorWidget(_SceneHolder, QWidget):
         for index, (name, button) in enumerate(self._buttons.items()):
             button.setCheckable(True)
             button.clicked.connect(lambda _checked, name=name: self.setActiveEffectByName(name))
-            self._effects.layout().addWidget(button, index // EFFECT_COLUMNS, index % EFFECT_COLUMNS)
+            self._effects.layout().addWidget(button, *divmod(index, self.effectColumnCount))
 
     def saveStateForUndo(self) -> None:
         """Remember the segmentation as it is."""

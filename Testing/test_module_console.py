@@ -1,0 +1,47 @@
+"""The examples of the page on the Python console, run as they stand."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import slicer
+
+from SparseSegLib.evaluation import iou
+
+PAGE = Path(__file__).resolve().parents[1] / "Resources" / "Documentation" / "console.md"
+
+
+MIDDLE = (slice(60, 108), slice(70, 134), slice(50, 114))
+
+
+def _cropped(node):
+    """Keep the middle of a volume, so that the examples take seconds."""
+    from SparseSegModule.volumes import matrixFromGeometry, volumeGeometry, vtkFromMatrix
+
+    geometry = volumeGeometry(node).crop(MIDDLE)
+    slicer.util.updateVolumeFromArray(node, np.ascontiguousarray(slicer.util.arrayFromVolume(node)[MIDDLE]))
+    node.SetIJKToRASMatrix(vtkFromMatrix(matrixFromGeometry(geometry)))
+    return node
+
+
+def test_the_examples_of_the_page_run(panel, capsys, monkeypatch):
+    import SampleData  # the host's, which it has since the panel
+
+    download = SampleData.downloadSample
+    monkeypatch.setattr(SampleData, "downloadSample", lambda name: _cropped(download(name)))
+    examples = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(examples) >= 7
+    names: dict[str, object] = {}
+    for number, example in enumerate(examples):
+        exec(compile(example, f"example {number + 1}", "exec"), names)
+        if number == 2:
+            dense = slicer.util.arrayFromVolume(names["result"].labelmapNode) > 0
+            assert iou(dense, names["truth"]) > 0.7
+            assert np.isfinite(names["result"].estimatedIoU)
+    printed = capsys.readouterr().out
+    assert "done" in printed
+    assert "Nothing is drawn yet." in printed
+    assert names["segmented"][0].error == ""
+    assert names["segmented"][0].volumesMl["white matter"] > 0
+    assert names["segmentationNode2"].GetSegmentation().GetNthSegment(0).GetName() == "white matter"
+    assert names["axis"] in (0, 1, 2)

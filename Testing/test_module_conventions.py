@@ -1,0 +1,44 @@
+"""What only the real application would otherwise show: names, signatures and imports of the module's files."""
+
+import subprocess
+import sys
+
+import pytest
+from host import Host, conventions
+from module_helpers import MODULE
+
+FOLDER = MODULE.parent
+CHECKS = ("unknownWidgets", "unknownSignals", "forbiddenImports", "formattedTranslations", "unconnectedScenes")
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_the_module_keeps_slicers_conventions(check):
+    Host.instance()
+    assert getattr(conventions, check)(FOLDER) == []
+
+
+def test_every_parameter_name_in_the_panel_is_a_parameter(panel):
+    from SparseSegModule.parameterNode import SparseSegParameterNode
+
+    assert conventions.unknownParameters(FOLDER, SparseSegParameterNode) == []
+
+
+def test_importing_the_module_is_quick_and_imports_no_engine():
+    code = (
+        "import sys; sys.path[:0] = ['Testing', 'SparseSeg']\n"
+        "from host import Host; Host.instance()\n"
+        "import numpy, time; start = time.perf_counter(); import SparseSeg\n"
+        "seconds = time.perf_counter() - start\n"
+        "print('seconds', seconds, [m for m in ('torch', 'SimpleITK', 'scipy', 'skimage') if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=FOLDER.parent)
+    _, seconds, modules = out.stdout.strip().splitlines()[-1].split(" ", 2)
+    assert modules == "[]"
+    assert float(seconds) < 0.3
+
+
+def test_the_panel_fits_400_pixels(panel):
+    for name in ("automaticButton", "advancedButton", "annotateButton", "inputsButton", "densifySectionButton"):
+        getattr(panel.ui, name).collapsed = False
+    Host.instance().processEvents(0.05)
+    assert panel.parent.minimumSizeHint().width() <= 400

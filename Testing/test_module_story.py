@@ -1,0 +1,180 @@
+"""The whole story in the stand-in host: open a volume, draw, densify in the real worker, draw on, stop, apply, undo,
+save, load; and whatever may end while a job runs."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import slicer
+from host import Host
+from module_helpers import add_phantom, middle, paint_plane
+from phantoms import GEOMETRIES
+
+from SparseSegLib.evaluation import iou
+
+
+def _densify_part(panel):
+    return panel.parts[2]
+
+
+def _looks_like_something(picture) -> bool:
+    """Whether a picture shows more than one plain surface."""
+    return bool(np.unique(plt.imread(picture)[..., :3].reshape(-1, 3), axis=0).shape[0] > 20)
+
+
+def test_from_an_open_volume_to_an_applied_segmentation_and_back(panel, tmp_path):
+    from SparseSegModule.planes import PlaneTable
+    from SparseSegModule.segments import classLabels
+    from SparseSegModule.volumes import volumeArray
+
+    host, ui, node = Host.instance(), panel.ui, panel.parameterNode
+    phantom, volume_node = add_phantom(GEOMETRIES["oblique"])
+    node.inputVolume = volume_node
+    segmentation_node = node.segmentation
+    shape = phantom.labels.shape
+
+    def drawn():
+        return classLabels(segmentation_node, volume_node).whole(shape)
+
+    planes = [middle(phantom.labels, 0), middle(phantom.labels, 1), middle(phantom.labels, 0, 0.2)]
+    for plane in planes:
+        paint_plane(segmentation_node, volume_node, phantom.labels, plane)
+    assert set(PlaneTable.fromText(node.planes).finished) == set(planes)
+    assert ui.planeTable.rowCount == 3
+
+    node.budgetSeconds = 40
+    ui.densifyButton.click()
+    part = _densify_part(panel)
+    assert part.handle is not None
+    assert ui.densifyButton.text == "Stop"
+    assert host.wait(lambda: part.view.previewNode is not None, 40)
+    untouched = drawn()
+    host.screenshot(panel.parent, tmp_path / "panel.png")
+    assert _looks_like_something(tmp_path / "panel.png")
+
+    added = middle(phantom.labels, 0, 0.8)
+    paint_plane(segmentation_node, volume_node, phantom.labels, added)
+    assert host.wait(lambda: "4 annotated slices from now on" in part._message, 20)
+    ui.densifyButton.click()
+    assert host.wait(lambda: part.handle is None, 40)
+    assert host.dialogs == []
+
+    host.renderSlices(tmp_path / "slices.png", fit=True)
+    assert _looks_like_something(tmp_path / "slices.png")
+
+    result = part.view.result
+    dense = np.array(volumeArray(result.labelmapNode))
+    assert iou(dense > 0, phantom.labels > 0) > 0.85
+    for plane in [*planes, added]:
+        np.testing.assert_array_equal(dense[plane.voxels], phantom.labels[plane.voxels])
+    before = drawn()
+    assert (before != untouched).any()
+    assert before.sum() < dense.sum()
+    assert result.labelmapNode.GetAttribute("SparseSeg.Input") == volume_node.GetName()
+    assert part.view.previewNode is None
+
+    ui.applyButton.click()
+    host.processEvents(0.1)
+    np.testing.assert_array_equal(drawn(), dense)
+    assert set(PlaneTable.fromText(node.planes).finished) == {*planes, added}
+    ui.segmentEditorWidget.undo()
+    host.processEvents(0.1)
+    np.testing.assert_array_equal(drawn(), before)
+
+    saved, table = host.saveScene(tmp_path / "scene"), node.planes
+    host.closeScene()
+    assert panel.parameterNode.inputVolume is None
+    host.loadScene(saved)
+    again = panel.parameterNode
+    assert again.planes == table
+    assert again.budgetSeconds == 40
+    assert again.inputVolume.GetName() == volume_node.GetName()
+    assert again.segmentation.GetName() == segmentation_node.GetName()
+    np.testing.assert_array_equal(classLabels(again.segmentation, again.inputVolume).whole(shape), before)
+
+
+def test_cancel_leaves_no_node_no_process_and_the_drawing_as_it_was(panel):
+    host, ui, node = Host.instance(), panel.ui, panel.parameterNode
+    phantom, volume_node = add_phantom()
+    node.inputVolume = volume_node
+    for axis in range(3):
+        paint_plane(node.segmentation, volume_node, phantom.labels, middle(phantom.labels, axis))
+    names = {each.GetName() for each in slicer.util.getNodesByClass("vtkMRMLVolumeNode")}
+    node.budgetSeconds = 60
+    ui.densifyButton.click()
+    part = _densify_part(panel)
+    handle = part.handle
+    assert host.wait(lambda: part.view.previewNode is not None, 40)
+    process = handle._job._process
+    ui.cancelButton.click()
+    assert host.wait(lambda: part.handle is None, 2.5)
+    assert process.poll() is not None
+    assert part.view.previewNode is None
+    assert {each.GetName() for each in slicer.util.getNodesByClass("vtkMRMLVolumeNode")} == names
+    assert host.wait(lambda: not handle.folder.exists(), 5)
+    assert ui.progressLabel.text == "Canceled."
+    assert host.dialogs == []
+
+
+@pytest.mark.parametrize("end", ["close scene", "delete volume", "delete segmentation", "reload", "quit"])
+def test_whatever_ends_while_a_job_runs_nothing_crashes_and_no_process_stays(panel, end):
+    host, ui, node = Host.instance(), panel.ui, panel.parameterNode
+    phantom, volume_node = add_phantom()
+    node.inputVolume = volume_node
+    for axis in range(3):
+        paint_plane(node.segmentation, volume_node, phantom.labels, middle(phantom.labels, axis))
+    node.budgetSeconds = 4
+    ui.densifyButton.click()
+    part = _densify_part(panel)
+    handle = part.handle
+    assert host.wait(lambda: handle._job is not None, 10)
+    process = handle._job._process
+    if end == "close scene":
+        host.closeScene()
+    elif end == "delete volume":
+        slicer.mrmlScene.RemoveNode(volume_node)
+    elif end == "delete segmentation":
+        slicer.mrmlScene.RemoveNode(node.segmentation)
+    elif end == "reload":
+        slicer.util.reloadScriptedModule("SparseSeg")
+    else:
+        slicer.app.aboutToQuit.emit()
+    assert host.wait(lambda: handle.ended and process.poll() is not None, 30)
+    host.processEvents(0.3)
+    assert host.errors == []
+
+
+def test_two_jobs_at_once_do_not_disturb_each_other(panel):
+    from SparseSegModule.selfTest import annotate
+    from SparseSegModule.volumes import volumeArray
+
+    handles, truths = [], []
+    for name in ("first", "second"):
+        phantom, volume_node = add_phantom(name=name)
+        segmentation_node, table = annotate(volume_node, phantom.labels, (2, 2, 2))
+        handles.append(
+            panel.logic.densify(volume_node, segmentation_node, budgetSteps=40, planes=table, wait=False, output="both")
+        )
+        truths.append(phantom.labels)
+    assert len(panel.logic.jobs) == 2
+    results = [handle.wait(90) for handle in handles]
+    assert panel.logic.jobs == []
+    names = {result.labelmapNode.GetName() for result in results}
+    assert len(names) == 2
+    for result, truth in zip(results, truths, strict=True):
+        assert iou(volumeArray(result.labelmapNode) > 0, truth > 0) > 0.6
+
+
+def test_errors_of_the_worker_are_shown_in_words(panel):
+    host, ui, node = Host.instance(), panel.ui, panel.parameterNode
+    phantom, volume_node = add_phantom()
+    node.inputVolume = volume_node
+    for axis in range(3):
+        paint_plane(node.segmentation, volume_node, phantom.labels, middle(phantom.labels, axis))
+    slicer.util.arrayFromVolume(volume_node)[:] = 7
+    ui.densifyButton.click()
+    assert host.wait(lambda: _densify_part(panel).handle is None, 30)
+    ((kind, text),) = host.dialogs
+    assert kind == "error"
+    assert "phantom" in text
+    assert "same value" in text
+    assert ui.densifyButton.text == "Densify"
