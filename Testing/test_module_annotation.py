@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import qt_states
 import slicer
 from host import Host
 from module_helpers import add_phantom, middle, paint, paint_plane
@@ -74,18 +75,11 @@ def test_erasing_everything_on_a_slice_takes_it_back_unless_the_user_declared_it
     assert _table(panel).planes == ()
     paint_plane(segmentation_node, volume_node, phantom.labels, plane)
     tick = panel.ui.planeTable.item(0, 0)
-    tick.setCheckState(slicer_unchecked())
+    tick.setCheckState(qt_states.unchecked())
     Host.instance().processEvents()
     assert _table(panel).finished == ()
     _stroke(segmentation_node, segment_id, volume_node, mask, erase=True)
     assert [(entry.plane, entry.declared) for entry in _table(panel).planes] == [(plane, True)]
-
-
-def slicer_unchecked():
-    """Qt's unchecked state."""
-    import qt
-
-    return qt.Qt.Unchecked
 
 
 def test_an_unfinished_slice_is_scribbles_and_a_removed_one_too(drawn):
@@ -133,7 +127,7 @@ def test_a_stroke_on_an_oblique_view_annotates_that_plane(drawn):
 
 def test_after_apply_only_new_strokes_count(drawn):
     from SparseSegModule.segments import SegmentStyle, applyLabels
-    from SparseSegModule.volumes import addLabelmapNode, ijkToRas
+    from SparseSegModule.volumes import addLabelmapNode, ijkToRas, imageFromArray
 
     panel, phantom, volume_node, segmentation_node, segment_id = drawn
     plane = middle(phantom.labels, 0)
@@ -141,7 +135,7 @@ def test_after_apply_only_new_strokes_count(drawn):
     style = SegmentStyle("object", (1.0, 0.0, 0.0))
     dense = np.roll(phantom.labels, 1, axis=2)
     dense[plane.voxels] = phantom.labels[plane.voxels]
-    node = addLabelmapNode(dense, phantom.volume.geometry, "dense", (style.name,), [style.color])
+    node = addLabelmapNode(imageFromArray(dense), phantom.volume.geometry, "dense", (style.name,), [style.color])
     applyLabels(segmentation_node, volume_node, dense, ijkToRas(volume_node))
     panel.parameterNode.applied = node
     panel.parts[1].ignoreChange()

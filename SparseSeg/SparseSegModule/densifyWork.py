@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import vtk
 
 from SparseSegLib.annotation import Plane, write_sparse_labels
 from SparseSegLib.geometry import Box, Geometry
@@ -19,7 +20,7 @@ from SparseSegLib.jobs import write_job
 from SparseSegLib.protocol import CHECKPOINT_FILE
 from SparseSegModule.annotation import Drawing
 from SparseSegModule.segments import SegmentStyle
-from SparseSegModule.volumes import channelGeometry, volumeArray, volumeGeometry
+from SparseSegModule.volumes import channelGeometry, imageFromArray, volumeArray, volumeGeometry
 
 if TYPE_CHECKING:
     from slicer import (
@@ -33,11 +34,17 @@ LABELS_FILE = "annotation/drawn.nrrd"
 
 @dataclass(frozen=True)
 class DenseArrays:
-    """What the worker found, as arrays: labels on the volume's grid, uncertainty on a part of it."""
+    """What the worker found: labels on the volume's grid, and labels and uncertainty as far as they reach.
 
-    labels: np.ndarray
+    Images are made in the thread, so that Slicer need not wait for large copies; ``classes`` is the highest class.
+    """
+
+    labels: vtk.vtkImageData
     geometry: Geometry
-    uncertainty: np.ndarray
+    classes: int
+    objects: np.ndarray
+    objectsGeometry: Geometry
+    uncertainty: vtk.vtkImageData
     uncertaintyGeometry: Geometry
 
 
@@ -121,13 +128,21 @@ class DensifyWork:
         return path
 
     def read(self, folder: Path, ending: dict[str, Any]) -> DenseArrays:
-        """Read labels and uncertainty; the uncertainty is cut to where there is any."""
+        """Read labels and uncertainty."""
         files = ending["files"]
         labels, geometry, _ = read_labels(folder / files["dense"])
         volume = read_volume(folder / files["uncertainty"])
-        box = _reach(volume.array[0])
-        uncertainty = np.ascontiguousarray(volume.array[0][box])
-        return DenseArrays(labels.astype(np.uint8), geometry, uncertainty, volume.geometry.crop(box))
+        labels, uncertainty = labels.astype(np.uint8), volume.array[0]
+        objects, unsure = _reach(labels), _reach(uncertainty)
+        return DenseArrays(
+            imageFromArray(labels),
+            geometry,
+            int(labels.max()),
+            np.ascontiguousarray(labels[objects]),
+            geometry.crop(objects),
+            imageFromArray(uncertainty[unsure]),
+            geometry.crop(unsure),
+        )
 
     def deliver(self, results: DenseArrays, ending: dict[str, Any]) -> DenseResult:
         """Make nodes."""

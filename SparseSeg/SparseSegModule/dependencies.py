@@ -48,7 +48,12 @@ class Missing:
 def findMissing() -> Missing:
     """Look at what is installed, without importing any of it."""
     packages = tuple(requirement for requirement in PACKAGES if installedVersion(_nameOf(requirement)) is None)
-    return Missing(installedVersion("torch") is None, not hasattr(slicer.modules, "pytorchutils"), packages)
+    return Missing(installedVersion("torch") is None, not hasPyTorchExtension(), packages)
+
+
+def hasPyTorchExtension() -> bool:
+    """Whether the extension that installs PyTorch is there."""
+    return hasattr(slicer.modules, "pytorchutils")
 
 
 def installedVersion(package: str) -> str | None:

@@ -18,7 +18,7 @@ from SparseSegModule.modelWork import ModelArrays, ModelCase, ModelResult, Segme
 from SparseSegModule.parameterNode import SparseSegParameterNode
 from SparseSegModule.results import addSegmentation, describe
 from SparseSegModule.segments import DEFAULT_TERMINOLOGY, SegmentStyle, segmentStyles, setLabels
-from SparseSegModule.volumes import addLabelmapNode, matrixFromGeometry, volumeArray, volumeGeometry
+from SparseSegModule.volumes import addLabelmapNode, imageFromArray, matrixFromGeometry, volumeArray, volumeGeometry
 
 if TYPE_CHECKING:
     from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
@@ -140,7 +140,7 @@ def _nodesOf(
     labelmapNode = segmentationNode = None
     if output != "segmentation":
         names, colors = tuple(style.name for style in styles), [style.color for style in styles]
-        labelmapNode = addLabelmapNode(arrays.labels, arrays.geometry, f"{name} labels", names, colors)
+        labelmapNode = addLabelmapNode(imageFromArray(arrays.labels), arrays.geometry, f"{name} labels", names, colors)
         describe(labelmapNode, volumeNode, settings)
     if output != "labelmap":
         segmentationNode = addSegmentation(volumeNode, f"{name} segments")

@@ -14,7 +14,7 @@ from SparseSegModule.densifyWork import DenseResult
 from SparseSegModule.results import addSegmentation, showPreview
 from SparseSegModule.segments import applyLabels, segmentStyles
 from SparseSegModule.views import blend
-from SparseSegModule.volumes import addLabelmapNode, ijkToRas, volumeArray, volumeGeometry
+from SparseSegModule.volumes import addLabelmapNode, ijkToRas, imageFromArray, volumeArray, volumeGeometry
 
 if TYPE_CHECKING:
     from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
@@ -152,7 +152,9 @@ class ResultView:
         if not _inScene(node):
             styles = segmentStyles(self._drawnNode)
             names, colors = tuple(style.name for style in styles), [style.color for style in styles]
-            node = addLabelmapNode(labels, volumeGeometry(self._volumeNode), "SparseSeg applied", names, colors)
+            node = addLabelmapNode(
+                imageFromArray(labels), volumeGeometry(self._volumeNode), "SparseSeg applied", names, colors
+            )
             node.SetHideFromEditors(True)
         self.panel.parameterNode.applied = node
 

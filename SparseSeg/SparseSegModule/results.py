@@ -28,7 +28,7 @@ def deliverDense(
 ) -> DenseResult:
     """Add the dense labels (as labelmap volume, segmentation or both) and the uncertainty to the scene."""
     name = f"{volumeNode.GetName()} dense ({settings['preset']})"
-    styles = styles + [_style(value) for value in range(len(styles) + 1, int(arrays.labels.max(initial=0)) + 1)]
+    styles = styles + [_style(value) for value in range(len(styles) + 1, arrays.classes + 1)]
     labelmapNode = segmentationNode = None
     if output != "segmentation":
         names = tuple(style.name for style in styles)
@@ -37,7 +37,7 @@ def deliverDense(
         describe(labelmapNode, volumeNode, settings)
     if output != "labelmap":
         segmentationNode = addSegmentation(volumeNode, f"{name} segments")
-        setLabels(segmentationNode, arrays.labels, matrixFromGeometry(arrays.geometry), styles)
+        setLabels(segmentationNode, arrays.objects, matrixFromGeometry(arrays.objectsGeometry), styles)
         describe(segmentationNode, volumeNode, settings)
     uncertaintyNode = addUncertaintyNode(arrays.uncertainty, arrays.uncertaintyGeometry, f"{name} uncertainty")
     describe(uncertaintyNode, volumeNode, settings)

@@ -71,7 +71,7 @@ def segmentStyles(segmentationNode: vtkMRMLSegmentationNode) -> list[SegmentStyl
 
 
 def classLabels(segmentationNode: vtkMRMLSegmentationNode, volumeNode: vtkMRMLScalarVolumeNode) -> Block:
-    """The classes on the volume's grid; where segments overlap the later one counts."""
+    """The classes on the volume's grid; where segments overlap the later one counts. The box may have empty rims."""
     segmentIds = classSegmentIds(segmentationNode)
     if len(segmentIds) > 254:
         raise AnnotationError(f"There are {len(segmentIds)} segments, and 254 is the most.", "Merge some of them.")
@@ -201,7 +201,7 @@ def _merged(
         inner = tuple(
             slice(side.start - whole.start, side.stop - whole.start) for side, whole in zip(piece.box, box, strict=True)
         )
-        labels[inner][piece.labels > 0] = value
+        np.copyto(labels[inner], np.uint8(value), where=piece.labels.view(bool))
     return Block(box, labels)
 
 
@@ -258,7 +258,8 @@ def _clipped(mask: np.ndarray, offset: tuple[int, int, int], shape: tuple[int, i
             return None
         inner.append(slice(low - start, high - start))
         outer.append(slice(low, high))
-    return _tight(mask[tuple(inner)], tuple(outer))
+    z, y, x = outer
+    return Block((z, y, x), mask[tuple(inner)].view(np.uint8))
 
 
 def _resampled(mask: np.ndarray, toVolume: np.ndarray, shape: tuple[int, int, int]) -> Block | None:
@@ -270,13 +271,13 @@ def _resampled(mask: np.ndarray, toVolume: np.ndarray, shape: tuple[int, int, in
 
 
 def _tight(mask: np.ndarray, box: Box) -> Block | None:
-    """Cut away the empty rim."""
-    found = ndimage.find_objects(mask.astype(np.uint8))
+    """A mask without its empty rim."""
+    found = ndimage.find_objects(mask.view(np.uint8))
     if not found:
         return None
     inner = found[0]
     z, y, x = (slice(outer.start + side.start, outer.start + side.stop) for outer, side in zip(box, inner, strict=True))
-    return Block((z, y, x), mask[inner].astype(np.uint8))
+    return Block((z, y, x), mask[inner].view(np.uint8))
 
 
 def _exported(

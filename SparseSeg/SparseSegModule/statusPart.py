@@ -61,10 +61,13 @@ class StatusPart:
         if self.missing.torch and self.missing.extension:
             slicer.util.warningDisplay(self.missing.inWords())
             return
-        with slicer.util.tryWithErrorDisplay(
-            _("The installation failed. Is there an internet connection?"), waitCursor=True
-        ):
+        try:
             install(self.missing)
+        except Exception as error:  # whatever pip and the PyTorch extension raise
+            slicer.util.errorDisplay(
+                _("The installation failed. Is there an internet connection?") + f"\n\n{error}",
+                detailedText=repr(error),
+            )
         self.missing = findMissing()
         self._look()
 

@@ -118,9 +118,13 @@ def imageFromArray(array: np.ndarray) -> vtk.vtkImageData:
 
 
 def addLabelmapNode(
-    labels: np.ndarray, geometry: Geometry, name: str, names: tuple[str, ...], colors: list[tuple[float, float, float]]
+    labels: vtk.vtkImageData,
+    geometry: Geometry,
+    name: str,
+    names: tuple[str, ...],
+    colors: list[tuple[float, float, float]],
 ) -> vtkMRMLLabelMapVolumeNode:
-    """A new labelmap volume node with a color table of its own; ``labels`` is ``(Z, Y, X)`` uint8."""
+    """A new labelmap volume node with a color table of its own; the image's values are the classes."""
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", slicer.mrmlScene.GenerateUniqueName(name))
     node.SetIJKToRASMatrix(vtkFromMatrix(matrixFromGeometry(geometry)))
     node.CreateDefaultDisplayNodes()
@@ -131,12 +135,12 @@ def addLabelmapNode(
     for value, (label, color) in enumerate(zip(names, colors, strict=True), start=1):
         table.SetColor(value, label, *color, 1.0)
     node.GetDisplayNode().SetAndObserveColorNodeID(table.GetID())
-    node.SetAndObserveImageData(imageFromArray(labels))
+    node.SetAndObserveImageData(labels)
     return node
 
 
-def addUncertaintyNode(uncertainty: np.ndarray, geometry: Geometry, name: str) -> vtkMRMLScalarVolumeNode:
-    """A new scalar volume node with a color map, 0 (sure) to 1; ``uncertainty`` is ``(Z, Y, X)`` float32."""
+def addUncertaintyNode(uncertainty: vtk.vtkImageData, geometry: Geometry, name: str) -> vtkMRMLScalarVolumeNode:
+    """A new scalar volume node with a color map, 0 (sure) to 1."""
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", slicer.mrmlScene.GenerateUniqueName(name))
     node.SetIJKToRASMatrix(vtkFromMatrix(matrixFromGeometry(geometry)))
     node.CreateDefaultDisplayNodes()
@@ -148,5 +152,5 @@ def addUncertaintyNode(uncertainty: np.ndarray, geometry: Geometry, name: str) -
         display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeRainbow")
     display.ApplyThresholdOn()
     display.SetThreshold(0.05, 1.0)
-    node.SetAndObserveImageData(imageFromArray(uncertainty))
+    node.SetAndObserveImageData(uncertainty)
     return node

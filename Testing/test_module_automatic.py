@@ -1,0 +1,113 @@
+"""Models in the panel: train from several volumes, run on the scene and on a folder, look through the results."""
+
+import numpy as np
+import pytest
+import qt_states
+import slicer
+from host import Host
+from module_helpers import add_phantom, add_volume
+from phantoms import GEOMETRIES
+
+from SparseSegLib.evaluation import iou
+from SparseSegLib.io import write_image
+
+STEPS = 150
+
+
+@pytest.fixture
+def quick_training(monkeypatch):
+    """Trainings of a few steps."""
+    from SparseSegModule import modelJobs
+
+    start = modelJobs.startTraining
+    monkeypatch.setattr(modelJobs, "startTraining", lambda *a, **k: start(*a, **{**k, "budgetSteps": STEPS}))
+
+
+def _check(selector, nodes) -> None:
+    for node in nodes:
+        selector.setCheckState(node, qt_states.checked())
+    Host.instance().processEvents()
+
+
+def _annotated(name: str, seed_geometry):
+    from SparseSegModule.selfTest import annotate
+
+    phantom, volume_node = add_phantom(seed_geometry, name=name)
+    annotate(volume_node, phantom.labels, (3, 2, 2))
+    return phantom, volume_node
+
+
+def test_train_on_two_volumes_then_run_on_a_third_and_step_through(panel, quick_training):
+    from SparseSegModule.views import sliceNodes
+
+    host, ui = Host.instance(), panel.ui
+    part = panel.parts[3]
+    assert "no model yet" in ui.modelCardLabel.text
+    assert not ui.runButton.enabled
+    volumes = [_annotated(name, GEOMETRIES["identity"])[1] for name in ("one", "two")]
+    _check(ui.caseSelector, volumes)
+    ui.trainButton.click()
+    assert host.wait(lambda: part.handle is None, 90)
+    assert host.dialogs == []
+    assert "My model 1" in ui.automaticLabel.text
+    assert "white matter" in ui.modelCardLabel.text
+    assert "Not for clinical use" in ui.modelCardLabel.text
+
+    phantom, third = add_phantom(GEOMETRIES["flipped"], name="third")
+    constant = add_volume(np.full(GEOMETRIES["identity"].shape, 5.0), GEOMETRIES["identity"], "constant")
+    for node in volumes:
+        ui.caseSelector.setCheckState(node, qt_states.unchecked())
+    _check(ui.caseSelector, [third, constant])
+    ui.runButton.click()
+    assert host.wait(lambda: part.handle is None, 90)
+    assert "1 of 2 segmented" in ui.automaticLabel.text
+    assert "constant: " in ui.automaticLabel.text
+    (node,) = [n for n in slicer.util.getNodesByClass("vtkMRMLLabelMapVolumeNode") if n.GetName().startswith("third")]
+    found = slicer.util.arrayFromVolume(node)
+    assert found.shape == phantom.labels.shape
+    assert iou(found > 0, phantom.labels > 0) > 0.3
+    offsets = []
+    for _ in range(2):
+        ui.nextSliceButton.click()
+        offsets.append([view.GetSliceOffset() for view in sliceNodes()])
+    assert offsets[0] != offsets[1]
+    ui.playButton.click()
+    host.processEvents(0.6)
+    assert [view.GetSliceOffset() for view in sliceNodes()] != offsets[1]
+    ui.playButton.click()
+    ui.toggleResultButton.click()
+    (segments,) = [n for n in slicer.util.getNodesByClass("vtkMRMLSegmentationNode") if n.GetName().startswith("third")]
+    assert not segments.GetDisplayNode().GetVisibility()
+
+
+def test_run_on_a_folder_reports_the_file_that_fails_and_loads_the_others(panel, quick_training, tmp_path):
+    host, ui = Host.instance(), panel.ui
+    part = panel.parts[3]
+    phantom, volume_node = _annotated("one", GEOMETRIES["identity"])
+    _check(ui.caseSelector, [volume_node])
+    ui.trainButton.click()
+    assert host.wait(lambda: part.handle is None, 90)
+    folder = tmp_path / "Bilder ü"
+    folder.mkdir()
+    write_image(phantom.volume.array[0], phantom.volume.geometry, folder / "good.nrrd")
+    (folder / "bad.nrrd").write_bytes(b"NRRD0005\nno image")
+    ui.caseSelector.setCheckState(volume_node, qt_states.unchecked())
+    ui.folderSelector.currentPath = str(folder)
+    host.processEvents()
+    ui.runButton.click()
+    assert host.wait(lambda: part.handle is None, 90)
+    assert "1 of 2 segmented" in ui.automaticLabel.text
+    assert "bad.nrrd: " in ui.automaticLabel.text
+    assert slicer.util.getNode("good*").GetClassName() == "vtkMRMLScalarVolumeNode"
+
+
+def test_a_model_that_does_not_exist_and_no_volume_are_refused_with_words(panel):
+    from SparseSegLib.errors import ModelError, UsageError
+
+    _phantom, volume_node = add_phantom()
+    with pytest.raises(ModelError, match="no model"):
+        panel.logic.applyModel("nothing", [volume_node])
+    with pytest.raises(UsageError, match="no volume"):
+        panel.logic.applyModel("nothing", [])
+    with pytest.raises(UsageError, match="no annotated volume"):
+        panel.logic.trainModel([], "name")

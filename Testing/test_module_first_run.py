@@ -1,0 +1,124 @@
+"""The first run: no PyTorch, no PyTorch extension, no internet; and the line that says what computes."""
+
+import sys
+
+import pytest
+import slicer
+from host import Host
+from module_helpers import add_phantom, middle, paint_plane
+
+
+@pytest.fixture
+def packages(panel, monkeypatch):
+    """Which Python packages the module believes are installed; may be changed."""
+    from SparseSegModule import dependencies
+
+    there = {"torch": "2.13.0", "scikit-image": "0.25"}
+    monkeypatch.setattr(dependencies, "installedVersion", there.get)
+    return there
+
+
+def _look_again(panel):
+    from SparseSegModule.dependencies import findMissing
+
+    panel.status.missing = findMissing()
+    panel.status._look()
+
+
+def test_without_torch_the_module_opens_and_says_what_to_press(panel, packages, monkeypatch):
+    from SparseSegModule import dependencies
+
+    monkeypatch.setattr(dependencies, "hasPyTorchExtension", lambda: True)
+    packages["torch"] = None
+    _look_again(panel)
+    assert not panel.ui.setupFrame.isHidden()
+    assert not panel.ui.installButton.isHidden()
+    assert "PyTorch is missing" in panel.ui.setupLabel.text
+    assert "Press Install" in panel.ui.setupLabel.text
+
+
+def test_without_the_pytorch_extension_it_says_where_to_get_it(panel, packages, monkeypatch):
+    from SparseSegModule import dependencies
+
+    packages["torch"] = None
+    monkeypatch.setattr(dependencies, "hasPyTorchExtension", lambda: False)
+    _look_again(panel)
+    assert "Extensions Manager" in panel.ui.setupLabel.text
+    phantom, volume_node = add_phantom()
+    panel.parameterNode.inputVolume = volume_node
+    Host.instance().processEvents(0.05)
+    paint_plane(panel.parameterNode.segmentation, volume_node, phantom.labels, middle(phantom.labels, 0))
+    panel.ui.densifyButton.click()
+    assert panel.parts[2].handle is None
+    ((kind, text),) = Host.instance().dialogs
+    assert kind == "warning"
+    assert "Extensions Manager" in text
+
+
+def test_install_asks_pytorch_utils_and_goes_on(panel, packages, monkeypatch):
+    asked = []
+
+    class Logic:
+        def installTorch(self, askConfirmation=False, forceComputationBackend=None, torchVersionRequirement=None):
+            asked.append((askConfirmation, torchVersionRequirement))
+            packages["torch"] = "2.13.0"
+            return sys
+
+    from SparseSegModule import dependencies
+
+    packages["torch"] = None
+    monkeypatch.setattr(dependencies, "hasPyTorchExtension", lambda: True)
+    monkeypatch.setitem(sys.modules, "PyTorchUtils", type(sys)("PyTorchUtils"))
+    monkeypatch.setattr(sys.modules["PyTorchUtils"], "PyTorchUtilsLogic", Logic, raising=False)
+    _look_again(panel)
+    panel.ui.installButton.click()
+    assert asked == [(True, ">=2.5")]
+    assert not panel.status.missing.anything
+
+
+def test_no_internet_is_said_and_nothing_breaks(panel, packages, monkeypatch):
+    class Logic:
+        def installTorch(self, **_options):
+            raise RuntimeError("could not resolve host")
+
+    from SparseSegModule import dependencies
+
+    packages["torch"] = None
+    monkeypatch.setattr(dependencies, "hasPyTorchExtension", lambda: True)
+    monkeypatch.setitem(sys.modules, "PyTorchUtils", type(sys)("PyTorchUtils"))
+    monkeypatch.setattr(sys.modules["PyTorchUtils"], "PyTorchUtilsLogic", Logic, raising=False)
+    _look_again(panel)
+    panel.ui.installButton.click()
+    ((kind, text),) = Host.instance().dialogs
+    assert kind == "error"
+    assert "internet" in text
+    assert panel.status.missing.torch
+
+
+def test_other_packages_come_through_pip_ensure_or_in_older_slicers_pip_install(panel, packages, monkeypatch):
+    host = Host.instance()
+    packages["scikit-image"] = None
+    _look_again(panel)
+    assert "scikit-image" in panel.ui.setupLabel.text
+    before = len(host.pipCalls)
+    panel.ui.installButton.click()
+    assert len(host.pipCalls) == before + 1
+    assert "scikit-image" in str(host.pipCalls[-1])
+
+    installed = []
+    monkeypatch.delattr(slicer.packaging, "pip_ensure")
+    monkeypatch.setattr(slicer.util, "pip_install", installed.append)
+    panel.ui.installButton.click()
+    assert installed == [["scikit-image>=0.22"]]
+    assert "Install them now?" in host.dialogs[-1][1]
+
+
+def test_the_status_line_names_the_device_and_complains_in_red_about_an_idle_gpu(panel, monkeypatch):
+    from SparseSegModule import statusPart
+
+    assert Host.instance().wait(lambda: "PyTorch" in panel.ui.statusLabel.text, 30)
+    assert "CPU" in panel.ui.statusLabel.text
+    monkeypatch.setattr(statusPart, "hasNvidiaCard", lambda: True)
+    panel.status._show({"device": "cpu", "device_name": "CPU, 2 threads", "packages": {"torch": "2.13.0"}})
+    assert "color='red'" in panel.ui.statusLabel.text
+    assert "NVIDIA" in panel.ui.statusLabel.text
