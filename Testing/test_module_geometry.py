@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import slicer
 import vtk
-from module_helpers import add_phantom, add_volume, paint
+from module_helpers import add_phantom, add_volume
 from phantoms import GEOMETRIES
 
 from SparseSegLib.errors import GeometryError, VolumeError
@@ -151,16 +151,16 @@ def test_a_shearing_transform_and_a_color_volume_are_refused_with_words(panel):
 def test_overlapping_segments_the_later_one_counts(panel):
     from SparseSegModule.results import addSegmentation
     from SparseSegModule.segments import classLabels
-    from SparseSegModule.volumes import ijkToRas
 
     phantom, volume_node = add_phantom()
     node = addSegmentation(volume_node, "drawn")
     first, second = (node.GetSegmentation().AddEmptySegment("", name) for name in ("first", "second"))
     mask = np.zeros(phantom.labels.shape, np.uint8)
     mask[4:9, 5:12, 6:20] = 1
-    paint(node, first, mask, ijkToRas(volume_node))
+    slicer.util.updateSegmentBinaryLabelmapFromArray(mask, node, first, volume_node)
     smaller = np.zeros_like(mask)
     smaller[5:7, 6:9, 8:12] = 1
-    paint(node, second, smaller, ijkToRas(volume_node))
+    slicer.util.updateSegmentBinaryLabelmapFromArray(smaller, node, second, volume_node)
+    assert node.GetSegmentation().GetNumberOfLayers() == 2
     found = classLabels(node, volume_node).whole(mask.shape)
     np.testing.assert_array_equal(found, np.where(smaller, 2, mask))

@@ -115,7 +115,7 @@ def test_cancel_leaves_no_node_no_process_and_the_drawing_as_it_was(panel):
     assert host.dialogs == []
 
 
-@pytest.mark.parametrize("end", ["close scene", "delete volume", "delete segmentation", "reload", "quit"])
+@pytest.mark.parametrize("end", ["leave", "close scene", "delete volume", "delete segmentation", "reload", "quit"])
 def test_whatever_ends_while_a_job_runs_nothing_crashes_and_no_process_stays(panel, end):
     host, ui, node = Host.instance(), panel.ui, panel.parameterNode
     phantom, volume_node = add_phantom()
@@ -128,7 +128,9 @@ def test_whatever_ends_while_a_job_runs_nothing_crashes_and_no_process_stays(pan
     handle = part.handle
     assert host.wait(lambda: handle._job is not None, 10)
     process = handle._job._process
-    if end == "close scene":
+    if end == "leave":
+        panel.exit()
+    elif end == "close scene":
         host.closeScene()
     elif end == "delete volume":
         slicer.mrmlScene.RemoveNode(volume_node)

@@ -1,0 +1,162 @@
+"""What a result is made of, and what the panel does with it: nodes, names, colors, study, 3D, uncertainty, discard."""
+
+import os
+
+import numpy as np
+import pytest
+import slicer
+from host import Host
+from module_helpers import add_phantom, middle, paint_plane
+from phantoms import GEOMETRIES
+
+STEPS = 15
+
+
+@pytest.fixture
+def densified(panel, monkeypatch):
+    """A panel after a short densification started with its button: the panel, the phantom and the volume node."""
+    host, node = Host.instance(), panel.parameterNode
+    phantom, volume_node = add_phantom(GEOMETRIES["anisotropic"])
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    study = hierarchy.CreateStudyItem(hierarchy.GetSceneItemID(), "study")
+    hierarchy.CreateItem(study, volume_node)
+    node.inputVolume = volume_node
+    segment = node.segmentation.GetSegmentation().GetNthSegment(0)
+    segment.SetName("liver")
+    segment.SetColor(0.25, 0.5, 0.75)
+    for axis in range(3):
+        paint_plane(node.segmentation, volume_node, phantom.labels, middle(phantom.labels, axis))
+    start = panel.logic.densify
+    monkeypatch.setattr(panel.logic, "densify", lambda *a, **k: start(*a, **{**k, "budgetSteps": STEPS}))
+    panel.ui.densifyButton.click()
+    assert host.wait(lambda: panel.parts[2].handle is None, 60)
+    assert host.dialogs == []
+    return panel, phantom, volume_node
+
+
+def test_the_nodes_say_where_they_come_from_and_lie_in_the_volumes_study(densified):
+    panel, phantom, volume_node = densified
+    result = panel.parts[2].view.result
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    study = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(volume_node))
+    assert hierarchy.GetItemName(study) == "study"
+    for node in (result.labelmapNode, result.segmentationNode, result.uncertaintyNode):
+        assert node.GetName().startswith("phantom dense (fast)")
+        assert node.GetAttribute("SparseSeg.Input") == "phantom"
+        assert node.GetAttribute("SparseSeg.Model") == "fast"
+        assert '"seed": 0' in node.GetAttribute("SparseSeg.Settings")
+        assert hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node)) == study
+    segment = result.segmentationNode.GetSegmentation().GetNthSegment(0)
+    assert segment.GetName() == "liver"
+    np.testing.assert_allclose(segment.GetColor(), (0.25, 0.5, 0.75))
+    assert segment.HasTag(slicer.vtkSegment.GetTerminologyEntryTagName())
+    assert result.segmentationNode.GetSegmentation().GetNumberOfLayers() == 1
+    table = result.labelmapNode.GetDisplayNode().GetColorNode()
+    assert table.GetColorName(1) == "liver"
+    reference = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
+    assert result.segmentationNode.GetNodeReference(reference) is volume_node
+    uncertainty = slicer.util.arrayFromVolume(result.uncertaintyNode)
+    assert uncertainty.min() >= 0
+    assert 0 < uncertainty.max() <= 1
+    matrix = slicer.util.arrayFromVolume(result.labelmapNode)
+    assert matrix.shape == phantom.labels.shape
+
+
+def test_a_second_result_stands_beside_the_first(densified):
+    panel, _phantom, _volume_node = densified
+    first = panel.parts[2].view.result
+    panel.ui.densifyButton.click()
+    assert Host.instance().wait(lambda: panel.parts[2].handle is None, 60)
+    second = panel.parts[2].view.result
+    assert first.labelmapNode.GetScene() is not None
+    assert first.labelmapNode.GetName() != second.labelmapNode.GetName()
+
+
+def test_the_opacity_slider_fades_from_inputs_to_results(densified):
+    panel, _phantom, _volume_node = densified
+    result = panel.parts[2].view.result
+    drawn = panel.parameterNode.segmentation
+    for share in (0.0, 0.25, 1.0):
+        panel.ui.opacitySlider.value = share
+        Host.instance().processEvents()
+        assert drawn.GetDisplayNode().GetOpacity() == pytest.approx(1 - share)
+        assert result.segmentationNode.GetDisplayNode().GetOpacity() == pytest.approx(share)
+
+
+def test_show_3d_makes_a_surface_and_takes_it_away(densified):
+    panel, _phantom, _volume_node = densified
+    node = panel.parts[2].view.result.segmentationNode
+    surface = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
+    segment = node.GetSegmentation().GetNthSegment(0)
+    panel.ui.show3DButton.click()
+    assert segment.GetRepresentation(surface).GetNumberOfPoints() > 100
+    panel.ui.show3DButton.click()
+    assert segment.GetRepresentation(surface) is None
+
+
+def test_the_uncertainty_lies_over_the_image_while_its_button_is_down(densified):
+    panel, _phantom, volume_node = densified
+    uncertainty = panel.parts[2].view.result.uncertaintyNode
+    composite = slicer.app.layoutManager().sliceWidget("Red").sliceLogic().GetSliceCompositeNode()
+    panel.ui.uncertaintyButton.click()
+    Host.instance().processEvents()
+    assert composite.GetForegroundVolumeID() == uncertainty.GetID()
+    assert composite.GetBackgroundVolumeID() == volume_node.GetID()
+    panel.ui.uncertaintyButton.click()
+    Host.instance().processEvents()
+    assert composite.GetForegroundVolumeID() is None
+
+
+def test_discard_removes_the_result_and_leaves_the_drawing(densified):
+    from SparseSegModule.segments import classLabels
+
+    panel, phantom, volume_node = densified
+    view, drawn = panel.parts[2].view, panel.parameterNode.segmentation
+    before, result = classLabels(drawn, volume_node).whole(phantom.labels.shape), view.result
+    panel.ui.discardButton.click()
+    for node in (result.labelmapNode, result.segmentationNode, result.uncertaintyNode):
+        assert node.GetScene() is None
+    np.testing.assert_array_equal(classLabels(drawn, volume_node).whole(phantom.labels.shape), before)
+    assert drawn.GetDisplayNode().GetOpacity() == 1
+    assert not panel.ui.applyButton.enabled
+
+
+def test_the_training_is_a_plot_of_loss_and_held_out_iou(densified):
+    panel, _phantom, _volume_node = densified
+    chart = panel.parts[2].chart
+    assert chart.chartNode.GetNumberOfPlotSeriesNodes() == 2
+    table = chart.tableNode.GetTable()
+    assert table.GetNumberOfRows() >= 1
+    assert [table.GetColumnName(column) for column in range(3)] == ["step", "loss", "IoU held out"]
+    assert np.isfinite(table.GetValue(0, 1).ToDouble())
+    panel.ui.plotButton.click()
+
+
+@pytest.mark.parametrize(("output", "kinds"), [("labelmap", (True, False)), ("segmentation", (False, True))])
+def test_the_user_chooses_what_to_keep_and_applies_it_all_the_same(panel, monkeypatch, output, kinds):
+    from SparseSegModule.segments import classLabels
+
+    phantom, volume_node = add_phantom()
+    node = panel.parameterNode
+    node.inputVolume, node.output = volume_node, output
+    for axis in range(3):
+        paint_plane(node.segmentation, volume_node, phantom.labels, middle(phantom.labels, axis))
+    start = panel.logic.densify
+    monkeypatch.setattr(panel.logic, "densify", lambda *a, **k: start(*a, **{**k, "budgetSteps": STEPS}))
+    panel.ui.densifyButton.click()
+    assert Host.instance().wait(lambda: panel.parts[2].handle is None, 60)
+    result = panel.parts[2].view.result
+    assert (result.labelmapNode is not None, result.segmentationNode is not None) == kinds
+    before = classLabels(node.segmentation, volume_node).whole(phantom.labels.shape)
+    panel.ui.applyButton.click()
+    after = classLabels(node.segmentation, volume_node).whole(phantom.labels.shape)
+    assert after.sum() > before.sum()
+    assert node.applied is not None
+
+
+@pytest.mark.slow
+def test_the_self_test_passes(panel, monkeypatch):
+    monkeypatch.setenv("SPARSESEG_TEST_SECONDS", os.environ.get("SPARSESEG_TEST_SECONDS", "40"))
+    import SparseSeg
+
+    SparseSeg.SparseSegTest().runTest()
