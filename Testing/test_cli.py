@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from phantoms import GEOMETRIES, blob
 
-from SparseSegLib.annotation import sparsify, write_sparse_labels
+from SparseSegLib.annotation import UNLABELED, ObliquePlane, SparseLabels, sparsify, write_sparse_labels
 from SparseSegLib.atomic import write_text
 from SparseSegLib.cli import COMMANDS, main
 from SparseSegLib.geometry import Geometry
@@ -76,6 +76,18 @@ def test_planes_and_sparsify(files, capsys, tmp_path):
         _run(capsys, "sparsify", files / "truth.nrrd", "-o", tmp_path / "e.nrrd", "--every", 4, "--axis", "y")[0] == 0
     )
     assert "coronal" in _run(capsys, "planes", tmp_path / "e.nrrd")[1]
+
+
+def test_planes_shows_oblique_ones(files, capsys, tmp_path):
+    geometry = GEOMETRIES["oblique"]
+    center = tuple(geometry.index_to_physical((np.array(geometry.shape) - 1) / 2).tolist())
+    pose = ObliquePlane(center, (0.0, 0.6, 0.8))
+    labels = np.where(pose.mask(geometry), blob(geometry).labels, UNLABELED).astype(np.uint8)
+    write_sparse_labels(SparseLabels(labels, geometry, oblique=(pose,)), tmp_path / "o.nrrd")
+    values = json.loads(_run(capsys, "planes", tmp_path / "o.nrrd", "--json")[1])
+    assert [plane["normal"] for plane in values["oblique"]] == [[0.0, 0.6, 0.8]]
+    assert values["scribble_voxels"] == 0
+    assert "1 annotated slices" in _run(capsys, "planes", tmp_path / "o.nrrd")[1]
 
 
 def test_sparsify_names_classes_by_their_values(files, capsys, tmp_path):

@@ -107,6 +107,29 @@ def _by_points(segmentation_node, volume_node, phantom) -> np.ndarray:
     return out
 
 
+def test_a_transform_that_is_not_linear_is_followed_by_slicers_own_export(panel):
+    from SparseSegModule.segments import classLabels
+
+    from SparseSegLib.evaluation import iou
+
+    phantom, volume_node = add_phantom()
+    node = _segmentation(volume_node, phantom.labels)
+    spline = vtk.vtkThinPlateSplineTransform()
+    spline.SetBasisToR()
+    source, target = vtk.vtkPoints(), vtk.vtkPoints()
+    for corner in ((0, 0, 0), (-39, 0, 0), (0, -31, 0), (0, 0, 19), (-39, -31, 19)):
+        source.InsertNextPoint(corner)
+        target.InsertNextPoint(corner[0] + 4, corner[1], corner[2])
+    spline.SetSourceLandmarks(source)
+    spline.SetTargetLandmarks(target)
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode")
+    transform.SetAndObserveTransformToParent(spline)
+    assert not transform.IsTransformToWorldLinear()
+    node.SetAndObserveTransformNodeID(transform.GetID())
+    moved = np.roll(phantom.labels, -4, axis=2)  # 4 mm to the right in RAS is towards lower x
+    assert iou(classLabels(node, volume_node).whole(moved.shape) > 0, moved > 0) > 0.9
+
+
 def test_applying_a_result_follows_the_transforms_too(panel):
     from SparseSegModule.segments import applyLabels, classLabels
     from SparseSegModule.volumes import ijkToRas

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import ctk
 import slicer
 from slicer.i18n import tr as _
 
@@ -26,6 +27,7 @@ class AutomaticPart(Listener):
         self.compare = CompareView(panel.ui)
         self._entries: list[ModelEntry] = []
         ui = panel.ui
+        ui.folderSelector.filters = ctk.ctkPathLineEdit.Dirs
         ui.modelSelector.connect("currentIndexChanged(int)", self._onModel)
         ui.runButton.connect("clicked()", self.onRun)
         ui.prostateButton.connect("clicked()", self.onProstate)

@@ -63,8 +63,8 @@ class InputsPart:
             segmentationNode = addSegmentation(volumeNode, f"{volumeNode.GetName()} segmentation")
             segmentationNode.GetSegmentation().AddEmptySegment("", "object")
             parameterNode.segmentation = segmentationNode
-        slicer.util.setSliceViewerLayers(background=volumeNode)
         turnToVolume(volumeNode)
+        slicer.util.setSliceViewerLayers(background=volumeNode, fit=True)
 
     def _onChannels(self) -> None:
         if self._updating or self.panel.parameterNode is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +42,20 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
             }
         )
     share = float(labels.labeled.mean())
-    scribbles = int(labels.scribbles.sum())
-    values = {"planes": rows, "labeled_share": share, "scribble_voxels": scribbles, "names": list(labels.names)}
+    strokes = int(labels.strokes.sum())
+    values = {
+        "planes": rows,
+        "oblique": [asdict(pose) for pose in labels.oblique],
+        "labeled_share": share,
+        "scribble_voxels": strokes,
+        "names": list(labels.names),
+    }
     lines = [f"{'orientation':14}{'slice':>6}{'mm':>10}  segments"]
     lines += [
         f"{AXES['zyx'.index(row['axis'])]:14}{row['index']:>6}{row['offset_mm']:>10.1f}  {', '.join(row['segments'])}"
         for row in rows
     ]
-    lines.append(f"{len(rows)} annotated slices, {scribbles} scribbled voxels, {share:.1%} of all voxels labeled")
+    lines += [f"{'oblique':14}{'':16}  normal {pose.normal} through {pose.point} (LPS mm)" for pose in labels.oblique]
+    count = len(rows) + len(labels.oblique)
+    lines.append(f"{count} annotated slices, {strokes} scribbled voxels, {share:.1%} of all voxels labeled")
     console.result(values, "\n".join(lines))
