@@ -156,6 +156,27 @@ def test_after_apply_only_new_strokes_count(drawn):
     assert (labels.array[there] == 0).all()
 
 
+def test_each_volume_has_its_own_drawing_and_its_slices_come_back_with_it(drawn):
+    panel, phantom, volume_node, segmentation_node, _ = drawn
+    plane = middle(phantom.labels, 0)
+    paint_plane(segmentation_node, volume_node, phantom.labels, plane)
+    other_phantom, other_volume = add_phantom(name="other")
+    panel.parameterNode.inputVolume = other_volume
+    Host.instance().processEvents(0.05)
+    other = panel.parameterNode.segmentation
+    assert other is not segmentation_node
+    assert _table(panel).planes == ()
+    other_plane = middle(other_phantom.labels, 2)
+    paint_plane(other, other_volume, other_phantom.labels, other_plane)
+    panel.parameterNode.inputVolume = volume_node
+    Host.instance().processEvents(0.05)
+    assert panel.parameterNode.segmentation is segmentation_node
+    assert _table(panel).finished == (plane,)
+    panel.parameterNode.inputVolume = other_volume
+    Host.instance().processEvents(0.05)
+    assert _table(panel).finished == (other_plane,)
+
+
 def test_slices_of_a_segmentation_drawn_earlier_are_found_and_the_user_is_asked(drawn):
     panel, phantom, volume_node, segmentation_node, _ = drawn
     planes = {middle(phantom.labels, 0, 0.3), middle(phantom.labels, 0, 0.7), middle(phantom.labels, 2)}

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from slicer import vtkMRMLSegmentationNode
 
 
+PLANES_ATTRIBUTE = "SparseSeg.planes"
+VOLUME_ROLE = "SparseSeg.planesVolume"
+APPLIED_ROLE = "SparseSeg.applied"
+"""What a segmentation remembers while another one is chosen."""
+
+
 class AnnotatePart(VTKObservationMixin):
     """Watches the segmentation: each stroke may make a slice an annotated one.
 
@@ -81,6 +87,9 @@ class AnnotatePart(VTKObservationMixin):
         if node is None or table == self.planes():
             return
         node.planes = table.toText()
+        if node.segmentation is not None and node.inputVolume is not None:
+            node.segmentation.SetAttribute(PLANES_ATTRIBUTE, node.planes)
+            node.segmentation.SetNodeReferenceID(VOLUME_ROLE, node.inputVolume.GetID())
         self._showTable()
         if self.onChanged is not None:
             self.onChanged()
@@ -89,6 +98,12 @@ class AnnotatePart(VTKObservationMixin):
         """What is drawn now; AnnotationError if nothing is."""
         node = self.panel.parameterNode
         return takeDrawing(node.inputVolume, node.segmentation, self.planes(), node.applied)
+
+    def setApplied(self, segmentationNode: vtkMRMLSegmentationNode, appliedNode) -> None:
+        """Remember which dense labels were applied to a segmentation."""
+        segmentationNode.SetNodeReferenceID(APPLIED_ROLE, appliedNode.GetID())
+        if self.panel.parameterNode.segmentation is segmentationNode:
+            self.panel.parameterNode.applied = appliedNode
 
     def ignoreChange(self) -> None:
         """Take the segmentation as it is now for what the user knows: a result was applied, nobody drew."""
@@ -116,9 +131,8 @@ class AnnotatePart(VTKObservationMixin):
         self._before = self._block()
         if segmentationNode is None:
             return
-        if known is not None and self.panel.parameterNode is not None:  # another one was chosen: its slices are unknown
-            self.panel.parameterNode.planes = ""
-            self.panel.parameterNode.applied = None
+        if known is not None:  # another one was chosen: go on with what is known of it
+            self._recall(segmentationNode, volumeNode)
         segmentation = segmentationNode.GetSegmentation()
         for event in (
             segmentation.SourceRepresentationModified,
@@ -126,6 +140,13 @@ class AnnotatePart(VTKObservationMixin):
             segmentation.SegmentRemoved,
         ):
             self.addObserver(segmentation, event, self._onSegmentationChanged)
+
+    def _recall(self, segmentationNode: vtkMRMLSegmentationNode, volumeNode) -> None:
+        """Take the slices and the applied result that a segmentation had when it was left."""
+        node = self.panel.parameterNode
+        same = volumeNode is not None and segmentationNode.GetNodeReference(VOLUME_ROLE) is volumeNode
+        node.planes = (segmentationNode.GetAttribute(PLANES_ATTRIBUTE) or "") if same else ""
+        node.applied = segmentationNode.GetNodeReference(APPLIED_ROLE) if same else None
 
     def _onSegmentationChanged(self, caller=None, event=None) -> None:
         self._strokeTimer.start()

@@ -12,6 +12,7 @@ from slicer.i18n import tr as _
 from SparseSegLib.errors import Canceled, SparseSegError
 from SparseSegLib.models import ModelEntry, ModelLibrary
 from SparseSegModule.compare import CompareView
+from SparseSegModule.inputsPart import drawnOn
 from SparseSegModule.jobHandle import JobHandle, Listener
 from SparseSegModule.modelJobs import cardText, startSegmentingFolder
 
@@ -176,15 +177,11 @@ class AutomaticPart(Listener):
 
 def annotatedCases(volumeNodes) -> list[tuple]:
     """Each volume with the first segmentation that was drawn on it and holds something."""
-    role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
-    drawn = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
     pairs = []
     for volumeNode in volumeNodes:
-        for node in drawn:
-            made = node.GetAttribute("SparseSeg.Input") is not None
-            if node.GetNodeReference(role) is volumeNode and not made and node.GetSegmentation().GetNumberOfSegments():
-                pairs.append((volumeNode, node))
-                break
+        segmentationNode = drawnOn(volumeNode)
+        if segmentationNode is not None:
+            pairs.append((volumeNode, segmentationNode))
     return pairs
 
 

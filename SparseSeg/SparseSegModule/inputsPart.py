@@ -8,11 +8,11 @@ import qt
 import slicer
 
 from SparseSegModule.parameterNode import CHANNEL_ROLE
-from SparseSegModule.results import addSegmentation
+from SparseSegModule.results import INPUT_ATTRIBUTE, addSegmentation
 from SparseSegModule.views import turnToVolume
 
 if TYPE_CHECKING:
-    from slicer import vtkMRMLScalarVolumeNode
+    from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 
 
 class InputsPart:
@@ -22,7 +22,6 @@ class InputsPart:
         self.panel = panel
         self._volumeId = None
         panel.ui.channelSelector.connect("checkedNodesChanged()", self._onChannels)
-        panel.ui.volumeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._onVolume)
         self._updating = False
 
     def refresh(self) -> None:
@@ -46,23 +45,12 @@ class InputsPart:
         checked = self.panel.ui.channelSelector.checkedNodes()
         return [channel for channel in checked if channel is not node.inputVolume]
 
-    def _onVolume(self, _node) -> None:
-        """A segmentation that belongs to another volume is not drawn on."""
-        parameterNode = self.panel.parameterNode
-        if parameterNode is None or parameterNode.inputVolume is None:
-            return
-        segmentationNode = parameterNode.segmentation
-        role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
-        reference = segmentationNode.GetNodeReference(role) if segmentationNode is not None else None
-        if reference is not None and reference is not parameterNode.inputVolume:
-            parameterNode.segmentation = None
-
     def _onNewVolume(self, volumeNode: vtkMRMLScalarVolumeNode) -> None:
+        """Leave alone what is drawn on another volume: go on with what is drawn on this one, or start something new."""
         parameterNode = self.panel.parameterNode
-        if parameterNode.segmentation is None:
-            segmentationNode = addSegmentation(volumeNode, f"{volumeNode.GetName()} segmentation")
-            segmentationNode.GetSegmentation().AddEmptySegment("", "object")
-            parameterNode.segmentation = segmentationNode
+        reference = _referenceVolume(parameterNode.segmentation)
+        if parameterNode.segmentation is None or (reference is not None and reference is not volumeNode):
+            parameterNode.segmentation = drawnOn(volumeNode) or _newSegmentation(volumeNode)
         turnToVolume(volumeNode)
         slicer.util.setSliceViewerLayers(background=volumeNode, fit=True)
 
@@ -86,3 +74,24 @@ class InputsPart:
             if selector.checkState(channel) != state:
                 selector.setCheckState(channel, state)
         self._updating = False
+
+
+def drawnOn(volumeNode: vtkMRMLScalarVolumeNode) -> vtkMRMLSegmentationNode | None:
+    """The first segmentation that was drawn on a volume; results and previews do not count."""
+    for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
+        made = node.GetAttribute(INPUT_ATTRIBUTE) is not None
+        if not made and _referenceVolume(node) is volumeNode and node.GetSegmentation().GetNumberOfSegments():
+            return node
+    return None
+
+
+def _referenceVolume(segmentationNode: vtkMRMLSegmentationNode | None) -> vtkMRMLScalarVolumeNode | None:
+    if segmentationNode is None:
+        return None
+    return segmentationNode.GetNodeReference(slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole())
+
+
+def _newSegmentation(volumeNode: vtkMRMLScalarVolumeNode) -> vtkMRMLSegmentationNode:
+    segmentationNode = addSegmentation(volumeNode, f"{volumeNode.GetName()} segmentation")
+    segmentationNode.GetSegmentation().AddEmptySegment("", "object")
+    return segmentationNode

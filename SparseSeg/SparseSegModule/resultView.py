@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 from SparseSegLib.geometry import Geometry
 from SparseSegModule.annotatePart import AnnotatePart
 from SparseSegModule.densifyWork import DenseResult
-from SparseSegModule.results import addSegmentation, showPreview
+from SparseSegModule.results import INPUT_ATTRIBUTE, addSegmentation, showPreview
 from SparseSegModule.segments import applyLabels, segmentStyles
 from SparseSegModule.views import blend
 from SparseSegModule.volumes import addLabelmapNode, ijkToRas, imageFromArray, volumeArray, volumeGeometry
@@ -45,6 +45,7 @@ class ResultView:
             return
         if not _inScene(self.previewNode):
             self.previewNode = addSegmentation(self._volumeNode, f"{self._drawnNode.GetName()} preview")
+            self.previewNode.SetAttribute(INPUT_ATTRIBUTE, self._volumeNode.GetName())
         showPreview(self.previewNode, labels, geometry, segmentStyles(self._drawnNode))
         self.refresh()
         self._onShow3D(self.panel.ui.show3DButton.checked)
@@ -156,7 +157,7 @@ class ResultView:
                 imageFromArray(labels), volumeGeometry(self._volumeNode), "SparseSeg applied", names, colors
             )
             node.SetHideFromEditors(True)
-        self.panel.parameterNode.applied = node
+        self.annotate.setApplied(self._drawnNode, node)
 
     def _onShow3D(self, shown: bool) -> None:
         node = self.shownNode()

@@ -15,6 +15,9 @@ from SparseSegModule.volumes import addLabelmapNode, addUncertaintyNode, matrixF
 if TYPE_CHECKING:
     from slicer import vtkMRMLDisplayableNode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 
+INPUT_ATTRIBUTE = "SparseSeg.Input"
+"""Names the input volume on every node that SparseSeg made."""
+
 Output = Literal["both", "labelmap", "segmentation"]
 
 
@@ -70,7 +73,7 @@ def showPreview(
 
 def describe(node: vtkMRMLDisplayableNode, volumeNode: vtkMRMLScalarVolumeNode, settings: dict[str, Any]) -> None:
     """Say where a node comes from, put it under the volume's transform and into the volume's study."""
-    node.SetAttribute("SparseSeg.Input", volumeNode.GetName())
+    node.SetAttribute(INPUT_ATTRIBUTE, volumeNode.GetName())
     node.SetAttribute("SparseSeg.Model", str(settings.get("model", settings.get("preset", ""))))
     node.SetAttribute("SparseSeg.Settings", settingsText(settings))
     node.SetNodeReferenceID("SparseSeg.inputVolume", volumeNode.GetID())
