@@ -8,8 +8,9 @@ import torch
 from phantoms import GEOMETRIES, blob, multi_class
 from scipy import ndimage
 
-from SparseSegLib.annotation import UNLABELED, SparseLabels, sparsify
-from SparseSegLib.prior import PRIOR_PARTS, AnnotationPrior, SliceView
+from SparseSegLib.annotation import UNLABELED, Plane, SparseLabels, keep_planes, sparsify
+from SparseSegLib.prior import PRIOR_PARTS, AnnotationPrior, SliceView, sources_of
+from SparseSegLib.prior.sources import least_gap
 
 PARTS = [(part,) for part in PRIOR_PARTS] + [PRIOR_PARTS]
 
@@ -88,3 +89,25 @@ def test_interpolation_finds_the_shape_between_two_slices():
     inside = prior.channels(SliceView(0, index, prior.shape, prior.spacing), prior.everything)[0] > 0
     truth = torch.from_numpy(phantom.labels[index] > 0)
     assert float((inside & truth).sum() / (inside | truth).sum()) > 0.9
+
+
+def _annotated(*planes: Plane) -> SparseLabels:
+    phantom = blob()
+    return keep_planes(phantom.labels, phantom.volume.geometry, planes)
+
+
+def test_slices_between_parallel_planes_look_no_nearer_than_what_was_learned_from():
+    labels = _annotated(Plane(0, 4), Plane(0, 10), Plane(0, 14))
+    spacing, shape = labels.geometry.spacing, labels.geometry.shape
+    assert least_gap(sources_of(labels, 2, spacing), spacing) == 4 * spacing[0]
+    prior = _prior(labels, blob().volume.array, ("distance",))
+    between, learned_from = SliceView(0, 11, shape, spacing), SliceView(0, 10, shape, spacing)
+    nearness = prior.channels(between, prior.everything)[-2:]
+    learned = prior.channels(learned_from, prior.without({1}))[-2:]
+    assert (nearness <= learned.amax((1, 2), keepdim=True) + 1e-6).all()
+
+
+def test_crossing_planes_and_a_single_one_have_no_such_limit():
+    crossing, single = _annotated(Plane(0, 4), Plane(0, 10), Plane(1, 14)), _annotated(Plane(0, 10))
+    for labels in (crossing, single):
+        assert least_gap(sources_of(labels, 2, labels.geometry.spacing), labels.geometry.spacing) == 0

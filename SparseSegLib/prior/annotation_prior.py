@@ -9,7 +9,7 @@ from SparseSegLib.prior.appearance import AppearancePrior
 from SparseSegLib.prior.distances import DistancePrior
 from SparseSegLib.prior.interpolation import InterpolationPrior
 from SparseSegLib.prior.slice_view import SliceView
-from SparseSegLib.prior.sources import PlaneSource, object_radius, sources_of
+from SparseSegLib.prior.sources import PlaneSource, least_gap, object_radius, sources_of
 from SparseSegLib.prior.types import Shape3, Spacing3
 
 PRIOR_PARTS = ("distance", "interpolation", "appearance", "coordinates")
@@ -40,11 +40,12 @@ class AnnotationPrior:
         self.parts = parts
         self.sources = sources_of(labels, classes, spacing)
         fine, coarse = 3 * min(spacing), max(object_radius(self.sources, spacing), 4 * min(spacing))
+        least = least_gap(self.sources, spacing)
         self._parts: list[DistancePrior | InterpolationPrior | AppearancePrior] = []
         if "distance" in parts:
-            self._parts.append(DistancePrior(self.sources, classes, fine, coarse))
+            self._parts.append(DistancePrior(self.sources, classes, fine, coarse, least))
         if "interpolation" in parts:
-            self._parts.append(InterpolationPrior(self.sources, classes, fine, coarse))
+            self._parts.append(InterpolationPrior(self.sources, classes, fine, coarse, least))
         if "appearance" in parts:
             self._parts.append(AppearancePrior(image, self.sources, classes, spacing, coarse))
 

@@ -15,11 +15,12 @@ class DistancePrior:
     one), squashed at a fine and at a coarse scale; and how near any labeled voxel is, at the same two scales.
     """
 
-    def __init__(self, sources: list[Source], classes: int, fine: float, coarse: float) -> None:
+    def __init__(self, sources: list[Source], classes: int, fine: float, coarse: float, least: float = 0.0) -> None:
         self.sources = sources
         self.classes = classes
         self.fine = fine
         self.coarse = coarse
+        self.least = least
 
     @property
     def count(self) -> int:
@@ -30,7 +31,7 @@ class DistancePrior:
         """Channels for ``view`` from the sources ``keep``; each broadcasts to ``(U, V)``, values within ±1."""
         nearest = torch.full((self.classes, *view.size), FAR)
         for number in keep:
-            nearest = torch.minimum(nearest, self.sources[number].distance(view))
+            nearest = torch.minimum(nearest, self.sources[number].distance(view, self.least))
         advantage = (other_distances(nearest) - nearest)[1:].clamp(-4 * self.coarse, 4 * self.coarse)
         closest = nearest.min(0).values
         return [

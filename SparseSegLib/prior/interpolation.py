@@ -16,11 +16,12 @@ from SparseSegLib.prior.sources import PlaneSource, Source
 class InterpolationPrior:
     """Channels from interpolating the outlines on the annotated planes."""
 
-    def __init__(self, sources: list[Source], classes: int, fine: float, coarse: float) -> None:
+    def __init__(self, sources: list[Source], classes: int, fine: float, coarse: float, least: float = 0.0) -> None:
         self.sources = sources
         self.classes = classes
         self.fine = fine
         self.coarse = coarse
+        self.least = least
 
     @property
     def count(self) -> int:
@@ -64,6 +65,8 @@ class InterpolationPrior:
         below, above = here - places[lower], places[upper] - here
         blend = (below / (below + above).clamp(min=1e-6)).clamp(0, 1)
         gap = torch.minimum(below.abs(), above.abs()).expand(size)
+        if axis == view.axis:
+            gap = gap.clamp(min=self.least)
         outside = ((here < places[0]) | (here > places[-1])).expand(size)
         signed = _pick(known, lower, size) * (1 - blend) + _pick(known, upper, size) * blend
         return signed - 0.5 * gap * outside, gap, outside

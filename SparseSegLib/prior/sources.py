@@ -7,6 +7,7 @@ Leaving one out is then free.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,9 +65,14 @@ class PlaneSource:
         signed = torch.where(own, other_distances(distances), -distances)
         return cls(axis, index, values, distances, signed)
 
-    def distance(self, view: SliceView) -> torch.Tensor:
-        """Distance (mm) from each pixel of ``view`` to each class on this plane; broadcasts to ``(K, U, V)``."""
+    def distance(self, view: SliceView, least: float = 0.0) -> torch.Tensor:
+        """Distance (mm) from each pixel of ``view`` to each class on this plane; broadcasts to ``(K, U, V)``.
+
+        A plane parallel to the view counts as ``least`` mm away if it is nearer (see :func:`least_gap`).
+        """
         across = (view.positions(self.axis) - self.index) * view.spacing[self.axis]
+        if self.axis == view.axis:
+            across = across.abs().clamp(min=least)
         return torch.hypot(view.see_plane(self.distances, self.axis), across[None])
 
     def coordinates(self) -> torch.Tensor:
@@ -101,7 +107,7 @@ class ScribbleSource:
             distance_maps(array, classes, spacing),
         )
 
-    def distance(self, view: SliceView) -> torch.Tensor:
+    def distance(self, view: SliceView, least: float = 0.0) -> torch.Tensor:
         """Distance (mm) from each pixel of ``view`` to each class among the scribbles, ``(K, U, V)``."""
         return view.cut(self.distances)
 
@@ -125,6 +131,20 @@ def sources_of(labels: SparseLabels, classes: int, spacing: Spacing3) -> list[So
     if labels.scribbles.any():
         sources.append(ScribbleSource.of(labels, classes, spacing))
     return sources
+
+
+def least_gap(sources: list[Source], spacing: Spacing3) -> float:
+    """How near (mm) a network has seen the nearest label at the least, where all annotated planes are parallel.
+
+    It learns from each plane with that plane left out, so from a distance of at least one gap between planes. A slice
+    that is nearer to a plane would look like nothing it has learned. Where planes cross there is no such limit: 0.
+    """
+    planes = [source for source in sources if isinstance(source, PlaneSource)]
+    if len({plane.axis for plane in planes}) != 1 or len(planes) != len(sources):
+        return 0.0
+    places = sorted({plane.index for plane in planes})
+    gaps = [after - before for before, after in itertools.pairwise(places)]
+    return min(gaps, default=0) * spacing[planes[0].axis]
 
 
 def object_radius(sources: list[Source], spacing: Spacing3) -> float:
