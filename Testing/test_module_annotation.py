@@ -156,6 +156,26 @@ def test_after_apply_only_new_strokes_count(drawn):
     assert (labels.array[there] == 0).all()
 
 
+def test_after_apply_is_undone_the_annotation_is_what_it_was(drawn):
+    from SparseSegModule.segments import applyLabels
+    from SparseSegModule.volumes import addLabelmapNode, ijkToRas, imageFromArray
+
+    panel, phantom, volume_node, segmentation_node, _ = drawn
+    for axis in range(3):
+        paint_plane(segmentation_node, volume_node, phantom.labels, middle(phantom.labels, axis))
+    before = _labels(panel)
+    node = addLabelmapNode(imageFromArray(phantom.labels), phantom.volume.geometry, "dense", ("object",), [(1, 0, 0)])
+    panel.ui.segmentEditorWidget.saveStateForUndo()
+    applyLabels(segmentation_node, volume_node, phantom.labels, ijkToRas(volume_node))
+    panel.parts[1].setApplied(segmentation_node, node)
+    panel.parts[1].ignoreChange()
+    panel.ui.segmentEditorWidget.undo()
+    Host.instance().processEvents(0.05)
+    after = _labels(panel)
+    np.testing.assert_array_equal(after.array, before.array)
+    assert after.planes == before.planes
+
+
 def test_each_volume_has_its_own_drawing_and_its_slices_come_back_with_it(drawn):
     panel, phantom, volume_node, segmentation_node, _ = drawn
     plane = middle(phantom.labels, 0)

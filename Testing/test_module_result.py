@@ -112,11 +112,13 @@ def test_discard_removes_the_result_and_leaves_the_drawing(densified):
 
     panel, phantom, volume_node = densified
     view, drawn = panel.parts[2].view, panel.parameterNode.segmentation
+    tables = len(slicer.util.getNodesByClass("vtkMRMLColorTableNode"))
     before, result = classLabels(drawn, volume_node).whole(phantom.labels.shape), view.result
     panel.ui.discardButton.click()
     for node in (result.labelmapNode, result.segmentationNode, result.uncertaintyNode):
         assert node.GetScene() is None
     np.testing.assert_array_equal(classLabels(drawn, volume_node).whole(phantom.labels.shape), before)
+    assert len(slicer.util.getNodesByClass("vtkMRMLColorTableNode")) == tables - 1
     assert drawn.GetDisplayNode().GetOpacity() == 1
     assert not panel.ui.applyButton.enabled
 

@@ -17,6 +17,8 @@ from SparseSegModule.volumes import volumeArray, volumeGeometry
 if TYPE_CHECKING:
     from slicer import vtkMRMLLabelMapVolumeNode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 
+STILL_THERE = 0.5  # share of an applied result
+
 
 @dataclass(frozen=True)
 class Drawing:
@@ -87,7 +89,13 @@ def findPlanes(volumeNode: vtkMRMLScalarVolumeNode, segmentationNode: vtkMRMLSeg
 def _withoutApplied(
     labels: SparseLabels, drawn: np.ndarray, background: np.ndarray, applied: np.ndarray
 ) -> SparseLabels:
-    """Off the annotated slices an applied result is no annotation; what was changed in it is."""
+    """Off the annotated slices an applied result is no annotation; what was changed in it is.
+
+    Where most of it is gone, it was undone, and nothing is to be taken away.
+    """
+    dense = applied > 0
+    if dense.any() and (drawn[dense] == applied[dense]).mean() < STILL_THERE:
+        return labels
     array = labels.array.copy()
     array[labels.strokes & (drawn == applied) & ~background] = UNLABELED
     array[(drawn == 0) & (applied > 0) & (array == UNLABELED)] = 0

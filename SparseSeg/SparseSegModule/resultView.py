@@ -109,7 +109,7 @@ class ResultView:
         if result is not None:
             for node in (result.segmentationNode, result.labelmapNode, result.uncertaintyNode):
                 if _inScene(node):
-                    slicer.mrmlScene.RemoveNode(node)
+                    removeWithColors(node)
 
     def discardPrevious(self) -> None:
         """A new job starts: the last result stays in the scene, but is no longer on show here."""
@@ -168,6 +168,15 @@ class ResultView:
         else:
             node.RemoveClosedSurfaceRepresentation()
         node.GetDisplayNode().SetVisibility3D(shown)
+
+
+def removeWithColors(node) -> None:
+    """Remove a node, and the color table that was made for it."""
+    display = node.GetDisplayNode()
+    colors = display.GetColorNode() if node.IsA("vtkMRMLLabelMapVolumeNode") and display is not None else None
+    slicer.mrmlScene.RemoveNode(node)
+    if colors is not None and colors.GetName() == f"{node.GetName()} colors":
+        slicer.mrmlScene.RemoveNode(colors)
 
 
 def _inScene(node) -> bool:

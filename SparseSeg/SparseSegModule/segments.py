@@ -134,8 +134,9 @@ def applyLabels(
         segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
         segment.SetLabelValue(value)
         segment.AddRepresentation(_binaryLabelmap(), image)
-    segmentationNode.GetSegmentation().InvalidateNonSourceRepresentations()
-    segmentationNode.Modified()
+    segmentation = segmentationNode.GetSegmentation()
+    segmentation.InvalidateNonSourceRepresentations()
+    segmentation.InvokeEvent(slicer.vtkSegmentation.SourceRepresentationModified)
 
 
 def orientedImage(labels: np.ndarray, matrix: np.ndarray) -> vtkOrientedImageData:
