@@ -81,12 +81,13 @@ class SparseSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def cleanup(self):
         """Called when the module is reloaded, and when Slicer quits."""
-        slicer.app.disconnect("aboutToQuit()", self.logic.abandonJobs)
-        self.setParameterNode(None)
         for part in self.parts:
             part.cleanup()
         self.parts = []
-        self.logic.abandonJobs()
+        self.setParameterNode(None)
+        if self.logic is not None:
+            slicer.app.disconnect("aboutToQuit()", self.logic.abandonJobs)
+            self.logic.abandonJobs()
         self.removeObservers()
 
     def enter(self):
@@ -117,17 +118,17 @@ class SparseSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.initializeParameterNode()
 
     def onSceneEndImport(self, caller=None, event=None):
-        """A scene was loaded: take over what it says."""
-        self.setParameterNode(None)
-        self.initializeParameterNode()
+        """A scene was loaded: take over what it says, at once if the panel is open, else when it is entered."""
+        if self.parent.isEntered:
+            self.initializeParameterNode()
 
     def initializeParameterNode(self):
         """Take the scene's parameter node, and choose the first volume where none is chosen."""
         self.setParameterNode(self.logic.getParameterNode())
         if not self.parameterNode.inputVolume:
-            first = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
-            if first is not None:
-                self.parameterNode.inputVolume = first
+            from SparseSegModule.inputsPart import firstImage
+
+            self.parameterNode.inputVolume = firstImage()
 
     def setParameterNode(self, parameterNode):
         """Show another parameter node, or none."""

@@ -126,7 +126,7 @@ def test_a_stroke_on_an_oblique_view_annotates_that_plane(drawn):
 
 
 def test_after_apply_only_new_strokes_count(drawn):
-    from SparseSegModule.segments import SegmentStyle, applyLabels
+    from SparseSegModule.segments import SegmentStyle, applyLabels, classSegmentIds
     from SparseSegModule.volumes import addLabelmapNode, ijkToRas, imageFromArray
 
     panel, phantom, volume_node, segmentation_node, segment_id = drawn
@@ -136,7 +136,7 @@ def test_after_apply_only_new_strokes_count(drawn):
     dense = np.roll(phantom.labels, 1, axis=2)
     dense[plane.voxels] = phantom.labels[plane.voxels]
     node = addLabelmapNode(imageFromArray(dense), phantom.volume.geometry, "dense", (style.name,), [style.color])
-    applyLabels(segmentation_node, volume_node, dense, ijkToRas(volume_node))
+    applyLabels(segmentation_node, volume_node, dense, ijkToRas(volume_node), classSegmentIds(segmentation_node))
     panel.parameterNode.applied = node
     panel.parts[1].ignoreChange()
     Host.instance().processEvents(0.05)
@@ -157,7 +157,7 @@ def test_after_apply_only_new_strokes_count(drawn):
 
 
 def test_after_apply_is_undone_the_annotation_is_what_it_was(drawn):
-    from SparseSegModule.segments import applyLabels
+    from SparseSegModule.segments import applyLabels, classSegmentIds
     from SparseSegModule.volumes import addLabelmapNode, ijkToRas, imageFromArray
 
     panel, phantom, volume_node, segmentation_node, _ = drawn
@@ -166,7 +166,9 @@ def test_after_apply_is_undone_the_annotation_is_what_it_was(drawn):
     before = _labels(panel)
     node = addLabelmapNode(imageFromArray(phantom.labels), phantom.volume.geometry, "dense", ("object",), [(1, 0, 0)])
     panel.ui.segmentEditorWidget.saveStateForUndo()
-    applyLabels(segmentation_node, volume_node, phantom.labels, ijkToRas(volume_node))
+    applyLabels(
+        segmentation_node, volume_node, phantom.labels, ijkToRas(volume_node), classSegmentIds(segmentation_node)
+    )
     panel.parts[1].setApplied(segmentation_node, node)
     panel.parts[1].ignoreChange()
     panel.ui.segmentEditorWidget.undo()

@@ -131,13 +131,13 @@ def test_a_transform_that_is_not_linear_is_followed_by_slicers_own_export(panel)
 
 
 def test_applying_a_result_follows_the_transforms_too(panel):
-    from SparseSegModule.segments import applyLabels, classLabels
+    from SparseSegModule.segments import applyLabels, classLabels, classSegmentIds
     from SparseSegModule.volumes import ijkToRas
 
     phantom, volume_node = add_phantom(GEOMETRIES["flipped"])
     node = _segmentation(volume_node, phantom.labels)
     node.SetAndObserveTransformNodeID(_transform(_rotation()).GetID())
-    applyLabels(node, volume_node, phantom.labels, ijkToRas(volume_node))
+    applyLabels(node, volume_node, phantom.labels, ijkToRas(volume_node), classSegmentIds(node))
     np.testing.assert_array_equal(classLabels(node, volume_node).whole(phantom.labels.shape), phantom.labels)
 
 

@@ -130,12 +130,16 @@ class AnnotatePart(VTKObservationMixin):
         self.suggestion = None
         self._before = self._block()
         if segmentationNode is None:
+            if self.panel.parameterNode is not None:
+                self.panel.parameterNode.planes = ""
+                self.panel.parameterNode.applied = None
             return
         if known is not None:  # another one was chosen: go on with what is known of it
             self._recall(segmentationNode, volumeNode)
         segmentation = segmentationNode.GetSegmentation()
         for event in (
             segmentation.SourceRepresentationModified,
+            segmentation.SegmentModified,  # undo and redo say no more than this
             segmentation.SegmentAdded,
             segmentation.SegmentRemoved,
         ):

@@ -39,6 +39,8 @@ class AutomaticPart(Listener):
 
     def refresh(self) -> None:
         """Follow the parameter node."""
+        if self.handle is not None and self.handle.ended:  # it was abandoned with its scene
+            self.handle = None
         self._updateButtons()
 
     def cleanup(self) -> None:

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+MOMENT = 0.01  # seconds
+
 
 class BackgroundCall:
     """Runs ``function`` in a thread of its own; :attr:`done` says when :meth:`result` may be asked for."""
@@ -25,8 +27,17 @@ class BackgroundCall:
 
     @property
     def done(self) -> bool:
-        """Whether it has ended, well or not."""
+        """Whether it has ended, well or not.
+
+        Waits for a moment: Slicer's main thread holds Python's lock while nothing happens, and threads get on only when
+        Python code of the main thread lets go of it.
+        """
+        self._thread.join(MOMENT)
         return not self._thread.is_alive()
+
+    def wait(self, seconds: float) -> None:
+        """Wait for its end, at most so long."""
+        self._thread.join(seconds)
 
     def result(self) -> Any:
         """What the function returned, or the error that it raised."""

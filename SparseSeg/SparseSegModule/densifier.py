@@ -13,7 +13,7 @@ from SparseSegLib.geometry import Geometry
 from SparseSegModule.annotation import findPlanes, takeDrawing
 from SparseSegModule.densifyWork import DenseArrays, DenseResult, DensifyWork
 from SparseSegModule.jobHandle import JobHandle, Listener
-from SparseSegModule.jobs import Jobs, checkpointPath
+from SparseSegModule.jobs import Jobs
 from SparseSegModule.parameterNode import OUTPUTS, PRESETS, SparseSegParameterNode
 from SparseSegModule.planes import PlaneTable
 from SparseSegModule.results import deliverDense
@@ -68,7 +68,7 @@ def startDensify(
         return deliverDense(volumeNode, arrays, styles, figures, settings, output)  # type: ignore[arg-type]
 
     work = DensifyWork(
-        images, drawing, styles, settings, checkpointPath(_key(images, segmentationNode, preset)), deliver, show
+        images, drawing, styles, settings, jobs.checkpoint(_key(images, segmentationNode, preset)), deliver, show
     )
     return jobs.start(work, listener)
 

@@ -44,8 +44,9 @@ class DensifyPart(Listener):
 
     def refresh(self) -> None:
         """Follow the parameter node."""
-        node = self.panel.parameterNode
-        if node is None:
+        if self.handle is not None and self.handle.ended:  # it was abandoned with its scene
+            self.handle = None
+        if self.panel.parameterNode is None:
             self.view.forget()
         self.view.refresh()
         self._updateButtons()
@@ -153,8 +154,12 @@ class DensifyPart(Listener):
         except SparseSegError as error:
             self.onMessage(str(error))
             return
+        if not self.view.sameSegments():
+            self.onMessage(_("Segments were added or removed: this training goes on with those that it knows."))
+            return
         work = self.handle.work
-        self.handle.updateAnnotation(lambda folder: work.writeUpdate(folder, drawing))
+        if not self.handle.updateAnnotation(lambda folder: work.writeUpdate(folder, drawing)):
+            self._updateTimer.start()  # the job is not ready yet
 
     def _startChart(self, name: str) -> None:
         if self.chart is not None:

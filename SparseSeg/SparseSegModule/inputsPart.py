@@ -20,20 +20,25 @@ class InputsPart:
 
     def __init__(self, panel) -> None:
         self.panel = panel
-        self._volumeId = None
+        self._node = None
+        self._volumeId: str | None = None
         panel.ui.channelSelector.connect("checkedNodesChanged()", self._onChannels)
         self._updating = False
 
     def refresh(self) -> None:
         """Follow the parameter node."""
         node = self.panel.parameterNode
+        first, self._node = node is not self._node, node
         if node is None:
             self._volumeId = None
             return
         volumeNode = node.inputVolume
-        if volumeNode is not None and volumeNode.GetID() != self._volumeId:
-            self._volumeId = volumeNode.GetID()
-            self._onNewVolume(volumeNode)
+        volumeId = volumeNode.GetID() if volumeNode is not None else None
+        if volumeId != self._volumeId:
+            self._volumeId = volumeId
+            known = first and node.segmentation is not None  # the scene came with both: its views stay as they are
+            if volumeNode is not None and not known:
+                self._onNewVolume(volumeNode)
         self._showChannels()
 
     def cleanup(self) -> None:
@@ -74,6 +79,14 @@ class InputsPart:
             if selector.checkState(channel) != state:
                 selector.setCheckState(channel, state)
         self._updating = False
+
+
+def firstImage() -> vtkMRMLScalarVolumeNode | None:
+    """The first image of the scene that SparseSeg did not make."""
+    for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
+        if node.GetClassName() == "vtkMRMLScalarVolumeNode" and node.GetAttribute(INPUT_ATTRIBUTE) is None:
+            return node
+    return None
 
 
 def drawnOn(volumeNode: vtkMRMLScalarVolumeNode) -> vtkMRMLSegmentationNode | None:

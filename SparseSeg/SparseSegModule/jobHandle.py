@@ -20,6 +20,8 @@ from SparseSegModule.background import BackgroundCall
 from SparseSegModule.engine import pythonExecutable
 
 POLL_MILLISECONDS = 50
+BREATH = 0.002  # seconds
+TIDY_SECONDS = 3.0
 
 
 class Work(Protocol):
@@ -81,6 +83,7 @@ class JobHandle:
         self._preview: BackgroundCall | None = None
         self._nextPreview: Path | None = None
         self._update: BackgroundCall | None = None
+        self._tidying: BackgroundCall | None = None
         self._cancelAsked = self._stopAsked = False
         self._silenceTold = False
         self._busy: BackgroundCall | None = BackgroundCall(lambda: work.write(folder))
@@ -102,10 +105,17 @@ class JobHandle:
         if self._job is not None:
             self._job.cancel()
 
-    def updateAnnotation(self, write: Callable[[Path], Path]) -> None:
-        """Hand new annotation to the running job; ``write`` writes it into the folder, in a thread."""
-        if self._job is not None and self._ending is None and not self._cancelAsked and self._update is None:
-            self._update = BackgroundCall(lambda: write(self.folder))
+    def updateAnnotation(self, write: Callable[[Path], Path]) -> bool:
+        """Hand new annotation to the job; ``write`` writes it into the folder, in a thread.
+
+        Returns false where the job cannot take it yet: it has not started, or the last one is on its way.
+        """
+        if self._ending is not None or self._cancelAsked or self.ended:
+            return True
+        if self._job is None or self._update is not None:
+            return False
+        self._update = BackgroundCall(lambda: write(self.folder))
+        return True
 
     def wait(self, timeout: float | None = None) -> Any:
         """Keep Slicer alive until the job has ended; the result, or its error is raised."""
@@ -127,6 +137,8 @@ class JobHandle:
         if self._job is not None:
             self._job.kill()
         self._finish(error=Canceled())
+        if self._tidying is not None:
+            self._tidying.wait(TIDY_SECONDS)
 
     def _tick(self) -> None:
         if self.ended:
@@ -158,6 +170,7 @@ class JobHandle:
 
     def _listen(self) -> None:
         assert self._job is not None
+        time.sleep(BREATH)  # lets the thread that reads the worker's output have its turn
         for event in self._job.poll():
             kind = event["event"]
             if kind == "progress":
@@ -219,10 +232,15 @@ class JobHandle:
         self.result, self.error = result, error
         if self._job is not None and self._job.running:
             self._job.kill()
-        BackgroundCall(self._tidy)
+        self._tidying = BackgroundCall(self._tidy)
         self.listener.onEnded(self)
 
     def _tidy(self) -> None:
-        with suppress(OSError):
-            self.work.keep(self.folder)
+        """Keep the weights of a training that went well, and remove everything else."""
+        for call in (self._busy, self._preview, self._update):
+            if call is not None:
+                call.wait(TIDY_SECONDS)
+        if self.error is None:
+            with suppress(OSError):
+                self.work.keep(self.folder)
         shutil.rmtree(self.folder, ignore_errors=True)

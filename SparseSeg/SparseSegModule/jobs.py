@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -15,6 +16,7 @@ class Jobs:
 
     def __init__(self) -> None:
         self._handles: list[JobHandle] = []
+        self._weights: Path | None = None
 
     @property
     def running(self) -> list[JobHandle]:
@@ -29,12 +31,16 @@ class Jobs:
         self._handles.append(handle)
         return handle
 
+    def checkpoint(self, key: str) -> Path:
+        """Where the last weights for ``key`` are kept, as long as the scene is open."""
+        if self._weights is None:
+            self._weights = Path(tempfile.mkdtemp(prefix="sparseseg-weights-", dir=slicer.app.temporaryPath))
+        return self._weights / f"{key}.pt"
+
     def abandonAll(self) -> None:
-        """End every job at once and tell nobody."""
+        """End every job at once and tell nobody; forget what was learned in this scene."""
         for handle in self.running:
             handle.abandon()
-
-
-def checkpointPath(key: str) -> Path:
-    """Where the last weights for ``key`` are kept while Slicer runs."""
-    return Path(slicer.app.temporaryPath) / "SparseSeg" / f"{key}.pt"
+        if self._weights is not None:
+            shutil.rmtree(self._weights, ignore_errors=True)
+            self._weights = None

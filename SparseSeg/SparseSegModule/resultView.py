@@ -12,7 +12,7 @@ from SparseSegLib.geometry import Geometry
 from SparseSegModule.annotatePart import AnnotatePart
 from SparseSegModule.densifyWork import DenseResult
 from SparseSegModule.results import INPUT_ATTRIBUTE, addSegmentation, showPreview
-from SparseSegModule.segments import applyLabels, segmentStyles
+from SparseSegModule.segments import SegmentStyle, applyLabels, classLabels, classSegmentIds, segmentStyles
 from SparseSegModule.views import blend
 from SparseSegModule.volumes import addLabelmapNode, ijkToRas, imageFromArray, volumeArray, volumeGeometry
 
@@ -30,6 +30,10 @@ class ResultView:
         self.result: DenseResult | None = None
         self._volumeNode: vtkMRMLScalarVolumeNode | None = None
         self._drawnNode: vtkMRMLSegmentationNode | None = None
+        self._segmentIds: list[str] = []
+        self._styles: list[SegmentStyle] = []
+        self._opacity = 1.0
+        self._uncertaintyShown = False
         ui = panel.ui
         ui.applyButton.connect("clicked()", self.apply)
         ui.discardButton.connect("clicked()", self.discard)
@@ -38,6 +42,9 @@ class ResultView:
     def begin(self, volumeNode: vtkMRMLScalarVolumeNode, drawnNode: vtkMRMLSegmentationNode) -> None:
         """A job has started on these nodes."""
         self._volumeNode, self._drawnNode = volumeNode, drawnNode
+        self._segmentIds, self._styles = classSegmentIds(drawnNode), segmentStyles(drawnNode)
+        if drawnNode.GetDisplayNode() is not None:
+            self._opacity = drawnNode.GetDisplayNode().GetOpacity()
 
     def showPreview(self, labels: np.ndarray, geometry: Geometry) -> None:
         """Show an intermediate result in a segmentation of its own."""
@@ -46,7 +53,7 @@ class ResultView:
         if not _inScene(self.previewNode):
             self.previewNode = addSegmentation(self._volumeNode, f"{self._drawnNode.GetName()} preview")
             self.previewNode.SetAttribute(INPUT_ATTRIBUTE, self._volumeNode.GetName())
-        showPreview(self.previewNode, labels, geometry, segmentStyles(self._drawnNode))
+        showPreview(self.previewNode, labels, geometry, self._styles)
         self.refresh()
         self._onShow3D(self.panel.ui.show3DButton.checked)
 
@@ -74,30 +81,48 @@ class ResultView:
             return
         if self.shownNode() is not None:
             blend(self._drawnNode if _inScene(self._drawnNode) else None, self.shownNode(), node.resultOpacity)
-        uncertaintyNode = self.result.uncertaintyNode if self.result is not None else None
-        if _inScene(uncertaintyNode):
-            shown = node.showUncertainty
-            slicer.util.setSliceViewerLayers(
-                foreground=uncertaintyNode if shown else None, foregroundOpacity=0.5 if shown else None
-            )
+        self._showUncertainty(node.showUncertainty)
+
+    def _showUncertainty(self, wanted: bool) -> None:
+        """Put the uncertainty over the image or take it away; another overlay of the user's is left alone."""
+        node = self.result.uncertaintyNode if self.result is not None else None
+        if not _inScene(node) or wanted == self._uncertaintyShown:
+            return
+        self._uncertaintyShown = wanted
+        if wanted:
+            slicer.util.setSliceViewerLayers(foreground=node, foregroundOpacity=0.5)
+        else:
+            slicer.util.setSliceViewerLayers(foreground=None)
+
+    def sameSegments(self) -> bool:
+        """Whether the drawing still has the segments that it had when the job started."""
+        return _inScene(self._drawnNode) and classSegmentIds(self._drawnNode) == self._segmentIds
 
     def updateButtons(self, runs: bool) -> None:
         """Enable what can be done now."""
         ui = self.panel.ui
         shown = self.shownNode() is not None
         ui.previewFrame.enabled = shown
-        ui.applyButton.enabled = ui.discardButton.enabled = shown and not runs and self.result is not None
+        done = not runs and self.result is not None
+        ui.discardButton.enabled = done
+        ui.applyButton.enabled = done and self._canApply()
         ui.uncertaintyButton.enabled = self.result is not None
+
+    def _canApply(self) -> bool:
+        """Apply can only be undone where the Segment Editor is on the segmentation that it changes."""
+        node = self.panel.parameterNode
+        chosen = node is not None and self._drawnNode is not None and node.segmentation is self._drawnNode
+        dense = _inScene(self.result.labelmapNode) or _inScene(self.result.segmentationNode)
+        return chosen and dense and _inScene(self._volumeNode)
 
     def apply(self) -> None:
         """Write the result into the user's segmentation; the Segment Editor can undo it."""
-        if self.result is None or not _inScene(self._drawnNode) or not _inScene(self._volumeNode):
+        if self.result is None or not self._canApply():
             return
         with slicer.util.tryWithErrorDisplay(_("The result could not be applied."), waitCursor=True):
-            labels = self._labels()
-            if self._drawnNode is self.panel.parameterNode.segmentation:
-                self.panel.ui.segmentEditorWidget.saveStateForUndo()
-            applyLabels(self._drawnNode, self._volumeNode, labels, ijkToRas(self._volumeNode))
+            labels = self._withDrawing(self._labels())
+            self.panel.ui.segmentEditorWidget.saveStateForUndo()
+            applyLabels(self._drawnNode, self._volumeNode, labels, ijkToRas(self._volumeNode), self._segmentIds)
             self._rememberApplied(labels)
             self.annotate.ignoreChange()
             self._close()
@@ -123,15 +148,15 @@ class ResultView:
         if _inScene(self.previewNode):
             slicer.mrmlScene.RemoveNode(self.previewNode)
         self.previewNode = None
-        blend(self._drawnNode if _inScene(self._drawnNode) else None, None, 0.0)
+        if _inScene(self._drawnNode) and self._drawnNode.GetDisplayNode() is not None:
+            self._drawnNode.GetDisplayNode().SetOpacity(self._opacity)
 
     def forget(self) -> None:
         """The scene closes."""
         self.previewNode = self.result = self._volumeNode = self._drawnNode = None
 
     def _close(self) -> None:
-        if self.result is not None and _inScene(self.result.uncertaintyNode):
-            slicer.util.setSliceViewerLayers(foreground=None)
+        self._showUncertainty(False)
         shown = self.result.segmentationNode if self.result is not None else None
         self.removePreview()
         if _inScene(shown):
@@ -143,21 +168,27 @@ class ResultView:
         """The dense labels on the volume's grid ``(Z, Y, X)``."""
         if _inScene(self.result.labelmapNode):
             return np.array(volumeArray(self.result.labelmapNode))
-        from SparseSegModule.segments import classLabels
-
         return classLabels(self.result.segmentationNode, self._volumeNode).whole(volumeGeometry(self._volumeNode).shape)
 
+    def _withDrawing(self, labels: np.ndarray) -> np.ndarray:
+        """What was drawn on finished slices since the training knew them stands."""
+        if not self.sameSegments():
+            return labels
+        drawn = classLabels(self._drawnNode, self._volumeNode).whole(labels.shape)
+        for plane in self.annotate.planes().finished:
+            labels[plane.voxels] = drawn[plane.voxels]
+        return labels
+
     def _rememberApplied(self, labels: np.ndarray) -> None:
-        """What was applied is no annotation: keep it, to tell later strokes from it."""
-        node = self.result.labelmapNode
-        if not _inScene(node):
-            styles = segmentStyles(self._drawnNode)
-            names, colors = tuple(style.name for style in styles), [style.color for style in styles]
-            node = addLabelmapNode(
-                imageFromArray(labels), volumeGeometry(self._volumeNode), "SparseSeg applied", names, colors
-            )
-            node.SetHideFromEditors(True)
+        """What was applied is no annotation: keep a copy, hidden from the user, to tell later strokes from it."""
+        last = self.panel.parameterNode.applied
+        image, geometry = imageFromArray(labels), volumeGeometry(self._volumeNode)
+        names, colors = tuple(style.name for style in self._styles), [style.color for style in self._styles]
+        node = addLabelmapNode(image, geometry, "SparseSeg applied", names, colors)
+        node.SetHideFromEditors(True)
         self.annotate.setApplied(self._drawnNode, node)
+        if last is not None:
+            removeWithColors(last)
 
     def _onShow3D(self, shown: bool) -> None:
         node = self.shownNode()

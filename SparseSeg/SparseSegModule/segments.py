@@ -119,13 +119,18 @@ def applyLabels(
     volumeNode: vtkMRMLScalarVolumeNode,
     labels: np.ndarray,
     matrix: np.ndarray,
+    segmentIds: list[str],
 ) -> None:
-    """Replace what is drawn in the class segments by dense ``labels`` ``(Z, Y, X)``, in one shared layer.
+    """Replace what is drawn in some segments by dense ``labels`` ``(Z, Y, X)``, in one shared layer.
 
-    ``matrix`` is from IJK to the volume's RAS. Names, colors and identities of the segments stay.
+    ``matrix`` is from IJK to the volume's RAS; ``segmentIds`` are the segments of the classes 1..n. Names, colors and
+    identities of the segments stay, and so do all other segments. Raises AnnotationError if one of them is gone.
     """
+    if not set(segmentIds) <= set(_segmentIds(segmentationNode)):
+        raise AnnotationError(
+            "A segment that the result belongs to was removed.", "Densify again, or take the result's own segmentation."
+        )
     between = transformBetween(volumeNode, segmentationNode)
-    segmentIds = classSegmentIds(segmentationNode)
     if between is None:
         _imported(segmentationNode, volumeNode, segmentIds, labels)
         return

@@ -10,7 +10,7 @@ from SparseSegLib.errors import AnnotationError
 from SparseSegModule.planes import AnnotatedPlane, PlaneTable
 from SparseSegModule.results import addSegmentation
 from SparseSegModule.sampleData import LABELS, VOLUME, registerSampleData
-from SparseSegModule.segments import SegmentStyle, applyLabels, classLabels, setLabels
+from SparseSegModule.segments import SegmentStyle, applyLabels, classLabels, classSegmentIds, setLabels
 from SparseSegModule.volumes import ijkToRas, volumeArray, volumeGeometry
 
 SLICES = (2, 3, 3)  # along z, y, x
@@ -44,7 +44,7 @@ def densifySample(logic, seconds: float) -> float:
     segmentationNode, table = annotate(volumeNode, truth)
     result = logic.densify(volumeNode, segmentationNode, budgetSeconds=seconds, planes=table)
     dense = volumeArray(result.labelmapNode)
-    applyLabels(segmentationNode, volumeNode, dense, ijkToRas(volumeNode))
+    applyLabels(segmentationNode, volumeNode, dense, ijkToRas(volumeNode), classSegmentIds(segmentationNode))
     applied = classLabels(segmentationNode, volumeNode).whole(dense.shape)
     unseen = np.ones(dense.shape, bool)
     for plane in table.finished:
