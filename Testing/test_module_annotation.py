@@ -82,6 +82,20 @@ def test_erasing_everything_on_a_slice_takes_it_back_unless_the_user_declared_it
     assert [(entry.plane, entry.declared) for entry in _table(panel).planes] == [(plane, True)]
 
 
+def test_undoing_a_stroke_takes_its_slice_back(drawn):
+    panel, phantom, volume_node, segmentation_node, _ = drawn
+    first, second = middle(phantom.labels, 0), middle(phantom.labels, 1)
+    paint_plane(segmentation_node, volume_node, phantom.labels, first)
+    panel.ui.segmentEditorWidget.saveStateForUndo()
+    paint_plane(segmentation_node, volume_node, phantom.labels, second)
+    assert set(_table(panel).finished) == {first, second}
+    panel.ui.segmentEditorWidget.undo()
+    Host.instance().processEvents(0.05)
+    assert _table(panel).finished == (first,)
+    paint_plane(segmentation_node, volume_node, phantom.labels, middle(phantom.labels, 2))
+    assert set(_table(panel).finished) == {first, middle(phantom.labels, 2)}
+
+
 def test_an_unfinished_slice_is_scribbles_and_a_removed_one_too(drawn):
     panel, phantom, volume_node, segmentation_node, _ = drawn
     first, second = middle(phantom.labels, 0), middle(phantom.labels, 1)

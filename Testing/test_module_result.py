@@ -123,6 +123,60 @@ def test_discard_removes_the_result_and_leaves_the_drawing(densified):
     assert not panel.ui.applyButton.enabled
 
 
+def test_apply_needs_the_segmentation_that_was_drawn_on(densified):
+    panel, _phantom, _volume_node = densified
+    node, drawn = panel.parameterNode, panel.parameterNode.segmentation
+    assert panel.ui.applyButton.enabled
+    other = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "other")
+    node.segmentation = other
+    Host.instance().processEvents()
+    assert not panel.ui.applyButton.enabled
+    node.segmentation = drawn
+    Host.instance().processEvents()
+    assert panel.ui.applyButton.enabled
+
+
+def test_apply_leaves_segments_alone_that_came_later_and_refuses_where_one_is_gone(densified):
+    from SparseSegModule.segments import classLabels
+
+    panel, phantom, volume_node = densified
+    drawn = panel.parameterNode.segmentation
+    segmentation = drawn.GetSegmentation()
+    later = segmentation.AddEmptySegment("", "later")
+    mask = np.zeros(phantom.labels.shape, np.uint8)
+    mask[0, :4, :4] = 1
+    slicer.util.updateSegmentBinaryLabelmapFromArray(mask, drawn, later, volume_node)
+    Host.instance().processEvents(0.05)
+    segmentation.SetSegmentIndex(later, 0)
+    panel.ui.applyButton.click()
+    found = classLabels(drawn, volume_node).whole(mask.shape)
+    np.testing.assert_array_equal(found == 1, mask == 1)
+    assert (found == 2).sum() > (phantom.labels > 0).sum() / 10
+
+
+def test_a_result_whose_segment_was_removed_is_not_applied(densified):
+    panel, _phantom, _volume_node = densified
+    segmentation = panel.parameterNode.segmentation.GetSegmentation()
+    segmentation.AddEmptySegment("", "another")
+    segmentation.RemoveSegment(segmentation.GetNthSegmentID(0))
+    Host.instance().processEvents(0.05)
+    panel.ui.applyButton.click()
+    ((kind, text),) = Host.instance().dialogs
+    assert kind == "error"
+    assert "removed" in text
+    Host.instance().errors.clear()  # Slicer's tryWithErrorDisplay shows the error and raises it again
+    assert panel.parts[2].view.result is not None
+
+
+def test_weights_stay_in_their_scene(densified):
+    panel, _phantom, _volume_node = densified
+    host, jobs = Host.instance(), panel.logic.jobRunner
+    weights = jobs._weights
+    assert host.wait(lambda: list(weights.glob("*.pt")), 5)
+    host.closeScene()
+    assert not weights.exists()
+
+
 def test_the_training_is_a_plot_of_loss_and_held_out_iou(densified):
     panel, _phantom, _volume_node = densified
     chart = panel.parts[2].chart

@@ -143,6 +143,9 @@ def test_whatever_ends_while_a_job_runs_nothing_crashes_and_no_process_stays(pan
     assert host.wait(lambda: handle.ended and process.poll() is not None, 30)
     host.processEvents(0.3)
     assert host.errors == []
+    if end in ("leave", "close scene", "delete volume", "delete segmentation"):
+        assert ui.densifyButton.text == "Densify"
+        assert ui.volumeSelector.enabled
 
 
 def test_two_jobs_at_once_do_not_disturb_each_other(panel):

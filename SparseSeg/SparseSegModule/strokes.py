@@ -66,9 +66,25 @@ def _viewOf(changed: np.ndarray, geometry: Geometry, views: list[ObliquePlane]) 
 
 def _withoutEmpty(table: PlaneTable, after: Block) -> PlaneTable:
     for plane in table.planes:
-        if not plane.declared and not segmentsOn(after, plane.axis, plane.index):
+        if not plane.declared and not _holdsOwn(after, table, plane):
             table = table.without(plane.axis, plane.index)
     return table
+
+
+def _holdsOwn(block: Block, table: PlaneTable, plane: AnnotatedPlane) -> bool:
+    """Whether anything is drawn on a slice but the lines that crossing annotated slices leave on it."""
+    side = block.box[plane.axis]
+    if not side.start <= plane.index < side.stop:
+        return False
+    drawn = np.take(block.labels, plane.index - side.start, plane.axis) > 0
+    axes = [axis for axis in range(3) if axis != plane.axis]
+    for other in table.planes:
+        if other.axis in axes:
+            place = other.index - block.box[other.axis].start
+            row = axes.index(other.axis)
+            if 0 <= place < drawn.shape[row]:
+                drawn[(slice(None),) * row + (place,)] = False
+    return bool(drawn.any())
 
 
 def segmentsOn(block: Block, axis: int, index: int) -> list[int]:
