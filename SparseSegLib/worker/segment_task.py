@@ -23,6 +23,7 @@ from SparseSegLib.io import SegmentInfo, read_volume, volume_name, write_labels
 from SparseSegLib.models import ModelCard, ModelLibrary, load_network
 from SparseSegLib.prediction.predictor import Predictor
 from SparseSegLib.worker.densify_task import leave_one_core_free
+from SparseSegLib.worker.explain import explain
 
 DONE_FILE = "segmented.json"
 STOPPED = {"code": "canceled", "error": "Stopped before this case.", "hint": "Run the job again to go on."}
@@ -151,8 +152,6 @@ def _stamp(path: Path) -> list[int]:
 
 
 def _failure(source: _Source, error: Exception) -> dict[str, Any]:
-    from SparseSegLib.worker.process import explain
-
     traceback.print_exception(error, file=sys.stderr)
     message, hint, code, _ = explain(error)
     return {"name": source.name, "error": message, "hint": hint, "code": code}
