@@ -25,6 +25,18 @@ def _look_again(panel):
     panel.status._look()
 
 
+def _press_install(panel, monkeypatch, logic) -> None:
+    """Press *Install* where the PyTorch extension is there, with ``logic`` as its PyTorchUtilsLogic."""
+    from SparseSegModule import dependencies
+
+    extension = type(sys)("PyTorchUtils")
+    extension.PyTorchUtilsLogic = logic
+    monkeypatch.setitem(sys.modules, "PyTorchUtils", extension)
+    monkeypatch.setattr(dependencies, "hasPyTorchExtension", lambda: True)
+    _look_again(panel)
+    panel.ui.installButton.click()
+
+
 def test_without_torch_the_module_opens_and_says_what_to_press(panel, packages, monkeypatch):
     from SparseSegModule import dependencies
 
@@ -64,14 +76,8 @@ def test_install_asks_pytorch_utils_and_goes_on(panel, packages, monkeypatch):
             packages["torch"] = "2.13.0"
             return sys
 
-    from SparseSegModule import dependencies
-
     packages["torch"] = None
-    monkeypatch.setattr(dependencies, "hasPyTorchExtension", lambda: True)
-    monkeypatch.setitem(sys.modules, "PyTorchUtils", type(sys)("PyTorchUtils"))
-    monkeypatch.setattr(sys.modules["PyTorchUtils"], "PyTorchUtilsLogic", Logic, raising=False)
-    _look_again(panel)
-    panel.ui.installButton.click()
+    _press_install(panel, monkeypatch, Logic)
     assert asked == [(True, ">=2.5")]
     assert not panel.status.missing.anything
 
@@ -81,14 +87,8 @@ def test_no_internet_is_said_and_nothing_breaks(panel, packages, monkeypatch):
         def installTorch(self, **_options):
             raise RuntimeError("could not resolve host")
 
-    from SparseSegModule import dependencies
-
     packages["torch"] = None
-    monkeypatch.setattr(dependencies, "hasPyTorchExtension", lambda: True)
-    monkeypatch.setitem(sys.modules, "PyTorchUtils", type(sys)("PyTorchUtils"))
-    monkeypatch.setattr(sys.modules["PyTorchUtils"], "PyTorchUtilsLogic", Logic, raising=False)
-    _look_again(panel)
-    panel.ui.installButton.click()
+    _press_install(panel, monkeypatch, Logic)
     ((kind, text),) = Host.instance().dialogs
     assert kind == "error"
     assert "internet" in text
