@@ -1,4 +1,4 @@
-"""Random geometric and grey value changes of batches of 3D patches, on the device that trains.
+"""Random geometric and gray value changes of batches of 3D patches, on the device that trains.
 
 One smooth map moves image, labels and "unlabeled" together. It is applied while the patch is cut from the volume, so
 that what turns in from outside the patch is real.
@@ -24,7 +24,7 @@ class Augmentation:
     rotation : standard deviation about each axis (radians)
     scaling : standard deviation of the logarithm of the scale
     flips : mirror each axis with probability one half
-    grey : standard deviation of contrast (logarithm) and brightness (in units of the normalised image)
+    gray : standard deviation of contrast (logarithm) and brightness (in units of the normalized image)
     deformation_spacing, deformation_deviation : grid spacing and standard deviation of the random vectors of the
         B-spline deformation, in voxels (Çiçek et al. 2016, section 3.2: 32 and 4); 0 for none
     """
@@ -32,23 +32,23 @@ class Augmentation:
     rotation: float = 0.15
     scaling: float = 0.1
     flips: bool = True
-    grey: float = 0.1
+    gray: float = 0.1
     deformation_spacing: float = 32.0
     deformation_deviation: float = 4.0
 
 
 def random_places(
-    centres: torch.Tensor, size: tuple[int, int, int], settings: Augmentation, generator: torch.Generator
+    centers: torch.Tensor, size: tuple[int, int, int], settings: Augmentation, generator: torch.Generator
 ) -> torch.Tensor:
     """Positions (z, y, x) in voxels at which each patch reads its volume, ``(B, z, y, x, 3)``.
 
-    ``centres`` is ``(B, 3)`` in voxels. ``generator`` lives on the device that the result shall be on.
+    ``centers`` is ``(B, 3)`` in voxels. ``generator`` lives on the device that the result shall be on.
     """
-    device, count = generator.device, len(centres)
+    device, count = generator.device, len(centers)
     lines = [torch.arange(part, device=device) - (part - 1) / 2 for part in size]
     offsets = torch.stack(torch.meshgrid(*lines, indexing="ij"), -1)
     matrix = _random_matrices(count, settings, generator)
-    places = torch.einsum("bij,zyxj->bzyxi", matrix, offsets) + centres.to(device)[:, None, None, None]
+    places = torch.einsum("bij,zyxj->bzyxi", matrix, offsets) + centers.to(device)[:, None, None, None]
     if settings.deformation_deviation > 0:
         places = places + _deformation(count, size, settings, generator).movedim(1, -1)
     return places
@@ -70,11 +70,11 @@ def cut(image: torch.Tensor, labels: torch.Tensor, places: torch.Tensor) -> tupl
     return moved, labels[z, y, x].masked_fill(~inside, UNLABELED)
 
 
-def vary_grey(image: torch.Tensor, settings: Augmentation, generator: torch.Generator) -> torch.Tensor:
+def vary_gray(image: torch.Tensor, settings: Augmentation, generator: torch.Generator) -> torch.Tensor:
     """Change contrast and brightness of every channel of ``(B, C, z, y, x)``."""
     shape = (*image.shape[:2], 1, 1, 1)
     gain, shift = (torch.randn(shape, generator=generator, device=generator.device) for _ in range(2))
-    return image * torch.exp(settings.grey * gain) + settings.grey * shift
+    return image * torch.exp(settings.gray * gain) + settings.gray * shift
 
 
 def _random_matrices(count: int, settings: Augmentation, generator: torch.Generator) -> torch.Tensor:

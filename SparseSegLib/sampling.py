@@ -8,7 +8,7 @@ from SparseSegLib.annotation import UNLABELED
 
 
 class PatchSampler:
-    """Draws centres of patches from the labeled voxels of a volume, a random class first.
+    """Draws centers of patches from the labeled voxels of a volume, a random class first.
 
     Parameters
     ----------
@@ -20,7 +20,7 @@ class PatchSampler:
         self.rng = rng
         self._places = [np.argwhere(labels == label) for label in np.unique(labels[labels != UNLABELED])]
 
-    def centre(self) -> tuple[int, int, int]:
+    def center(self) -> tuple[int, int, int]:
         """(z, y, x) index of a labeled voxel."""
         places = self._places[int(self.rng.integers(len(self._places)))]
         z, y, x = places[int(self.rng.integers(len(places)))]

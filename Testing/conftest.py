@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -53,3 +54,90 @@ def panel(tmp_path, monkeypatch):
     host.unloadModule("SparseSeg")
     host.closeScene()
     assert host.errors == []
+
+
+@pytest.fixture
+def host():
+    """The stand-in host with an empty scene and nothing recorded."""
+    from host import Host
+
+    host = Host.instance()
+    host.closeScene()
+    host.dialogs.clear()
+    host.answers.clear()
+    host.errors.clear()
+    yield host
+    host.testing = True
+
+
+@pytest.fixture
+def slicer(host):
+    """Slicer's package, in the stand-in host."""
+    import slicer
+
+    return slicer
+
+
+@pytest.fixture
+def qt(host):
+    """The stand-in for PythonQt's module."""
+    import qt
+
+    return qt
+
+
+@pytest.fixture
+def demo(tmp_path):
+    """A module's folder, with a parameter named in its .ui file."""
+
+    from host_helpers import MODULE, UI
+
+    def write(parameter="enabled"):
+        (tmp_path / "Resources/UI").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "Resources/UI/Demo.ui").write_text(UI.replace("PARAMETER", parameter))
+        (tmp_path / "Demo.py").write_text(MODULE)
+        return tmp_path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def dataset():
+    """Two annotated phantoms of a bright blob, at 1 mm."""
+    from cohort_helpers import make_case
+
+    from SparseSegLib.cohort import make_dataset, make_example
+
+    return make_dataset([make_example(make_case(seed), (1.0, 1.0, 1.0)) for seed in range(2)], (1.0, 1.0, 1.0))
+
+
+@pytest.fixture(scope="session")
+def bundle(dataset, tmp_path_factory):
+    """A trained model of a bright blob, at 1 mm."""
+    from cohort_helpers import CARD, QUICK
+
+    from SparseSegLib.cohort import train
+    from SparseSegLib.models import save_bundle
+
+    path = tmp_path_factory.mktemp("models") / "Blob ü"
+    model = train(dataset, replace(QUICK, budget_steps=100, patch=(20, 24, 24)))
+    save_bundle(path, replace(CARD, arguments=model.arguments, window=model.window), model.weights)
+    return path
+
+
+@pytest.fixture
+def study(tmp_path):
+    """A folder ``images`` and a folder ``labels``, two cases each, under a name with blanks and umlauts."""
+    from cohort_helpers import make_case
+
+    from SparseSegLib.annotation import write_sparse_labels
+    from SparseSegLib.io import write_image
+
+    folder = tmp_path / "Studie ü 日本"
+    for part in ("images", "labels"):
+        (folder / part).mkdir(parents=True)
+    for seed in range(2):
+        case = make_case(seed)
+        write_image(case.volume.array, case.volume.geometry, folder / "images" / f"p{seed}.nii.gz")
+        write_sparse_labels(case.labels, folder / "labels" / f"p{seed}.seg.nrrd")
+    return folder

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from SparseSegLib.annotation import UNLABELED
-from SparseSegLib.augmentation import Augmentation, cut, random_places, vary_grey
+from SparseSegLib.augmentation import Augmentation, cut, random_places, vary_gray
 from SparseSegLib.densify.slice_augmentation import SlicePatch, cut_patches, sampling_grid
 
 
@@ -52,9 +52,9 @@ def test_the_deformation_is_smooth_and_as_strong_as_it_should_be():
     assert float((moved[:, 1:] - moved[:, :-1]).abs().max()) < 1.0
 
 
-def test_grey_values_change_by_patch_and_channel():
+def test_gray_values_change_by_patch_and_channel():
     image = torch.rand(3, 2, 4, 4, 4, generator=torch.Generator().manual_seed(0))
-    changed = vary_grey(image, Augmentation(), torch.Generator().manual_seed(0))
+    changed = vary_gray(image, Augmentation(), torch.Generator().manual_seed(0))
     slope = (changed.amax((2, 3, 4)) - changed.amin((2, 3, 4))) / (image.amax((2, 3, 4)) - image.amin((2, 3, 4)))
     assert len(slope.unique()) == 6
 

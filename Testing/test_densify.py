@@ -12,10 +12,12 @@ from SparseSegLib.control import CancelSource, Control, Mailbox, NullEvents
 from SparseSegLib.densify import DensifySettings, densify
 from SparseSegLib.densify import run as run_module
 from SparseSegLib.densify.next_slice import suggest_slice
+from SparseSegLib.densify.patch_learner import PatchLearner
 from SparseSegLib.densify.problem import coarsening, make_problem
 from SparseSegLib.densify.region import region_of_interest
-from SparseSegLib.densify.run import Learner, _make_learner
+from SparseSegLib.densify.run import _make_learner
 from SparseSegLib.densify.settings import PRESETS, Preset
+from SparseSegLib.densify.slice_learner import SliceLearner
 from SparseSegLib.errors import AnnotationError, Canceled, GeometryError, UsageError, VolumeError
 from SparseSegLib.evaluation import iou
 from SparseSegLib.geometry import Geometry
@@ -51,7 +53,7 @@ class Listener(NullEvents):
 
 @pytest.fixture(autouse=True)
 def _report_every_step(monkeypatch):
-    monkeypatch.setattr("SparseSegLib.densify.run.REPORT_SECONDS", 0.0)
+    monkeypatch.setattr("SparseSegLib.training.loop.REPORT_SECONDS", 0.0)
     monkeypatch.setattr("SparseSegLib.densify.run.FIRST_PREVIEW_SECONDS", 0.0)
 
 
@@ -112,7 +114,7 @@ def test_the_same_seed_gives_the_same_result(case, preset):
     assert not np.array_equal(first.uncertainty, other.uncertainty)
 
 
-def _weights(learner: Learner) -> list[torch.Tensor]:
+def _weights(learner: SliceLearner | PatchLearner) -> list[torch.Tensor]:
     return list(learner.state()["network"].values())
 
 

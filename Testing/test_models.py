@@ -104,7 +104,7 @@ DAMAGE = [
     ("format", 99), ("format", None), ("format", True), ("name", None), ("name", 7), ("name", " "), ("network", None),
     ("network", "unet3d"), ("network.arguments", []), ("network.arguments", {"base": {"a": 1}}),
     ("preprocessing.spacing", [1, 1]), ("preprocessing.spacing", [1, 1, float("nan")]),
-    ("preprocessing.spacing", [1, 0, 1]), ("preprocessing.channels", []), ("preprocessing.normalisation", "magic"),
+    ("preprocessing.spacing", [1, 0, 1]), ("preprocessing.channels", []), ("preprocessing.normalization", "magic"),
     ("preprocessing.orientation", "RAS"), ("window", [8, 8, 10**9]), ("window", None), ("labels", []), ("labels", [1]),
     ("labels.0.value", 2), ("labels.0.color", [2, 0, 0]), ("labels.1.name", "liver"), ("training", None),
     ("weights.sha256", "abc"), ("weights", None),

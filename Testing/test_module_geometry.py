@@ -88,7 +88,7 @@ def test_transforms_are_followed(panel, under):
 
 
 def _by_points(segmentation_node, volume_node, phantom) -> np.ndarray:
-    """Each voxel's centre, taken through both nodes' transforms to the nearest voxel of the segmentation's grid."""
+    """Each voxel's center, taken through both nodes' transforms to the nearest voxel of the segmentation's grid."""
     geometry = phantom.volume.geometry
     index = np.argwhere(np.ones(geometry.shape, bool))
     points = geometry.index_to_physical(index) * [-1, -1, 1]

@@ -1,6 +1,8 @@
 """The whole story in the stand-in host: open a volume, draw, densify in the real worker, draw on, stop, apply, undo,
 save, load; and whatever may end while a job runs."""
 
+import time
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -183,3 +185,24 @@ def test_errors_of_the_worker_are_shown_in_words(panel):
     assert "phantom" in text
     assert "same value" in text
     assert ui.densifyButton.text == "Densify"
+
+
+def test_a_volume_that_is_changed_while_the_job_is_prepared_is_not_trained_on(panel, monkeypatch):
+    """What was written may be half of the old and half of the new voxels."""
+    from SparseSegModule.densifyWork import DensifyWork
+
+    host, ui, node = Host.instance(), panel.ui, panel.parameterNode
+    phantom, volume_node = add_phantom()
+    node.inputVolume = volume_node
+    for axis in range(3):
+        paint_plane(node.segmentation, volume_node, phantom.labels, middle(phantom.labels, axis))
+    write = DensifyWork.write
+    monkeypatch.setattr(DensifyWork, "write", lambda self, folder: (time.sleep(0.3), write(self, folder)))
+    ui.densifyButton.click()
+    handle = _densify_part(panel).handle
+    slicer.util.arrayFromVolume(volume_node)[:10] = 0
+    slicer.util.arrayFromVolumeModified(volume_node)
+    assert host.wait(lambda: handle.ended, 30)
+    assert handle._job is None
+    assert "was changed" in host.dialogs[0][1]
+    assert not handle.folder.exists() or host.wait(lambda: not handle.folder.exists(), 5)

@@ -20,7 +20,7 @@ from SparseSegLib.jobs import write_job
 from SparseSegLib.protocol import CHECKPOINT_FILE
 from SparseSegModule.annotation import Drawing
 from SparseSegModule.segments import SegmentStyle
-from SparseSegModule.volumes import channelGeometry, imageFromArray, volumeArray, volumeGeometry
+from SparseSegModule.volumes import VolumeImage, imageFromArray
 
 if TYPE_CHECKING:
     from slicer import (
@@ -99,10 +99,7 @@ class DensifyWork:
         self._checkpoint = checkpoint
         self._deliver = deliver
         self._show = show
-        volumeNode = channels[0]
-        self._images = [(volumeNode.GetName(), volumeArray(volumeNode), volumeGeometry(volumeNode))]
-        for node in channels[1:]:
-            self._images.append((node.GetName(), volumeArray(node), channelGeometry(node, volumeNode)))
+        self._images = [VolumeImage.of(channels[0]), *(VolumeImage.of(node, channels[0]) for node in channels[1:])]
         self._updates = 0
 
     def write(self, folder: Path) -> None:
@@ -110,15 +107,21 @@ class DensifyWork:
         labels = self._drawing.sparseLabels()
         (folder / LABELS_FILE).parent.mkdir(parents=True, exist_ok=True)
         names = []
-        for number, (name, array, geometry) in enumerate(self._images):
-            names.append(f"{fileName(name)}.nrrd" if number == 0 else f"{fileName(name)} (channel {number + 1}).nrrd")
-            write_image(array, geometry, folder / names[-1])
-        self._images = []
+        for number, image in enumerate(self._images):
+            name = fileName(image.name)
+            names.append(f"{name}.nrrd" if number == 0 else f"{name} (channel {number + 1}).nrrd")
+            write_image(image.array, image.geometry, folder / names[-1])
         write_sparse_labels(labels, folder / LABELS_FILE)
         if self._checkpoint.exists():
             shutil.copy(self._checkpoint, folder / CHECKPOINT_FILE)
         files = {"dense": "dense.nrrd", "uncertainty": "uncertainty.nrrd"}
         write_job(folder, "densify", {"volumes": names, "labels": LABELS_FILE}, {**self._settings, **files})
+
+    def checkInputs(self) -> None:
+        """Raise VolumeError if an image was changed while it was written."""
+        images, self._images = self._images, []
+        for image in images:
+            image.check()
 
     def writeUpdate(self, folder: Path, drawing: Drawing) -> Path:
         """Write new annotation beside the old one; its path."""

@@ -25,10 +25,13 @@ TIDY_SECONDS = 3.0
 
 
 class Work(Protocol):
-    """What a kind of job does around its worker. Only :meth:`deliver` and :meth:`show` touch nodes."""
+    """What a kind of job does around its worker. Only what runs in no thread may touch nodes."""
 
     def write(self, folder: Path) -> None:
         """Write the job and its inputs (in a thread)."""
+
+    def checkInputs(self) -> None:
+        """Raise a SparseSegError if an input was changed while it was written."""
 
     def read(self, folder: Path, ending: dict[str, Any]) -> Any:
         """Read the results (in a thread)."""
@@ -164,6 +167,7 @@ class JobHandle:
         self._busy = None
         if self._cancelAsked:
             raise Canceled
+        self.work.checkInputs()
         self._job = Job(self.folder, interpreter=pythonExecutable()).start()
         if self._stopAsked:
             self._job.stop()

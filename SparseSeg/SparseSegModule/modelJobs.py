@@ -18,7 +18,7 @@ from SparseSegModule.modelWork import ModelArrays, ModelCase, ModelResult, Segme
 from SparseSegModule.parameterNode import SparseSegParameterNode
 from SparseSegModule.results import addSegmentation, describe
 from SparseSegModule.segments import DEFAULT_TERMINOLOGY, SegmentStyle, segmentStyles, setLabels
-from SparseSegModule.volumes import addLabelmapNode, imageFromArray, matrixFromGeometry, volumeArray, volumeGeometry
+from SparseSegModule.volumes import VolumeImage, addLabelmapNode, imageFromArray, matrixFromGeometry
 
 if TYPE_CHECKING:
     from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
@@ -50,8 +50,7 @@ def startTraining(
         planes = knownPlanes(parameterNode, volumeNode, segmentationNode)
         drawing = takeDrawing(volumeNode, segmentationNode, planes)
         terminologies.update({style.name: style.terminology for style in segmentStyles(segmentationNode)})
-        images = [(volumeArray(volumeNode), volumeGeometry(volumeNode))]
-        found.append(TrainingCase(volumeNode.GetName(), images, drawing))
+        found.append(TrainingCase(volumeNode.GetName(), [VolumeImage.of(volumeNode)], drawing))
     settings: dict[str, Any] = {
         "name": name,
         "network": network,
@@ -80,7 +79,7 @@ def startSegmenting(
         raise UsageError("There is no volume to segment.", "Check at least one.")
     entry = ModelLibrary().find(modelName)
     card = entry.card
-    cases = [ModelCase(node.GetName(), [(volumeArray(node), volumeGeometry(node))]) for node in volumeNodes]
+    cases = [ModelCase(node.GetName(), [VolumeImage.of(node)]) for node in volumeNodes]
     settings = {"model": str(entry.path), "device": device, "flips": flips}
 
     def deliver(found: list[ModelArrays]) -> list[ModelResult]:

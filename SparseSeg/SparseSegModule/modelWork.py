@@ -16,6 +16,7 @@ from SparseSegLib.io import read_labels, write_image
 from SparseSegLib.jobs import write_job
 from SparseSegLib.models import ModelCard, ModelLibrary
 from SparseSegModule.annotation import Drawing
+from SparseSegModule.volumes import VolumeImage
 
 if TYPE_CHECKING:
     from slicer import vtkMRMLLabelMapVolumeNode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
@@ -23,10 +24,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainingCase:
-    """One annotated volume: the arrays of its channels with their grids, and what is drawn on it."""
+    """One annotated volume and what is drawn on it."""
 
     name: str
-    images: list[tuple[np.ndarray, Geometry]]
+    images: list[VolumeImage]
     drawing: Drawing
 
 
@@ -68,14 +69,19 @@ class TrainWork:
         entries = []
         for number, case in enumerate(self._cases):
             paths = []
-            for channel, (array, geometry) in enumerate(case.images):
+            for channel, image in enumerate(case.images):
                 paths.append(f"case-{number}-{channel}.nrrd")
-                write_image(array, geometry, folder / paths[-1])
+                write_image(image.array, image.geometry, folder / paths[-1])
             labels = f"case-{number}-labels.nrrd"
             write_sparse_labels(case.drawing.sparseLabels(), folder / labels)
             entries.append({"volumes": paths, "labels": labels})
-        self._cases = []
         write_job(folder, "train", {"cases": entries}, self._settings)
+
+    def checkInputs(self) -> None:
+        """Raise VolumeError if an image was changed while it was written."""
+        cases, self._cases = self._cases, []
+        for image in (image for case in cases for image in case.images):
+            image.check()
 
     def read(self, folder: Path, ending: dict[str, Any]) -> str:
         """Take the bundle into the library; its name."""
@@ -97,10 +103,10 @@ class TrainWork:
 
 @dataclass(frozen=True)
 class ModelCase:
-    """One volume to segment: arrays of a node, or files."""
+    """One volume to segment: the images of a node, or files."""
 
     name: str
-    images: list[tuple[np.ndarray, Geometry]]
+    images: list[VolumeImage]
     files: tuple[Path, ...] = ()
 
 
@@ -138,11 +144,16 @@ class SegmentWork:
         entries = []
         for number, case in enumerate(self._cases):
             paths = [str(path) for path in case.files]
-            for channel, (array, geometry) in enumerate(case.images):
+            for channel, image in enumerate(case.images):
                 paths.append(f"case-{number}-{channel}.nrrd")
-                write_image(array, geometry, folder / paths[-1])
+                write_image(image.array, image.geometry, folder / paths[-1])
             entries.append({"volumes": paths, "name": f"{number:04d} {case.name}"})
         write_job(folder, "segment", {"cases": entries}, self._settings)
+
+    def checkInputs(self) -> None:
+        """Raise VolumeError if an image was changed while it was written."""
+        for image in (image for case in self._cases for image in case.images):
+            image.check()
 
     def read(self, folder: Path, ending: dict[str, Any]) -> list[ModelArrays]:
         """Read each case's labels, or why there are none."""

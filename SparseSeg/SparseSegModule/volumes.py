@@ -6,6 +6,7 @@ not in them.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -80,6 +81,30 @@ def volumeArray(volumeNode: vtkMRMLScalarVolumeNode) -> np.ndarray:
             "Convert it to scalar volumes (module Vector to Scalar Volume) and choose them as channels.",
         )
     return array
+
+
+@dataclass(frozen=True, eq=False)
+class VolumeImage:
+    """The voxels ``(Z, Y, X)`` of a volume node, not copied, with their grid, for a thread that writes them."""
+
+    name: str
+    array: np.ndarray
+    geometry: Geometry
+    scalars: vtk.vtkDataArray
+    modified: int
+
+    @classmethod
+    def of(cls, volumeNode: vtkMRMLScalarVolumeNode, reference: vtkMRMLScalarVolumeNode | None = None) -> VolumeImage:
+        """The image of a node, in the coordinates of ``reference`` where that is another one."""
+        array = volumeArray(volumeNode)
+        geometry = volumeGeometry(volumeNode) if reference is None else channelGeometry(volumeNode, reference)
+        scalars = volumeNode.GetImageData().GetPointData().GetScalars()
+        return cls(volumeNode.GetName(), array, geometry, scalars, scalars.GetMTime())
+
+    def check(self) -> None:
+        """Raise VolumeError if voxels have been changed since, so that what was written may be a mixture."""
+        if self.scalars.GetMTime() != self.modified:
+            raise VolumeError(f"{self.name} was changed while the job was being prepared.", "Start it again.")
 
 
 def transformBetween(source: vtkMRMLTransformableNode, target: vtkMRMLTransformableNode) -> np.ndarray | None:

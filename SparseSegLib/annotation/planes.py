@@ -38,7 +38,7 @@ class ObliquePlane:
     normal: tuple[float, float, float]
 
     def mask(self, geometry: Geometry) -> np.ndarray:
-        """Voxels ``(Z, Y, X)`` whose centre lies within half a voxel of the plane, measured along its normal."""
+        """Voxels ``(Z, Y, X)`` whose center lies within half a voxel of the plane, measured along its normal."""
         affine = geometry.affine()
         normal = np.asarray(self.normal) / np.linalg.norm(self.normal)
         along = normal @ affine[:3, :3]  # mm along the normal for one voxel along z, y, x

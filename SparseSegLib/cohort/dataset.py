@@ -59,7 +59,7 @@ class Example:
     Attributes
     ----------
     name : of the case
-    image : (C, Z, Y, X) float32, normalised
+    image : (C, Z, Y, X) float32, normalized
     labels : (Z, Y, X) uint8; 0, 1..n as in ``names``, or ``UNLABELED``
     names : names of the classes 1..n
     """

@@ -16,13 +16,12 @@ from SparseSegLib.control import Control
 from SparseSegLib.densify.patch_trainer import PatchTrainer
 from SparseSegLib.densify.settings import PatchRecipe
 from SparseSegLib.devices import choose_device
-from SparseSegLib.errors import ResourceError, UsageError
+from SparseSegLib.errors import UsageError
 from SparseSegLib.losses import soft_dice
 from SparseSegLib.training.budget import Budget
-from SparseSegLib.training.checkpoint import load_checkpoint, save_checkpoint
-from SparseSegLib.training.schedule import cosine_rate
+from SparseSegLib.training.checkpoint import load_checkpoint
+from SparseSegLib.training.loop import TrainingLoop, on_device_or_cpu
 
-REPORT_SECONDS = 0.5
 LEARNING_RATE = 3e-3
 WEIGHT_DECAY = 1e-2
 BALANCE = 0.5
@@ -92,17 +91,12 @@ def train(
     """
     settings, control = settings or TrainSettings(), control or Control()
     device = choose_device(settings.device)
-    while True:
-        try:
-            return _Training(dataset, settings, control, checkpoint, device).go()
-        except torch.OutOfMemoryError as error:
-            if device.type == "cpu":
-                raise ResourceError(
-                    "There is not enough memory.", "Use smaller patches or a coarser spacing."
-                ) from error
-            torch.cuda.empty_cache()
-            device = torch.device("cpu")
-            control.events.message("The GPU has not enough memory even for one patch: going on with the CPU.")
+    return on_device_or_cpu(
+        device,
+        lambda device: _Training(dataset, settings, control, checkpoint, device).go(),
+        control,
+        "Use smaller patches or a coarser spacing.",
+    )
 
 
 class _Training:
@@ -117,73 +111,47 @@ class _Training:
         device: torch.device,
     ) -> None:
         self.dataset = dataset
-        self.settings = settings
         self.control = control
         self.checkpoint = checkpoint
         self.learner = _make_learner(dataset, settings, device)
         self.fingerprint = _fingerprint(dataset, settings)
-        self._loss: float | None = None
-        self.budget = Budget(settings.budget_seconds, settings.budget_steps, self._resume())
-        self._next_checkpoint = self.budget.elapsed + settings.checkpoint_seconds
-        self._next_report = 0.0
+        spent, loss = self._resume()
+        self.budget = Budget(settings.budget_seconds, settings.budget_steps, spent)
+        self.loop = TrainingLoop(control, self.budget, checkpoint, settings.checkpoint_seconds)
+        self.loop.loss = loss
 
     def go(self) -> TrainedModel:
         """Train until the budget ends or someone stops it."""
         token, learner = self.control.token, self.learner
-        while (fraction := self.budget.fraction(learner.steps)) < 1 and not (token.stopped and learner.steps):
+        while self.budget.fraction(learner.steps) < 1 and not (token.stopped and learner.steps):
             token.check()
-            self._step(fraction)
-            self._report()
-            self._save(force=False)
-        self._save(force=True)
+            self.loop.step(learner)
+            self.loop.report(learner.steps)
+            self.loop.save(self._state)
+        self.loop.save(self._state, force=True)
         arguments = dict(learner.network.arguments)  # type: ignore[arg-type]
         for name in ("in_channels", "classes"):
             arguments.pop(name)
-        weights = learner.averaged.network.state_dict()
-        return TrainedModel(weights, arguments, learner.recipe.patch, learner.steps, self.budget.elapsed, self._loss)
+        weights, seconds = learner.averaged.network.state_dict(), self.budget.elapsed
+        return TrainedModel(weights, arguments, learner.recipe.patch, learner.steps, seconds, self.loop.loss)
 
-    def _step(self, fraction: float) -> None:
-        try:
-            loss = self.learner.step(cosine_rate(self.learner.steps, fraction))
-        except torch.OutOfMemoryError:
-            if self.learner.batch == 1:
-                raise
-            self.learner.batch //= 2
-            torch.cuda.empty_cache()
-            self.control.events.message(f"GPU memory is short: going on with {self.learner.batch} patches a step.")
-            return
-        self._loss = loss if self._loss is None else 0.95 * self._loss + 0.05 * loss
-
-    def _report(self) -> None:
-        now, steps = self.budget.elapsed, self.learner.steps
-        if now >= self._next_report:
-            self._next_report = now + REPORT_SECONDS
-            left = self.budget.seconds_left(steps)
-            self.control.events.progress(steps, self.budget.fraction(steps), self._loss, left)
-
-    def _save(self, *, force: bool) -> None:
-        if self.checkpoint is None or not (force or self.budget.elapsed >= self._next_checkpoint):
-            return
-        state = {
+    def _state(self) -> dict[str, Any]:
+        return {
             "fingerprint": self.fingerprint,
             "names": list(self.dataset.names),
-            "spent": self.budget.elapsed,
-            "loss": self._loss,
+            "loss": self.loop.loss,
             "learner": self.learner.state(),
         }
-        save_checkpoint(self.checkpoint, state)
-        self._next_checkpoint = self.budget.elapsed + self.settings.checkpoint_seconds
 
-    def _resume(self) -> float:
-        """Take over a checkpoint if there is one; the seconds that it has used of the budget."""
+    def _resume(self) -> tuple[float, float | None]:
+        """Take over a checkpoint if there is one; the seconds that it has used of the budget, and its running loss."""
         if self.checkpoint is None or not self.checkpoint.exists():
-            return 0.0
+            return 0.0, None
         state, events = load_checkpoint(self.checkpoint), self.control.events
         if state.get("fingerprint") == self.fingerprint:
             self.learner.restore(state["learner"])
-            self._loss = state["loss"]
             events.message(f"Going on after {self.learner.steps} steps.")
-            return float(state["spent"])
+            return float(state["spent"]), state["loss"]
         try:
             if state.get("names") != list(self.dataset.names):
                 raise ValueError("other classes")
@@ -191,7 +159,7 @@ class _Training:
             events.message("Starting from the weights of the last training.")
         except ValueError:
             events.message("The last training had another network or other classes: starting over.")
-        return 0.0
+        return 0.0, None
 
 
 def _make_learner(dataset: Dataset, settings: TrainSettings, device: torch.device) -> CohortLearner:

@@ -21,33 +21,33 @@ def random_walker(
 ) -> np.ndarray:
     """Random walker segmentation (Grady 2006) seeded with all labeled voxels.
 
-    The weight of an edge is exp(-strength · difference²), with grey values from 0 to 1 (percentiles 1 and 99). The best
+    The weight of an edge is exp(-strength · difference²), with gray values from 0 to 1 (percentiles 1 and 99). The best
     strength differs a hundredfold from image to image, so it is chosen as a user would: by the IoU on an annotated
     slice that is hidden. Regions of more than ``MOST_VOXELS`` are walked on a coarser grid, the probabilities being
     interpolated back.
     """
     image, labels = image[region], labels[region]
     low, high = np.percentile(image, [1, 99])
-    grey = np.clip((image - low) / max(float(high - low), 1e-9), 0, 1).astype(np.float32)
-    strength = _choose_strength(*_coarser(grey, labels, spacing, MOST_TRIAL_VOXELS))
-    walked, seeds = _coarser(grey, labels, spacing, MOST_VOXELS)
+    gray = np.clip((image - low) / max(float(high - low), 1e-9), 0, 1).astype(np.float32)
+    strength = _choose_strength(*_coarser(gray, labels, spacing, MOST_TRIAL_VOXELS))
+    walked, seeds = _coarser(gray, labels, spacing, MOST_VOXELS)
     return _classes(_walk(walked, seeds, strength), seeds, labels.shape)
 
 
-def _walk(grey: np.ndarray, labels: np.ndarray, strength: float) -> np.ndarray:
+def _walk(gray: np.ndarray, labels: np.ndarray, strength: float) -> np.ndarray:
     """Probabilities ``(labeled classes, Z, Y, X)``, in the order of the classes.
 
-    No spacing is passed: scikit-image divides grey value differences by it, so that the walker crosses thick slices
+    No spacing is passed: scikit-image divides gray value differences by it, so that the walker crosses thick slices
     freely, which loses up to 0.2 of IoU on anisotropic volumes.
     """
     from skimage.segmentation import random_walker as walk
 
     values = np.unique(labels[labels != UNLABELED])
     seeds = np.where(labels == UNLABELED, 0, np.searchsorted(values, labels) + 1)
-    beta = strength * 10 * max(float(grey.std()), 1e-6)  # scikit-image divides beta by as much
+    beta = strength * 10 * max(float(gray.std()), 1e-6)  # scikit-image divides beta by as much
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return np.asarray(walk(grey, seeds, beta=beta, mode="cg_j", tol=1e-2, return_full_prob=True))
+        return np.asarray(walk(gray, seeds, beta=beta, mode="cg_j", tol=1e-2, return_full_prob=True))
 
 
 def _classes(probabilities: np.ndarray, labels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -66,7 +66,7 @@ def _classes(probabilities: np.ndarray, labels: np.ndarray, shape: tuple[int, ..
     return out
 
 
-def _choose_strength(grey: np.ndarray, labels: np.ndarray) -> float:
+def _choose_strength(gray: np.ndarray, labels: np.ndarray) -> float:
     """The strength that finds the objects best on one annotated slice which it does not see."""
     plane = _slice_to_hide(labels)
     if plane is None:
@@ -78,7 +78,7 @@ def _choose_strength(grey: np.ndarray, labels: np.ndarray) -> float:
         return USUAL_STRENGTH
     scores = {}
     for strength in STRENGTHS:
-        found = _classes(_walk(grey, hidden, strength), hidden, labels.shape)[plane.voxels]
+        found = _classes(_walk(gray, hidden, strength), hidden, labels.shape)[plane.voxels]
         scores[strength] = iou(found > 0, hidden_slice > 0)
     return max(scores, key=lambda strength: scores[strength])
 
@@ -96,7 +96,7 @@ def _slice_to_hide(labels: np.ndarray) -> Plane | None:
 
 
 def _coarser(
-    grey: np.ndarray, labels: np.ndarray, spacing: tuple[float, float, float], most: int
+    gray: np.ndarray, labels: np.ndarray, spacing: tuple[float, float, float], most: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Image and labels on a grid over the same extent with at most ``most`` voxels; the finest axes give way first."""
     from scipy.ndimage import zoom
@@ -107,9 +107,9 @@ def _coarser(
         size *= 1.02
         shape = tuple(max(1, int(n * min(1.0, mm / size))) for n, mm in zip(labels.shape, spacing, strict=True))
     if shape == labels.shape:
-        return grey, labels
+        return gray, labels
     factors = [new / old for new, old in zip(shape, labels.shape, strict=True)]
-    return zoom(grey, factors, order=1, mode="nearest", grid_mode=True), _coarse_labels(labels, shape)
+    return zoom(gray, factors, order=1, mode="nearest", grid_mode=True), _coarse_labels(labels, shape)
 
 
 def _coarse_labels(labels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -48,9 +48,9 @@ def draw(scene: Scene, path: Path) -> None:
         drawn, unseen = _slices(scene, axis)
         layers = ((drawn, scene.annotation.array), (unseen, scene.result), (unseen, scene.truth), (unseen, None))
         for axes, title, (index, labels) in zip(row, titles, layers, strict=True):
-            grey = _slice(scene.image, axis, index)
+            gray = _slice(scene.image, axis, index)
             aspect = _aspect(scene.annotation.geometry.spacing, axis)
-            axes.imshow(grey, cmap="gray", vmin=low, vmax=high, aspect=aspect, interpolation="lanczos")
+            axes.imshow(gray, cmap="gray", vmin=low, vmax=high, aspect=aspect, interpolation="lanczos")
             if labels is not None:
                 _outline(axes, _slice(labels, axis, index))
             else:

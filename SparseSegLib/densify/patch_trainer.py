@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from SparseSegLib.annotation import UNLABELED
-from SparseSegLib.augmentation import Augmentation, cut, random_places, vary_grey
+from SparseSegLib.augmentation import Augmentation, cut, random_places, vary_gray
 from SparseSegLib.densify.settings import PatchRecipe
 from SparseSegLib.errors import UsageError
 from SparseSegLib.losses import class_weights, has_labels, weighted_cross_entropy
@@ -109,7 +109,7 @@ class PatchTrainer:
         while True:
             image, labels = self._cut()
             if has_labels(labels[middle]):
-                image = vary_grey(image, self.augmentation, self.generator)
+                image = vary_gray(image, self.augmentation, self.generator)
                 return image.contiguous(memory_format=torch.channels_last_3d), labels
 
     def _cut(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -121,8 +121,8 @@ class PatchTrainer:
         return torch.cat([image for image, _ in patches]), torch.cat([labels for _, labels in patches])
 
     def _cut_from(self, number: int, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        centres = torch.tensor([self.samplers[number].centre() for _ in range(count)], dtype=torch.float32)
-        places = random_places(centres, self.recipe.patch, self.augmentation, self.generator)
+        centers = torch.tensor([self.samplers[number].center() for _ in range(count)], dtype=torch.float32)
+        places = random_places(centers, self.recipe.patch, self.augmentation, self.generator)
         return cut(self.images[number], self.labels[number], places)
 
     def state(self) -> dict[str, Any]:

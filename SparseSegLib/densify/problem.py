@@ -1,4 +1,4 @@
-"""The part of a volume that is worked on: cropped, made coarser where it is too large, normalised."""
+"""The part of a volume that is worked on: cropped, made coarser where it is too large, normalized."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from SparseSegLib.annotation import UNLABELED, Plane, SparseLabels
 from SparseSegLib.densify.region import region_of_interest
 from SparseSegLib.errors import GeometryError
 from SparseSegLib.geometry import Box, Geometry
+from SparseSegLib.intensity import normalize
 from SparseSegLib.volume import Volume, check_volume
 
 
@@ -21,7 +22,7 @@ class Problem:
 
     Attributes
     ----------
-    image : Tensor (C, Z, Y, X) float32, normalised grey values on the working grid
+    image : Tensor (C, Z, Y, X) float32, normalized gray values on the working grid
     labels : SparseLabels on the working grid
     classes : int, background included
     box : region of interest in the whole volume
@@ -81,7 +82,7 @@ def make_problem(volume: Volume, labels: SparseLabels, margin: float, most_voxel
     factors = coarsening(region.array.shape, region.geometry.spacing, most_voxels)
     image = torch.from_numpy(np.ascontiguousarray(volume.array[(slice(None), *box)], dtype=np.float32))
     return Problem(
-        normalise(_coarse_image(image, factors)), _coarse_labels(region, factors), labels.classes, box, factors, labels
+        normalize(_coarse_image(image, factors)), _coarse_labels(region, factors), labels.classes, box, factors, labels
     )
 
 
@@ -92,18 +93,6 @@ def coarsening(shape: tuple[int, ...], spacing: tuple[float, float, float], most
         finest = int(np.argmin([step * factor for step, factor in zip(spacing, factors, strict=True)]))
         factors[finest] += 1
     return factors[0], factors[1], factors[2]
-
-
-def normalise(image: torch.Tensor) -> torch.Tensor:
-    """Bring the 1st to 99th percentile of each channel of ``(C, Z, Y, X)`` to −1…1, and clip at −2 and 2."""
-    out = torch.empty_like(image)
-    for channel, values in enumerate(image):
-        sample = values.flatten()[:: max(1, values.numel() // 1_000_000)]
-        low, high = torch.quantile(sample, torch.tensor([0.01, 0.99]))
-        if high <= low:
-            low, high = values.min(), values.max()
-        out[channel] = ((values - low) / (high - low).clamp(min=1e-12) * 2 - 1).clamp(-2, 2)
-    return out
 
 
 def _coarse_image(image: torch.Tensor, factors: tuple[int, int, int]) -> torch.Tensor:
@@ -139,8 +128,8 @@ def _coarse_labels(labels: SparseLabels, factors: tuple[int, int, int]) -> Spars
 
 
 def _coarse_geometry(geometry: Geometry, factors: tuple[int, int, int]) -> Geometry:
-    """The grid of block means; its first voxel is centred on the first block."""
+    """The grid of block means; its first voxel is centered on the first block."""
     depth, height, width = (-(-size // factor) for size, factor in zip(geometry.shape, factors, strict=True))
     z, y, x = (step * factor for step, factor in zip(geometry.spacing, factors, strict=True))
-    centre = geometry.index_to_physical(np.array([[(factor - 1) / 2 for factor in factors]]))[0].tolist()
-    return Geometry((depth, height, width), (z, y, x), tuple(centre), geometry.direction)
+    center = geometry.index_to_physical(np.array([[(factor - 1) / 2 for factor in factors]]))[0].tolist()
+    return Geometry((depth, height, width), (z, y, x), tuple(center), geometry.direction)

@@ -1,11 +1,11 @@
 """The last touch: a random walk over the image that starts from what the network believes.
 
-Random walker segmentation with a prior model (Grady, CVPR 2005): the probabilities x of a class minimise
+Random walker segmentation with a prior model (Grady, CVPR 2005): the probabilities x of a class minimize
 
     sum over neighbors i, j of w_ij (x_i - x_j)²  +  sum over voxels i of t_i (x_i - p_i)²,
 
-where p is the network's probability and the labeled voxels are fixed. Edges w_ij are weak where grey values change, and
-the trust t_i is high where the network is sure. Where the network wavers, neighbors of the same grey value and the
+where p is the network's probability and the labeled voxels are fixed. Edges w_ij are weak where gray values change, and
+the trust t_i is high where the network is sure. Where the network wavers, neighbors of the same gray value and the
 user's labels decide.
 """
 
@@ -29,7 +29,7 @@ class Refinement:
 
     Attributes
     ----------
-    contrast : how much an edge weakens with the squared difference of grey values (normalised to -1…1)
+    contrast : how much an edge weakens with the squared difference of gray values (normalized to -1…1)
     trust : weight of the network's belief where it is certain, against 1 for an edge inside a flat region
     """
 
@@ -50,7 +50,7 @@ def refine(
     Parameters
     ----------
     probabilities : Tensor (K, Z, Y, X) float32, summing to 1
-    image : Tensor (C, Z, Y, X), normalised grey values
+    image : Tensor (C, Z, Y, X), normalized gray values
     labels : Tensor (Z, Y, X) uint8, ``UNLABELED`` where the walk decides
     refinement : Refinement
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 
 from SparseSegLib.annotation import UNLABELED, SparseLabels
-from SparseSegLib.control import CancelToken, Control
+from SparseSegLib.control import Control
 from SparseSegLib.densify.finish import region_labels, suggest, whole
 from SparseSegLib.densify.held_out import choose_held_out, choose_refinement, mean_iou
 from SparseSegLib.densify.patch_learner import PatchLearner
@@ -21,32 +21,17 @@ from SparseSegLib.densify.result import DensifyResult
 from SparseSegLib.densify.settings import DensifySettings, SliceRecipe
 from SparseSegLib.densify.slice_learner import SliceLearner
 from SparseSegLib.devices import choose_device
-from SparseSegLib.errors import ResourceError
 from SparseSegLib.training.budget import Budget
-from SparseSegLib.training.checkpoint import load_checkpoint, save_checkpoint
-from SparseSegLib.training.schedule import Plateau, cosine_rate
+from SparseSegLib.training.checkpoint import load_checkpoint
+from SparseSegLib.training.loop import TrainingLoop, on_device_or_cpu
+from SparseSegLib.training.schedule import Plateau
 from SparseSegLib.volume import Volume
 
 HELD_OUT_UNTIL = 0.4
 AFTER_UPDATE = 0.6
 FIRST_PREVIEW_STEPS = 12
 FIRST_PREVIEW_SECONDS = 3.0
-REPORT_SECONDS = 0.5
 MOST_QUICK_VOXELS = 1_500_000  # of a region in which refinements cost no time to speak of
-
-
-class Learner(Protocol):
-    """What the training loop needs of a learner; see :class:`SliceLearner`."""
-
-    steps: int
-    batch: int
-
-    def step(self, rate: float) -> float: ...
-    def predict(self, token: CancelToken, stride: int = 0) -> torch.Tensor: ...
-    def replace(self, problem: Problem) -> None: ...
-    def state(self) -> dict[str, Any]: ...
-    def restore(self, state: dict[str, Any]) -> None: ...
-    def warm_start(self, state: dict[str, Any]) -> None: ...
 
 
 def densify(
@@ -61,7 +46,7 @@ def densify(
     Parameters
     ----------
     volume : Volume
-        ``(C, Z, Y, X)``, any grey values.
+        ``(C, Z, Y, X)``, any gray values.
     labels : SparseLabels
         On the same grid.
     settings : DensifySettings
@@ -84,18 +69,12 @@ def densify(
     control = control or Control()
     device = choose_device(settings.device)
     problem = make_problem(volume, labels, settings.margin, settings.recipe.most_voxels)
-    while True:
-        run = _Run(volume, problem, settings, control, checkpoint, device)
-        try:
-            return run.go()
-        except torch.OutOfMemoryError as error:
-            if device.type == "cpu":
-                raise ResourceError(
-                    "There is not enough memory.", "Use a smaller region or the fast preset."
-                ) from error
-            torch.cuda.empty_cache()
-            device = torch.device("cpu")
-            control.events.message("The GPU has not enough memory even for small patches: going on with the CPU.")
+    return on_device_or_cpu(
+        device,
+        lambda device: _Run(volume, problem, settings, control, checkpoint, device).go(),
+        control,
+        "Use a smaller region or the fast preset.",
+    )
 
 
 class _Run:
@@ -118,13 +97,10 @@ class _Run:
         self.estimate: float | None = None
         self.refinement: Refinement | None = USUAL if _refines(settings) else None
         self.learner = _make_learner(problem, settings, device)
-        spent = self._resume()
-        self.budget = Budget(settings.seconds, settings.budget_steps, spent)
+        self.budget = Budget(settings.seconds, settings.budget_steps, self._resume())
+        self.loop = TrainingLoop(control, self.budget, checkpoint, settings.checkpoint_seconds)
         self.plateau = Plateau()
         self._next_preview = 0.0
-        self._next_checkpoint = self.budget.elapsed + settings.checkpoint_seconds
-        self._next_report = 0.0
-        self._loss: float | None = None
 
     def go(self) -> DensifyResult:
         """Train until the budget ends or someone stops it, then predict."""
@@ -137,28 +113,16 @@ class _Run:
                 self._release()
             if fraction >= 1:
                 break
-            self._step(fraction)
-            self._report(fraction)
+            loss = self.loop.step(self.learner)
+            if loss is not None and self.settings.stop_early and self.plateau.add(loss):
+                self.budget.finish_by(self.learner.steps, 0.8)
+            self.loop.report(self.learner.steps, **({} if self.estimate is None else {"estimated_iou": self.estimate}))
             self._preview()
-            self._save(force=False)
+            self.loop.save(self._state)
         self._release()
         result = self._result()
-        self._save(force=True)
+        self.loop.save(lambda: {**self._state(), "finished": True}, force=True)
         return result
-
-    def _step(self, fraction: float) -> None:
-        try:
-            loss = self.learner.step(cosine_rate(self.learner.steps, fraction))
-        except torch.OutOfMemoryError:
-            if self.learner.batch == 1:
-                raise
-            self.learner.batch = max(1, self.learner.batch // 2)
-            torch.cuda.empty_cache()
-            self.control.events.message(f"GPU memory is short: going on with {self.learner.batch} patches a step.")
-            return
-        self._loss = loss if self._loss is None else 0.95 * self._loss + 0.05 * loss
-        if self.settings.stop_early and self.plateau.add(loss):
-            self.budget.finish_by(self.learner.steps, 0.8)
 
     def _release(self) -> None:
         """Score the slices held out so far, and learn from them from now on."""
@@ -197,15 +161,6 @@ class _Run:
         self.budget.extend_to(self.learner.steps, AFTER_UPDATE)
         self._next_preview = self.budget.elapsed + FIRST_PREVIEW_SECONDS
         self.control.events.message(f"{len(labels.planes)} annotated slices from now on.")
-
-    def _report(self, fraction: float) -> None:
-        now = self.budget.elapsed
-        if now < self._next_report:
-            return
-        self._next_report = now + REPORT_SECONDS
-        figures = {} if self.estimate is None else {"estimated_iou": self.estimate}
-        left = self.budget.seconds_left(self.learner.steps)
-        self.control.events.progress(self.learner.steps, fraction, self._loss, left, **figures)
 
     def _preview(self) -> None:
         now = self.budget.elapsed
@@ -251,21 +206,14 @@ class _Run:
             self.budget.elapsed,
         )
 
-    def _save(self, *, force: bool) -> None:
-        if self.checkpoint is None or not (force or self.budget.elapsed >= self._next_checkpoint):
-            return
-        save_checkpoint(
-            self.checkpoint,
-            {
-                "fingerprint": _fingerprint(self.problem, self.settings),
-                "spent": self.budget.elapsed,
-                "estimate": self.estimate,
-                "refinement": None if self.refinement is None else asdict(self.refinement),
-                "learner": self.learner.state(),
-                "finished": force,
-            },
-        )
-        self._next_checkpoint = self.budget.elapsed + self.settings.checkpoint_seconds
+    def _state(self) -> dict[str, Any]:
+        return {
+            "fingerprint": _fingerprint(self.problem, self.settings),
+            "estimate": self.estimate,
+            "refinement": None if self.refinement is None else asdict(self.refinement),
+            "learner": self.learner.state(),
+            "finished": False,
+        }
 
     def _resume(self) -> float:
         """Take over a checkpoint if there is one; the seconds that it has used of the budget."""

@@ -1,4 +1,4 @@
-"""Random patches of training slices: rotated, scaled, flipped, deformed and with other grey values, as one batch."""
+"""Random patches of training slices: rotated, scaled, flipped, deformed and with other gray values, as one batch."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ MOVED_SHARE = 0.5
 
 @dataclass(frozen=True)
 class SlicePatch:
-    """Where a patch is taken: its centre (pixels), the extent of its slice (pixels) and the spacing (mm)."""
+    """Where a patch is taken: its center (pixels), the extent of its slice (pixels) and the spacing (mm)."""
 
-    centre: tuple[float, float]
+    center: tuple[float, float]
     extent: tuple[int, int]
     spacing: tuple[float, float]
 
@@ -41,11 +41,11 @@ def sampling_grid(patches: list[SlicePatch], size: tuple[int, int], rng: np.rand
     columns = torch.arange(width) - (width - 1) / 2
     offsets = torch.stack(torch.meshgrid(rows, columns, indexing="ij"), -1)
     on_grid = [
-        [math.floor(place) + (part - 1) / 2 % 1 for place, part in zip(patch.centre, size, strict=True)]
+        [math.floor(place) + (part - 1) / 2 % 1 for place, part in zip(patch.center, size, strict=True)]
         for patch in patches
     ]
-    centre = torch.tensor(np.where(moved[:, None], [patch.centre for patch in patches], on_grid), dtype=torch.float32)
-    places = torch.einsum("bij,uvj->buvi", torch.from_numpy(matrix).float(), offsets) + centre[:, None, None]
+    center = torch.tensor(np.where(moved[:, None], [patch.center for patch in patches], on_grid), dtype=torch.float32)
+    places = torch.einsum("bij,uvj->buvi", torch.from_numpy(matrix).float(), offsets) + center[:, None, None]
     bumps = torch.from_numpy(rng.normal(0, 2.0, (count, 2, 4, 4)) * moved[:, None, None, None]).float()
     smooth = F.interpolate(bumps, size=size, mode="bicubic", align_corners=False)
     return places + smooth.movedim(1, -1)
@@ -73,7 +73,7 @@ def cut_patches(
     return moved, found.masked_fill(~inside, UNLABELED)
 
 
-def vary_grey_values(inputs: torch.Tensor, channels: int, rng: np.random.Generator) -> torch.Tensor:
+def vary_gray_values(inputs: torch.Tensor, channels: int, rng: np.random.Generator) -> torch.Tensor:
     """Change contrast, brightness and noise of the first ``channels`` channels of ``(B, C, H, W)``, in place."""
     count = len(inputs)
     gain = torch.from_numpy(np.exp(rng.normal(0, 0.1, (count, 1, 1, 1)))).float().to(inputs.device)

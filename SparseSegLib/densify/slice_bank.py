@@ -61,7 +61,7 @@ def slab(image: torch.Tensor, view: SliceView, neighbors: int) -> torch.Tensor:
 def features(
     image: torch.Tensor, prior: AnnotationPrior, view: SliceView, keep: tuple[int, ...], neighbors: int
 ) -> torch.Tensor:
-    """The network's input for one slice, ``(C, U, V)``: grey values first, then the prior's channels."""
+    """The network's input for one slice, ``(C, U, V)``: gray values first, then the prior's channels."""
     return torch.cat([slab(image, view, neighbors), prior.channels(view, keep)])
 
 

@@ -12,7 +12,7 @@ from SparseSegLib.annotation import UNLABELED, Plane
 from SparseSegLib.control import CancelToken
 from SparseSegLib.densify.problem import Problem
 from SparseSegLib.densify.settings import SliceRecipe
-from SparseSegLib.densify.slice_augmentation import SlicePatch, cut_patches, sampling_grid, vary_grey_values
+from SparseSegLib.densify.slice_augmentation import SlicePatch, cut_patches, sampling_grid, vary_gray_values
 from SparseSegLib.densify.slice_bank import SliceBank, features
 from SparseSegLib.losses import class_weights, soft_dice, weighted_cross_entropy
 from SparseSegLib.networks.slice_unet import SliceUNet
@@ -73,11 +73,11 @@ class SliceLearner:
         self._set(problem, frozenset())
 
     @property
-    def _grey_channels(self) -> int:
+    def _gray_channels(self) -> int:
         return self.problem.image.shape[0] * (2 * self.recipe.neighbors + 1)
 
     def _channels(self) -> int:
-        return self._grey_channels + self.prior.count
+        return self._gray_channels + self.prior.count
 
     def step(self, rate: float) -> float:
         """One training step with ``rate`` times the learning rate; the loss."""
@@ -112,7 +112,7 @@ class SliceLearner:
             labels = torch.stack([self.bank.labels(number) for number in numbers])
             inputs, labels = cut_patches(inputs, labels, places, patches)
             if bool((labels != UNLABELED).any()):
-                vary_grey_values(inputs, self._grey_channels, self.rng)
+                vary_gray_values(inputs, self._gray_channels, self.rng)
                 return inputs.contiguous(memory_format=torch.channels_last), labels
 
     def _patch_size(self) -> tuple[int, int]:
@@ -129,12 +129,12 @@ class SliceLearner:
             seen = target.labels.unique()
             label = seen[seen != UNLABELED][int(self.rng.integers(int((seen != UNLABELED).sum())))]
             places = torch.nonzero(target.labels == label)
-            centre = tuple(places[int(self.rng.integers(len(places)))].tolist())
+            center = tuple(places[int(self.rng.integers(len(places)))].tolist())
         else:
-            centre = tuple(self.rng.uniform(0, side) for side in extent)
+            center = tuple(self.rng.uniform(0, side) for side in extent)
         low = [min(part / 2 - 4, side / 2) for part, side in zip(size, extent, strict=True)]
         row, column = (
-            min(max(place, least), side - least) for place, least, side in zip(centre, low, extent, strict=True)
+            min(max(place, least), side - least) for place, least, side in zip(center, low, extent, strict=True)
         )
         return SlicePatch((row, column), extent, spacing)
 

@@ -28,7 +28,7 @@ def surface_distances(first: np.ndarray, second: np.ndarray, spacing: tuple[floa
     """Compare the surfaces of two masks ``(Z, Y, X)``; ``spacing`` is (z, y, x) in mm.
 
     The surface of an object is its voxels with a face neighbor outside of it (the volume's border counts as outside);
-    distances are measured between voxel centres.
+    distances are measured between voxel centers.
     """
     if not first.any() or not second.any():
         return SurfaceDistances(np.nan, np.nan, np.nan)

@@ -28,7 +28,7 @@ def open_header(path: PathLike) -> sitk.ImageFileReader:
 
 
 def check_kind(reader: sitk.ImageFileReader) -> None:
-    """Raise VolumeError for an image that is no volume of grey values: a time series, RGB or complex."""
+    """Raise VolumeError for an image that is no volume of gray values: a time series, RGB or complex."""
     path = reader.GetFileName()
     if _is_sequence(reader) or any(size > 1 for size in reader.GetSize()[3:]):
         raise time_series(path)
@@ -57,7 +57,7 @@ def color_image(path: PathLike) -> VolumeError:
     """Return the error for an RGB or RGBA image."""
     return VolumeError(
         f"The image {path} is a color (RGB) image.",
-        "Convert it to grey values, or save each color as a volume of its own and give them as channels.",
+        "Convert it to gray values, or save each color as a volume of its own and give them as channels.",
     )
 
 

@@ -39,13 +39,13 @@ class Preprocessing:
     spacing : (z, y, x) mm of the grid that the network works on
     channels : names of the input channels, in order
     orientation : "LPS": the axes are flipped and exchanged so that x, y, z run mostly to the left, back and head
-    normalisation : "percentiles": each channel's 1st to 99th percentile becomes −1…1, clipped at ±2
+    normalization : "percentiles": each channel's 1st to 99th percentile becomes −1…1, clipped at ±2
     """
 
     spacing: tuple[float, float, float]
     channels: tuple[str, ...]
     orientation: str = "LPS"
-    normalisation: str = "percentiles"
+    normalization: str = "percentiles"
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def _preprocessing(fields: Fields) -> Preprocessing:
         spacing=(z, y, x),
         channels=fields.texts("channels"),
         orientation=fields.choice("orientation", ("LPS",)),
-        normalisation=fields.choice("normalisation", ("percentiles",)),
+        normalization=fields.choice("normalization", ("percentiles",)),
     )
 
 

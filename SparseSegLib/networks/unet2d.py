@@ -66,7 +66,7 @@ class UNet2D(nn.Module):
         self.enlarge = nn.ModuleList(nn.ConvTranspose2d(below, here, 2, stride=2) for below, here in upwards)
         self.synthesis = nn.ModuleList(pair(2 * here, here) for _, here in upwards)
         self.classify = nn.Conv2d(base, classes, 1)
-        self.apply(_initialise)
+        self.apply(_initialize)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits for a batch."""
@@ -88,7 +88,7 @@ class UNet2D(nn.Module):
         return x[..., :height, :width] if self.padded else x
 
 
-def _initialise(layer: nn.Module) -> None:
+def _initialize(layer: nn.Module) -> None:
     """Normal weights with standard deviation √(2/N), N the inputs of a neuron (section 3)."""
     if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
         inputs = layer.weight[0].numel() if isinstance(layer, nn.Conv2d) else layer.in_channels

@@ -115,7 +115,7 @@ class UNet3D(nn.Module):
         shortcuts.pop()
         for enlarge, block in zip(self.enlarge, self.synthesis, strict=True):
             x = enlarge(x)
-            x = block(torch.cat([_centre(shortcuts.pop(), x.shape[-3:]), x], 1))
+            x = block(torch.cat([_center(shortcuts.pop(), x.shape[-3:]), x], 1))
         x = self.classify(x)
         return x[..., : size[0], : size[1], : size[2]] if self.padded else x
 
@@ -127,7 +127,7 @@ def _convolution(before: int, after: int, padded: bool, norm: Norm, affine: bool
     return [*layers, nn.ReLU(inplace=True)]
 
 
-def _centre(x: torch.Tensor, size: torch.Size) -> torch.Tensor:
+def _center(x: torch.Tensor, size: torch.Size) -> torch.Tensor:
     """The middle part of ``x`` that has the spatial ``size``."""
     for axis, wanted in zip(range(x.ndim - len(size), x.ndim), size, strict=True):
         x = x.narrow(axis, (x.shape[axis] - wanted) // 2, wanted)

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from SparseSegLib.densify.problem import normalise
 from SparseSegLib.geometry import Geometry, resample
+from SparseSegLib.intensity import normalize
 from SparseSegLib.volume import Volume
 
 Spacing = tuple[float, float, float]
@@ -44,7 +44,7 @@ def working_grid(geometry: Geometry, spacing: Spacing) -> Geometry:
 
 
 def prepare(volume: Volume, grid: Geometry) -> torch.Tensor:
-    """The volume on ``grid``, normalised: ``(C, Z, Y, X)`` float32.
+    """The volume on ``grid``, normalized: ``(C, Z, Y, X)`` float32.
 
     Where the grid is coarser than the volume, that is blurred first, against aliasing.
     """
@@ -58,7 +58,7 @@ def prepare(volume: Volume, grid: Geometry) -> torch.Tensor:
                 values = ndimage.gaussian_filter(values, deviations, mode="nearest")
             channels.append(resample(values, volume.geometry, grid))
         array = np.stack(channels)
-    return normalise(torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)))
+    return normalize(torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)))
 
 
 def _deviations(source: Geometry, grid: Geometry) -> list[float]:

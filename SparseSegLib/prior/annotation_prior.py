@@ -22,7 +22,7 @@ class AnnotationPrior:
     Parameters
     ----------
     image : Tensor (C, Z, Y, X)
-        Normalised grey values, on the CPU.
+        Normalized gray values, on the CPU.
     labels : SparseLabels
         The annotation on the same grid.
     classes : int

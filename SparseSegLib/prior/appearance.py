@@ -1,8 +1,8 @@
-"""What the labeled voxels look like: the probability of each class given grey value and place, as a prior.
+"""What the labeled voxels look like: the probability of each class given gray value and place, as a prior.
 
-Two kinds of channels for each image channel. The *global* one is the class posterior in a joint histogram of the grey
+Two kinds of channels for each image channel. The *global* one is the class posterior in a joint histogram of the gray
 value and its smoothed neighborhood. The *local* ones vote in a bilateral grid (Chen et al., SIGGRAPH 2007): labels are
-splatted into a coarse grid over (z, y, x, grey value), blurred, and read back by interpolation, so that what is bright
+splatted into a coarse grid over (z, y, x, gray value), blurred, and read back by interpolation, so that what is bright
 and inside at one end of the volume may be bright and outside at the other. Splatting is a sum over sources: leaving one
 out is leaving its terms out.
 """
@@ -25,12 +25,12 @@ PSEUDOCOUNT = 1e-3
 
 
 class AppearancePrior:
-    """Channels from the grey values under the labels.
+    """Channels from the gray values under the labels.
 
     Parameters
     ----------
     image : Tensor (C, Z, Y, X)
-        Normalised grey values.
+        Normalized gray values.
     sources : list of Source
         Who knows labels.
     classes : int
@@ -125,7 +125,7 @@ class AppearancePrior:
 
 
 def _binned(channel: torch.Tensor, spacing: Spacing3) -> tuple[torch.Tensor, torch.Tensor]:
-    """Grey values and their smoothed neighborhood as fractional bins in ``[0, BINS - 1]``."""
+    """Gray values and their smoothed neighborhood as fractional bins in ``[0, BINS - 1]``."""
     blur = [1.5 * min(spacing) / step for step in spacing]
     smooth = torch.from_numpy(ndimage.gaussian_filter(channel.numpy(), blur))
     return _to_bins(channel), _to_bins(smooth)

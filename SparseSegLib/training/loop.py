@@ -1,0 +1,102 @@
+"""What every training does around its steps: it falls back when memory is short, reports, and saves in time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import torch
+
+from SparseSegLib.control import Control
+from SparseSegLib.errors import ResourceError
+from SparseSegLib.training.budget import Budget
+from SparseSegLib.training.checkpoint import save_checkpoint
+from SparseSegLib.training.schedule import cosine_rate
+
+REPORT_SECONDS = 0.5
+Result = TypeVar("Result")
+
+
+class Learner(Protocol):
+    """What the loop needs of a learner: its steps so far, its patches per step, and the next step."""
+
+    steps: int
+    batch: int
+
+    def step(self, rate: float) -> float:
+        """One training step at ``rate`` times the learning rate; the loss."""
+        ...
+
+
+class TrainingLoop:
+    """The steps of one training, its running loss, its progress events and its checkpoints.
+
+    Parameters
+    ----------
+    control : whom to tell
+    budget : of the whole training; may be changed while it runs
+    checkpoint : file to save to, or None
+    checkpoint_seconds : time between two checkpoints
+
+    Attributes
+    ----------
+    loss : running mean, None before the first step
+    """
+
+    def __init__(self, control: Control, budget: Budget, checkpoint: Path | None, checkpoint_seconds: float) -> None:
+        self.control = control
+        self.budget = budget
+        self.loss: float | None = None
+        self._checkpoint = checkpoint
+        self._checkpoint_seconds = checkpoint_seconds
+        self._next_checkpoint = budget.elapsed + checkpoint_seconds
+        self._next_report = 0.0
+
+    def step(self, learner: Learner) -> float | None:
+        """Train one step; its loss, or None where the GPU was full and the next step takes half the patches."""
+        try:
+            loss = learner.step(cosine_rate(learner.steps, self.budget.fraction(learner.steps)))
+        except torch.OutOfMemoryError:
+            if learner.batch == 1:
+                raise
+            learner.batch //= 2
+            torch.cuda.empty_cache()
+            self.control.events.message(f"GPU memory is short: going on with {learner.batch} patches a step.")
+            return None
+        self.loss = loss if self.loss is None else 0.95 * self.loss + 0.05 * loss
+        return loss
+
+    def report(self, steps: int, **figures: float) -> None:
+        """Tell how far the training is, not more often than every half second."""
+        now = self.budget.elapsed
+        if now < self._next_report:
+            return
+        self._next_report = now + REPORT_SECONDS
+        left = self.budget.seconds_left(steps)
+        self.control.events.progress(steps, self.budget.fraction(steps), self.loss, left, **figures)
+
+    def save(self, state: Callable[[], dict[str, Any]], *, force: bool = False) -> None:
+        """Save a checkpoint of ``state()`` if it is time."""
+        if self._checkpoint is None or not (force or self.budget.elapsed >= self._next_checkpoint):
+            return
+        save_checkpoint(self._checkpoint, {"spent": self.budget.elapsed, **state()})
+        self._next_checkpoint = self.budget.elapsed + self._checkpoint_seconds
+
+
+def on_device_or_cpu(
+    device: torch.device, train: Callable[[torch.device], Result], control: Control, hint: str
+) -> Result:
+    """Call ``train`` with ``device`` and, where that has not enough memory, once more with the CPU.
+
+    Raises ResourceError with ``hint`` when memory does not suffice on the CPU either.
+    """
+    while True:
+        try:
+            return train(device)
+        except torch.OutOfMemoryError as error:
+            if device.type == "cpu":
+                raise ResourceError("There is not enough memory.", hint) from error
+        torch.cuda.empty_cache()  # only here: the error's traceback held what had been allocated
+        device = torch.device("cpu")
+        control.events.message("The GPU has not enough memory even for one patch: going on with the CPU.")
