@@ -238,7 +238,8 @@ class SparseSegLogic(ScriptedLoadableModuleLogic):
 
         :param modelName: its name, or the path of a bundle
         :param volumeNodes: one volume node, or a list of them
-        :param options: ``device``, ``output``, ``listener``
+        :param options: ``device``, ``output``, ``flips``, ``allFrames`` (of volumes that belong to a sequence; their
+          results are a sequence of segmentations), ``listener``
         :return: one ModelResult for each volume (a list), with ``error`` set where one failed; or a job handle
         """
         from SparseSegModule.modelJobs import startSegmenting

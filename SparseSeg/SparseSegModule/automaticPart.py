@@ -72,11 +72,11 @@ class AutomaticPart(Listener):
             return
         nodes = self.panel.ui.caseSelector.checkedNodes()
         folder = self.panel.ui.folderSelector.currentPath
-        device = self.panel.parameterNode.device
+        device, allFrames = self.panel.parameterNode.device, self.panel.parameterNode.allFrames
         if nodes:
             self._start(
                 lambda: self.panel.logic.applyModel(
-                    str(entry.path), list(nodes), wait=False, device=device, listener=self
+                    str(entry.path), list(nodes), wait=False, device=device, allFrames=allFrames, listener=self
                 )
             )
         elif folder:

@@ -18,6 +18,7 @@ from SparseSegModule.modelWork import ModelArrays, ModelCase, ModelResult, Segme
 from SparseSegModule.parameterNode import SparseSegParameterNode
 from SparseSegModule.results import addSegmentation, describe
 from SparseSegModule.segments import DEFAULT_TERMINOLOGY, SegmentStyle, segmentStyles, setLabels
+from SparseSegModule.sequences import Frame, addSegmentationSequence, frames
 from SparseSegModule.volumes import VolumeImage, addLabelmapNode, imageFromArray, matrixFromGeometry
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def startSegmenting(
     device: str = "auto",
     output: str = "both",
     flips: bool = False,
+    allFrames: bool = False,
     listener: Listener | None = None,
 ) -> JobHandle:
     """Start segmenting volumes of the scene; see ``SparseSegLogic.applyModel``."""
@@ -79,11 +81,17 @@ def startSegmenting(
         raise UsageError("There is no volume to segment.", "Check at least one.")
     entry = ModelLibrary().find(modelName)
     card = entry.card
-    cases = [ModelCase(node.GetName(), [VolumeImage.of(node)]) for node in volumeNodes]
+    groups = [frames(node) if allFrames else [Frame(node.GetName(), node)] for node in volumeNodes]
+    cases = [ModelCase(frame.name, [VolumeImage.of(frame.volumeNode)]) for group in groups for frame in group]
     settings = {"model": str(entry.path), "device": device, "flips": flips}
 
     def deliver(found: list[ModelArrays]) -> list[ModelResult]:
-        return [_nodesOf(arrays, node, card, output) for arrays, node in zip(found, volumeNodes, strict=True)]
+        results, rest = [], iter(found)
+        for node, group in zip(volumeNodes, groups, strict=True):
+            arrays = [next(rest) for _ in group]
+            several = len(group) > 1
+            results.append(_framesOf(arrays, node, card) if several else _nodesOf(arrays[0], node, card, output))
+        return results
 
     return jobs.start(SegmentWork(cases, card, settings, deliver), listener)
 
@@ -126,6 +134,18 @@ def cardText(card: ModelCard) -> str:
     lines.append(f"Licence: {card.licence}" if card.licence else "")
     lines.append("<b>Not for clinical use.</b>")
     return "<br>".join(line for line in lines if line)
+
+
+def _framesOf(found: list[ModelArrays], volumeNode: vtkMRMLScalarVolumeNode, card: ModelCard) -> ModelResult:
+    """One sequence of segmentations for the sequence that a volume shows; ``error`` names frames without a result."""
+    results = [_nodesOf(arrays, volumeNode, card, "segmentation") for arrays in found]
+    error = "; ".join(f"{result.name}: {result.error}" for result in results if result.error)
+    nodes = [result.segmentationNode for result in results]
+    if not any(nodes):
+        return ModelResult(volumeNode.GetName(), error=error)
+    shown = addSegmentationSequence(volumeNode, nodes, f"{volumeNode.GetName()} ({card.name}) segments")
+    describe(shown, volumeNode, {"model": card.name})
+    return ModelResult(volumeNode.GetName(), None, shown, volumeNode, error=error)
 
 
 def _nodesOf(

@@ -40,7 +40,7 @@ class ModelResult:
     name : of the volume or file
     labelmapNode, segmentationNode : the result, as the user chose; None if there is an error
     volumesMl : milliliters of each structure
-    error : why this volume has no result, or ""
+    error : why this volume, or a frame of its sequence, has no result, or ""
     """
 
     name: str

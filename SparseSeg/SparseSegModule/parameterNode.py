@@ -23,6 +23,7 @@ class SparseSegParameterNode:
     applied - the dense labels that were last applied to the segmentation.
     preset, budgetSeconds, margin, seed, device, output - how to densify; 0 seconds is what the preset says.
     resultOpacity, showUncertainty - how the result is shown.
+    allFrames - whether a model runs on every frame of a volume that belongs to a sequence.
     """
 
     inputVolume: vtkMRMLScalarVolumeNode
@@ -37,3 +38,4 @@ class SparseSegParameterNode:
     output: Annotated[str, Choice(OUTPUTS)] = "both"
     resultOpacity: Annotated[float, WithinRange(0, 1)] = 0.7
     showUncertainty: bool = False
+    allFrames: bool = False

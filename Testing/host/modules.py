@@ -199,6 +199,7 @@ def registerLogics(core: Any) -> None:
         "Transforms": _logic(core, slicer.vtkSlicerTransformLogic()),
         "SegmentEditor": _logic(core, slicer.vtkSlicerSegmentEditorLogic()),
         "Plots": _logic(core, slicer.vtkSlicerPlotsLogic()),
+        "Sequences": _logic(core, slicer.vtkSlicerSequencesLogic()),
         "Tables": _logic(core, slicer.vtkSlicerTablesLogic()),
     }
     for name, logic in logics.items():

@@ -1,0 +1,62 @@
+"""Volumes that change with time: a model runs on every frame, and the results are browsed with them."""
+
+import numpy as np
+import pytest
+import slicer
+from module_helpers import add_phantom
+from phantoms import GEOMETRIES, blob
+
+from SparseSegLib.evaluation import dice
+
+
+@pytest.fixture
+def beating():
+    """A sequence of two phantoms and the volume that shows the selected one; and their truths."""
+    sequence = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", "beating")
+    sequence.SetIndexName("time")
+    sequence.SetIndexUnit("s")
+    truths = []
+    for seed in range(2):
+        node = add_phantom(GEOMETRIES["identity"])[1]
+        other = blob(GEOMETRIES["identity"], seed=seed)
+        slicer.util.updateVolumeFromArray(node, other.volume.array[0] * 100)
+        sequence.SetDataNodeAtValue(node, str(seed))
+        slicer.mrmlScene.RemoveNode(node)
+        truths.append(other.labels)
+    browser = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "browser")
+    browser.AddSynchronizedSequenceNode(sequence)
+    slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
+    return browser, browser.GetProxyNode(sequence), truths
+
+
+def test_every_frame_gets_its_own_segmentation_on_request(panel, bundle, beating):
+    from SparseSegModule.segments import classLabels
+
+    browser, volume_node, truths = beating
+    (result,) = panel.logic.applyModel(str(bundle), volume_node, allFrames=True, device="cpu")
+    assert result.error == ""
+    assert browser.GetSequenceNode(result.segmentationNode).GetNumberOfDataNodes() == 2
+    for number, truth in enumerate(truths):
+        browser.SetSelectedItemNumber(number)
+        slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
+        found = classLabels(result.segmentationNode, volume_node).whole(truth.shape)
+        assert dice(found == 1, truth == 1) > 0.8
+    made = [node for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode") if "(Blob)" in node.GetName()]
+    assert [node.GetName() for node in made] == [result.segmentationNode.GetName()]
+
+
+def test_without_the_request_the_selected_frame_alone_is_segmented(panel, bundle, beating):
+    browser, volume_node, _truths = beating
+    (result,) = panel.logic.applyModel(str(bundle), volume_node, device="cpu", output="segmentation")
+    assert result.error == ""
+    assert browser.GetSequenceNode(result.segmentationNode) is None
+
+
+def test_a_frame_that_fails_is_named_and_the_others_stay(panel, bundle, beating):
+    browser, volume_node, _truths = beating
+    frame = browser.GetSequenceNode(volume_node).GetNthDataNode(1)
+    slicer.util.arrayFromVolume(frame)[:] = 5
+    (result,) = panel.logic.applyModel(str(bundle), volume_node, allFrames=True, device="cpu")
+    assert "time 1" in result.error
+    assert browser.GetSequenceNode(result.segmentationNode).GetNumberOfDataNodes() == 1
+    assert np.count_nonzero(slicer.util.arrayFromVolume(frame) - 5) == 0
