@@ -51,6 +51,32 @@ def soft_dice(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return 1 - ((2 * overlap + 1) / (total + 1))[1:].mean()
 
 
+def vnet_dice(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """One minus V-Net's Dice 2·Σpg / (Σp² + Σg²) over the labeled voxels (Milletari et al. 2016, section 3).
+
+    Parameters
+    ----------
+    logits : (B, K, ...)
+        p is their softmax.
+    target : (B, ...) integers
+        g is 1 where the target is the class, 0 elsewhere.
+
+    Returns
+    -------
+    A number: the mean over the volumes of the batch and over the classes but background; a class that a volume lacks
+    counts 1 there and has no gradient. NaN for a batch with no labeled voxel (see :func:`has_labels`); a single volume
+    without one is left out.
+    """
+    labeled = (target != UNLABELED)[:, None]
+    classes = torch.arange(1, logits.shape[1], device=target.device).view(-1, *[1] * (logits.ndim - 2))
+    truth = (target[:, None] == classes).to(logits.dtype)
+    probabilities = logits.masked_fill(~labeled, 0).softmax(1)[:, 1:] * labeled
+    voxels = tuple(range(2, logits.ndim))
+    total = (probabilities**2).sum(voxels) + truth.sum(voxels)
+    dice = 2 * (probabilities * truth).sum(voxels) / total.clamp(min=torch.finfo(total.dtype).tiny)
+    return 1 - dice[labeled.flatten(1).any(1)].mean()
+
+
 def class_weights(counts: np.ndarray, exponent: float = 1.0) -> torch.Tensor:
     """Weights ``(K,)`` that balance the classes, mean 1.
 
@@ -61,3 +87,13 @@ def class_weights(counts: np.ndarray, exponent: float = 1.0) -> torch.Tensor:
     """
     weights = (counts.sum() / np.maximum(counts, 1)) ** exponent
     return torch.from_numpy((weights / weights.mean()).astype(np.float32))
+
+
+def batch_weights(target: torch.Tensor, classes: int) -> torch.Tensor:
+    """Weights ``(classes,)`` for :func:`weighted_cross_entropy` that balance the classes of one batch.
+
+    With them it is the re-weighted multinomial logistic loss that V-Net's Dice is compared with (Milletari et al. 2016,
+    section 3). ``target`` is ``(B, ...)`` integers with ``UNLABELED``; the weights are on its device.
+    """
+    counts = torch.bincount(target[target != UNLABELED].flatten().long(), minlength=classes)
+    return class_weights(counts.cpu().numpy()).to(target.device)

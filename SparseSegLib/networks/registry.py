@@ -11,6 +11,7 @@ from SparseSegLib.errors import UsageError
 from SparseSegLib.networks.slice_unet import SliceUNet
 from SparseSegLib.networks.unet2d import UNet2D
 from SparseSegLib.networks.unet3d import UNet3D
+from SparseSegLib.networks.vnet import VNet
 
 _NETWORKS: dict[str, tuple[Callable[..., nn.Module], dict[str, Any]]] = {
     "cicek2016": (UNet3D, {}),
@@ -19,6 +20,8 @@ _NETWORKS: dict[str, tuple[Callable[..., nn.Module], dict[str, Any]]] = {
     "ronneberger2015": (UNet2D, {}),
     "unet2d": (UNet2D, {"base": 16, "levels": 4, "padded": True, "norm": "batch", "dropout": 0.0}),
     "slice-unet": (SliceUNet, {}),
+    "vnet": (VNet, {}),
+    "vnet-small": (VNet, {"base": 8, "kernel": 3, "norm": "group"}),
 }
 
 

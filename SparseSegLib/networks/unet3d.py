@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from SparseSegLib.networks.convolution import Convolution
+
 Norm = Literal["batch", "none"]
 
 
@@ -121,7 +123,7 @@ class UNet3D(nn.Module):
 
 
 def _convolution(before: int, after: int, padded: bool, norm: Norm, affine: bool) -> list[nn.Module]:
-    layers: list[nn.Module] = [nn.Conv3d(before, after, 3, padding=1 if padded else 0)]
+    layers: list[nn.Module] = [Convolution(before, after, 3) if padded else nn.Conv3d(before, after, 3)]
     if norm == "batch":
         layers.append(nn.BatchNorm3d(after, affine=affine, track_running_stats=False))
     return [*layers, nn.ReLU(inplace=True)]

@@ -10,9 +10,8 @@ import math
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 
-from SparseSegLib.annotation import UNLABELED
+from SparseSegLib.augmentation.bspline import spline_weights
 
 
 @dataclass(frozen=True)
@@ -54,22 +53,6 @@ def random_places(
     return places
 
 
-def cut(image: torch.Tensor, labels: torch.Tensor, places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Read image ``(C, Z, Y, X)`` (linear) and labels ``(Z, Y, X)`` (nearest) at ``places (B, z, y, x, 3)``.
-
-    Beyond the volume the image is mirrored and everything is unlabeled. A label comes from exactly one voxel of the
-    volume, so that nothing unlabeled becomes labeled.
-    """
-    size = torch.tensor(labels.shape, device=places.device)
-    grid = ((places + 0.5) / size * 2 - 1).flip(-1)
-    batch = image[None].expand(len(places), -1, -1, -1, -1)
-    moved = F.grid_sample(batch, grid, align_corners=False, padding_mode="reflection")
-    nearest = places.round().long()
-    inside = ((nearest >= 0) & (nearest < size)).all(-1)
-    z, y, x = nearest.clamp(min=torch.zeros_like(size), max=size - 1).unbind(-1)
-    return moved, labels[z, y, x].masked_fill(~inside, UNLABELED)
-
-
 def vary_gray(image: torch.Tensor, settings: Augmentation, generator: torch.Generator) -> torch.Tensor:
     """Change contrast and brightness of every channel of ``(B, C, z, y, x)``."""
     shape = (*image.shape[:2], 1, 1, 1)
@@ -98,15 +81,6 @@ def _deformation(
     spacing = settings.deformation_spacing
     knots = [math.ceil(part / spacing) + 4 for part in size]
     vectors = torch.randn(count, 3, *knots, generator=generator, device=generator.device)
-    z, y, x = (_spline(part, spacing, knot, generator.device) for part, knot in zip(size, knots, strict=True))
-    smooth = torch.einsum("bczyx,pz,qy,rx->bcpqr", vectors, z, y, x)
-    return settings.deformation_deviation * smooth
-
-
-def _spline(size: int, spacing: float, knots: int, device: torch.device) -> torch.Tensor:
-    """Cubic B-spline weights of ``knots`` control points at ``size`` voxels, ``(size, knots)``; rows add up to 1."""
-    place = torch.arange(size, device=device) / spacing + 1
-    distance = (place[:, None] - torch.arange(knots, device=device)[None]).abs()
-    near = 2 / 3 - distance**2 + distance**3 / 2
-    far = (2 - distance).clamp(min=0) ** 3 / 6
-    return torch.where(distance < 1, near, far)
+    lines = [torch.arange(part, device=generator.device) / spacing + 1 for part in size]
+    z, y, x = (spline_weights(line, knot) for line, knot in zip(lines, knots, strict=True))
+    return settings.deformation_deviation * torch.einsum("bczyx,pz,qy,rx->bcpqr", vectors, z, y, x)

@@ -1,0 +1,7 @@
+"""What is done to a volume before a network sees it, and the way back to the volume's own grid."""
+
+from SparseSegLib.preprocessing.bias_field import correct_bias_field
+from SparseSegLib.preprocessing.conform import Conformed, centered, conform
+from SparseSegLib.preprocessing.orientation import reoriented
+
+__all__ = ["Conformed", "centered", "conform", "correct_bias_field", "reoriented"]
