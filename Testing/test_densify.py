@@ -8,12 +8,13 @@ import torch
 from phantoms import GEOMETRIES, blob, multi_class
 
 from SparseSegLib.annotation import UNLABELED, Plane, sparsify
+from SparseSegLib.coarse import coarsening
 from SparseSegLib.control import CancelSource, Control, Mailbox, NullEvents
 from SparseSegLib.densify import DensifySettings, densify
 from SparseSegLib.densify import run as run_module
 from SparseSegLib.densify.next_slice import suggest_slice
 from SparseSegLib.densify.patch_learner import PatchLearner
-from SparseSegLib.densify.problem import coarsening, make_problem
+from SparseSegLib.densify.problem import make_problem
 from SparseSegLib.densify.region import region_of_interest
 from SparseSegLib.densify.run import _make_learner
 from SparseSegLib.densify.settings import PRESETS, Preset
@@ -154,9 +155,10 @@ def test_a_killed_training_resumes_to_the_same_result(case, tmp_path):
 
 def test_a_second_run_with_more_annotation_starts_warm(case, tmp_path):
     phantom, labels = case
-    densify(phantom.volume, labels, QUICK, checkpoint=tmp_path / "c.pt")
+    image_only = replace(QUICK, prior=(), refine=False)  # else the annotation does it all
+    densify(phantom.volume, labels, image_only, checkpoint=tmp_path / "c.pt")
     more = sparsify(phantom.labels, phantom.volume.geometry, (3, 3, 3), names=("blob",))
-    short = replace(QUICK, budget_steps=6)
+    short = replace(image_only, budget_steps=6)
     events = Listener()
     warm = densify(phantom.volume, more, short, Control(events=events), tmp_path / "c.pt")
     cold = densify(phantom.volume, more, short)

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from SparseSegLib.annotation import UNLABELED, Plane, SparseLabels
+from SparseSegLib.coarse import block_means, coarsening
 from SparseSegLib.densify.region import region_of_interest
 from SparseSegLib.errors import GeometryError
 from SparseSegLib.geometry import Box, Geometry
@@ -82,26 +83,8 @@ def make_problem(volume: Volume, labels: SparseLabels, margin: float, most_voxel
     factors = coarsening(region.array.shape, region.geometry.spacing, most_voxels)
     image = torch.from_numpy(np.ascontiguousarray(volume.array[(slice(None), *box)], dtype=np.float32))
     return Problem(
-        normalize(_coarse_image(image, factors)), _coarse_labels(region, factors), labels.classes, box, factors, labels
+        normalize(block_means(image, factors)), _coarse_labels(region, factors), labels.classes, box, factors, labels
     )
-
-
-def coarsening(shape: tuple[int, ...], spacing: tuple[float, float, float], most_voxels: int) -> tuple[int, int, int]:
-    """Whole factors (z, y, x) that bring ``shape`` under ``most_voxels``, the finest axes first."""
-    factors = [1, 1, 1]
-    while np.prod([-(-size // factor) for size, factor in zip(shape, factors, strict=True)]) > most_voxels:
-        finest = int(np.argmin([step * factor for step, factor in zip(spacing, factors, strict=True)]))
-        factors[finest] += 1
-    return factors[0], factors[1], factors[2]
-
-
-def _coarse_image(image: torch.Tensor, factors: tuple[int, int, int]) -> torch.Tensor:
-    """Block means of ``(C, Z, Y, X)``; the last, incomplete blocks are filled by repeating the border."""
-    if factors == (1, 1, 1):
-        return image
-    missing = [-size % factor for size, factor in zip(image.shape[1:], factors, strict=True)]
-    padding = [part for count in reversed(missing) for part in (0, count)]
-    return F.avg_pool3d(F.pad(image[None], padding, mode="replicate"), factors)[0]
 
 
 def _coarse_labels(labels: SparseLabels, factors: tuple[int, int, int]) -> SparseLabels:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from SparseSegLib.errors import UsageError
+from SparseSegLib.prior import PRIOR_PARTS
 
-ALL_PARTS = ("distance", "interpolation", "appearance")
+ALL_PARTS = ("distance", "interpolation", "appearance", "walk")
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class SliceRecipe:
     prior : parts of the annotation prior that come in as channels (see ``SparseSegLib.prior.PRIOR_PARTS``)
     batch, crop : training patches per step, and their longest side (pixels)
     learning_rate, weight_decay : AdamW
+    part_dropout : share of the patches in which a part of the prior is hidden, each part but the walk by itself
     variants : further priors per slice in which more than the slice itself is left out
     balance : exponent on the inverse class frequency in the loss; 1 gives classes equal influence
     most_voxels : larger regions of interest are worked on at a coarser grid
@@ -32,6 +34,7 @@ class SliceRecipe:
     crop: int = 96
     learning_rate: float = 5e-3
     weight_decay: float = 1e-2
+    part_dropout: float = 0.5
     variants: int = 3
     balance: float = 0.5
     most_voxels: int = 8_000_000
@@ -119,9 +122,9 @@ class DensifySettings:
             raise UsageError(f"There is no preset called {self.preset}.", f"Use one of {', '.join(PRESETS)}.")
         if self.prior is not None:
             object.__setattr__(self, "prior", tuple(self.prior))
-            unknown = set(self.prior) - {*ALL_PARTS, "coordinates"}
+            unknown = set(self.prior) - set(PRIOR_PARTS)
             if unknown:
-                raise UsageError(f"Unknown parts of the prior: {', '.join(sorted(unknown))}.", f"Use {ALL_PARTS}.")
+                raise UsageError(f"Unknown parts of the prior: {', '.join(sorted(unknown))}.", f"Use {PRIOR_PARTS}.")
         for name in ("budget_seconds", "budget_steps"):
             value = getattr(self, name)
             if value is not None and not value > 0:

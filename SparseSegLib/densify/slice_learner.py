@@ -113,7 +113,19 @@ class SliceLearner:
             inputs, labels = cut_patches(inputs, labels, places, patches)
             if bool((labels != UNLABELED).any()):
                 vary_gray_values(inputs, self._gray_channels, self.rng)
+                self._hide_parts(inputs)
                 return inputs.contiguous(memory_format=torch.channels_last), labels
+
+    def _hide_parts(self, inputs: torch.Tensor) -> None:
+        """Blank whole parts of the prior in some patches, so that the network does not rely on any one of them.
+
+        The walk stays: of all parts it changes least between a slice that is left out and one that never was labeled.
+        """
+        prior = inputs[:, self._gray_channels :]
+        for part, span in self.prior.spans.items():
+            hidden = self.rng.random(len(inputs)) < self.recipe.part_dropout
+            if part != "walk":
+                prior[torch.from_numpy(hidden).to(prior.device), span] = 0
 
     def _patch_size(self) -> tuple[int, int]:
         height, width = (min(self.recipe.crop, -(-(side + 8) // 8) * 8) for side in self.bank.size)

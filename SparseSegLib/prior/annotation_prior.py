@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 
 from SparseSegLib.annotation import SparseLabels
@@ -11,8 +13,9 @@ from SparseSegLib.prior.interpolation import InterpolationPrior
 from SparseSegLib.prior.slice_view import SliceView
 from SparseSegLib.prior.sources import PlaneSource, least_gap, object_radius, sources_of
 from SparseSegLib.prior.types import Shape3, Spacing3
+from SparseSegLib.prior.walk import WalkPrior
 
-PRIOR_PARTS = ("distance", "interpolation", "appearance", "coordinates")
+PRIOR_PARTS = ("distance", "interpolation", "appearance", "walk", "coordinates")
 """Names of the parts that :class:`AnnotationPrior` can be made of."""
 
 
@@ -41,18 +44,26 @@ class AnnotationPrior:
         self.sources = sources_of(labels, classes, spacing)
         fine, coarse = 3 * min(spacing), max(object_radius(self.sources, spacing), 4 * min(spacing))
         least = least_gap(self.sources, spacing)
-        self._parts: list[DistancePrior | InterpolationPrior | AppearancePrior] = []
+        self._parts: dict[str, DistancePrior | InterpolationPrior | AppearancePrior | WalkPrior] = {}
         if "distance" in parts:
-            self._parts.append(DistancePrior(self.sources, classes, fine, coarse, least))
+            self._parts["distance"] = DistancePrior(self.sources, classes, fine, coarse, least)
         if "interpolation" in parts:
-            self._parts.append(InterpolationPrior(self.sources, classes, fine, coarse, least))
+            self._parts["interpolation"] = InterpolationPrior(self.sources, classes, fine, coarse, least)
         if "appearance" in parts:
-            self._parts.append(AppearancePrior(image, self.sources, classes, spacing, coarse))
+            self._parts["appearance"] = AppearancePrior(image, self.sources, classes, spacing, coarse)
+        if "walk" in parts:
+            self._parts["walk"] = WalkPrior(image, self.sources, classes, spacing)
 
     @property
     def count(self) -> int:
         """Number of channels."""
-        return sum(part.count for part in self._parts) + (3 if "coordinates" in self.parts else 0)
+        return sum(part.count for part in self._parts.values()) + (3 if "coordinates" in self.parts else 0)
+
+    @property
+    def spans(self) -> dict[str, slice]:
+        """Which channels belong to each part, coordinates left out."""
+        ends = itertools.accumulate(part.count for part in self._parts.values())
+        return {name: slice(end - part.count, end) for (name, part), end in zip(self._parts.items(), ends, strict=True)}
 
     @property
     def everything(self) -> tuple[int, ...]:
@@ -69,7 +80,7 @@ class AnnotationPrior:
 
     def channels(self, view: SliceView, keep: tuple[int, ...]) -> torch.Tensor:
         """Prior channels ``(count, U, V)`` for a slice, computed from the sources ``keep`` alone; within ±1."""
-        channels = [channel for part in self._parts for channel in part.channels(view, keep)]
+        channels = [channel for part in self._parts.values() for channel in part.channels(view, keep)]
         if "coordinates" in self.parts:
             channels += [view.positions(axis) / self.shape[axis] * 2 - 1 for axis in range(3)]
         if not channels:

@@ -1,7 +1,12 @@
-"""SparseSeg against the classical methods, from the same slices, in one run.
+"""SparseSeg against what a user could use instead, from the same slices, in one run.
 
     python Testing/Benchmarks/densify.py --data FOLDER -o benchmark-output
     python Testing/Benchmarks/densify.py --volume liver=ct.nii.gz,organs.nii.gz,5 --budgets 3,3,2 --seconds 60
+    python Testing/Benchmarks/densify.py --data FOLDER --peers all --seeds 0 1 2
+
+The classical methods are those of ``SparseSegLib.comparison``; the networks (nnU-Net, a MONAI U-Net) train on the same
+slices for the same seconds and need ``pip install -r Testing/Benchmarks/peers/requirements.txt``. A method whose
+packages are not installed is left out.
 
 IoU is measured on the voxels off the annotated slices. Results are appended to ``results.jsonl`` as they come; a second
 run does what is missing. ``table.md`` and ``plot.png`` are written at the end (and by ``--report`` alone).
@@ -10,25 +15,34 @@ run does what is missing. ``table.md`` and ``plot.png`` are written at the end (
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
 
+import numpy as np
+from experiment import add_volume_arguments, annotate, chosen_cases, unseen_iou
+from peers import PEERS, segment_with_peer
 from report import write_report
-from volumes import Case, development_cases
+from rows import Row, append_row, read_rows
+from volumes import Case
 
-from SparseSegLib.annotation import SparseLabels, sparsify, sparsify_every
+from SparseSegLib.annotation import SparseLabels
 from SparseSegLib.comparison import METHODS, segment_with
 from SparseSegLib.control import Control, NullEvents
 from SparseSegLib.densify import DensifySettings, densify
-from SparseSegLib.evaluation import iou
+from SparseSegLib.errors import DependencyError
 from SparseSegLib.volume import Volume
 
 BUDGETS = ("1,1,1", "2,2,1", "3,3,2", "5,5,3", "every8")
+KEY = ("volume", "budget", "method", "budget_seconds", "seed")
+
+Segmented = tuple[np.ndarray, dict[str, Any]]
+"""Classes ``(Z, Y, X)``, and what a method tells about its run."""
 
 
 class FirstPreview(NullEvents):
@@ -49,69 +63,90 @@ def main() -> None:
     arguments.output.mkdir(parents=True, exist_ok=True)
     results = arguments.output / "results.jsonl"
     if not arguments.report:
-        cases = development_cases(arguments.data) if arguments.data else []
-        cases += [Case.parse(text) for text in arguments.volume]
+        recorder = Recorder(results)
         for budget in arguments.budgets:
-            for case in cases:
-                run_case(case, budget, arguments, results)
+            for case in chosen_cases(arguments):
+                run_case(case, budget, arguments, recorder)
     write_report(results, arguments.output)
 
 
 def parse() -> argparse.Namespace:
     """The arguments."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="folder with the usual development volumes")
-    parser.add_argument("--volume", action="append", default=[], metavar="NAME=IMAGE,LABELS[,VALUES]")
+    add_volume_arguments(parser)
     parser.add_argument("--budgets", nargs="+", default=BUDGETS, metavar="X,Y,Z", help="slices per axis, or everyK")
     parser.add_argument("--seconds", nargs="+", type=float, default=[20.0, 60.0, 180.0])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--preset", default="fast")
     parser.add_argument("--prior", help="parts of the prior, with commas; 'none' for none")
-    parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument("--peers", choices=("classical", "networks", "all", "none"), default="classical")
+    parser.add_argument("--no-peers", dest="peers", action="store_const", const="none", help="short for --peers none")
+    parser.add_argument("--peer-seconds", nargs="+", type=float, help="for the networks, instead of --seconds")
     parser.add_argument("--report", action="store_true", help="only write the report of what was measured")
     parser.add_argument("-o", "--output", type=Path, default=Path("benchmark-output"))
     return parser.parse_args()
 
 
-def annotate(truth: Any, volume: Volume, budget: str) -> SparseLabels:
-    """The annotation of a budget: ``x,y,z`` slices per axis, or ``everyK`` axial slices."""
-    if budget.startswith("every"):
-        return sparsify_every(truth, volume.geometry, int(budget[5:]), names=("object",))
-    x, y, z = map(int, budget.split(","))
-    return sparsify(truth, volume.geometry, (z, y, x), names=("object",))
+class Recorder:
+    """Runs methods that have not run yet, and writes down how they did.
 
+    Parameters
+    ----------
+    results : the file of JSON lines to go on with
+    """
 
-def run_case(case: Case, budget: str, arguments: argparse.Namespace, results: Path) -> None:
-    """All methods on one volume with one annotation."""
-    done = {_key(row) for row in read(results)}
-    volume, truth = case.load()
-    labels = annotate(truth, volume, budget)
-    unseen = ~labels.labeled
-    base = {"volume": case.name, "budget": budget, "labeled": float(labels.labeled.mean())}
+    def __init__(self, results: Path) -> None:
+        self.results = results
+        self.done = {_key(row) for row in read_rows(results)}
+        self.left_out: set[str] = set()
 
-    def record(method: str, budget_seconds: float, seed: int, run: Any) -> None:
-        row = {**base, "method": method, "budget_seconds": budget_seconds, "seed": seed}
-        if _key(row) in done:
+    def record(self, row: Row, truth: np.ndarray, labels: SparseLabels, run: Callable[[], Segmented]) -> None:
+        """Complete ``row`` (which has all of ``KEY``) with what ``run`` reaches, unless that was done before."""
+        if _key(row) in self.done or row["method"] in self.left_out:
             return
         start = time.monotonic()
-        segmented, figures = run()
-        row |= {"seconds": round(time.monotonic() - start, 2), **figures}
-        row["iou"] = round(iou((segmented > 0) & unseen, (truth > 0) & unseen), 4)
-        print(json.dumps(row), flush=True)
-        with open(results, "a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        try:
+            segmented, figures = run()
+        except DependencyError as error:
+            self.left_out.add(row["method"])
+            print(f"{row['method']} is left out. {error}", file=sys.stderr)
+            return
+        seconds = round(time.monotonic() - start, 2)
+        append_row(self.results, {**row, "seconds": seconds, **figures, "iou": unseen_iou(segmented, truth, labels)})
 
-    for name in () if arguments.no_peers else METHODS:
-        record(name, 0.0, 0, lambda name=name: (segment_with(name, volume, labels), {}))
+
+def run_case(case: Case, budget: str, arguments: argparse.Namespace, recorder: Recorder) -> None:
+    """All methods on one volume with one annotation."""
+    volume, truth = case.load()
+    labels = annotate(truth, volume, budget)
+    base = {"volume": case.name, "budget": budget, "labeled": float(labels.labeled.mean())}
+
+    def record(method: str, seconds: float, seed: int, run: Callable[[], Segmented]) -> None:
+        row = {**base, "method": method, "budget_seconds": seconds, "seed": seed}
+        recorder.record(row, truth, labels, run)
+
+    if arguments.peers in ("classical", "all"):
+        for name in METHODS:
+            record(name, 0.0, 0, partial(classical, name, volume, labels))
+    prior = arguments.prior and tuple(part for part in arguments.prior.split(",") if part != "none")
+    own_name = "SparseSeg" if prior is None and arguments.preset == "fast" else f"{arguments.preset} {prior}"
     for seconds in arguments.seconds:
         for seed in arguments.seeds:
-            prior = arguments.prior and tuple(part for part in arguments.prior.split(",") if part != "none")
             settings = DensifySettings(arguments.preset, seconds, seed=seed, prior=prior)
-            name = "SparseSeg" if prior is None and arguments.preset == "fast" else f"{arguments.preset} {prior}"
-            record(name, seconds, seed, lambda settings=settings: ours(volume, labels, settings))
+            record(own_name, seconds, seed, partial(ours, volume, labels, settings))
+    if arguments.peers in ("networks", "all"):
+        for seconds in arguments.peer_seconds or arguments.seconds:
+            for seed in arguments.seeds:
+                for name in PEERS:
+                    record(name, seconds, seed, partial(segment_with_peer, name, volume, labels, seconds, seed))
 
 
-def ours(volume: Volume, labels: SparseLabels, settings: DensifySettings) -> tuple[Any, dict[str, Any]]:
+def classical(name: str, volume: Volume, labels: SparseLabels) -> Segmented:
+    """The labels of a method that has no budget."""
+    return segment_with(name, volume, labels), {}
+
+
+def ours(volume: Volume, labels: SparseLabels, settings: DensifySettings) -> Segmented:
     """SparseSeg's labels and figures."""
     events = FirstPreview()
     result = densify(volume, labels, settings, Control(events=events))
@@ -119,13 +154,8 @@ def ours(volume: Volume, labels: SparseLabels, settings: DensifySettings) -> tup
     return result.labels, figures
 
 
-def read(results: Path) -> list[dict[str, Any]]:
-    """All rows that were measured so far."""
-    return [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
-
-
-def _key(row: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(row[name] for name in ("volume", "budget", "method", "budget_seconds", "seed"))
+def _key(row: Row) -> tuple[Any, ...]:
+    return tuple(row[name] for name in KEY)
 
 
 if __name__ == "__main__":
