@@ -9,6 +9,7 @@ from phantoms import GEOMETRIES, blob, multi_class
 from scipy import ndimage
 
 from SparseSegLib.annotation import UNLABELED, Plane, SparseLabels, keep_planes, sparsify
+from SparseSegLib.geometry import Geometry
 from SparseSegLib.prior import PRIOR_PARTS, AnnotationPrior, SliceView, sources_of
 from SparseSegLib.prior.sources import least_gap
 
@@ -37,8 +38,9 @@ def test_channels_have_the_slices_size_and_stay_within_one(parts, geometry):
 
 @pytest.mark.parametrize("parts", PARTS, ids="+".join)
 def test_a_source_left_out_changes_nothing(parts, monkeypatch):
-    # the one number that all sources share is the size of the objects, by which distances are scaled
+    # all sources share two things: the size of the objects, by which distances are scaled, and whether to hear the walk
     monkeypatch.setattr("SparseSegLib.prior.annotation_prior.object_radius", lambda *_: 8.0)
+    monkeypatch.setattr(AnnotationPrior, "_walk_misleads", lambda *_: False)
     phantom = blob()
     labels = sparsify(phantom.labels, phantom.volume.geometry, (2, 2, 2))
     gone = labels.planes[0]
@@ -111,3 +113,45 @@ def test_crossing_planes_and_a_single_one_have_no_such_limit():
     crossing, single = _annotated(Plane(0, 4), Plane(0, 10), Plane(1, 14)), _annotated(Plane(0, 10))
     for labels in (crossing, single):
         assert least_gap(sources_of(labels, 2, labels.geometry.spacing), labels.geometry.spacing) == 0
+
+
+def test_the_walk_solves_the_dirichlet_problem_of_its_graph(monkeypatch):
+    """Against a dense solution of Grady's equations, written down once more."""
+    monkeypatch.setattr("SparseSegLib.prior.walk.CONTRASTS", (50.0,))
+    monkeypatch.setattr("SparseSegLib.prior.walk.TOLERANCE", 1e-8)
+    geometry = Geometry.identity((5, 6, 7), (2.0, 1.0, 1.0))
+    image = np.random.default_rng(0).uniform(-0.3, 0.3, geometry.shape).astype(np.float32)
+    dense = np.zeros(geometry.shape, np.uint8)
+    dense[1:4, 1:4, 1:5] = 1
+    labels = keep_planes(dense, geometry, (Plane(0, 2), Plane(2, 3)))
+    prior = _prior(labels, image[None], ("walk",))
+    laplacian = np.zeros((image.size, image.size))
+    places = np.arange(image.size).reshape(image.shape)
+    for axis, length in enumerate(geometry.spacing):
+        for one, other in zip(np.delete(places, -1, axis).ravel(), np.delete(places, 0, axis).ravel(), strict=True):
+            weight = (np.exp(-50.0 * (image.flat[one] - image.flat[other]) ** 2) + 1e-4) / length
+            laplacian[[one, other], [other, one]] -= weight
+            laplacian[[one, other], [one, other]] += weight
+    free = (labels.array == UNLABELED).ravel()
+    expected = (labels.array == 1).ravel().astype(float)
+    expected[free] = np.linalg.solve(laplacian[np.ix_(free, free)], -laplacian[np.ix_(free, ~free)] @ expected[~free])
+    expected = expected.reshape(image.shape)
+    for index in range(5):
+        found = prior.channels(SliceView(0, index, prior.shape, prior.spacing), prior.everything)[0]
+        np.testing.assert_allclose((found + 1) / 2, expected[index], atol=1e-5)
+
+
+def test_the_walk_is_heard_where_it_finds_left_out_slices_better_than_gray_values():
+    phantom = blob()
+    labels = sparsify(phantom.labels, phantom.volume.geometry, (3, 3, 3))
+    parts = ("appearance", "walk")
+    random = np.random.default_rng(0)
+    noise = random.normal(size=phantom.volume.array.shape).astype(np.float32)
+    threads = random.random(phantom.labels.shape) < 0.5  # as fine as voxels: nothing to walk along
+    fine = keep_planes(threads.astype(np.uint8), labels.geometry, labels.planes)
+    heard, silent = _prior(labels, 0.01 * noise, parts), _prior(fine, 2.0 * threads[None].astype(np.float32) - 1, parts)
+    for prior, expected in ((heard, True), (silent, False)):
+        view = SliceView(0, 3, prior.shape, prior.spacing)
+        walk = prior.channels(view, prior.everything)[prior.spans["walk"]]
+        assert bool(walk.any()) is expected
+        assert walk.shape == (2, *view.size)

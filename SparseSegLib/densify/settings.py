@@ -34,7 +34,7 @@ class SliceRecipe:
     crop: int = 96
     learning_rate: float = 5e-3
     weight_decay: float = 1e-2
-    part_dropout: float = 0.5
+    part_dropout: float = 0.25
     variants: int = 3
     balance: float = 0.5
     most_voxels: int = 8_000_000

@@ -21,6 +21,7 @@ from SparseSegLib.training.averaging import AveragedWeights
 
 PIXELS_AT_ONCE = 300_000
 STEPS_PER_VARIANT = 8
+STEPS_WITH_EVERYTHING = 200  # until parts of the prior are hidden as often as the recipe says
 
 
 class SliceLearner:
@@ -119,11 +120,12 @@ class SliceLearner:
     def _hide_parts(self, inputs: torch.Tensor) -> None:
         """Blank whole parts of the prior in some patches, so that the network does not rely on any one of them.
 
-        The walk stays: of all parts it changes least between a slice that is left out and one that never was labeled.
+        More and more at first, for a useful early preview. The walk stays: of all parts it changes least between a slice that is left out and one that never was labeled.
         """
         prior = inputs[:, self._gray_channels :]
+        share = self.recipe.part_dropout * min(1.0, self.steps / STEPS_WITH_EVERYTHING)
         for part, span in self.prior.spans.items():
-            hidden = self.rng.random(len(inputs)) < self.recipe.part_dropout
+            hidden = self.rng.random(len(inputs)) < share
             if part != "walk":
                 prior[torch.from_numpy(hidden).to(prior.device), span] = 0
 

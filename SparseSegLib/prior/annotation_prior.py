@@ -10,6 +10,7 @@ from SparseSegLib.annotation import SparseLabels
 from SparseSegLib.prior.appearance import AppearancePrior
 from SparseSegLib.prior.distances import DistancePrior
 from SparseSegLib.prior.interpolation import InterpolationPrior
+from SparseSegLib.prior.left_out import left_out_iou
 from SparseSegLib.prior.slice_view import SliceView
 from SparseSegLib.prior.sources import PlaneSource, least_gap, object_radius, sources_of
 from SparseSegLib.prior.types import Shape3, Spacing3
@@ -17,6 +18,9 @@ from SparseSegLib.prior.walk import WalkPrior
 
 PRIOR_PARTS = ("distance", "interpolation", "appearance", "walk", "coordinates")
 """Names of the parts that :class:`AnnotationPrior` can be made of."""
+
+
+FOUND = 0.3  # IoU above which slices that are left out are found at all
 
 
 class AnnotationPrior:
@@ -53,6 +57,7 @@ class AnnotationPrior:
             self._parts["appearance"] = AppearancePrior(image, self.sources, classes, spacing, coarse)
         if "walk" in parts:
             self._parts["walk"] = WalkPrior(image, self.sources, classes, spacing)
+        self._silent = {"walk"} if self._walk_misleads(classes) else set()
 
     @property
     def count(self) -> int:
@@ -80,12 +85,28 @@ class AnnotationPrior:
 
     def channels(self, view: SliceView, keep: tuple[int, ...]) -> torch.Tensor:
         """Prior channels ``(count, U, V)`` for a slice, computed from the sources ``keep`` alone; within ±1."""
-        channels = [channel for part in self._parts.values() for channel in part.channels(view, keep)]
+        channels: list[torch.Tensor] = []
+        for name, part in self._parts.items():
+            silent = name in self._silent
+            channels += [torch.zeros(1, 1)] * part.count if silent else part.channels(view, keep)
         if "coordinates" in self.parts:
             channels += [view.positions(axis) / self.shape[axis] * 2 - 1 for axis in range(3)]
         if not channels:
             return torch.zeros(0, *view.size)
         return torch.stack([channel.expand(view.size) for channel in channels])
+
+    def _walk_misleads(self, classes: int) -> bool:
+        """Whether gray values alone find slices that are left out better than the walk does.
+
+        So it is with fine structures, which leak into each other on the coarse grid. Its channels are 0 then.
+        """
+        if not {"walk", "appearance"} <= set(self._parts):
+            return False
+        walk, appearance = (
+            left_out_iou(self._parts[name], level, self.sources, self.without, classes, self.shape, self.spacing)
+            for name, level in (("walk", 0.0), ("appearance", 0.5))
+        )
+        return appearance > max(walk, FOUND)
 
     def _place(self, number: int) -> tuple[int, int]:
         source = self.sources[number]
