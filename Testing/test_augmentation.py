@@ -78,7 +78,7 @@ def test_slice_patches_take_labels_from_within_the_slice_only():
     labels[:, :20, :16] = 1
     labels[:, :, 8] = torch.where(labels[:, :, 8] == 1, 0, UNLABELED)
     patches = [SlicePatch((10.0, 8.0), (20, 16), (1.0, 3.0))] * 6
-    places = sampling_grid(patches, (24, 24), rng)
+    places = sampling_grid(patches, (24, 24), 0.5, rng)
     inputs = (torch.arange(30.0)[None, None, None, :] == 8).float().expand(6, 1, 30, 30).contiguous()
     moved, found = cut_patches(inputs, labels, places, patches)
     nearest = places.round()
@@ -91,7 +91,7 @@ def test_slice_patches_take_labels_from_within_the_slice_only():
 
 def test_half_of_the_slice_patches_stay_on_the_grid():
     patches = [SlicePatch((20.3, 21.7), (40, 40), (1.0, 1.0))] * 200
-    places = sampling_grid(patches, (16, 15), np.random.default_rng(0))
+    places = sampling_grid(patches, (16, 15), 0.5, np.random.default_rng(0))
     whole = (places == places.round()).flatten(1).all(1).float().mean()
     assert 0.35 < float(whole) < 0.65
 

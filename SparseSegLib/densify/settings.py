@@ -20,8 +20,12 @@ class SliceRecipe:
     neighbors : slices on either side that come in as channels
     prior : parts of the annotation prior that come in as channels (see ``SparseSegLib.prior.PRIOR_PARTS``)
     batch, crop : training patches per step, and their longest side (pixels)
+    moved : share of the patches that are rotated, scaled and deformed; all are flipped at random
     learning_rate, weight_decay : AdamW
-    part_dropout : share of the patches in which a part of the prior is hidden, each part but the walk by itself
+    averaging : decay of the averaged weights, which predict
+    dice : weight of the soft Dice beside the cross-entropy in the loss
+    part_dropout : share of the patches in which a part of the prior is hidden, each part but the walk by itself; less
+        where very much is labeled
     variants : further priors per slice in which more than the slice itself is left out
     balance : exponent on the inverse class frequency in the loss; 1 gives classes equal influence
     most_voxels : larger regions of interest are worked on at a coarser grid
@@ -32,8 +36,11 @@ class SliceRecipe:
     prior: tuple[str, ...] = ALL_PARTS
     batch: int = 4
     crop: int = 96
+    moved: float = 0.5
     learning_rate: float = 5e-3
     weight_decay: float = 1e-2
+    averaging: float = 0.99
+    dice: float = 1.0
     part_dropout: float = 0.25
     variants: int = 3
     balance: float = 0.5

@@ -11,8 +11,6 @@ import torch.nn.functional as F
 
 from SparseSegLib.annotation import UNLABELED
 
-MOVED_SHARE = 0.5
-
 
 @dataclass(frozen=True)
 class SlicePatch:
@@ -23,15 +21,17 @@ class SlicePatch:
     spacing: tuple[float, float]
 
 
-def sampling_grid(patches: list[SlicePatch], size: tuple[int, int], rng: np.random.Generator) -> torch.Tensor:
+def sampling_grid(
+    patches: list[SlicePatch], size: tuple[int, int], share: float, rng: np.random.Generator
+) -> torch.Tensor:
     """Positions (row, column) in pixels at which each patch reads its slice, ``(B, size[0], size[1], 2)``.
 
-    Flips; and for half of the patches rotation by about 9°, scaling by about 12 % and a smooth deformation of about
-    2 pixels (from a 4×4 grid). The other half stays on the pixels' own grid: interpolation blurs, and a network that
+    Flips; and for a ``share`` of the patches rotation by about 9°, scaling by about 12 % and a smooth deformation of
+    about 2 pixels (from a 4×4 grid). The others stay on the pixels' own grid: interpolation blurs, and a network that
     never saw a sharp slice loses the finest outlines. Rotation happens in mm, so that oblong pixels are not sheared.
     """
     count, (height, width) = len(patches), size
-    moved = rng.random(count) < MOVED_SHARE
+    moved = rng.random(count) < share
     angle, scale = rng.normal(0, 0.15, count) * moved, np.exp(rng.normal(0, 0.12, count) * moved)
     flip = rng.choice([-1.0, 1.0], (count, 2))
     spacing = np.array([patch.spacing for patch in patches])

@@ -21,7 +21,7 @@ from SparseSegLib.training.averaging import AveragedWeights
 
 PIXELS_AT_ONCE = 300_000
 STEPS_PER_VARIANT = 8
-STEPS_WITH_EVERYTHING = 200  # until parts of the prior are hidden as often as the recipe says
+MANY_PIXELS = 20_000  # labeled; with more of them there is less to learn by heart, and parts are hidden less often
 
 
 class SliceLearner:
@@ -50,7 +50,7 @@ class SliceLearner:
             torch.manual_seed(seed)
             network = SliceUNet(self._channels(), problem.classes, recipe.widths)
         self.network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.averaged = AveragedWeights(self.network)
+        self.averaged = AveragedWeights(self.network, recipe.averaging)
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
         )
@@ -67,6 +67,7 @@ class SliceLearner:
         for target in self.bank.targets:
             seen = target.labels[target.labels != UNLABELED]
             counts += np.bincount(seen.numpy(), minlength=self.problem.classes)
+        self.hidden_share = self.recipe.part_dropout * min(1.0, MANY_PIXELS / max(1.0, counts.sum()))
         self.weights = class_weights(counts, exponent=self.recipe.balance).to(self.device)
 
     def replace(self, problem: Problem) -> None:
@@ -89,7 +90,7 @@ class SliceLearner:
             group["lr"] = rate * self.recipe.learning_rate
         self.network.train()
         logits = self.network(inputs)
-        loss = weighted_cross_entropy(logits, labels, self.weights) + soft_dice(logits, labels)
+        loss = weighted_cross_entropy(logits, labels, self.weights) + self.recipe.dice * soft_dice(logits, labels)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 2.0)
@@ -108,7 +109,7 @@ class SliceLearner:
             numbers = [self.bank.entries[entry][0] for entry in entries]
             size = self._patch_size()
             patches = [self._patch(number, size) for number in numbers]
-            places = sampling_grid(patches, size, self.rng)
+            places = sampling_grid(patches, size, self.recipe.moved, self.rng)
             inputs = torch.stack([self.bank.inputs[entry] for entry in entries])
             labels = torch.stack([self.bank.labels(number) for number in numbers])
             inputs, labels = cut_patches(inputs, labels, places, patches)
@@ -120,12 +121,11 @@ class SliceLearner:
     def _hide_parts(self, inputs: torch.Tensor) -> None:
         """Blank whole parts of the prior in some patches, so that the network does not rely on any one of them.
 
-        More and more at first, for a useful early preview. The walk stays: of all parts it changes least between a slice that is left out and one that never was labeled.
+        The walk stays: of all parts it changes least between a slice that is left out and one that never was labeled.
         """
         prior = inputs[:, self._gray_channels :]
-        share = self.recipe.part_dropout * min(1.0, self.steps / STEPS_WITH_EVERYTHING)
         for part, span in self.prior.spans.items():
-            hidden = self.rng.random(len(inputs)) < share
+            hidden = self.rng.random(len(inputs)) < self.hidden_share
             if part != "walk":
                 prior[torch.from_numpy(hidden).to(prior.device), span] = 0
 

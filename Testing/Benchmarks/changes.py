@@ -71,7 +71,8 @@ def _training_changes() -> list[Change]:
         Change("no estimate: all slices learned from at once", settings={"estimate": False}),
         Change("no averaged weights", {"averaging": 0.0}),
         Change("cross-entropy alone", {"dice": 0.0}),
-        Change("no augmentation", {"augment": False}),
+        Change("patches flipped, but not turned, scaled or deformed", {"moved": 0.0}),
+        Change("no part of the prior hidden", {"part_dropout": 0.0}),
         Change("each prior as it is: no further slices left out", {"variants": 0}),
         Change("classes not balanced", {"balance": 0.0}),
     ]
