@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from cohort_helpers import CPU, QUICK, SIZE, Listener, make_case
+from cohort_helpers import CARD, CPU, QUICK, SIZE, Listener, make_case
 from phantoms import GEOMETRIES, blob, multi_class
 
 from SparseSegLib.annotation import UNLABELED
@@ -16,7 +16,7 @@ from SparseSegLib.control import CancelSource, Control
 from SparseSegLib.errors import AnnotationError, Canceled, GeometryError, UsageError, VolumeError
 from SparseSegLib.evaluation import dice
 from SparseSegLib.geometry import Geometry
-from SparseSegLib.models import load_network
+from SparseSegLib.models import load_network, save_bundle
 from SparseSegLib.prediction.predictor import Predictor
 from SparseSegLib.volume import Volume
 
@@ -100,6 +100,16 @@ def test_a_training_lowers_the_loss_and_segments_a_volume_it_never_saw(dataset, 
     unseen = blob(Geometry.identity(SIZE), seed=9)
     card, network = load_network(bundle)
     assert dice(Predictor(card, network, CPU).segment(unseen.volume) == 1, unseen.labels == 1) > 0.9
+
+
+def test_a_v_net_is_trained_saved_and_run_like_any_other_network(dataset, tmp_path):
+    settings = replace(QUICK, network="vnet-small", arguments={"base": 8}, budget_steps=60, patch=(16, 24, 24))
+    model = train(dataset, settings)
+    card = replace(CARD, network="vnet-small", arguments=model.arguments, window=model.window)
+    save_bundle(tmp_path / "v", card, model.weights)
+    unseen = blob(Geometry.identity(SIZE), seed=9)
+    found = Predictor(*load_network(tmp_path / "v"), CPU).segment(unseen.volume)
+    assert dice(found == 1, unseen.labels == 1) > 0.8
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(dataset):

@@ -45,7 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     card.add_argument("--data", help="what it was trained on")
     card.add_argument("--licence", "--license", help="under which license it may be used")
     how = parser.add_argument_group("how to train")
-    how.add_argument("--network", default="unet3d-small", help="unet3d-small, unet3d, cicek2016 (default: %(default)s)")
+    networks = "unet3d-small, unet3d, vnet-small, vnet or cicek2016 (default: %(default)s)"
+    how.add_argument("--network", default="unet3d-small", help=networks)
     how.add_argument("--spacing", type=float, nargs=3, metavar=("X", "Y", "Z"), help="mm to work at (default: median)")
     how.add_argument("--patch", type=int, nargs=3, metavar=("X", "Y", "Z"), help="voxels that the network sees at once")
     how.add_argument("--batch", type=int, default=1, help="patches a step (default: 1)")

@@ -24,8 +24,8 @@ class SliceRecipe:
     learning_rate, weight_decay : AdamW
     averaging : decay of the averaged weights, which predict
     dice : weight of the soft Dice beside the cross-entropy in the loss
-    part_dropout : share of the patches in which a part of the prior is hidden, each part but the walk by itself; less
-        where very much is labeled
+    part_dropout : share of the patches in which a part of the prior is hidden, each part but the walk by itself;
+        0 where much is labeled
     variants : further priors per slice in which more than the slice itself is left out
     balance : exponent on the inverse class frequency in the loss; 1 gives classes equal influence
     most_voxels : larger regions of interest are worked on at a coarser grid

@@ -21,7 +21,7 @@ from SparseSegLib.training.averaging import AveragedWeights
 
 PIXELS_AT_ONCE = 300_000
 STEPS_PER_VARIANT = 8
-MANY_PIXELS = 20_000  # labeled; with more of them there is less to learn by heart, and parts are hidden less often
+MANY_PIXELS = 60_000  # labeled; with more of them there is little to learn by heart, and nothing is hidden
 
 
 class SliceLearner:
@@ -67,7 +67,7 @@ class SliceLearner:
         for target in self.bank.targets:
             seen = target.labels[target.labels != UNLABELED]
             counts += np.bincount(seen.numpy(), minlength=self.problem.classes)
-        self.hidden_share = self.recipe.part_dropout * min(1.0, MANY_PIXELS / max(1.0, counts.sum()))
+        self.hidden_share = self.recipe.part_dropout if counts.sum() < MANY_PIXELS else 0.0
         self.weights = class_weights(counts, exponent=self.recipe.balance).to(self.device)
 
     def replace(self, problem: Problem) -> None:
