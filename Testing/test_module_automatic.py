@@ -1,5 +1,7 @@
 """Models in the panel: train from several volumes, run on the scene and on a folder, look through the results."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import qt_states
@@ -53,7 +55,7 @@ def test_train_on_two_volumes_then_run_on_a_third_and_step_through(panel, quick_
     assert "white matter" in ui.modelCardLabel.text
     assert "Not for clinical use" in ui.modelCardLabel.text
 
-    phantom, third = add_phantom(GEOMETRIES["flipped"], name="third")
+    phantom, third = add_phantom(replace(GEOMETRIES["flipped"], spacing=(1.3, 0.9, 0.8)), name="third")
     constant = add_volume(np.full(GEOMETRIES["identity"].shape, 5.0), GEOMETRIES["identity"], "constant")
     for node in volumes:
         ui.caseSelector.setCheckState(node, qt_states.unchecked())
@@ -65,7 +67,7 @@ def test_train_on_two_volumes_then_run_on_a_third_and_step_through(panel, quick_
     (node,) = [n for n in slicer.util.getNodesByClass("vtkMRMLLabelMapVolumeNode") if n.GetName().startswith("third")]
     found = slicer.util.arrayFromVolume(node)
     assert found.shape == phantom.labels.shape
-    assert iou(found > 0, phantom.labels > 0) > 0.3
+    assert iou(found > 0, phantom.labels > 0) > 0.6
     offsets = []
     for _ in range(2):
         ui.nextSliceButton.click()

@@ -206,3 +206,27 @@ def test_a_volume_that_is_changed_while_the_job_is_prepared_is_not_trained_on(pa
     assert handle._job is None
     assert "was changed" in host.dialogs[0][1]
     assert not handle.folder.exists() or host.wait(lambda: not handle.folder.exists(), 5)
+
+
+def test_a_scene_that_is_added_while_a_job_runs_leaves_the_job_its_result(panel, tmp_path):
+    """The added scene brings a parameter node of its own, which replaces what the panel shows."""
+    host, ui, node = Host.instance(), panel.ui, panel.parameterNode
+    node.inputVolume = add_phantom(name="other")[1]
+    added = host.saveScene(tmp_path / "other")
+    host.closeScene()
+    node = panel.parameterNode
+    phantom, volume_node = add_phantom()
+    node.inputVolume = volume_node
+    for axis in range(3):
+        paint_plane(node.segmentation, volume_node, phantom.labels, middle(phantom.labels, axis))
+    node.budgetSeconds = 6
+    ui.densifyButton.click()
+    handle = _densify_part(panel).handle
+    assert host.wait(lambda: handle._job is not None, 10)
+    slicer.mrmlScene.SetURL(str(added))
+    assert slicer.mrmlScene.Import()
+    assert host.wait(lambda: handle.ended, 60)
+    assert handle.error is None
+    assert iou(slicer.util.arrayFromVolume(handle.result.labelmapNode) > 0, phantom.labels > 0) > 0.6
+    assert slicer.util.getNode("other") is not None
+    assert ui.densifyButton.text == "Densify"

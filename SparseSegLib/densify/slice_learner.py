@@ -21,7 +21,7 @@ from SparseSegLib.training.averaging import AveragedWeights
 
 PIXELS_AT_ONCE = 300_000
 STEPS_PER_VARIANT = 8
-MANY_PIXELS = 60_000  # labeled; with more of them there is little to learn by heart, and nothing is hidden
+MANY_PIXELS = 16_000  # labeled; with more of them there is little to learn by heart, and nothing is hidden
 
 
 class SliceLearner:
