@@ -58,6 +58,7 @@ class SliceLearner:
     def _set(self, problem: Problem, held_out: frozenset[int]) -> None:
         self.problem = problem
         self.prior = AnnotationPrior(problem.image, problem.labels, problem.classes, problem.spacing, self.parts)
+        self.hidden_share = self.recipe.part_dropout if problem.labels.labeled.sum() < MANY_PIXELS else 0.0
         self.hold_out(held_out)
 
     def hold_out(self, held_out: frozenset[int]) -> None:
@@ -67,7 +68,6 @@ class SliceLearner:
         for target in self.bank.targets:
             seen = target.labels[target.labels != UNLABELED]
             counts += np.bincount(seen.numpy(), minlength=self.problem.classes)
-        self.hidden_share = self.recipe.part_dropout if counts.sum() < MANY_PIXELS else 0.0
         self.weights = class_weights(counts, exponent=self.recipe.balance).to(self.device)
 
     def replace(self, problem: Problem) -> None:
