@@ -27,7 +27,7 @@ class SparseSeg(ScriptedLoadableModule):
         ScriptedLoadableModule.__init__(self, parent)
         parent.title = _("SparseSeg")
         parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
-        parent.dependencies = ["Segmentations", "SegmentEditor", "SubjectHierarchy"]
+        parent.dependencies = ["Segmentations", "SegmentEditor", "Sequences", "SubjectHierarchy"]
         parent.contributors = ["The SparseSeg developers"]
         parent.helpText = _(
             "Outline a structure on a few slices, in any orientation, and press Densify: a network trained in the"

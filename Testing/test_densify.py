@@ -7,7 +7,7 @@ import pytest
 import torch
 from phantoms import GEOMETRIES, blob, multi_class
 
-from SparseSegLib.annotation import UNLABELED, Plane, sparsify
+from SparseSegLib.annotation import UNLABELED, Plane, SparseLabels, sparsify
 from SparseSegLib.coarse import coarsening
 from SparseSegLib.control import CancelSource, Control, Mailbox, NullEvents
 from SparseSegLib.densify import DensifySettings, densify
@@ -315,3 +315,17 @@ def test_a_gpu_too_small_for_anything_makes_way_for_the_cpu_once(monkeypatch):
     assert sum("going on with the CPU" in text for text in listener.messages) == 1
     expected = densify(phantom.volume, labels, replace(QUICK, device="cpu"))
     np.testing.assert_array_equal(result.labels, expected.labels)
+
+
+@pytest.mark.parametrize("counts", [(1, 0, 0), (0, 0, 0)])
+def test_one_slice_or_scribbles_alone_are_enough_to_start(case, counts):
+    """Left out, a single source leaves nothing that a prior could know."""
+    phantom, _ = case
+    labels = sparsify(phantom.labels, phantom.volume.geometry, counts, names=("blob",)) if any(counts) else None
+    if labels is None:
+        array = np.full(phantom.labels.shape, UNLABELED, np.uint8)
+        middle = phantom.labels.shape[0] // 2
+        array[middle - 1 : middle + 1, ::3, ::3] = phantom.labels[middle - 1 : middle + 1, ::3, ::3]
+        labels = SparseLabels(array, phantom.volume.geometry, (), ("blob",))
+    result = densify(phantom.volume, labels, QUICK)
+    assert iou(result.labels == 1, phantom.labels == 1) > 0.3

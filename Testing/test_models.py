@@ -36,7 +36,7 @@ CARD = ModelCard(
     labels=(ModelLabel(1, "liver", (0.5, 0.25, 0.0), "~SCT^10200004^Liver~"), ModelLabel(2, "tumor", (0.0, 1.0, 0.5))),
     arguments={"base": 4, "levels": 2},
     summary="Finds nothing.",
-    licence="CC0",
+    license="CC0",
     date="2026-01-31",
     figures={"dice": 0.5, "cases": 3},
 )

@@ -59,4 +59,23 @@ def test_a_frame_that_fails_is_named_and_the_others_stay(panel, bundle, beating)
     (result,) = panel.logic.applyModel(str(bundle), volume_node, allFrames=True, device="cpu")
     assert "time 1" in result.error
     assert browser.GetSequenceNode(result.segmentationNode).GetNumberOfDataNodes() == 1
+    browser.SetSelectedItemNumber(1)
+    slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
+    assert result.segmentationNode.GetSegmentation().GetNumberOfSegments() == 0
     assert np.count_nonzero(slicer.util.arrayFromVolume(frame) - 5) == 0
+
+
+def test_frames_named_by_words_all_get_a_segmentation_and_nothing_is_lost_if_the_sequence_goes(panel, bundle, beating):
+    browser, volume_node, _truths = beating
+    sequence = browser.GetSequenceNode(volume_node)
+    sequence.SetIndexType(sequence.TextIndex)
+    sequence.UpdateIndexValue("0", "rest")
+    sequence.UpdateIndexValue("1", "stress")
+    (result,) = panel.logic.applyModel(str(bundle), volume_node, allFrames=True, device="cpu")
+    made = browser.GetSequenceNode(result.segmentationNode)
+    assert [made.GetNthIndexValue(number) for number in range(made.GetNumberOfDataNodes())] == ["rest", "stress"]
+    handle = panel.logic.applyModel(str(bundle), volume_node, allFrames=True, device="cpu", wait=False)
+    slicer.mrmlScene.RemoveNode(browser)
+    (result,) = handle.wait(60)
+    assert result.error == ""
+    assert "rest" in result.segmentationNode.GetName()

@@ -14,8 +14,8 @@ from SparseSegLib.evaluation import dice
 from SparseSegLib.geometry import Geometry, resample
 from SparseSegLib.models import load_network
 from SparseSegLib.networks import create_network
-from SparseSegLib.prediction.grid import labels_on, oriented, prepare, working_grid
 from SparseSegLib.prediction.predictor import Predictor
+from SparseSegLib.preprocessing.grid import labels_on, oriented, prepare, working_grid
 from SparseSegLib.volume import Volume
 
 
@@ -51,7 +51,7 @@ def test_slabs_change_nothing(monkeypatch):
     grid, target = GEOMETRIES["identity"], GEOMETRIES["identity"].with_spacing((0.7, 1.3, 1.1))
     probabilities = torch.rand(3, *grid.shape)
     whole = labels_on(probabilities, grid, target)
-    monkeypatch.setattr("SparseSegLib.prediction.grid.SLAB_VOXELS", 2000)
+    monkeypatch.setattr("SparseSegLib.preprocessing.grid.SLAB_VOXELS", 2000)
     np.testing.assert_array_equal(labels_on(probabilities, grid, target), whole)
 
 

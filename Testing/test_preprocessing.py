@@ -11,9 +11,9 @@ from phantoms import GEOMETRIES, blob, multi_class
 from SparseSegLib.annotation import UNLABELED
 from SparseSegLib.errors import UsageError
 from SparseSegLib.geometry import Geometry
-from SparseSegLib.prediction.grid import labels_on, oriented
 from SparseSegLib.preprocessing import centered, conform, correct_bias_field, reoriented
 from SparseSegLib.preprocessing.bias_field import bias_field
+from SparseSegLib.preprocessing.grid import labels_on, oriented
 from SparseSegLib.volume import Volume
 
 ORIENTATIONS = [

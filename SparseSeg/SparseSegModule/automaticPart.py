@@ -134,7 +134,7 @@ class AutomaticPart(Listener):
             label.text = _("The model {name} is in the library now.").format(name=handle.result)
             self.showModels(handle.result)
         else:
-            good = [result for result in handle.result if not result.error]
+            good = [result for result in handle.result if result.volumeNode is not None]
             lines = [_("{good} of {all} segmented.").format(good=len(good), all=len(handle.result))]
             lines += [f"{result.name}: {result.error}" for result in handle.result if result.error]
             label.text = "\n".join(lines)

@@ -18,7 +18,7 @@ from SparseSegModule.modelWork import ModelArrays, ModelCase, ModelResult, Segme
 from SparseSegModule.parameterNode import SparseSegParameterNode
 from SparseSegModule.results import addSegmentation, describe
 from SparseSegModule.segments import DEFAULT_TERMINOLOGY, SegmentStyle, segmentStyles, setLabels
-from SparseSegModule.sequences import Frame, addSegmentationSequence, frames
+from SparseSegModule.sequences import Frames
 from SparseSegModule.volumes import VolumeImage, addLabelmapNode, imageFromArray, matrixFromGeometry
 
 if TYPE_CHECKING:
@@ -81,16 +81,22 @@ def startSegmenting(
         raise UsageError("There is no volume to segment.", "Check at least one.")
     entry = ModelLibrary().find(modelName)
     card = entry.card
-    groups = [frames(node) if allFrames else [Frame(node.GetName(), node)] for node in volumeNodes]
-    cases = [ModelCase(frame.name, [VolumeImage.of(frame.volumeNode)]) for group in groups for frame in group]
+    groups = [Frames.of(node) if allFrames else Frames.alone(node) for node in volumeNodes]
+    cases = [
+        ModelCase(name, [VolumeImage.of(image)])
+        for frames in groups
+        for name, image in zip(frames.names, frames.images, strict=True)
+    ]
     settings = {"model": str(entry.path), "device": device, "flips": flips}
 
     def deliver(found: list[ModelArrays]) -> list[ModelResult]:
         results, rest = [], iter(found)
-        for node, group in zip(volumeNodes, groups, strict=True):
-            arrays = [next(rest) for _ in group]
-            several = len(group) > 1
-            results.append(_framesOf(arrays, node, card) if several else _nodesOf(arrays[0], node, card, output))
+        for node, frames in zip(volumeNodes, groups, strict=True):
+            arrays = [next(rest) for _ in frames.images]
+            if frames.sequenceNode is None:
+                results.append(_nodesOf(arrays[0], node, card, output))
+            else:
+                results.append(_sequenceOf(arrays, frames, node, card))
         return results
 
     return jobs.start(SegmentWork(cases, card, settings, deliver), listener)
@@ -131,19 +137,21 @@ def cardText(card: ModelCard) -> str:
     lines.append("Segments: " + ", ".join(label.name for label in card.labels))
     z, y, x = card.preprocessing.spacing
     lines.append(f"Works at {x:.3g} × {y:.3g} × {z:.3g} mm, {card.network}, trained {card.date} on {card.data}")
-    lines.append(f"Licence: {card.licence}" if card.licence else "")
+    lines.append(f"License: {card.license}" if card.license else "")
     lines.append("<b>Not for clinical use.</b>")
     return "<br>".join(line for line in lines if line)
 
 
-def _framesOf(found: list[ModelArrays], volumeNode: vtkMRMLScalarVolumeNode, card: ModelCard) -> ModelResult:
+def _sequenceOf(
+    found: list[ModelArrays], frames: Frames, volumeNode: vtkMRMLScalarVolumeNode, card: ModelCard
+) -> ModelResult:
     """One sequence of segmentations for the sequence that a volume shows; ``error`` names frames without a result."""
     results = [_nodesOf(arrays, volumeNode, card, "segmentation") for arrays in found]
     error = "; ".join(f"{result.name}: {result.error}" for result in results if result.error)
     nodes = [result.segmentationNode for result in results]
     if not any(nodes):
         return ModelResult(volumeNode.GetName(), error=error)
-    shown = addSegmentationSequence(volumeNode, nodes, f"{volumeNode.GetName()} ({card.name}) segments")
+    shown = frames.show(nodes, f"{volumeNode.GetName()} ({card.name}) segments")
     describe(shown, volumeNode, {"model": card.name})
     return ModelResult(volumeNode.GetName(), None, shown, volumeNode, error=error)
 

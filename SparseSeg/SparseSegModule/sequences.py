@@ -8,55 +8,75 @@ from typing import TYPE_CHECKING
 import slicer
 
 if TYPE_CHECKING:
-    from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode, vtkMRMLSequenceNode
-
-
-def sequenceOf(volumeNode: vtkMRMLScalarVolumeNode) -> vtkMRMLSequenceNode | None:
-    """The sequence whose selected frame this volume shows, if there is one."""
-    browserNode = slicer.modules.sequences.logic().GetFirstBrowserNodeForProxyNode(volumeNode)
-    return None if browserNode is None else browserNode.GetSequenceNode(volumeNode)
+    from slicer import (
+        vtkMRMLScalarVolumeNode,
+        vtkMRMLSegmentationNode,
+        vtkMRMLSequenceBrowserNode,
+        vtkMRMLSequenceNode,
+    )
 
 
 @dataclass(frozen=True)
-class Frame:
-    """One time point of a sequence: what to call it, and its image."""
+class Frames:
+    """The frames of the sequence that a volume shows, as they are now; or the volume alone.
 
-    name: str
-    volumeNode: vtkMRMLScalarVolumeNode
-
-
-def frames(volumeNode: vtkMRMLScalarVolumeNode) -> list[Frame]:
-    """Every frame of the sequence that the volume shows; the volume alone where it shows none."""
-    name, sequenceNode = volumeNode.GetName(), sequenceOf(volumeNode)
-    if sequenceNode is None:
-        return [Frame(name, volumeNode)]
-    found = []
-    for number in range(sequenceNode.GetNumberOfDataNodes()):
-        place = f"{sequenceNode.GetIndexName()} {sequenceNode.GetNthIndexValue(number)}"
-        found.append(Frame(f"{name} ({place})", sequenceNode.GetNthDataNode(number)))
-    return found
-
-
-def addSegmentationSequence(
-    volumeNode: vtkMRMLScalarVolumeNode, segmentationNodes: list[vtkMRMLSegmentationNode | None], name: str
-) -> vtkMRMLSegmentationNode:
-    """Put the segmentations of all frames into one new sequence; the node that shows the selected frame.
-
-    ``segmentationNodes`` has one entry for each of :func:`frames`, None for a frame without a result. The nodes
-    themselves leave the scene.
+    Attributes
+    ----------
+    names, images : of each frame; images are nodes
+    values : each frame's index in the sequence, as text
+    browserNode, sequenceNode : None for a volume alone
     """
-    logic = slicer.modules.sequences.logic()
-    browserNode, volumes = logic.GetFirstBrowserNodeForProxyNode(volumeNode), sequenceOf(volumeNode)
-    sequenceNode = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", slicer.mrmlScene.GenerateUniqueName(name))
-    sequenceNode.SetIndexName(volumes.GetIndexName())
-    sequenceNode.SetIndexUnit(volumes.GetIndexUnit())
-    for number, node in enumerate(segmentationNodes):
-        if node is not None:
-            sequenceNode.SetDataNodeAtValue(node, volumes.GetNthIndexValue(number))
+
+    names: list[str]
+    images: list[vtkMRMLScalarVolumeNode]
+    values: list[str]
+    browserNode: vtkMRMLSequenceBrowserNode | None = None
+    sequenceNode: vtkMRMLSequenceNode | None = None
+
+    @classmethod
+    def alone(cls, volumeNode: vtkMRMLScalarVolumeNode) -> Frames:
+        """The volume as it is now."""
+        return cls([volumeNode.GetName()], [volumeNode], [""])
+
+    @classmethod
+    def of(cls, volumeNode: vtkMRMLScalarVolumeNode) -> Frames:
+        """Every frame of the volume's sequence, if it belongs to one that holds any."""
+        browserNode = slicer.modules.sequences.logic().GetFirstBrowserNodeForProxyNode(volumeNode)
+        sequenceNode = None if browserNode is None else browserNode.GetSequenceNode(volumeNode)
+        if sequenceNode is None or sequenceNode.GetNumberOfDataNodes() == 0:
+            return cls.alone(volumeNode)
+        numbers = range(sequenceNode.GetNumberOfDataNodes())
+        values = [sequenceNode.GetNthIndexValue(number) for number in numbers]
+        names = [f"{volumeNode.GetName()} ({sequenceNode.GetIndexName()} {value})" for value in values]
+        images = [sequenceNode.GetNthDataNode(number) for number in numbers]
+        return cls(names, images, values, browserNode, sequenceNode)
+
+    def show(self, segmentationNodes: list[vtkMRMLSegmentationNode | None], name: str) -> vtkMRMLSegmentationNode:
+        """Put the frames' segmentations into one new sequence beside the images; the node that shows the selected one.
+
+        ``segmentationNodes`` has one entry for each frame, None where there is no result; at least one is there. The
+        nodes themselves leave the scene. If the sequence is gone, they stay, and the first of them is returned.
+        """
+        found = [node for node in segmentationNodes if node is not None]
+        if any(node is None or node.GetScene() is None for node in (self.browserNode, self.sequenceNode)):
+            return found[0]
+        made = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", slicer.mrmlScene.GenerateUniqueName(name))
+        made.SetIndexName(self.sequenceNode.GetIndexName())
+        made.SetIndexUnit(self.sequenceNode.GetIndexUnit())
+        made.SetIndexType(self.sequenceNode.GetIndexType())
+        made.SetNumericIndexValueTolerance(self.sequenceNode.GetNumericIndexValueTolerance())
+        for value, node in zip(self.values, segmentationNodes, strict=True):
+            if node is not None:
+                made.SetDataNodeAtValue(node, value)
+        self.browserNode.AddSynchronizedSequenceNode(made)
+        self.browserNode.SetMissingItemMode(made, self.browserNode.MissingItemSetToDefault)
+        slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(self.browserNode)
+        shown = self.browserNode.GetProxyNode(made)
+        if shown is None:  # the browser is recording
+            shown = self.browserNode.AddProxyNode(found[0], made)
+        for node in found:
+            slicer.mrmlScene.RemoveNode(node.GetDisplayNode())
             slicer.mrmlScene.RemoveNode(node)
-    browserNode.AddSynchronizedSequenceNode(sequenceNode)
-    logic.UpdateProxyNodesFromSequences(browserNode)
-    shown = browserNode.GetProxyNode(sequenceNode)
-    if shown.GetDisplayNode() is None:
-        shown.CreateDefaultDisplayNodes()
-    return shown
+        if shown.GetDisplayNode() is None:
+            shown.CreateDefaultDisplayNodes()
+        return shown

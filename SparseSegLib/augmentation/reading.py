@@ -20,8 +20,8 @@ def read(images: torch.Tensor, labels: torch.Tensor, places: torch.Tensor) -> tu
     nearest = places.round().long()
     inside = ((nearest >= 0) & (nearest < size)).all(-1)
     z, y, x = nearest.clamp(min=torch.zeros_like(size), max=size - 1).unbind(-1)
-    found = labels.flatten(1).gather(1, ((z * size[1] + y) * size[2] + x).flatten(1)).view(inside.shape)
-    return moved, found.masked_fill(~inside, UNLABELED)
+    number = torch.arange(len(labels), device=places.device).view(-1, 1, 1, 1)
+    return moved, labels[number, z, y, x].masked_fill(~inside, UNLABELED)
 
 
 def cut(image: torch.Tensor, labels: torch.Tensor, places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

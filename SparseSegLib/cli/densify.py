@@ -40,7 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
     parser.add_argument("--margin", type=float, default=0.1, help="room around the objects, as a share of their extent")
-    parser.add_argument("--prior", metavar="PARTS", help="distance,interpolation,appearance,coordinates or none")
+    parser.add_argument(
+        "--prior", metavar="PARTS", help="of distance,interpolation,appearance,walk,coordinates, or none"
+    )
     parser.add_argument("--no-refine", action="store_true", help="leave out the random walk that has the last word")
     parser.add_argument("--no-estimate", action="store_true", help="hold no slices out to estimate the IoU")
     parser.add_argument("--stop-early", action="store_true", help="end sooner when the loss no longer falls")

@@ -107,7 +107,7 @@ def card_in_words(card: ModelCard) -> str:
         ("works at", f"{x:g} × {y:g} × {z:g} mm, network {card.network}"),
         ("learned from", card.data),
         ("on", card.date),
-        ("license", card.licence),
+        ("license", card.license),
         ("meant for", card.intended_use),
         ("figures", ", ".join(f"{name} {value}" for name, value in card.figures.items())),
         ("", NOTICE),

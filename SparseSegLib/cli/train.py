@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     card.add_argument("--summary", help="a sentence on what it does")
     card.add_argument("--intended-use", help="a sentence on what it is for")
     card.add_argument("--data", help="what it was trained on")
-    card.add_argument("--licence", "--license", help="under which license it may be used")
+    card.add_argument("--license", help="under which license it may be used")
     how = parser.add_argument_group("how to train")
     networks = "unet3d-small, unet3d, vnet-small, vnet or cicek2016 (default: %(default)s)"
     how.add_argument("--network", default="unet3d-small", help=networks)
@@ -149,7 +149,7 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
         "summary": arguments.summary,
         "intended_use": arguments.intended_use,
         "data": arguments.data,
-        "licence": arguments.licence,
+        "license": arguments.license,
         "network": arguments.network,
         "spacing": arguments.spacing and arguments.spacing[::-1],
         "patch": arguments.patch and arguments.patch[::-1],

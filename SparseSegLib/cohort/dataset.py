@@ -16,7 +16,7 @@ from SparseSegLib.densify.patch_trainer import LabeledImage
 from SparseSegLib.errors import AnnotationError, Canceled, GeometryError, SparseSegError, VolumeError
 from SparseSegLib.geometry import Geometry, resample
 from SparseSegLib.io import default_segment
-from SparseSegLib.prediction.grid import Spacing, oriented, prepare, working_grid
+from SparseSegLib.preprocessing.grid import Spacing, oriented, prepare, working_grid
 from SparseSegLib.volume import Volume, check_volume
 
 T = TypeVar("T")

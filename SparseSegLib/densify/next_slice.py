@@ -48,4 +48,4 @@ def suggest_slice(
 def _shared(gain: np.ndarray, reach: float) -> np.ndarray:
     """What each slice settles of its own and the others' ``gain``, falling off by e over ``reach`` slices."""
     places = np.arange(len(gain))
-    return np.exp(-np.abs(places[:, None] - places[None]) / max(reach, 1e-6)) @ gain
+    return np.exp(-np.abs(places[:, None] - places[None]) / reach) @ gain

@@ -134,6 +134,7 @@ class PatchTrainer:
             "optimizer": self.optimizer.state_dict(),
             "rng": json.dumps(self.rng.bit_generator.state),
             "generator": self.generator.get_state(),
+            "device": self.generator.device.type,
             "steps": self.steps,
         }
 
@@ -142,7 +143,8 @@ class PatchTrainer:
         self.warm_start(state)
         self.optimizer.load_state_dict(state["optimizer"])
         self.rng.bit_generator.state = json.loads(state["rng"])
-        self.generator.set_state(state["generator"])
+        if state["device"] == self.generator.device.type:  # another kind of device draws other numbers
+            self.generator.set_state(state["generator"])
         self.steps = state["steps"]
 
     def warm_start(self, state: dict[str, Any]) -> None:

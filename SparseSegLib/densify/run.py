@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -69,12 +70,16 @@ def densify(
     control = control or Control()
     device = choose_device(settings.device)
     problem = make_problem(volume, labels, settings.margin, settings.recipe.most_voxels)
-    return on_device_or_cpu(
-        device,
-        lambda device: _Run(volume, problem, settings, control, checkpoint, device).go(),
-        control,
-        "Use a smaller region or the fast preset.",
-    )
+
+    def train(device: torch.device) -> DensifyResult:
+        nonlocal problem
+        run = _Run(volume, problem, settings, control, checkpoint, device)
+        try:
+            return run.go()
+        finally:
+            problem = run.problem  # with what was annotated meanwhile
+
+    return on_device_or_cpu(device, train, control, "Use a smaller region or the fast preset.")
 
 
 class _Run:
@@ -94,10 +99,12 @@ class _Run:
         self.settings = settings
         self.control = control
         self.checkpoint = checkpoint
+        started = time.monotonic()
         self.estimate: float | None = None
         self.refinement: Refinement | None = USUAL if _refines(settings) else None
         self.learner = _make_learner(problem, settings, device)
-        self.budget = Budget(settings.seconds, settings.budget_steps, self._resume())
+        spent = self._resume()
+        self.budget = Budget(settings.seconds, settings.budget_steps, spent + time.monotonic() - started)
         self.loop = TrainingLoop(control, self.budget, checkpoint, settings.checkpoint_seconds)
         self.plateau = Plateau()
         self._next_preview = 0.0
@@ -154,7 +161,7 @@ class _Run:
         problem = make_problem(self.volume, labels, self.settings.margin, self.settings.recipe.most_voxels)
         if problem.classes != self.problem.classes:
             self.control.events.message("The annotation has another number of classes now: starting over.")
-            self.learner = _make_learner(problem, self.settings, choose_device(self.settings.device))
+            self.learner = _make_learner(problem, self.settings, self.learner.device)
         else:
             self.learner.replace(problem)
         self.problem = problem
@@ -249,7 +256,15 @@ def _refines(settings: DensifySettings) -> bool:
 
 def _fingerprint(problem: Problem, settings: DensifySettings) -> str:
     """A hash of the annotation and of everything that the result depends on."""
-    chosen = (settings.preset, settings.seed, settings.margin, settings.prior, settings.refine, settings.estimate)
+    chosen = (
+        settings.preset,
+        settings.recipe,
+        settings.seed,
+        settings.margin,
+        settings.prior,
+        settings.refine,
+        settings.estimate,
+    )
     digest = hashlib.sha256(repr((chosen, settings.budget_seconds, settings.budget_steps)).encode())
     digest.update(np.ascontiguousarray(problem.full.array).tobytes())
     return digest.hexdigest()

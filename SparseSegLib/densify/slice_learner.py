@@ -45,7 +45,7 @@ class SliceLearner:
         self.batch = recipe.batch
         self.rng = np.random.default_rng(seed)
         self.steps = 0
-        self._set(problem, frozenset())
+        self._set(problem)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = SliceUNet(self._channels(), problem.classes, recipe.widths)
@@ -55,11 +55,11 @@ class SliceLearner:
             self.network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
         )
 
-    def _set(self, problem: Problem, held_out: frozenset[int]) -> None:
+    def _set(self, problem: Problem) -> None:
         self.problem = problem
         self.prior = AnnotationPrior(problem.image, problem.labels, problem.classes, problem.spacing, self.parts)
         self.hidden_share = self.recipe.part_dropout if problem.labels.labeled.sum() < MANY_PIXELS else 0.0
-        self.hold_out(held_out)
+        self.hold_out(frozenset())
 
     def hold_out(self, held_out: frozenset[int]) -> None:
         """From now on neither learn from these sources nor let a prior know them."""
@@ -72,7 +72,7 @@ class SliceLearner:
 
     def replace(self, problem: Problem) -> None:
         """Go on with another annotation of the same volume; weights and optimizer stay."""
-        self._set(problem, frozenset())
+        self._set(problem)
 
     @property
     def _gray_channels(self) -> int:

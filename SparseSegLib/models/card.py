@@ -60,7 +60,7 @@ class ModelCard:
     window : (z, y, x) voxels that the network sees at once
     labels : the structures, values 1..n
     summary, intended_use : a sentence each
-    data, licence : what it was trained on, and under which licence it may be used
+    data, license : what it was trained on, and under which license it may be used
     date : of the training, YYYY-MM-DD
     mirrored : whether it learned from mirrored images too (then it can average over mirrored images)
     figures : what was measured, by name
@@ -76,7 +76,7 @@ class ModelCard:
     summary: str = ""
     intended_use: str = ""
     data: str = ""
-    licence: str = ""
+    license: str = ""
     date: str = ""
     mirrored: bool = False
     figures: Mapping[str, float | int | str] = field(default_factory=dict)
@@ -102,7 +102,7 @@ def card_to_json(card: ModelCard) -> dict[str, Any]:
         "labels": [asdict(label) for label in card.labels],
         "training": {
             "data": card.data,
-            "licence": card.licence,
+            "license": card.license,
             "date": card.date,
             "mirrored": card.mirrored,
             "figures": dict(card.figures),
@@ -130,7 +130,7 @@ def card_from_json(content: Any, source: str) -> ModelCard:
         summary=fields.text("summary", ""),
         intended_use=fields.text("intended_use", ""),
         data=training.text("data", ""),
-        licence=training.text("licence", ""),
+        license=training.text("license", ""),
         date=training.text("date", ""),
         mirrored=training.flag("mirrored"),
         figures=training.plain("figures"),

@@ -12,7 +12,7 @@ from SparseSegLib.control import CancelToken, Events, NullEvents
 from SparseSegLib.densify.patch_prediction import count_tiles, predict_patches
 from SparseSegLib.errors import ModelError, ResourceError
 from SparseSegLib.models import ModelCard
-from SparseSegLib.prediction.grid import labels_on, prepare, working_grid
+from SparseSegLib.preprocessing.grid import labels_on, prepare, working_grid
 from SparseSegLib.volume import Volume, check_volume
 
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from SparseSegLib.geometry import Box, Geometry, resample
-from SparseSegLib.prediction.grid import Spacing, prepare
+from SparseSegLib.preprocessing.grid import Spacing, prepare
 from SparseSegLib.preprocessing.orientation import reoriented
 from SparseSegLib.volume import Volume
 
@@ -38,7 +38,7 @@ class Conformed:
     def labels_back(self, labels: np.ndarray) -> np.ndarray:
         """Labels (Z, Y, X) of ``grid`` on the volume's own grid, each voxel's the nearest; 0 beyond ``grid``.
 
-        For smooth borders bring back probabilities (see also ``labels_on`` in ``SparseSegLib.prediction.grid``).
+        For smooth borders bring back probabilities (see also ``labels_on`` in ``SparseSegLib.preprocessing.grid``).
         """
         return resample(labels, self.grid, self.source, order="nearest")
 

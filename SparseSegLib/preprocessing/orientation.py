@@ -6,7 +6,7 @@ import numpy as np
 
 from SparseSegLib.errors import UsageError
 from SparseSegLib.geometry import Geometry
-from SparseSegLib.prediction.grid import oriented
+from SparseSegLib.preprocessing.grid import oriented
 
 TOWARDS = {"L": (0, 1), "R": (0, -1), "P": (1, 1), "A": (1, -1), "S": (2, 1), "I": (2, -1)}
 """For each letter the axis (x, y, z of LPS) that it is an end of, and the sign of that end."""

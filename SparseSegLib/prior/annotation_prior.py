@@ -98,7 +98,8 @@ class AnnotationPrior:
     def _walk_misleads(self, classes: int) -> bool:
         """Whether gray values alone find slices that are left out better than the walk does.
 
-        So it is with fine structures, which leak into each other on the coarse grid. Its channels are 0 then.
+        So it is with fine structures, which leak into each other on the coarse grid. Its channels are 0 then. This one
+        bit is decided from all planes: a slice that is left out or held out has its share in it.
         """
         if not {"walk", "appearance"} <= set(self._parts):
             return False

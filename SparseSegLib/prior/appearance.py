@@ -138,7 +138,7 @@ def _to_bins(values: torch.Tensor) -> torch.Tensor:
 
 
 def _histogram(bins: list[torch.Tensor], shape: tuple[int, ...]) -> np.ndarray:
-    counts = torch.bincount(torch.cat(bins), minlength=int(np.prod(shape)))
+    counts = torch.bincount(torch.cat([torch.zeros(0, dtype=torch.int64), *bins]), minlength=int(np.prod(shape)))
     return counts.reshape(shape).numpy().astype(np.float32)
 
 

@@ -45,10 +45,10 @@ def left_out_iou(
 
     Returns
     -------
-    Mean over the classes, for the best set of channels; 0 without planes.
+    Mean over the classes that occur, for the best set of channels; 0 without planes.
     """
     planes = [(number, source) for number, source in enumerate(sources) if isinstance(source, PlaneSource)]
-    overlap = union = torch.zeros(1)
+    overlap = union = drawn_pixels = torch.zeros(1, classes - 1)
     for number, source in planes[:: -(-len(planes) // MOST_SLICES) or 1]:
         view = SliceView(source.axis, source.index, shape, spacing)
         believed = torch.stack(part.channels(view, without({number}))).unflatten(0, (-1, classes - 1)) > threshold
@@ -56,4 +56,6 @@ def left_out_iou(
         drawn = source.labels == torch.arange(1, classes)[:, None, None]
         overlap = overlap + (believed & drawn & seen).sum((-2, -1))
         union = union + ((believed | drawn) & seen).sum((-2, -1))
-    return float((overlap / union.clamp(min=1)).mean(-1).max())
+        drawn_pixels = drawn_pixels + drawn.sum((-2, -1))
+    there = drawn_pixels[0] > 0
+    return float((overlap / union.clamp(min=1))[:, there].mean(-1).max()) if there.any() else 0.0

@@ -1,8 +1,8 @@
 """Where the prior's knowledge comes from: each annotated plane, and the scribbles, as a source of its own.
 
-A prior for a training slice must not know that slice's labels. So nothing is computed from the whole annotation at
-once: each source keeps what it knows by itself, and a prior is the minimum or sum over the sources that are kept.
-Leaving one out is then free.
+A prior for a training slice must not know that slice's labels. So each source keeps what it knows by itself, and a
+prior is made of the sources that are kept: mostly a minimum or a sum over them, so that leaving one out is free; a
+random walk is walked anew.
 """
 
 from __future__ import annotations

@@ -6,4 +6,4 @@ Shape3 = tuple[int, int, int]
 """Voxels along (z, y, x)."""
 
 Spacing3 = tuple[float, float, float]
-"""Millimetres between voxels along (z, y, x)."""
+"""Millimeters between voxels along (z, y, x)."""

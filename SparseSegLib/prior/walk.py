@@ -20,7 +20,7 @@ from SparseSegLib.prior.types import Shape3, Spacing3
 
 CONTRASTS = (100.0, 1000.0)  # how much an edge weakens with the squared difference of gray values (from -1 to 1)
 WEAKEST_EDGE = 1e-4
-MOST_VOXELS = 100_000
+MOST_VOXELS = 100_000  # times classes
 ITERATIONS = 100
 TOLERANCE = 1e-3
 MOST_KEPT = 64  # walks
@@ -41,12 +41,12 @@ class WalkPrior:
 
     def __init__(self, image: torch.Tensor, sources: list[Source], classes: int, spacing: Spacing3) -> None:
         self.classes = classes
-        self.factors = coarsening(image.shape[1:], spacing, MOST_VOXELS)
+        self.factors = coarsening(image.shape[1:], spacing, MOST_VOXELS // (classes - 1))
         coarse = block_means(image, self.factors).double().numpy()
         self.shape: Shape3 = coarse.shape[1:]
         steps = [step * factor for step, factor in zip(spacing, self.factors, strict=True)]
         self._laplacians = [_laplacian(coarse, steps, contrast) for contrast in CONTRASTS]
-        self._votes = [self._votes_of(source) for source in sources]
+        self._places = [self._places_of(source) for source in sources]
         self._walks: dict[tuple[int, ...], torch.Tensor] = {}
 
     @property
@@ -62,16 +62,17 @@ class WalkPrior:
             self._walks[keep] = self._walk(keep)
         return list(2 * self._cut(self._walks[keep], view) - 1)
 
-    def _votes_of(self, source: Source) -> np.ndarray:
-        """How many labeled voxels of each class a source has in each voxel of the coarse grid, ``(K, N)``."""
+    def _places_of(self, source: Source) -> np.ndarray:
+        """Where a source's labeled voxels lie in ``(K, N)``, the classes over the voxels of the coarse grid."""
         points, values = source.coordinates().numpy() // self.factors, source.values().numpy()
-        flat = np.ravel_multi_index(tuple(points.T), self.shape)
-        size = int(np.prod(self.shape))
-        return np.bincount(values * size + flat, minlength=self.classes * size).reshape(self.classes, size)
+        return values * int(np.prod(self.shape)) + np.ravel_multi_index(tuple(points.T), self.shape)
 
     def _walk(self, keep: tuple[int, ...]) -> torch.Tensor:
-        """Probabilities ``(count, z, y, x)`` on the coarse grid, from the sources ``keep``."""
-        votes = sum((self._votes[number] for number in keep), np.zeros((self.classes, np.prod(self.shape)), int))
+        """Probabilities ``(count, z, y, x)`` on the coarse grid, from the sources ``keep``; one half without any."""
+        if not keep:
+            return torch.full((self.count, *self.shape), 0.5)
+        places = np.concatenate([self._places[number] for number in keep])
+        votes = np.bincount(places, minlength=self.classes * int(np.prod(self.shape))).reshape(self.classes, -1)
         seeded = votes.any(0)
         own = votes.argmax(0)
         free = np.flatnonzero(~seeded)

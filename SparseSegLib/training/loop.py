@@ -55,17 +55,22 @@ class TrainingLoop:
 
     def step(self, learner: Learner) -> float | None:
         """Train one step; its loss, or None where the GPU was full and the next step takes half the patches."""
-        try:
-            loss = learner.step(cosine_rate(learner.steps, self.budget.fraction(learner.steps)))
-        except torch.OutOfMemoryError:
-            if learner.batch == 1:
-                raise
+        loss = self._try_step(learner)
+        if loss is None:
+            torch.cuda.empty_cache()  # only here: the error's traceback held what had been allocated
             learner.batch //= 2
-            torch.cuda.empty_cache()
             self.control.events.message(f"GPU memory is short: going on with {learner.batch} patches a step.")
             return None
         self.loss = loss if self.loss is None else 0.95 * self.loss + 0.05 * loss
         return loss
+
+    def _try_step(self, learner: Learner) -> float | None:
+        try:
+            return learner.step(cosine_rate(learner.steps, self.budget.fraction(learner.steps)))
+        except torch.OutOfMemoryError:
+            if learner.batch == 1:
+                raise
+            return None
 
     def report(self, steps: int, **figures: float) -> None:
         """Tell how far the training is, not more often than every half second."""
@@ -97,6 +102,6 @@ def on_device_or_cpu(
         except torch.OutOfMemoryError as error:
             if device.type == "cpu":
                 raise ResourceError("There is not enough memory.", hint) from error
-        torch.cuda.empty_cache()  # only here: the error's traceback held what had been allocated
+        torch.cuda.empty_cache()
         device = torch.device("cpu")
         control.events.message("The GPU has not enough memory even for one patch: going on with the CPU.")

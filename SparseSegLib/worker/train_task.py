@@ -32,7 +32,7 @@ from SparseSegLib.models import ModelCard, ModelLabel, Preprocessing, save_bundl
 from SparseSegLib.protocol import CHECKPOINT_FILE
 from SparseSegLib.worker.densify_task import leave_one_core_free
 
-ABOUT = ("name", "summary", "intended_use", "data", "licence")
+ABOUT = ("name", "summary", "intended_use", "data", "license")
 HIGHEST = 254
 
 
@@ -52,7 +52,7 @@ def train_task(folder: Path, job: dict[str, Any], control: Control) -> tuple[dic
 
     Inputs: ``cases``, each with ``volumes`` (paths, the channels), ``labels`` (path), ``dense`` and ``resample``
     (bool). Settings: those of ``TrainSettings``; for the card ``name``, ``summary``, ``intended_use``, ``data``,
-    ``licence``, ``channels`` (names) and ``terminologies`` (by the class's name); ``bundle``, the result's name.
+    ``license``, ``channels`` (names) and ``terminologies`` (by the class's name); ``bundle``, the result's name.
     """
     chosen = dict(job["settings"])
     about = {key: str(chosen.pop(key)) for key in ABOUT if key in chosen}
@@ -163,7 +163,7 @@ def _card(
         summary=about.get("summary", ""),
         intended_use=about.get("intended_use", ""),
         data=about.get("data") or f"{count} annotated volume{'s' if count > 1 else ''}",
-        licence=about.get("licence", ""),
+        license=about.get("license", ""),
         date=date.today().isoformat(),
         mirrored=settings.mirror,
         figures={
