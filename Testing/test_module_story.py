@@ -18,6 +18,15 @@ def _densify_part(panel):
     return panel.parts[2]
 
 
+def _drawn_on(node):
+    """A phantom and its volume node, chosen in the parameter node and outlined on a slice of each orientation."""
+    phantom, volume_node = add_phantom()
+    node.inputVolume = volume_node
+    for axis in range(3):
+        paint_plane(node.segmentation, volume_node, phantom.labels, middle(phantom.labels, axis))
+    return phantom, volume_node
+
+
 def _looks_like_something(picture) -> bool:
     """Whether a picture shows more than one plain surface."""
     return bool(np.unique(plt.imread(picture)[..., :3].reshape(-1, 3), axis=0).shape[0] > 20)
@@ -96,10 +105,7 @@ def test_from_an_open_volume_to_an_applied_segmentation_and_back(panel, tmp_path
 
 def test_cancel_leaves_no_node_no_process_and_the_drawing_as_it_was(panel):
     host, ui, node = Host.instance(), panel.ui, panel.parameterNode
-    phantom, volume_node = add_phantom()
-    node.inputVolume = volume_node
-    for axis in range(3):
-        paint_plane(node.segmentation, volume_node, phantom.labels, middle(phantom.labels, axis))
+    _phantom, _volume_node = _drawn_on(node)
     names = {each.GetName() for each in slicer.util.getNodesByClass("vtkMRMLVolumeNode")}
     node.budgetSeconds = 60
     ui.densifyButton.click()
@@ -120,10 +126,7 @@ def test_cancel_leaves_no_node_no_process_and_the_drawing_as_it_was(panel):
 @pytest.mark.parametrize("end", ["leave", "close scene", "delete volume", "delete segmentation", "reload", "quit"])
 def test_whatever_ends_while_a_job_runs_nothing_crashes_and_no_process_stays(panel, end):
     host, ui, node = Host.instance(), panel.ui, panel.parameterNode
-    phantom, volume_node = add_phantom()
-    node.inputVolume = volume_node
-    for axis in range(3):
-        paint_plane(node.segmentation, volume_node, phantom.labels, middle(phantom.labels, axis))
+    _phantom, volume_node = _drawn_on(node)
     node.budgetSeconds = 4
     ui.densifyButton.click()
     part = _densify_part(panel)
@@ -173,10 +176,7 @@ def test_two_jobs_at_once_do_not_disturb_each_other(panel):
 
 def test_errors_of_the_worker_are_shown_in_words(panel):
     host, ui, node = Host.instance(), panel.ui, panel.parameterNode
-    phantom, volume_node = add_phantom()
-    node.inputVolume = volume_node
-    for axis in range(3):
-        paint_plane(node.segmentation, volume_node, phantom.labels, middle(phantom.labels, axis))
+    _phantom, volume_node = _drawn_on(node)
     slicer.util.arrayFromVolume(volume_node)[:] = 7
     ui.densifyButton.click()
     assert host.wait(lambda: _densify_part(panel).handle is None, 30)
@@ -192,10 +192,7 @@ def test_a_volume_that_is_changed_while_the_job_is_prepared_is_not_trained_on(pa
     from SparseSegModule.densifyWork import DensifyWork
 
     host, ui, node = Host.instance(), panel.ui, panel.parameterNode
-    phantom, volume_node = add_phantom()
-    node.inputVolume = volume_node
-    for axis in range(3):
-        paint_plane(node.segmentation, volume_node, phantom.labels, middle(phantom.labels, axis))
+    _phantom, volume_node = _drawn_on(node)
     write = DensifyWork.write
     monkeypatch.setattr(DensifyWork, "write", lambda self, folder: (time.sleep(0.3), write(self, folder)))
     ui.densifyButton.click()
@@ -215,10 +212,7 @@ def test_a_scene_that_is_added_while_a_job_runs_leaves_the_job_its_result(panel,
     added = host.saveScene(tmp_path / "other")
     host.closeScene()
     node = panel.parameterNode
-    phantom, volume_node = add_phantom()
-    node.inputVolume = volume_node
-    for axis in range(3):
-        paint_plane(node.segmentation, volume_node, phantom.labels, middle(phantom.labels, axis))
+    phantom, _volume_node = _drawn_on(node)
     node.budgetSeconds = 6
     ui.densifyButton.click()
     handle = _densify_part(panel).handle
