@@ -55,7 +55,6 @@ class Listener(NullEvents):
 @pytest.fixture(autouse=True)
 def _report_every_step(monkeypatch):
     monkeypatch.setattr("SparseSegLib.training.loop.REPORT_SECONDS", 0.0)
-    monkeypatch.setattr("SparseSegLib.densify.run.FIRST_PREVIEW_SECONDS", 0.0)
 
 
 @pytest.fixture(autouse=True)
@@ -91,6 +90,9 @@ def test_a_few_slices_become_a_dense_segmentation_and_the_users_labels_win(case)
     preview = events.previews[0]
     assert preview.labels.shape == preview.geometry.shape
     assert preview.uncertainty is None
+    assert preview.steps == 1
+    box = make_problem(phantom.volume, wrong, QUICK.margin, 10**6).box
+    assert iou(preview.labels == 1, phantom.labels[box] == 1) > 0.7
 
 
 @pytest.mark.parametrize("geometry", ["anisotropic", "flipped", "oblique"])
@@ -153,9 +155,10 @@ def test_a_killed_training_resumes_to_the_same_result(case, tmp_path):
     np.testing.assert_array_equal(whole.uncertainty, resumed.uncertainty)
 
 
-def test_a_second_run_with_more_annotation_starts_warm(case, tmp_path):
+def test_a_second_run_with_more_annotation_starts_warm(case, tmp_path, monkeypatch):
     phantom, labels = case
     image_only = replace(QUICK, prior=(), refine=False)  # else the annotation does it all
+    monkeypatch.setattr("SparseSegLib.densify.first_guess.FORGOTTEN_AFTER", 1)  # or the first guess does
     densify(phantom.volume, labels, image_only, checkpoint=tmp_path / "c.pt")
     more = sparsify(phantom.labels, phantom.volume.geometry, (3, 3, 3), names=("blob",))
     short = replace(image_only, budget_steps=6)

@@ -32,8 +32,8 @@ class PatchLearner(PatchTrainer):
         self.learn_from([LabeledImage(problem.image, problem.labels.array)])
 
     @torch.inference_mode()
-    def predict(self, token: CancelToken, stride: int = 0) -> torch.Tensor:
-        """Class probabilities ``(K, Z, Y, X)`` on the working grid; ``stride`` changes nothing here."""
+    def predict(self, token: CancelToken, stride: int = 1, *, quick: bool = False) -> torch.Tensor:
+        """Class probabilities ``(K, Z, Y, X)`` on the working grid; there is no quicker look here."""
         return predict_patches(
             self.averaged.network,
             self.images[0],

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import torch
 
 from SparseSegLib.annotation import UNLABELED
+from SparseSegLib.random_walk import edge_weights, solve
 
-WEAKEST_EDGE = 1e-4
 LEAST_TRUST = 0.02
 ITERATIONS = 60
 TOLERANCE = 1e-3
@@ -58,69 +58,16 @@ def refine(
     -------
     Tensor (K, Z, Y, X): new probabilities; 0 or 1 on labeled voxels.
     """
-    walk = _Walk(probabilities, image, labels, refinement)
+    classes = len(probabilities)
+    certainty = (probabilities.max(0).values * classes - 1) / (classes - 1)
+    trust = refinement.trust * (certainty + LEAST_TRUST)
+    free = (labels == UNLABELED).to(probabilities)
+    edges = edge_weights(image, refinement.contrast)
     out = torch.empty_like(probabilities)
-    for label in range(1, len(probabilities)):
-        out[label] = walk.solve(label)
+    for label in range(1, classes):
+        belief = probabilities[label]
+        start = torch.where(free > 0, belief, (labels == label).to(belief))
+        out[label] = solve(edges, free, start, ITERATIONS, TOLERANCE, trust, belief)
     out[1:].clamp_(0, 1)
     out[0] = (1 - out[1:].sum(0)).clamp(min=0)
     return out.div_(out.sum(0, keepdim=True).clamp(min=1e-6))
-
-
-class _Walk:
-    """The linear system that all classes share, solved by conjugate gradients with its diagonal as preconditioner."""
-
-    def __init__(
-        self, probabilities: torch.Tensor, image: torch.Tensor, labels: torch.Tensor, refinement: Refinement
-    ) -> None:
-        self.probabilities = probabilities
-        self.labels = labels
-        self.free = (labels == UNLABELED).to(probabilities)
-        classes = len(probabilities)
-        certainty = (probabilities.max(0).values * classes - 1) / (classes - 1)
-        self.trust = refinement.trust * (certainty + LEAST_TRUST)
-        self.edges = [
-            torch.exp(-refinement.contrast * image.diff(dim=1 + axis).square().mean(0)) + WEAKEST_EDGE
-            for axis in range(3)
-        ]
-        self.diagonal = self.trust.clone()
-        for axis, edge in enumerate(self.edges):
-            low, high = _ends(self.diagonal, axis)
-            low += edge
-            high += edge
-
-    def solve(self, label: int) -> torch.Tensor:
-        """The probability ``(Z, Y, X)`` of one class."""
-        belief = self.probabilities[label]
-        x = torch.where(self.free > 0, belief, (self.labels == label).to(belief))
-        residual = (self.trust * belief - self._apply(x)) * self.free
-        direction = residual / self.diagonal
-        product = start = float((residual * direction).sum())
-        for _ in range(ITERATIONS):
-            if product <= TOLERANCE**2 * start or product <= 0:
-                break
-            image = self._apply(direction).mul_(self.free)
-            length = product / float((direction * image).sum())
-            x.add_(direction, alpha=length)
-            residual.sub_(image, alpha=length)
-            scaled = residual / self.diagonal
-            following = float((residual * scaled).sum())
-            direction = scaled.add_(direction, alpha=following / product)
-            product = following
-        return x
-
-    def _apply(self, x: torch.Tensor) -> torch.Tensor:
-        """The system's matrix times ``x``: the edges' Laplacian, and the trust on the diagonal."""
-        out = self.trust * x
-        for axis, edge in enumerate(self.edges):
-            flow = x.diff(dim=axis).mul_(edge)
-            low, high = _ends(out, axis)
-            low -= flow
-            high += flow
-        return out
-
-
-def _ends(values: torch.Tensor, axis: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Views of all voxels but the last, and all but the first, along ``axis``."""
-    count = values.shape[axis] - 1
-    return values.narrow(axis, 0, count), values.narrow(axis, 1, count)

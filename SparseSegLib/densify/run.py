@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 from SparseSegLib.annotation import UNLABELED, SparseLabels
 from SparseSegLib.control import Control
 from SparseSegLib.densify.finish import region_labels, suggest, whole
-from SparseSegLib.densify.held_out import choose_held_out, choose_refinement, mean_iou
+from SparseSegLib.densify.held_out import choose_refinement, mean_iou
 from SparseSegLib.densify.patch_learner import PatchLearner
 from SparseSegLib.densify.problem import Problem, make_problem
 from SparseSegLib.densify.refinement import USUAL, Refinement, refine
@@ -30,8 +31,10 @@ from SparseSegLib.volume import Volume
 
 HELD_OUT_UNTIL = 0.4
 AFTER_UPDATE = 0.6
-FIRST_PREVIEW_STEPS = 12
-FIRST_PREVIEW_SECONDS = 3.0
+PREVIEW_AFTER_UPDATE = 3.0  # seconds
+PREVIEW_SHARE = 0.1  # of the time, at most
+PREDICTION_SHARE = 0.25  # of the time; slices are left out of the last prediction and interpolated where it takes more
+MOST_STRIDE = 4
 MOST_QUICK_VOXELS = 1_500_000  # of a region in which refinements cost no time to speak of
 
 
@@ -108,11 +111,12 @@ class _Run:
         self.loop = TrainingLoop(control, self.budget, checkpoint, settings.checkpoint_seconds)
         self.plateau = Plateau()
         self._next_preview = 0.0
+        self._prediction_seconds = 0.0  # of the whole volume, as far as previews have told
 
     def go(self) -> DensifyResult:
         """Train until the budget ends or someone stops it, then predict."""
         token = self.control.token
-        while not (token.stopped and self.learner.steps >= FIRST_PREVIEW_STEPS):  # before that there is nothing to keep
+        while not (token.stopped and self.learner.steps):
             token.check()
             self._take_update()
             fraction = self.budget.fraction(self.learner.steps)
@@ -138,7 +142,7 @@ class _Run:
             return
         if _refines(self.settings) and self._is_small():
             problem = self.problem
-            probabilities = learner.predict(self.control.token)
+            probabilities = learner.predict(self.control.token, guess=False)  # as it will speak at the end
             self.refinement, self.estimate = choose_refinement(
                 probabilities, problem.image, problem.labels, learner.held_out_planes(), problem.classes
             )
@@ -166,16 +170,15 @@ class _Run:
             self.learner.replace(problem)
         self.problem = problem
         self.budget.extend_to(self.learner.steps, AFTER_UPDATE)
-        self._next_preview = self.budget.elapsed + FIRST_PREVIEW_SECONDS
+        self._next_preview = self.budget.elapsed + PREVIEW_AFTER_UPDATE
         self.control.events.message(f"{len(labels.planes)} annotated slices from now on.")
 
     def _preview(self) -> None:
         now = self.budget.elapsed
-        first = self._next_preview == 0.0
-        if self.learner.steps < FIRST_PREVIEW_STEPS or now < (FIRST_PREVIEW_SECONDS if first else self._next_preview):
+        if now < self._next_preview:
             return
-        stride = 4 if first else 2
-        probabilities = self.learner.predict(self.control.token, stride)
+        stride = 4 if self._next_preview == 0.0 else 2
+        probabilities = self.learner.predict(self.control.token, stride, quick=True)
         predicted = self.budget.elapsed
         if self._is_small():
             probabilities = self._refined(probabilities, self.refinement)
@@ -183,15 +186,23 @@ class _Run:
         geometry = self.volume.geometry.crop(self.problem.box)
         self.control.events.preview(self._as_result(labels, None, geometry, None))
         ended = self.budget.elapsed
-        full = (predicted - now) * stride * len(self._orientations()) + 2 * (ended - predicted)
-        self.budget.reserve = min(full, 0.4 * self.settings.seconds)
-        self._next_preview = ended + max(self.settings.preview_seconds, 9 * (ended - now))
+        self._prediction_seconds = (predicted - now) * stride * len(self._orientations())
+        reserve = self._prediction_seconds / self._stride() + 2 * (ended - predicted)
+        self.budget.reserve = min(reserve, 0.4 * self.settings.seconds)
+        pause = min(self.settings.preview_seconds, ended)  # at first they follow each other faster
+        self._next_preview = ended + max(pause, (ended - now) / PREVIEW_SHARE)
+
+    def _stride(self) -> int:
+        """Of the slices that are predicted at the end; all of them where steps are counted, not seconds."""
+        if self.budget.steps is not None:
+            return 1
+        return min(MOST_STRIDE, math.ceil(self._prediction_seconds / (PREDICTION_SHARE * self.settings.seconds)) or 1)
 
     def _orientations(self) -> set[int]:
         return {plane.axis for plane in self.problem.labels.planes} or {0}
 
     def _result(self) -> DensifyResult:
-        probabilities = self._refined(self.learner.predict(self.control.token), self.refinement)
+        probabilities = self._refined(self.learner.predict(self.control.token, self._stride()), self.refinement)
         labels, entropy = region_labels(self.problem, probabilities, uncertainty=True)
         assert entropy is not None
         plane = suggest(self.problem, entropy)
@@ -237,8 +248,6 @@ class _Run:
                 self.control.events.message("Starting from the weights of the last training.")
             except ValueError:
                 self.control.events.message("The last training had another network: starting over.")
-        if self.settings.estimate and isinstance(self.learner, SliceLearner):
-            self.learner.hold_out(choose_held_out(self.learner.prior.sources))
         return 0.0
 
 
@@ -246,7 +255,7 @@ def _make_learner(problem: Problem, settings: DensifySettings, device: torch.dev
     recipe = settings.recipe
     if isinstance(recipe, SliceRecipe):
         parts = recipe.prior if settings.prior is None else settings.prior
-        return SliceLearner(problem, recipe, parts, settings.seed, device)
+        return SliceLearner(problem, recipe, parts, settings.seed, device, estimate=settings.estimate)
     return PatchLearner(problem, recipe, settings.seed, device)
 
 

@@ -10,6 +10,8 @@ import torch
 
 from SparseSegLib.annotation import UNLABELED, Plane
 from SparseSegLib.control import CancelToken
+from SparseSegLib.densify.first_guess import FirstGuess
+from SparseSegLib.densify.held_out import choose_held_out
 from SparseSegLib.densify.problem import Problem
 from SparseSegLib.densify.settings import SliceRecipe
 from SparseSegLib.densify.slice_augmentation import SlicePatch, cut_patches, sampling_grid, vary_gray_values
@@ -34,10 +36,18 @@ class SliceLearner:
     prior_parts : parts of the annotation prior to use, instead of the recipe's
     seed : int
     device : torch.device
+    estimate : hold out some annotated slices at first
     """
 
     def __init__(
-        self, problem: Problem, recipe: SliceRecipe, prior_parts: tuple[str, ...], seed: int, device: torch.device
+        self,
+        problem: Problem,
+        recipe: SliceRecipe,
+        prior_parts: tuple[str, ...],
+        seed: int,
+        device: torch.device,
+        *,
+        estimate: bool = False,
     ) -> None:
         self.recipe = recipe
         self.parts = prior_parts
@@ -45,7 +55,7 @@ class SliceLearner:
         self.batch = recipe.batch
         self.rng = np.random.default_rng(seed)
         self.steps = 0
-        self._set(problem)
+        self._set(problem, estimate=estimate)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = SliceUNet(self._channels(), problem.classes, recipe.widths)
@@ -55,11 +65,11 @@ class SliceLearner:
             self.network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
         )
 
-    def _set(self, problem: Problem) -> None:
+    def _set(self, problem: Problem, *, estimate: bool = False) -> None:
         self.problem = problem
         self.prior = AnnotationPrior(problem.image, problem.labels, problem.classes, problem.spacing, self.parts)
         self.hidden_share = self.recipe.part_dropout if problem.labels.labeled.sum() < MANY_PIXELS else 0.0
-        self.hold_out(frozenset())
+        self.hold_out(choose_held_out(self.prior.sources) if estimate else frozenset())
 
     def hold_out(self, held_out: frozenset[int]) -> None:
         """From now on neither learn from these sources nor let a prior know them."""
@@ -69,6 +79,8 @@ class SliceLearner:
             seen = target.labels[target.labels != UNLABELED]
             counts += np.bincount(seen.numpy(), minlength=self.problem.classes)
         self.weights = class_weights(counts, exponent=self.recipe.balance).to(self.device)
+        drawn = [self.bank.labels(number) for number, _ in self.bank.entries]
+        self.guess = FirstGuess.of(self.bank.inputs, drawn, self.weights)
 
     def replace(self, problem: Problem) -> None:
         """Go on with another annotation of the same volume; weights and optimizer stay."""
@@ -158,44 +170,41 @@ class SliceLearner:
         shape = self.prior.shape
         return [[SliceView(axis, index, shape, self.prior.spacing) for index in range(shape[axis])] for axis in axes]
 
-    def predict_slices(self, views: list[SliceView], keep: tuple[int, ...]) -> torch.Tensor:
-        """Class probabilities ``(N, K, U, V)`` of slices of one orientation, known to the sources ``keep``."""
+    def predict_slices(self, views: list[SliceView], keep: tuple[int, ...], *, guess: bool) -> torch.Tensor:
+        """Class probabilities ``(N, K, U, V)`` of slices of one orientation, known to the sources ``keep``.
+
+        With ``guess`` the first guess has its say as long as the network has learned little.
+        """
         stack = [features(self.problem.image, self.prior, view, keep, self.recipe.neighbors) for view in views]
         inputs = torch.stack(stack).to(self.device).contiguous(memory_format=torch.channels_last)
-        return self.averaged.network(inputs).softmax(1).cpu()
+        probabilities = self.averaged.network(inputs).softmax(1)
+        return (self.guess.blend(probabilities, inputs, self.averaged.steps) if guess else probabilities).cpu()
 
     @torch.inference_mode()
-    def predict(self, token: CancelToken, stride: int = 0) -> torch.Tensor:
+    def predict(self, token: CancelToken, stride: int = 1, *, quick: bool = False, guess: bool = True) -> torch.Tensor:
         """Class probabilities ``(K, Z, Y, X)`` on the working grid, the mean over the orientations.
 
-        With a ``stride`` only every so many slices of the shortest orientation are predicted and the others are
-        interpolated: a quick look.
+        With a ``stride`` only every so many slices are predicted and those between them are interpolated. A ``quick``
+        look takes the shortest of the orientations alone. Without ``guess`` the network speaks alone, however little it
+        has learned.
         """
         keep = self.prior.without(set(self.bank.held_out))
-        if stride:
-            return self._quick_look(token, stride, keep)
         orientations = self.views()
+        if quick:
+            orientations = [min(orientations, key=len)]
         total = torch.zeros(self.problem.classes, *self.prior.shape)
         for views in orientations:
-            for group in _groups(views):
+            axis, last = 1 + views[0].axis, len(views) - 1
+            known: torch.Tensor | None = None
+            for group in _groups(views[::stride]):
                 token.check()
-                probabilities = self.predict_slices(group, keep).transpose(0, 1).movedim(1, 1 + group[0].axis)
-                total.narrow(1 + group[0].axis, group[0].index, len(group)).add_(probabilities)
+                slices = _filled(known, self.predict_slices(group, keep, guess=guess), stride)
+                known = slices[-1]
+                stop = group[-1].index + 1
+                total.narrow(axis, stop - len(slices), len(slices)).add_(slices.transpose(0, 1).movedim(1, axis))
+            if known is not None and stop <= last:
+                total.narrow(axis, stop, last + 1 - stop).add_(known.unsqueeze(axis))
         return total / len(orientations)
-
-    def _quick_look(self, token: CancelToken, stride: int, keep: tuple[int, ...]) -> torch.Tensor:
-        views = min(self.views(), key=len)
-        axis, chosen = views[0].axis, views[::stride]
-        parts = []
-        for group in _groups(chosen):
-            token.check()
-            parts.append(self.predict_slices(group, keep))
-        sparse = torch.cat(parts)
-        place = (torch.arange(len(views)) / stride).clamp(max=len(chosen) - 1)
-        below = place.floor().long()
-        share = (place - below)[:, None, None, None]
-        dense = sparse[below] * (1 - share) + sparse[(below + 1).clamp(max=len(chosen) - 1)] * share
-        return dense.transpose(0, 1).movedim(1, 1 + axis)
 
     def held_out_planes(self) -> list[Plane]:
         """The planes that are held out, on the working grid."""
@@ -211,7 +220,7 @@ class SliceLearner:
             source = self.prior.sources[number]
             assert isinstance(source, PlaneSource)
             view = SliceView(source.axis, source.index, self.prior.shape, self.prior.spacing)
-            pairs.append((self.predict_slices([view], keep)[0].argmax(0), source.labels))
+            pairs.append((self.predict_slices([view], keep, guess=False)[0].argmax(0), source.labels))
         return pairs
 
     def state(self) -> dict[str, Any]:
@@ -245,6 +254,14 @@ class SliceLearner:
         except (RuntimeError, KeyError) as error:
             raise ValueError(str(error)) from error
         self.averaged.steps = state["averaged_steps"]
+
+
+def _filled(known: torch.Tensor | None, slices: torch.Tensor, stride: int) -> torch.Tensor:
+    """Every ``stride``-th slice ``(N, K, U, V)`` with those between them, and between them and the one before."""
+    steps = torch.arange(1, stride + 1).view(1, -1, 1, 1, 1) / stride
+    first, before = (slices[:1], slices[:-1]) if known is None else (slices[:0], torch.cat([known[None], slices[:-1]]))
+    after = slices[len(slices) - len(before) :]
+    return torch.cat([first, torch.lerp(before[:, None], after[:, None], steps).flatten(0, 1)])
 
 
 def _groups(views: list[SliceView]) -> list[list[SliceView]]:

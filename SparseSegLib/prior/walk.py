@@ -7,21 +7,22 @@ network sees the detail itself.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy import sparse
-from scipy.sparse.linalg import cg
 
 from SparseSegLib.coarse import block_means, coarsening
 from SparseSegLib.prior.slice_view import SliceView
 from SparseSegLib.prior.sources import Source
 from SparseSegLib.prior.types import Shape3, Spacing3
+from SparseSegLib.random_walk import Edges, edge_weights, solve
 
 CONTRASTS = (100.0, 1000.0)  # how much an edge weakens with the squared difference of gray values (from -1 to 1)
-WEAKEST_EDGE = 1e-4
 MOST_VOXELS = 100_000  # times classes
-ITERATIONS = 100
+FEWEST_VOXELS = 2_000  # of a grid that is worth a coarser one
+ITERATIONS = (100, 40)  # on the coarsest grid, and on the others
 TOLERANCE = 1e-3
 MOST_KEPT = 64  # walks
 
@@ -29,7 +30,8 @@ MOST_KEPT = 64  # walks
 class WalkPrior:
     """Channels for each class but background: how probable random walks find it, from -1 to 1.
 
-    There is one walk for each of ``CONTRASTS``: how much of a difference an edge makes depends on the image.
+    There is one walk for each of ``CONTRASTS``: how much of a difference an edge makes depends on the image. Coarser
+    grids give the finer ones their start.
 
     Parameters
     ----------
@@ -41,12 +43,11 @@ class WalkPrior:
 
     def __init__(self, image: torch.Tensor, sources: list[Source], classes: int, spacing: Spacing3) -> None:
         self.classes = classes
-        self.factors = coarsening(image.shape[1:], spacing, MOST_VOXELS // (classes - 1))
-        coarse = block_means(image, self.factors).double().numpy()
-        self.shape: Shape3 = coarse.shape[1:]
-        steps = [step * factor for step, factor in zip(spacing, self.factors, strict=True)]
-        self._laplacians = [_laplacian(coarse, steps, contrast) for contrast in CONTRASTS]
-        self._places = [self._places_of(source) for source in sources]
+        self._grids = [_Grid.of(image, sources, spacing, MOST_VOXELS // (classes - 1))]
+        while np.prod(self._grids[0].shape) > 2 * FEWEST_VOXELS:
+            most = int(np.prod(self._grids[0].shape)) // 8
+            self._grids.insert(0, _Grid.of(image, sources, spacing, max(most, FEWEST_VOXELS)))
+        self.factors = self._grids[-1].factors
         self._walks: dict[tuple[int, ...], torch.Tensor] = {}
 
     @property
@@ -62,31 +63,22 @@ class WalkPrior:
             self._walks[keep] = self._walk(keep)
         return list(2 * self._cut(self._walks[keep], view) - 1)
 
-    def _places_of(self, source: Source) -> np.ndarray:
-        """Where a source's labeled voxels lie in ``(K, N)``, the classes over the voxels of the coarse grid."""
-        points, values = source.coordinates().numpy() // self.factors, source.values().numpy()
-        return values * int(np.prod(self.shape)) + np.ravel_multi_index(tuple(points.T), self.shape)
-
     def _walk(self, keep: tuple[int, ...]) -> torch.Tensor:
-        """Probabilities ``(count, z, y, x)`` on the coarse grid, from the sources ``keep``; one half without any."""
+        """Probabilities ``(count, z, y, x)`` on the last grid, from the sources ``keep``; one half without any."""
         if not keep:
-            return torch.full((self.count, *self.shape), 0.5)
-        places = np.concatenate([self._places[number] for number in keep])
-        votes = np.bincount(places, minlength=self.classes * int(np.prod(self.shape))).reshape(self.classes, -1)
-        seeded = votes.any(0)
-        own = votes.argmax(0)
-        free = np.flatnonzero(~seeded)
-        found = np.zeros((self.count, seeded.size))
-        for number, laplacian in enumerate(self._laplacians):
-            rows = laplacian[free]
-            system = rows[:, free]
-            scaling = sparse.diags(1 / system.diagonal())
+            return torch.full((self.count, *self._grids[-1].shape), 0.5)
+        found = torch.full((len(CONTRASTS), self.classes - 1, *self._grids[0].shape), 0.5)
+        before = self._grids[0]
+        for grid in self._grids:
+            found = _between(found, before, grid)
+            before = grid
+            own = grid.seeds(keep, self.classes)
+            free = own < 0
             for label in range(1, self.classes):
-                channel = number * (self.classes - 1) + label - 1
-                values = found[channel]
-                values[:] = seeded & (own == label)
-                values[free], _ = cg(system, -rows @ values, rtol=TOLERANCE, maxiter=ITERATIONS, M=scaling)
-        return torch.from_numpy(found.reshape(-1, *self.shape)).float().clamp_(0, 1)
+                start = torch.where(free, found[:, label - 1], (own == label).float())
+                iterations = ITERATIONS[0 if grid is self._grids[0] else 1]
+                found[:, label - 1] = solve(grid.edges, free.float(), start, iterations, TOLERANCE)
+        return found.flatten(0, 1).clamp_(0, 1)
 
     def _cut(self, walk: torch.Tensor, view: SliceView) -> torch.Tensor:
         """The slice ``view`` of the coarse probabilities, interpolated: ``(count, U, V)``."""
@@ -103,17 +95,50 @@ class WalkPrior:
         return fine[:, : view.size[0], : view.size[1]]
 
 
-def _laplacian(image: np.ndarray, steps: list[float], contrast: float) -> sparse.csr_matrix:
-    """The graph's Laplacian ``(N, N)``; an edge is the weaker the longer it is and the more gray values differ."""
-    shape = image.shape[1:]
-    places = np.arange(np.prod(shape)).reshape(shape)
-    first, second, weights = [], [], []
-    for axis, step in enumerate(steps):
-        difference = np.square(np.diff(image, axis=1 + axis)).mean(0)
-        weights.append(((np.exp(-contrast * difference) + WEAKEST_EDGE) * min(steps) / step).ravel())
-        first.append(np.delete(places, -1, axis).ravel())
-        second.append(np.delete(places, 0, axis).ravel())
-    rows, columns, weight = np.concatenate(first), np.concatenate(second), np.concatenate(weights)
-    upper = sparse.coo_matrix((weight, (rows, columns)), shape=(places.size, places.size))
-    adjacent = (upper + upper.T).tocsr()
-    return (sparse.diags(np.asarray(adjacent.sum(1)).ravel()) - adjacent).tocsr()
+@dataclass(frozen=True)
+class _Grid:
+    """One of the grids that are walked on.
+
+    Attributes
+    ----------
+    factors : (z, y, x) voxels of the image per voxel
+    shape : (z, y, x) voxels
+    edges : for each of ``CONTRASTS``, ``(contrasts, ...)``
+    places : of each source, where its labeled voxels lie in ``(K, N)``, the classes over the voxels
+    """
+
+    factors: Shape3
+    shape: Shape3
+    edges: Edges
+    places: list[np.ndarray]
+
+    @classmethod
+    def of(cls, image: torch.Tensor, sources: list[Source], spacing: Spacing3, most_voxels: int) -> _Grid:
+        """The finest grid of at most ``most_voxels``."""
+        factors = coarsening(image.shape[1:], spacing, most_voxels)
+        means = block_means(image, factors)
+        depth, height, width = means.shape[1:]
+        z, y, x = (step * factor for step, factor in zip(spacing, factors, strict=True))
+        edges = edge_weights(means, torch.tensor(CONTRASTS).view(-1, 1, 1, 1), (z, y, x))
+        shape = (depth, height, width)
+        return cls(factors, shape, edges, [_places_of(source, factors, shape) for source in sources])
+
+    def seeds(self, keep: tuple[int, ...], classes: int) -> torch.Tensor:
+        """The class that most of the sources ``keep`` say at each voxel ``(z, y, x)``; -1 where they say nothing."""
+        places = np.concatenate([self.places[number] for number in keep])
+        votes = np.bincount(places, minlength=classes * int(np.prod(self.shape))).reshape(classes, *self.shape)
+        return torch.from_numpy(np.where(votes.any(0), votes.argmax(0), -1))
+
+
+def _places_of(source: Source, factors: Shape3, shape: Shape3) -> np.ndarray:
+    points, values = source.coordinates().numpy() // factors, source.values().numpy()
+    return np.asarray(values * int(np.prod(shape)) + np.ravel_multi_index(tuple(points.T), shape))
+
+
+def _between(values: torch.Tensor, coarse: _Grid, fine: _Grid) -> torch.Tensor:
+    """Bring ``(..., z, y, x)`` from one grid to a finer one: each voxel takes the value of the voxel around it."""
+    for axis in range(3):
+        middles = torch.arange(fine.shape[axis]) * fine.factors[axis] + fine.factors[axis] // 2
+        index = (middles // coarse.factors[axis]).clamp(max=coarse.shape[axis] - 1)
+        values = values.index_select(values.ndim - 3 + axis, index)
+    return values

@@ -1,0 +1,63 @@
+"""What gray values and prior say pixel by pixel: the segmentation to show before the network has learned anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from SparseSegLib.annotation import UNLABELED
+
+MOST_PIXELS = 20_000
+ITERATIONS = 30
+DECAY = 1e-3
+FORGOTTEN_AFTER = 60  # steps of the network
+
+
+@dataclass(frozen=True)
+class FirstGuess:
+    """Multinomial logistic regression of the classes on the network's input channels.
+
+    Attributes
+    ----------
+    coefficients : Tensor (K, C, 1, 1)
+    intercepts : Tensor (K,)
+    """
+
+    coefficients: torch.Tensor
+    intercepts: torch.Tensor
+
+    @classmethod
+    def of(cls, inputs: list[torch.Tensor], labels: list[torch.Tensor], weights: torch.Tensor) -> FirstGuess:
+        """Fit it to slices ``(C, U, V)`` and their labels ``(U, V)``, with the classes' ``weights`` ``(K,)``."""
+        pixels = torch.cat([one.movedim(0, -1)[drawn != UNLABELED] for one, drawn in zip(inputs, labels, strict=True)])
+        truth = torch.cat([drawn[drawn != UNLABELED] for drawn in labels])
+        step = -(-len(truth) // MOST_PIXELS)
+        return cls._fit(pixels[::step], truth[::step].long(), weights)
+
+    @classmethod
+    def _fit(cls, pixels: torch.Tensor, truth: torch.Tensor, weights: torch.Tensor) -> FirstGuess:
+        coefficients = torch.zeros(len(weights), pixels.shape[1], requires_grad=True, device=pixels.device)
+        intercepts = torch.zeros(len(weights), requires_grad=True, device=pixels.device)
+        optimizer = torch.optim.LBFGS([coefficients, intercepts], max_iter=ITERATIONS, line_search_fn="strong_wolfe")
+
+        def loss() -> torch.Tensor:
+            optimizer.zero_grad()
+            wrong = F.cross_entropy(pixels @ coefficients.T + intercepts, truth, weights)
+            value = wrong + DECAY * coefficients.square().sum()
+            value.backward()  # type: ignore[no-untyped-call]
+            return value
+
+        optimizer.step(loss)  # type: ignore[no-untyped-call]
+        return cls(coefficients.detach()[..., None, None], intercepts.detach())
+
+    def blend(self, probabilities: torch.Tensor, inputs: torch.Tensor, steps: int) -> torch.Tensor:
+        """What a network of so many steps says ``(N, K, U, V)``, and this guess as far as it still counts.
+
+        The guess fades from all to nothing over ``FORGOTTEN_AFTER`` steps. ``inputs`` is ``(N, C, U, V)``.
+        """
+        share = max(0.0, 1 - steps / FORGOTTEN_AFTER)
+        if share == 0:
+            return probabilities
+        return torch.lerp(probabilities, F.conv2d(inputs, self.coefficients, self.intercepts).softmax(1), share)
