@@ -77,6 +77,41 @@ def vnet_dice(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return 1 - dice[labeled.flatten(1).any(1)].mean()
 
 
+def region_dice(logits: torch.Tensor, truth: torch.Tensor, labeled: torch.Tensor) -> torch.Tensor:
+    """One minus the soft Dice 2·Σpg / (Σp² + Σg²) of a region, summed over all of them (Myronenko 2018, section 3.4).
+
+    Parameters
+    ----------
+    logits : (B, R, ...)
+        p is their sigmoid; regions may overlap.
+    truth : (B, R, ...) bool
+    labeled : (B, ...) bool
+        Only these voxels enter the sums.
+
+    Returns
+    -------
+    A number between 0 and R: the mean over the volumes of the batch. A region that a volume lacks counts 1 there and
+    has no gradient.
+    """
+    seen = labeled[:, None]
+    probabilities = logits.masked_fill(~seen, 0).sigmoid() * seen
+    wanted = (truth & seen).to(logits.dtype)
+    voxels = tuple(range(2, logits.ndim))
+    total = (probabilities**2).sum(voxels) + wanted.sum(voxels)
+    dice = 2 * (probabilities * wanted).sum(voxels) / total.clamp(min=1e-6)
+    return (1 - dice).sum(1).mean()
+
+
+def mapped_cross_entropy(logits: torch.Tensor, target: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Softmax cross-entropy times a weight for each pixel, mean over the labeled ones (Ronneberger et al. 2015, eq. 1).
+
+    ``logits`` is ``(B, K, ...)``, ``target`` and ``weights`` (see :func:`SparseSegLib.border_weights.border_weights`)
+    are ``(B, ...)``.
+    """
+    losses = F.cross_entropy(logits, target.long(), ignore_index=UNLABELED, reduction="none")
+    return (losses * weights).sum() / (target != UNLABELED).sum()
+
+
 def class_weights(counts: np.ndarray, exponent: float = 1.0) -> torch.Tensor:
     """Weights ``(K,)`` that balance the classes, mean 1.
 

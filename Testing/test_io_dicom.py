@@ -8,14 +8,18 @@ from phantoms import GEOMETRIES, flipped_geometry, oblique_geometry
 from SparseSegLib.errors import FileError, VolumeError
 from SparseSegLib.geometry import Geometry
 from SparseSegLib.io import read_information, read_volume, write_image
+from SparseSegLib.io.dicom_checks import check_series
 
 SHAPE = (6, 16, 20)
 UID = "1.2.826.0.1.3680043.2.1125.7"
 ARRAY = np.random.default_rng(0).integers(-1000, 2000, SHAPE).astype(np.int16)
 
 
-def write_series(folder, geometry, array=ARRAY, uid=UID, description="Thorax", modality="CT", first=0):
-    """Write one file a slice, named against the order of their positions; return the files in that order."""
+def write_series(folder, geometry, array=ARRAY, uid=UID, description="Thorax", modality="CT", first=0, more=()):
+    """Write one file a slice, named against the order of their positions; return the files in that order.
+
+    ``more`` are further tags, or others than the usual.
+    """
     folder.mkdir(exist_ok=True, parents=True)
     image = geometry.to_sitk(array)
     writer = sitk.ImageFileWriter()
@@ -37,6 +41,7 @@ def write_series(folder, geometry, array=ARRAY, uid=UID, description="Thorax", m
             "0020|0037": "\\".join(f"{d:.12g}" for d in (*matrix[:, 0], *matrix[:, 1])),
             "0028|1052": "-1024",
             "0028|1053": "1",
+            **dict(more),
         }
         for key, value in tags.items():
             one.SetMetaData(key, value)
@@ -180,3 +185,46 @@ def test_a_series_joins_other_volumes_as_a_channel(tmp_path):
     write_image(np.ones(SHAPE, np.float32), geometry, tmp_path / "mr.nrrd")
     volume = read_volume([tmp_path / "ct", tmp_path / "mr.nrrd"])
     assert volume.channels == 2 and (volume.array[1] == 1).all()
+
+
+def test_a_whole_ct_passes_the_checks(tmp_path):
+    files = write_series(tmp_path, right_handed(oblique_geometry()))
+    series = check_series(tmp_path)
+    assert series.modality == "CT" and len(series.files) == len(files)
+
+
+@pytest.mark.parametrize(
+    ("what", "error", "words"),
+    [
+        ({"modality": "MR"}, VolumeError, r"is MR, not CT \(Thorax\)"),
+        ({"more": {"0008|0008": "ORIGINAL\\PRIMARY\\LOCALIZER"}}, VolumeError, "localizer"),
+        ({"array": ARRAY[:2]}, VolumeError, "2 slice"),
+    ],
+)
+def test_what_is_no_ct_is_told(tmp_path, what, error, words):
+    geometry = right_handed(oblique_geometry())
+    write_series(tmp_path, dataclasses.replace(geometry, shape=what.get("array", ARRAY).shape), **what)
+    with pytest.raises(error, match=words) as caught:
+        check_series(tmp_path)
+    assert caught.value.hint
+
+
+def test_mixed_and_damaged_scans_are_told(tmp_path):
+    geometry = right_handed(oblique_geometry())
+    files = write_series(tmp_path / "missing", geometry)
+    files[2].unlink()
+    with pytest.raises(FileError, match="misses 1 slice"):
+        check_series(tmp_path / "missing")
+    files = write_series(tmp_path / "patients", geometry, more={"0010|0020": "A"})
+    other = write_series(tmp_path / "other", geometry, more={"0010|0020": "B"})
+    other[3].replace(files[3])
+    with pytest.raises(FileError, match="2 patients"):
+        check_series(tmp_path / "patients")
+    write_series(tmp_path / "series", geometry)
+    write_series(tmp_path / "series", geometry, uid=f"{UID}.5", first=100)
+    with pytest.raises(FileError, match="2 DICOM series"):
+        check_series(tmp_path / "series")
+    assert check_series(tmp_path / "series", series_uid=UID).uid == UID
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileError, match="no DICOM images"):
+        check_series(tmp_path / "empty")

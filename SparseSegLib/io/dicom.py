@@ -47,6 +47,28 @@ class DicomSeries:
 
 
 @dataclass(frozen=True)
+class Stack:
+    """The slices of a series that were found to be a whole and even stack.
+
+    Parameters
+    ----------
+    files : tuple of str
+        Sorted along the slice normal.
+    step : float
+        Distance of neighboring slices, mm.
+    origin : tuple of float
+        LPS (x, y, z) mm of the first slice's first voxel.
+    direction : tuple of float
+        Nine numbers, as in `Geometry`.
+    """
+
+    files: tuple[str, ...]
+    step: float
+    origin: tuple[float, float, float]
+    direction: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class _Slice:
     file: str
     position: np.ndarray  # LPS (x, y, z) mm of its first voxel
@@ -137,21 +159,27 @@ def read_series(series: DicomSeries, dtype: Any = None) -> tuple[np.ndarray, Geo
     """
     if len(series.files) == 1:
         return _read_one(series.files[0], dtype)
-    slices = [_slice(file) for file in series.files]
-    normal = slices[0].normal
-    slices.sort(key=lambda one: float(one.position @ normal))
-    _check_alike(slices)
-    step = _check_even(slices)
+    stack = check_stack(series)
     reader = sitk.ImageSeriesReader()
-    reader.SetFileNames([one.file for one in slices])
+    reader.SetFileNames(stack.files)
     # Slopes differ from slice to slice (PET): the first one's voxel type may not hold the others' values.
     reader.SetOutputPixelType(sitk.sitkFloat32)
     with reading(Path(series.files[0]).parent):
         image = reader.Execute()
         array = to_array(image, dtype)
     x, y, _ = image.GetSpacing()
-    first = slices[0]
-    return array, Geometry(array.shape[1:], (step, y, x), tuple(first.position), first.direction)  # type: ignore[arg-type]
+    return array, Geometry(array.shape[1:], (stack.step, y, x), stack.origin, stack.direction)
+
+
+def check_stack(series: DicomSeries) -> Stack:
+    """Return the slices of a series of two files or more in order, from the headers alone; raises as `read_series`."""
+    slices = [_slice(file) for file in series.files]
+    normal = slices[0].normal
+    slices.sort(key=lambda one: float(one.position @ normal))
+    _check_alike(slices)
+    step = _check_even(slices)
+    x, y, z = slices[0].position.tolist()
+    return Stack(tuple(one.file for one in slices), step, (x, y, z), slices[0].direction)
 
 
 def slice_distance(series: DicomSeries) -> float:

@@ -8,6 +8,9 @@ from typing import Any
 from torch import nn
 
 from SparseSegLib.errors import UsageError
+from SparseSegLib.networks.resunet_se import ResUNetSE
+from SparseSegLib.networks.segresnet_vae import SegResNetVAE
+from SparseSegLib.networks.slice_by_slice import SliceBySlice
 from SparseSegLib.networks.slice_unet import SliceUNet
 from SparseSegLib.networks.unet2d import UNet2D
 from SparseSegLib.networks.unet3d import UNet3D
@@ -16,12 +19,17 @@ from SparseSegLib.networks.vnet import VNet
 _NETWORKS: dict[str, tuple[Callable[..., nn.Module], dict[str, Any]]] = {
     "cicek2016": (UNet3D, {}),
     "unet3d": (UNet3D, {"padded": True}),
-    "unet3d-small": (UNet3D, {"base": 8, "levels": 3, "padded": True, "affine": True}),
+    "unet3d-small": (UNet3D, {"base": 8, "levels": 3, "padded": True, "norm": "group", "affine": True}),
     "ronneberger2015": (UNet2D, {}),
     "unet2d": (UNet2D, {"base": 16, "levels": 4, "padded": True, "norm": "batch", "dropout": 0.0}),
     "slice-unet": (SliceUNet, {}),
+    "unet2d-slices": (SliceBySlice, {"base": 16, "levels": 4, "norm": "batch", "dropout": 0.0}),
     "vnet": (VNet, {}),
     "vnet-small": (VNet, {"base": 8, "kernel": 3, "norm": "group"}),
+    "segresnet_vae": (SegResNetVAE, {}),
+    "segresnet-vae-small": (SegResNetVAE, {"base": 8, "blocks": (1, 1, 2), "grid": (4, 4, 4), "latent": 32}),
+    "resunet_se": (ResUNetSE, {}),
+    "resunet-se-small": (ResUNetSE, {"widths": (8, 16, 32), "passes": 2, "reduction": 4}),
 }
 
 

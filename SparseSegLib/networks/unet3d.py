@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -10,7 +11,9 @@ from torch import nn
 
 from SparseSegLib.networks.convolution import Convolution
 
-Norm = Literal["batch", "none"]
+Norm = Literal["batch", "group", "none"]
+
+GROUP = 8
 
 
 class UNet3D(nn.Module):
@@ -29,8 +32,9 @@ class UNet3D(nn.Module):
     base : channels of the very first convolution
     levels : resolutions
     padded : keep the size (any size goes in)
-    norm : "batch" or "none". Batch norm uses the statistics of the current batch at test time too (section 2).
-    affine : whether batch norm has weights of its own
+    norm : "batch", "group" (8 channels a group) or "none". Batch norm uses the statistics of the current batch at test
+        time too (section 2).
+    affine : whether the norm has weights of its own
     """
 
     dimensions = 3
@@ -126,6 +130,8 @@ def _convolution(before: int, after: int, padded: bool, norm: Norm, affine: bool
     layers: list[nn.Module] = [Convolution(before, after, 3) if padded else nn.Conv3d(before, after, 3)]
     if norm == "batch":
         layers.append(nn.BatchNorm3d(after, affine=affine, track_running_stats=False))
+    elif norm == "group":
+        layers.append(nn.GroupNorm(after // math.gcd(after, GROUP), after, affine=affine))
     return [*layers, nn.ReLU(inplace=True)]
 
 

@@ -1,0 +1,139 @@
+"""Structure sets of radiotherapy (DICOM RTSTRUCT): the outlines of labels on the slices of their scan."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from SparseSegLib import __version__
+from SparseSegLib.geometry import Geometry
+from SparseSegLib.io.contours import outlines
+from SparseSegLib.io.segmentation import SegmentInfo
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+_STORAGE = "1.2.840.10008.5.1.4.1.1.481.3"
+_STUDY_COMPONENT = "1.2.840.10008.3.1.2.3.1"
+_REQUIRED = (  # empty where the scan does not know
+    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
+    *("StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName"),
+)
+_OPTIONAL = ("StudyInstanceUID", "PositionReferenceIndicator", "SpecificCharacterSet")
+
+
+def structure_set(
+    labels: np.ndarray, geometry: Geometry, segments: Sequence[SegmentInfo], slices: Sequence[Dataset], title: str
+) -> Dataset:
+    """Return labels as an RTSTRUCT dataset that refers to the slices of their scan.
+
+    Parameters
+    ----------
+    labels : np.ndarray
+        (Z, Y, X) integers, a z for each slice.
+    geometry : Geometry
+        Their grid, which is the scan's.
+    segments : sequence of SegmentInfo
+        The structures; one without voxels has no outlines, but is named.
+    slices : sequence of pydicom datasets
+        The slices' headers, in the order of z.
+    title : str
+        The label of the structure set, up to 16 characters.
+    """
+    from pydicom.dataset import Dataset
+    from pydicom.uid import generate_uid
+
+    first = slices[0]
+    file = _file(first, title)
+    study = _dataset(ReferencedSOPClassUID=_STUDY_COMPONENT, ReferencedSOPInstanceUID=first.StudyInstanceUID)
+    series = _dataset(
+        SeriesInstanceUID=first.SeriesInstanceUID, ContourImageSequence=[_reference(one) for one in slices]
+    )
+    study.RTReferencedSeriesSequence = [series]
+    frame = first.get("FrameOfReferenceUID") or generate_uid()
+    file.FrameOfReferenceUID = frame
+    file.ReferencedFrameOfReferenceSequence = [_dataset(FrameOfReferenceUID=frame, RTReferencedStudySequence=[study])]
+    regions, contours, observations = [], [], []
+    for number, segment in enumerate(segments, start=1):
+        regions.append(
+            _dataset(
+                ROINumber=number,
+                ReferencedFrameOfReferenceUID=frame,
+                ROIName=segment.name[:64],
+                ROIGenerationAlgorithm="AUTOMATIC",
+            )
+        )
+        shown = Dataset()
+        shown.ROIDisplayColor = [round(255 * part) for part in segment.color]
+        shown.ReferencedROINumber = number
+        shown.ContourSequence = list(_contours(labels == segment.value, geometry, slices))
+        contours.append(shown)
+        observations.append(
+            _dataset(ObservationNumber=number, ReferencedROINumber=number, RTROIInterpretedType="", ROIInterpreter="")
+        )
+    file.StructureSetROISequence = regions
+    file.ROIContourSequence = contours
+    file.RTROIObservationsSequence = observations
+    return file
+
+
+def _contours(mask: np.ndarray, geometry: Geometry, slices: Sequence[Dataset]) -> list[Dataset]:
+    found = []
+    for z in np.flatnonzero(mask.any(axis=(1, 2))).tolist():
+        for outline in outlines(mask[z]):
+            points = geometry.index_to_physical(np.column_stack([np.full(len(outline), z), outline]))
+            found.append(
+                _dataset(
+                    ContourImageSequence=[_reference(slices[z])],
+                    ContourGeometricType="CLOSED_PLANAR",
+                    NumberOfContourPoints=len(points),
+                    ContourData=[f"{value:.4f}" for value in points.ravel()],
+                )
+            )
+    return found
+
+
+def _file(first: Dataset, title: str) -> Any:
+    """Return what a structure set says about its patient, study and maker."""
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
+
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = UID(_STORAGE)
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    file = FileDataset("", {}, file_meta=meta, preamble=bytes(128))
+    for name in (*_REQUIRED, *_OPTIONAL):
+        if name in first or name in _REQUIRED:
+            setattr(file, name, first.get(name, ""))
+    now = datetime.datetime.now()
+    file.SOPClassUID = _STORAGE
+    file.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
+    file.Modality = "RTSTRUCT"
+    file.Manufacturer = "SparseSeg"
+    file.SoftwareVersions = __version__
+    file.OperatorsName = ""
+    file.SeriesInstanceUID = generate_uid()
+    file.SeriesNumber = None
+    file.SeriesDescription = title[:64]
+    file.InstanceCreationDate = file.StructureSetDate = f"{now:%Y%m%d}"
+    file.InstanceCreationTime = file.StructureSetTime = f"{now:%H%M%S}"
+    file.StructureSetLabel = title[:16]
+    file.ApprovalStatus = "UNAPPROVED"
+    return file
+
+
+def _reference(one: Dataset) -> Dataset:
+    return _dataset(ReferencedSOPClassUID=one.SOPClassUID, ReferencedSOPInstanceUID=one.SOPInstanceUID)
+
+
+def _dataset(**values: Any) -> Dataset:
+    from pydicom.dataset import Dataset
+
+    made = Dataset()
+    for name, value in values.items():
+        setattr(made, name, value)
+    return made

@@ -1,0 +1,316 @@
+"""Learning from wrong labels: plain, with quality awareness, and with overfitting control too (thesis, table 3.1).
+
+    python Testing/Benchmarks/noisy_labels.py                                   generated radiographs, 2D
+    python Testing/Benchmarks/noisy_labels.py --data FOLDER/hippocampus         hippocampus, 3D
+    python Testing/Benchmarks/noisy_labels.py --full --device cuda
+
+The labels of 0, 25, 50 and 75 % of the training cases are dilated or eroded: on radiographs by 5 to 13 pixels (and,
+with --full, 1 to 8) of an image of 256 pixels, fewer where images are smaller; on volumes by 1 to 3 voxels. Test cases
+have the right labels. All methods take the same steps from the same weights on the same cases. Volumes are computed
+one by one, and weighed against the others of a group. Written are a row for each method and noise, and the mean
+weights that clean and noisy cases got on the way, in units of an even share.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
+
+import numpy as np
+import torch
+from generated import RADIOGRAPH_SIZE, STRUCTURES, radiograph
+from methods import (
+    LabeledVolume,
+    Rows,
+    add_common_arguments,
+    drawn_volume,
+    fitting_steps,
+    read_hippocampus,
+    segment,
+    steps_of,
+    table,
+    write_tables,
+)
+from rows import Row
+
+from SparseSegLib.devices import choose_device
+from SparseSegLib.evaluation import dice
+from SparseSegLib.losses import soft_dice, weighted_cross_entropy
+from SparseSegLib.networks import create_network
+from SparseSegLib.networks.objective import Loss
+from SparseSegLib.noisy import QualityNetwork, QualityWeighting, noisy_labels, per_sample
+from SparseSegLib.training.schedule import cosine_rate
+
+METHODS: dict[str, float | None] = {"plain": 0.0, "QAM": None, "QAM + OCM": 2.0}  # λ
+SHARES = (0.0, 0.25, 0.5, 0.75)
+RATE, QUALITY_RATE = 5e-3, 5e-4
+CURVE_POINTS = 50
+LOSSES: dict[str, Loss] = {
+    "entropy": weighted_cross_entropy,
+    "dice": soft_dice,
+    "both": lambda logits, target: weighted_cross_entropy(logits, target) + soft_dice(logits, target),
+}
+PARTS = ("anterior", "posterior")
+
+
+@dataclass
+class Experiment:
+    """What is the same for all methods: cases with right labels, noise, networks."""
+
+    names: tuple[str, ...]
+    train: list[LabeledVolume]
+    test: list[LabeledVolume]
+    levels: list[tuple[int, int]]
+    group: int
+    dimensions: int
+    network: tuple[str, dict[str, object]]
+    widths: tuple[int, ...]
+    loss: Loss
+
+
+@dataclass
+class Training:
+    """One method on one set of labels."""
+
+    experiment: Experiment
+    labels: list[np.ndarray]
+    noisy: np.ndarray
+    strength: float | None
+    seed: int
+    device: torch.device
+    total: int
+    taken: int = 0
+    curve: list[list[float]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        torch.manual_seed(self.seed)
+        made, classes = self.experiment, len(self.experiment.names) + 1
+        name, arguments = made.network
+        self.network = create_network(name, len(made.train[0].image), classes, **arguments).to(self.device)
+        self.weighting = QualityWeighting(
+            QualityNetwork(len(made.train[0].image), classes, made.dimensions, made.widths), self.strength
+        ).to(self.device)
+        self.optimizer = torch.optim.Adam(
+            [
+                {"params": self.network.parameters(), "lr": RATE},
+                {"params": self.weighting.parameters(), "lr": QUALITY_RATE},
+            ]
+        )
+        self.rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.rng = np.random.default_rng(self.seed)
+        self.generator = torch.Generator(self.device).manual_seed(self.seed)
+        self.losses = per_sample(made.loss)
+
+    def step(self) -> None:
+        """One step on a group of cases."""
+        chosen = self.rng.choice(len(self.labels), self.experiment.group, replace=False)
+        factor = cosine_rate(self.taken, self.taken / self.total)
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = factor * rate
+        self.optimizer.zero_grad()
+        self.network.train()
+        weights = self._propagate(self._samples(chosen))
+        self.optimizer.step()
+        self.taken += 1
+        shares = (weights * len(weights)).cpu().numpy()
+        clean, noisy = shares[~self.noisy[chosen]], shares[self.noisy[chosen]]
+        self.curve.append([float(part.mean()) if len(part) else float("nan") for part in (clean, noisy)])
+
+    def _propagate(self, samples: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
+        """Add the gradients of a group; the weights of its cases."""
+
+        def losses_of(image: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+            return self.losses(self.network(image), target)
+
+        if self.strength != 0:
+            return self.weighting.accumulate(samples, losses_of)[1]
+        count = sum(len(image) for image, _ in samples)
+        for image, target in samples:
+            (losses_of(image, target).sum() / count).backward()
+        return torch.full((count,), 1 / count)
+
+    def _samples(self, chosen: np.ndarray) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Volumes one by one; images, which fit into memory together, as one batch."""
+        cases = [(self.experiment.train[number], self.labels[number]) for number in chosen]
+        if self.experiment.dimensions == 3:
+            return [drawn_volume(LabeledVolume(one.name, one.image, labels), self.generator) for one, labels in cases]
+        image = torch.stack([one.image for one, _ in cases]).to(self.device)
+        target = torch.from_numpy(np.stack([labels for _, labels in cases])).to(self.device)
+        return [(image, target)]
+
+    def scores(self) -> list[float]:
+        """Dice of each structure on the test cases."""
+        self.network.eval()
+        found = [(segment(self.network, case, self.device), case.labels) for case in self.experiment.test]
+        return [
+            mean(dice(ours == value, truth == value) for ours, truth in found)
+            for value in range(1, len(self.experiment.names) + 1)
+        ]
+
+
+def main() -> None:
+    """Measure what is not measured yet, and write the report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="folder with images/ and labels/ of the hippocampus")
+    parser.add_argument("--size", type=int, default=96, help="pixels of a radiograph's side (256 with --full)")
+    parser.add_argument("--train", type=int, help="training cases (default: 120, or 48 volumes)")
+    parser.add_argument("--test", type=int, help="test cases (default: 40, or 24 volumes)")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--loss", choices=LOSSES, default="entropy", help="of a case; the thesis's is entropy")
+    add_common_arguments(parser, "noisy-labels")
+    arguments = parser.parse_args()
+    rows = Rows(arguments.output, ("method", "noise", "share", "seed"))
+    if not arguments.report:
+        run(arguments, rows)
+    report(rows.all(), arguments.output)
+
+
+def run(arguments: argparse.Namespace, rows: Rows) -> None:
+    """Train every method on every kind of noise."""
+    device = choose_device(arguments.device)
+    experiment = volumes(arguments) if arguments.data else radiographs(arguments)
+    settings = [(0.0, experiment.levels[0])]
+    settings += [(share, level) for level in experiment.levels for share in SHARES[1:]]
+    slowest = training(experiment, "QAM + OCM", 0.5, experiment.levels[0], 0, device, 1000)
+    trainings = len(settings) * len(arguments.methods) * len(arguments.seeds)
+    steps = steps_of(rows, arguments.steps, lambda: fitting_steps(slowest.step, trainings, arguments.minutes))
+    for seed in arguments.seeds:
+        for share, level in settings:
+            noise = f"{level[0]}–{level[1]}" if share else "none"
+            for method in arguments.methods:
+                if rows.has(method=method, noise=noise, share=share, seed=seed):
+                    continue
+                one = training(experiment, method, share, level, seed, device, steps)
+                for _ in range(steps):
+                    one.step()
+                scores = dict(zip(experiment.names, one.scores(), strict=True))
+                rows.add(
+                    method=method, noise=noise, share=share, seed=seed, steps=steps, dice=scores,
+                    curve=smoothed(one.curve) if method != "plain" else [],
+                )  # fmt: skip
+
+
+def training(
+    experiment: Experiment,
+    method: str,
+    share: float,
+    level: tuple[int, int],
+    seed: int,
+    device: torch.device,
+    steps: int,
+) -> Training:
+    """A method's training on labels of which a share is wrong; the same ones for every method."""
+    rng = np.random.default_rng(seed)
+    noisy = np.zeros(len(experiment.train), bool)
+    noisy[rng.permutation(len(noisy))[: round(share * len(noisy))]] = True
+    labels = [
+        noisy_labels(case.labels, *level, rng) if wrong else case.labels
+        for case, wrong in zip(experiment.train, noisy, strict=True)
+    ]
+    return Training(experiment, labels, noisy, METHODS[method], seed, device, steps)
+
+
+def radiographs(arguments: argparse.Namespace) -> Experiment:
+    """Generated chest radiographs, as many as JSRT's with --full."""
+    size = RADIOGRAPH_SIZE if arguments.full else arguments.size
+    train, test = (
+        (arguments.train or (165 if arguments.full else 120)),
+        (arguments.test or (82 if arguments.full else 40)),
+    )
+    rng = np.random.default_rng(12345)
+    cases = [radiograph(size, rng) for _ in range(train + test)]
+    made = [LabeledVolume(str(n), torch.from_numpy(image)[None], labels) for n, (image, labels) in enumerate(cases)]
+    levels = [(5, 13), (1, 8)] if arguments.full else [(5, 13)]
+    scaled = [
+        (max(1, round(low * size / RADIOGRAPH_SIZE)), round(high * size / RADIOGRAPH_SIZE)) for low, high in levels
+    ]
+    network = ("slice-unet", {"widths": (32, 64, 128, 256) if arguments.full else (12, 24, 36, 48)})
+    widths = (32, 64, 128, 128, 128) if arguments.full else (8, 16, 32, 32)
+    group = min(32 if arguments.full else 16, train)
+    return Experiment(STRUCTURES, made[:train], made[train:], scaled, group, 2, network, widths, LOSSES[arguments.loss])
+
+
+def volumes(arguments: argparse.Namespace) -> Experiment:
+    """The hippocampus in its two parts, four volumes a group."""
+    train, test = (
+        (arguments.train or (87 if arguments.full else 48)),
+        (arguments.test or (44 if arguments.full else 24)),
+    )
+    cases = read_hippocampus(arguments.data, train + test)
+    group = min(8 if arguments.full else 4, train)
+    network = ("unet3d", {"base": 16}) if arguments.full else ("unet3d-small", {})
+    loss = LOSSES[arguments.loss]
+    return Experiment(PARTS, cases[:train], cases[train:], [(1, 3)], group, 3, network, (8, 16, 16), loss)
+
+
+def smoothed(curve: list[list[float]]) -> list[list[float]]:
+    """Means over equal parts of a training: [share of the steps, weight of clean cases, of noisy ones]."""
+    parts = np.array_split(np.arange(len(curve)), min(CURVE_POINTS, len(curve)))
+    values = np.array(curve)
+    points = []
+    for part in parts:
+        seen = values[part]
+        known = [column[~np.isnan(column)] for column in seen.T]
+        means = [round(float(column.mean()), 4) if len(column) else None for column in known]
+        points.append([round(float(part.mean()) / len(curve), 4), *means])
+    return points
+
+
+def report(rows: list[Row], folder: Path) -> None:
+    """Write the table, everything as JSON, and the curve of the weights."""
+    if not rows:
+        print("Nothing was measured.")
+        return
+    names = list(rows[0]["dice"])
+    lines, places = [], dict.fromkeys((row["noise"], row["share"]) for row in rows)
+    for noise, share in places:
+        for method in METHODS:
+            found = [
+                row["dice"] for row in rows if (row["noise"], row["share"], row["method"]) == (noise, share, method)
+            ]
+            if found:
+                scores = [mean(one[name] for one in found) for name in names]
+                lines.append([f"{share:.0%}", noise, method, *scores, mean(scores), len(found)])
+    text = table(["noisy", "by", "method", *names, "mean", "seeds"], lines)
+    text += f"\n\nDice on test cases with right labels, after {rows[0]['steps']} steps of each training."
+    ratios = [
+        (row["noise"], row["share"], row["method"], row["curve"][-1]) for row in rows if row["curve"] and row["share"]
+    ]
+    text += "".join(
+        f"\n{share:.0%} noisy by {noise}, {method}: at the end clean cases weigh {clean:.2f}, noisy ones {wrong:.2f}."
+        for noise, share, method, (_, clean, wrong) in ratios
+        if clean is not None and wrong is not None
+    )
+    write_tables(folder, "noisy-labels", text, rows)
+    plot(rows, folder / "weights.png")
+
+
+def plot(rows: list[Row], path: Path) -> None:
+    """The weights of clean and noisy cases over the training, a panel per kind of noise."""
+    from matplotlib.figure import Figure
+
+    shown = [row for row in rows if row["method"] == "QAM + OCM" and row["share"] and row["curve"]]
+    if not shown:
+        return
+    figure = Figure(figsize=(4 * len(shown), 3.2), layout="constrained")
+    for axes, row in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
+        points: Callable[[int], list[float]] = lambda column, row=row: [one[column] for one in row["curve"]]  # noqa: E731
+        for column, name in ((1, "clean"), (2, "noisy")):
+            known = [(at, value) for at, value in zip(points(0), points(column), strict=True) if value is not None]
+            axes.plot(*zip(*known, strict=True), label=name)
+        axes.set_title(f"{row['share']:.0%} by {row['noise']}, seed {row['seed']}")
+        axes.set_xlabel("share of the training")
+        axes.set_ylim(bottom=0)
+    figure.axes[0].set_ylabel("weight, in even shares")
+    figure.axes[0].legend()
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    main()
