@@ -16,6 +16,7 @@ from SparseSegLib.densify.patch_trainer import LabeledImage
 from SparseSegLib.errors import AnnotationError, Canceled, GeometryError, SparseSegError, VolumeError
 from SparseSegLib.geometry import Geometry, resample
 from SparseSegLib.io import default_segment
+from SparseSegLib.preprocessing import correct_bias_field
 from SparseSegLib.preprocessing.grid import Spacing, oriented, prepare, working_grid
 from SparseSegLib.volume import Volume, check_volume
 
@@ -89,6 +90,10 @@ class Dataset:
         z, y, x = np.median([example.labels.shape for example in self.examples], axis=0).astype(int).tolist()
         return z, y, x
 
+    def only(self, numbers: Sequence[int]) -> Dataset:
+        """Some of the examples, with all the classes."""
+        return replace(self, examples=tuple(self.examples[number] for number in numbers))
+
     def images(self) -> list[LabeledImage]:
         """What patches are cut from."""
         return [LabeledImage(example.image, example.labels) for example in self.examples]
@@ -124,8 +129,8 @@ def median_spacing(geometries: Sequence[Geometry]) -> Spacing:
     return z, y, x
 
 
-def make_example(case: Case, spacing: Spacing) -> Example:
-    """Check a case and bring it to ``spacing``; an error names the case."""
+def make_example(case: Case, spacing: Spacing, bias_field: str = "none") -> Example:
+    """Check a case and bring it to ``spacing``, its bias field corrected for "n4"; an error names the case."""
     case.check()
     grid = working_grid(case.volume.geometry, spacing)
     with naming(case.name):
@@ -135,7 +140,8 @@ def make_example(case: Case, spacing: Spacing) -> Example:
                 f"Nothing of its annotation is left at {spacing[2]:g} × {spacing[1]:g} × {spacing[0]:g} mm.",
                 "Choose a finer spacing.",
             )
-    return Example(case.name, prepare(case.volume, grid), labels, case.names)
+    volume = correct_bias_field(case.volume) if bias_field == "n4" else case.volume
+    return Example(case.name, prepare(volume, grid), labels, case.names)
 
 
 def _labels_on(labels: SparseLabels, grid: Geometry, name: str) -> np.ndarray:
@@ -145,15 +151,21 @@ def _labels_on(labels: SparseLabels, grid: Geometry, name: str) -> np.ndarray:
     return on_grid(labels, grid, name, resample_to=True).array
 
 
-def make_dataset(examples: Sequence[Example], spacing: Spacing) -> Dataset:
+def make_dataset(examples: Sequence[Example], spacing: Spacing, names: Sequence[str] | None = None) -> Dataset:
     """Put examples together; classes are the same where their names are, in any case.
+
+    Parameters
+    ----------
+    examples : at least one
+    spacing : (z, y, x) mm that they lie at
+    names : of the classes, where these are known already; by default all that the examples have
 
     Raises
     ------
     VolumeError
         If the examples differ in their channels.
     AnnotationError
-        If there is none, or more than 254 classes.
+        If there is none, or more than 254 classes, or one that is not among ``names``.
     """
     if not examples:
         raise AnnotationError("There are no annotated volumes to learn from.", "Give at least one.")
@@ -164,19 +176,31 @@ def make_dataset(examples: Sequence[Example], spacing: Spacing) -> Dataset:
                 f"{example.name} has {len(example.image)} channels, and {first.name} has {len(first.image)}.",
                 "Give the same channels, in the same order, for every case.",
             )
-    names: dict[str, str] = {}
+    known: dict[str, str] = {name.casefold(): name for name in names or ()}
     for example in examples:
-        for name in example.names:
-            names.setdefault(name.casefold(), name)
-    if len(names) >= UNLABELED:
-        raise AnnotationError(f"There are {len(names)} classes, and 254 is the most.", "Merge some of them.")
-    values = {key: value for value, key in enumerate(names, start=1)}
-    return Dataset(tuple(_renumbered(example, values) for example in examples), tuple(names.values()), spacing)
+        for value, name in enumerate(example.names, start=1):
+            if names is not None and name.casefold() not in known and (example.labels == value).any():
+                raise AnnotationError(
+                    f"{example.name} has the structure {name}, which no volume to learn from has.",
+                    f"The structures are {', '.join(names)}.",
+                )
+            if names is None:
+                known.setdefault(name.casefold(), name)
+    if len(known) >= UNLABELED:
+        raise AnnotationError(f"There are {len(known)} classes, and 254 is the most.", "Merge some of them.")
+    classes = tuple(known.values())
+    renumbered = (replace(example, labels=renumbering(example.names, classes)[example.labels]) for example in examples)
+    return Dataset(tuple(renumbered), classes, spacing)
 
 
-def _renumbered(example: Example, values: dict[str, int]) -> Example:
+def renumbering(names: Sequence[str], classes: Sequence[str]) -> np.ndarray:
+    """A table (256,) uint8 from the values 1..n that ``names`` have to those that the same names have in ``classes``.
+
+    Background stays, and so does unlabeled; what has no name there becomes unlabeled.
+    """
+    values = {name.casefold(): value for value, name in enumerate(classes, start=1)}
     table = np.full(256, UNLABELED, np.uint8)
     table[0] = 0
-    for value, name in enumerate(example.names, start=1):
-        table[value] = values[name.casefold()]
-    return replace(example, labels=table[example.labels])
+    for value, name in enumerate(names, start=1):
+        table[value] = values.get(name.casefold(), UNLABELED)
+    return table

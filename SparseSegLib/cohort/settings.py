@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from SparseSegLib.cohort.recipes import RECIPES, Recipe
 from SparseSegLib.errors import UsageError
+from SparseSegLib.training.precision import check_precision
 
 VOXELS = 48 * 64 * 64  # of a patch, unless it is chosen
 ROUND = 8
@@ -15,34 +17,43 @@ ROUND = 8
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """Everything a user may choose for a training.
+    """Everything a user may choose for a training. ``None`` means what the recipe says.
 
     Attributes
     ----------
-    network, arguments : entry of the network registry, and what to give its class
-    spacing : (z, y, x) mm of the grid to work on; None for the median over the cases
-    patch : (z, y, x) voxels that the network sees at once; None for a size that suits the volumes
-    batch : patches a step; they only add up, so that 1 makes the most of a short budget
+    recipe : name out of ``RECIPES``
+    network : entry of the network registry
+    arguments : what to give the network's class
+    spacing : (z, y, x) mm of the grid to work on; the usual recipe takes the median over the cases
+    patch : (z, y, x) voxels that the network sees at once; the usual recipe takes a size that suits the volumes
+    batch : patches a step, in each process; they only add up, so that 1 makes the most of a short budget
     budget_seconds, budget_steps : when to be done; seconds count the training, steps win
     seed : the same seed and number of steps give the same weights on a CPU
     device : auto, cpu, cuda, cuda:N or mps
+    precision : auto, float32 or bf16, in which the network computes; auto is bf16 on a GPU that has it
     mirror : learn from mirrored images too; not for structures that have a left and a right of their own
+    validations : how often to look at the validation volumes, if there are any
     checkpoint_seconds : how often to save what was learned
     """
 
-    network: str = "unet3d-small"
+    recipe: str = "usual"
+    network: str | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
     spacing: tuple[float, float, float] | None = None
     patch: tuple[int, int, int] | None = None
-    batch: int = 1
-    budget_seconds: float = 600.0
+    batch: int | None = None
+    budget_seconds: float | None = None
     budget_steps: int | None = None
     seed: int = 0
     device: str = "auto"
+    precision: str = "auto"
     mirror: bool = False
+    validations: int = 10
     checkpoint_seconds: float = 10.0
 
     def __post_init__(self) -> None:
+        if self.recipe not in RECIPES:
+            raise UsageError(f"There is no recipe called {self.recipe}.", f"Use one of {', '.join(RECIPES)}.")
         for name in ("budget_seconds", "budget_steps"):
             value = getattr(self, name)
             if value is not None and not value > 0:
@@ -55,8 +66,23 @@ class TrainSettings:
             object.__setattr__(self, "patch", tuple(self.patch))
             if len(self.patch) != 3 or not all(isinstance(side, int) and 8 <= side <= 512 for side in self.patch):
                 raise UsageError(f"The patch {self.patch} is not three sizes from 8 to 512.", "Give voxels.")
-        if not 1 <= self.batch <= 64:
+        if self.batch is not None and not 1 <= self.batch <= 64:
             raise UsageError(f"There must be 1 to 64 patches a step, not {self.batch}.", "1 is usual.")
+        if not 1 <= self.validations <= 1000:
+            raise UsageError(f"Validation must take place 1 to 1000 times, not {self.validations}.", "10 is usual.")
+        check_precision(self.precision)
+
+    @property
+    def plan(self) -> Recipe:
+        """The recipe, with what was chosen instead."""
+        chosen = {
+            name: getattr(self, name)
+            for name in ("network", "spacing", "patch", "batch")
+            if getattr(self, name) is not None
+        }
+        if self.budget_seconds is not None or self.budget_steps is not None:
+            chosen |= {"seconds": self.budget_seconds, "steps": self.budget_steps}
+        return replace(RECIPES[self.recipe], **chosen)
 
 
 def suitable_patch(shape: tuple[int, int, int], voxels: int = VOXELS) -> tuple[int, int, int]:

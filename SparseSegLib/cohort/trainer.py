@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +11,41 @@ import numpy as np
 import torch
 
 from SparseSegLib.cohort.dataset import Dataset
+from SparseSegLib.cohort.learner import CohortLearner
 from SparseSegLib.cohort.settings import TrainSettings, suitable_patch
+from SparseSegLib.cohort.validation import Validation
 from SparseSegLib.control import Control
-from SparseSegLib.densify.patch_trainer import PatchTrainer
 from SparseSegLib.densify.settings import PatchRecipe
 from SparseSegLib.devices import choose_device
-from SparseSegLib.errors import UsageError
-from SparseSegLib.losses import soft_dice
+from SparseSegLib.errors import Canceled, ResourceError, UsageError
 from SparseSegLib.training.budget import Budget
 from SparseSegLib.training.checkpoint import load_checkpoint
+from SparseSegLib.training.distributed import current_team
+from SparseSegLib.training.log import TrainingLog
 from SparseSegLib.training.loop import TrainingLoop, on_device_or_cpu
+from SparseSegLib.training.precision import choose_precision
 
-LEARNING_RATE = 3e-3
-WEIGHT_DECAY = 1e-2
 BALANCE = 0.5
+LOG_STEPS = 10  # between two rows of the log
+HINT = "Use smaller patches or a coarser spacing."
+
+
+@dataclass(frozen=True)
+class Files:
+    """What a training writes; ``None`` for what it shall not.
+
+    Attributes
+    ----------
+    checkpoint : where to save every few seconds
+        If the file exists, the training goes on from it: up to the budget, and to the same weights as in one go, where
+        examples and settings are the same; else with its weights as a start.
+    log : folder for ``training.csv``, see :class:`TrainingLog`
+    tensorboard : whether to write for TensorBoard there, too
+    """
+
+    checkpoint: Path | None = None
+    log: Path | None = None
+    tensorboard: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +58,8 @@ class TrainedModel:
     arguments : what the network's class takes, channels and classes left out
     window : (z, y, x) voxels that the network sees at once
     steps, seconds, loss : of the training; the loss is a running mean
+    validation : Dice of the validation volumes with these weights, None without such volumes
+    best_step : when the network had these weights
     """
 
     weights: dict[str, torch.Tensor]
@@ -45,22 +68,8 @@ class TrainedModel:
     steps: int
     seconds: float
     loss: float | None
-
-
-class CohortLearner(PatchTrainer):
-    """The patch trainer with an optimizer and a loss that suit short trainings."""
-
-    def make_optimizer(self) -> torch.optim.Optimizer:
-        """AdamW."""
-        return torch.optim.AdamW(self.network.parameters(), lr=self.recipe.learning_rate, weight_decay=WEIGHT_DECAY)
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Each patch on its own: batch norm must see in training what it sees in a prediction, one patch at a time."""
-        return torch.cat([self.network(patch[None]) for patch in image])
-
-    def loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Weighted cross-entropy and soft Dice over the labeled voxels."""
-        return super().loss(logits, labels) + soft_dice(logits, labels)
+    validation: float | None = None
+    best_step: int = 0
 
 
 def train(
@@ -68,17 +77,23 @@ def train(
     settings: TrainSettings | None = None,
     control: Control | None = None,
     checkpoint: Path | None = None,
+    *,
+    validation: Dataset | None = None,
+    files: Files | None = None,
 ) -> TrainedModel:
     """Train a network on all examples of a dataset until the budget ends or someone stops it.
+
+    In each process that :func:`SparseSegLib.training.distributed.connected` has connected the same is to be called;
+    the first one alone writes and reports, and all return the same weights.
 
     Parameters
     ----------
     dataset : Dataset
     settings : TrainSettings; its ``spacing`` must be the dataset's or None
     control : whom to tell of the progress, and who may stop or cancel
-    checkpoint : path, optional
-        Where to save every few seconds. If the file exists, the training goes on from it: up to the budget, and to the
-        same weights as in one go, where examples and settings are the same; else with its weights as a start.
+    checkpoint : path, optional; short for ``Files(checkpoint)``
+    validation : volumes with the dataset's classes to choose the weights by; without, the last ones count
+    files : what else to write
 
     Raises
     ------
@@ -90,13 +105,18 @@ def train(
         When memory does not suffice on any device.
     """
     settings, control = settings or TrainSettings(), control or Control()
+    files = files or Files(checkpoint)
+
+    def attempt(device: torch.device) -> TrainedModel:
+        return _Training(dataset, settings, control, files, validation, device).go()
+
     device = choose_device(settings.device)
-    return on_device_or_cpu(
-        device,
-        lambda device: _Training(dataset, settings, control, checkpoint, device).go(),
-        control,
-        "Use smaller patches or a coarser spacing.",
-    )
+    if current_team().size == 1:
+        return on_device_or_cpu(device, attempt, control, HINT)
+    try:
+        return attempt(device)  # the others would not follow to the CPU
+    except torch.OutOfMemoryError as error:
+        raise ResourceError("There is not enough memory in one of the processes.", HINT) from error
 
 
 class _Training:
@@ -107,33 +127,106 @@ class _Training:
         dataset: Dataset,
         settings: TrainSettings,
         control: Control,
-        checkpoint: Path | None,
+        files: Files,
+        validation: Dataset | None,
         device: torch.device,
     ) -> None:
         self.dataset = dataset
         self.control = control
-        self.checkpoint = checkpoint
+        self.plan = settings.plan
+        self.validation = None if validation is None else Validation(validation, settings.validations)
+        self.team = current_team()
         self.learner = _make_learner(dataset, settings, device)
-        self.fingerprint = _fingerprint(dataset, settings)
-        spent, loss = self._resume()
-        self.budget = Budget(settings.budget_seconds, settings.budget_steps, spent)
-        self.loop = TrainingLoop(control, self.budget, checkpoint, settings.checkpoint_seconds)
+        self.fingerprint = _fingerprint(dataset, settings, validation)
+        state = self.team.agree(self._saved(files.checkpoint) if self.team.first else None)
+        spent, loss = self._resume(state)
+        self.team.share_weights([self.learner.network, self.learner.averaged.network])
+        self.budget = Budget(self.plan.seconds, self.plan.steps, spent)
+        checkpoint = files.checkpoint if self.team.first else None
+        self.loop = TrainingLoop(control, self.budget, checkpoint, settings.checkpoint_seconds, self.plan.schedule)
         self.loop.loss = loss
+        self.log = None
+        if files.log is not None and self.team.first:
+            self.log = TrainingLog(files.log, self.learner.steps, tensorboard=files.tensorboard)
+        if self.validation is not None and state is not None and self.learner.steps:
+            self.validation.restore(state["validation"], self.budget.fraction(self.learner.steps))
 
     def go(self) -> TrainedModel:
         """Train until the budget ends or someone stops it."""
-        token, learner = self.control.token, self.learner
-        while self.budget.fraction(learner.steps) < 1 and not (token.stopped and learner.steps):
-            token.check()
-            self.loop.step(learner)
-            self.loop.report(learner.steps)
-            self.loop.save(self._state)
-        self.loop.save(self._state, force=True)
+        learner = self.learner
+        while (fraction := self._fraction()) < 1:
+            self.loop.step(learner, fraction)
+            if self.team.first:
+                self._look_around()
+        if self.team.first:
+            self._validate(1.0)
+            self.loop.save(self._state, force=True)
+        if self.log is not None:
+            self.log.close()
         arguments = dict(learner.network.arguments)  # type: ignore[arg-type]
         for name in ("in_channels", "classes"):
             arguments.pop(name)
-        weights, seconds = learner.averaged.network.state_dict(), self.budget.elapsed
-        return TrainedModel(weights, arguments, learner.recipe.patch, learner.steps, seconds, self.loop.loss)
+        model = TrainedModel(
+            learner.averaged.network.state_dict(),
+            arguments,
+            learner.recipe.patch,
+            learner.steps,
+            self.budget.elapsed,
+            self.loop.loss,
+            best_step=learner.steps,
+        )
+        return self._best_of(model)
+
+    def _fraction(self) -> float:
+        """How far the training is, 1 when it is over; the first process says that to all. Raises Canceled."""
+        token, steps = self.control.token, self.learner.steps
+        fraction = 1.0 if token.stopped and steps else self.budget.fraction(steps)
+        canceled, fraction = self.team.agree((token.canceled, fraction))
+        if canceled:
+            raise Canceled
+        return fraction
+
+    def _look_around(self) -> None:
+        """What is to be done between two steps: validate, log, report, save."""
+        steps = self.learner.steps
+        fraction = self.budget.fraction(steps)
+        if self.validation is not None and self.validation.due(fraction):
+            self._validate(fraction)
+        elif steps % LOG_STEPS == 0:
+            self._write(None)
+        figures = {}
+        if self.validation is not None and self.validation.best is not None:
+            figures["validation_dice"] = self.validation.best
+        self.loop.report(steps, **figures)
+        self.loop.save(self._state)
+
+    def _validate(self, fraction: float) -> None:
+        """Look at the validation volumes, if there are any and they have not been seen at this step."""
+        learner, validation = self.learner, self.validation
+        if validation is None or validation.seen_at == learner.steps:
+            return
+        score = validation.look(
+            learner.averaged.network,
+            learner.recipe.patch,
+            learner.device,
+            learner.steps,
+            fraction,
+            self.control.token.check,
+        )
+        self._write(score)
+
+    def _write(self, score: float | None) -> None:
+        if self.log is not None:
+            rate = self.loop.rate * self.learner.recipe.learning_rate
+            self.log.add(self.learner.steps, self.budget.elapsed, self.loop.loss, rate, score)
+
+    def _best_of(self, model: TrainedModel) -> TrainedModel:
+        """The model with the weights that did best on the validation volumes; the first process tells the others."""
+        validation = self.validation
+        if validation is None:
+            return model
+        weights, score, step = self.team.agree((validation.weights, validation.best, validation.best_step))
+        return replace(model, weights=weights, validation=score, best_step=step)
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -141,13 +234,17 @@ class _Training:
             "names": list(self.dataset.names),
             "loss": self.loop.loss,
             "learner": self.learner.state(),
+            "validation": None if self.validation is None else self.validation.state(),
         }
 
-    def _resume(self) -> tuple[float, float | None]:
+    def _saved(self, checkpoint: Path | None) -> dict[str, Any] | None:
+        return None if checkpoint is None or not checkpoint.exists() else load_checkpoint(checkpoint)
+
+    def _resume(self, state: dict[str, Any] | None) -> tuple[float, float | None]:
         """Take over a checkpoint if there is one; the seconds that it has used of the budget, and its running loss."""
-        if self.checkpoint is None or not self.checkpoint.exists():
+        if state is None:
             return 0.0, None
-        state, events = load_checkpoint(self.checkpoint), self.control.events
+        events = self.control.events
         if state.get("fingerprint") == self.fingerprint:
             self.learner.restore(state["learner"])
             events.message(f"Going on after {self.learner.steps} steps.")
@@ -163,19 +260,23 @@ class _Training:
 
 
 def _make_learner(dataset: Dataset, settings: TrainSettings, device: torch.device) -> CohortLearner:
+    plan = settings.plan
     recipe = PatchRecipe(
-        network=settings.network,
+        network=plan.network,
         arguments=dict(settings.arguments),
-        patch=settings.patch or suitable_patch(dataset.shape),
-        batch=settings.batch,
-        learning_rate=LEARNING_RATE,
+        patch=plan.patch or suitable_patch(dataset.shape),
+        batch=plan.batch,
+        learning_rate=plan.learning_rate,
         balance=BALANCE,
     )
     classes = len(dataset.names) + 1
+    precision = choose_precision(settings.precision, device)
     try:
-        learner = CohortLearner(recipe, dataset.channels, classes, settings.seed, device, flips=settings.mirror)
+        learner = plan.learner(
+            recipe, dataset.channels, classes, settings.seed, device, flips=settings.mirror, precision=precision
+        )
     except TypeError as error:
-        raise UsageError(f"The network {settings.network} does not take these arguments: {error}.") from error
+        raise UsageError(f"The network {plan.network} does not take these arguments: {error}.") from error
     _check_patch(learner)
     learner.learn_from(dataset.images())
     return learner
@@ -195,20 +296,24 @@ def _check_patch(learner: CohortLearner) -> None:
         )
 
 
-def _fingerprint(dataset: Dataset, settings: TrainSettings) -> str:
+def _fingerprint(dataset: Dataset, settings: TrainSettings, validation: Dataset | None) -> str:
     """A hash of everything that the weights depend on but the budget, which may grow."""
+    plan = settings.plan
     chosen = (
-        settings.network,
+        settings.recipe,
+        plan.network,
         sorted(settings.arguments.items()),
-        settings.patch,
-        settings.batch,
+        plan.patch,
+        plan.batch,
         settings.seed,
+        settings.precision,
         settings.mirror,
+        validation and len(validation.examples),
         dataset.names,
         dataset.spacing,
     )
     digest = hashlib.sha256(repr(chosen).encode())
-    for example in dataset.examples:
+    for example in (*dataset.examples, *(validation.examples if validation else ())):
         digest.update(np.ascontiguousarray(example.labels).tobytes())
         digest.update(np.ascontiguousarray(example.image.numpy()).tobytes())
     return digest.hexdigest()

@@ -19,6 +19,9 @@ from SparseSegLib.networks import create_network
 from SparseSegLib.sampling import PatchSampler
 from SparseSegLib.training.averaging import AveragedWeights
 
+MOST_PLACES = 50_000  # of a class in a volume, to draw patches around
+MOST_OF_MEMORY = 0.5  # share of a GPU's free memory that volumes may fill
+
 
 @dataclass(frozen=True, eq=False)
 class LabeledImage:
@@ -39,6 +42,8 @@ class PatchTrainer:
     device : torch.device
     flips : mirror patches along each axis at random
     """
+
+    averaging = 0.99  # decay of the averaged weights, which predict
 
     def __init__(
         self, recipe: PatchRecipe, channels: int, classes: int, seed: int, device: torch.device, *, flips: bool = True
@@ -61,7 +66,7 @@ class PatchTrainer:
         if network.dimensions != 3:
             raise UsageError(f"The patch learner needs a 3D network, and {recipe.network} is none.")
         self.network = network.to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-        self.averaged = AveragedWeights(self.network)
+        self.averaged = AveragedWeights(self.network, self.averaging)
         self.optimizer = self.make_optimizer()
 
     def make_optimizer(self) -> torch.optim.Optimizer:
@@ -71,9 +76,10 @@ class PatchTrainer:
 
     def learn_from(self, volumes: Sequence[LabeledImage]) -> None:
         """Draw patches from these volumes from now on; weights and optimizer stay."""
-        self.images = [volume.image.to(self.device) for volume in volumes]
-        self.labels = [torch.from_numpy(volume.labels).to(self.device) for volume in volumes]
-        self.samplers = [PatchSampler(volume.labels, self.rng) for volume in volumes]
+        home = self._home(volumes)
+        self.images = [volume.image.to(home) for volume in volumes]
+        self.labels = [torch.from_numpy(volume.labels).to(home) for volume in volumes]
+        self.samplers = [PatchSampler(_thinned(volume.labels), self.rng) for volume in volumes]
         counts = np.zeros(self.classes, np.int64)
         for volume in volumes:
             counts += np.bincount(volume.labels[volume.labels != UNLABELED], minlength=self.classes)
@@ -85,18 +91,19 @@ class PatchTrainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate * self.recipe.learning_rate
         self.network.train()
-        logits = self.forward(image)
-        loss = self.loss(logits, _seen(labels, logits))
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss = self.learn(image, labels)
         self.optimizer.step()
         self.averaged.update(self.network)
         self.steps += 1
-        return float(loss.detach())
+        return loss
 
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """The network's logits ``(B, K, z, y, x)`` for a batch."""
-        return self.network(image)
+    def learn(self, image: torch.Tensor, labels: torch.Tensor) -> float:
+        """Leave the gradients of a batch ``(B, C, z, y, x)`` and ``(B, z, y, x)`` in the network; the loss."""
+        logits = self.network(image)
+        loss = self.loss(logits, seen(labels, logits))
+        loss.backward()
+        return float(loss.detach())
 
     def loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Weighted cross-entropy of ``logits`` (B, K, z, y, x) over the labeled voxels of ``labels`` (B, z, y, x)."""
@@ -104,13 +111,16 @@ class PatchTrainer:
 
     def _draw(self) -> tuple[torch.Tensor, torch.Tensor]:
         """A batch ``(B, C, z, y, x)`` and its labels, at least one of them where the network's output lies."""
-        margin = getattr(self.network, "margin", 0)
-        middle = (slice(None), *(slice(margin, side - margin) for side in self.recipe.patch))
         while True:
             image, labels = self._cut()
-            if has_labels(labels[middle]):
+            if self._has_labels_inside(labels):
                 image = vary_gray(image, self.augmentation, self.generator)
                 return image.contiguous(memory_format=torch.channels_last_3d), labels
+
+    def _has_labels_inside(self, labels: torch.Tensor) -> bool:
+        """Whether any voxel of a batch ``(B, z, y, x)`` is labeled where the network's output lies."""
+        margin = getattr(self.network, "margin", 0)
+        return has_labels(labels[(slice(None), *(slice(margin, side - margin) for side in self.recipe.patch))])
 
     def _cut(self) -> tuple[torch.Tensor, torch.Tensor]:
         """A batch of patches around labeled voxels; each comes from a volume of its own."""
@@ -121,9 +131,27 @@ class PatchTrainer:
         return torch.cat([image for image, _ in patches]), torch.cat([labels for _, labels in patches])
 
     def _cut_from(self, number: int, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        centers = torch.tensor([self.samplers[number].center() for _ in range(count)], dtype=torch.float32)
+        centers = torch.tensor([self.center(number) for _ in range(count)], dtype=torch.float32)
         places = random_places(centers, self.recipe.patch, self.augmentation, self.generator)
-        return cut(self.images[number], self.labels[number], places)
+        volume = self.image(number)
+        image, labels = cut(volume, self.labels[number], places.to(volume.device))
+        return image.to(self.device), labels.to(self.device)
+
+    def image(self, number: int) -> torch.Tensor:
+        """That volume ``(C, Z, Y, X)`` as patches are cut from it."""
+        return self.images[number]
+
+    def center(self, number: int) -> tuple[float, float, float]:
+        """(z, y, x) in voxels of the middle of the next patch from that volume."""
+        return self.samplers[number].center()
+
+    def _home(self, volumes: Sequence[LabeledImage]) -> torch.device:
+        """Where the volumes are kept: with the network, or in the computer's memory if they would fill the GPU's."""
+        if self.device.type != "cuda":
+            return self.device
+        needed = sum(volume.image.numel() * volume.image.element_size() + volume.labels.nbytes for volume in volumes)
+        free, _ = torch.cuda.mem_get_info(self.device)
+        return self.device if needed < MOST_OF_MEMORY * free else torch.device("cpu")
 
     def state(self) -> dict[str, Any]:
         """Everything that :meth:`restore` needs to go on to the same result."""
@@ -157,9 +185,20 @@ class PatchTrainer:
         self.averaged.steps = state["averaged_steps"]
 
 
-def _seen(labels: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+def seen(labels: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
     """The middle part of the labels, which the network's output covers."""
     for axis in range(1, 4):
         lost = (labels.shape[axis] - logits.shape[axis + 1]) // 2
         labels = labels.narrow(axis, lost, logits.shape[axis + 1])
     return labels
+
+
+def _thinned(labels: np.ndarray) -> np.ndarray:
+    """Labels of which large classes keep only some voxels, drawn at random: enough places to cut patches around."""
+    counts = np.bincount(labels.ravel(), minlength=256)
+    counts[UNLABELED] = 0
+    if counts.max() <= MOST_PLACES:
+        return labels
+    share = np.minimum(1, MOST_PLACES / np.maximum(counts, 1)).astype(np.float32)
+    kept = np.random.default_rng(0).random(labels.shape, np.float32) < share[labels]
+    return np.where(kept, labels, UNLABELED).astype(np.uint8)

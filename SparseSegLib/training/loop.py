@@ -12,7 +12,8 @@ from SparseSegLib.control import Control
 from SparseSegLib.errors import ResourceError
 from SparseSegLib.training.budget import Budget
 from SparseSegLib.training.checkpoint import save_checkpoint
-from SparseSegLib.training.schedule import cosine_rate
+from SparseSegLib.training.distributed import current_team
+from SparseSegLib.training.schedule import Schedule, cosine_rate
 
 REPORT_SECONDS = 0.5
 Result = TypeVar("Result")
@@ -38,23 +39,39 @@ class TrainingLoop:
     budget : of the whole training; may be changed while it runs
     checkpoint : file to save to, or None
     checkpoint_seconds : time between two checkpoints
+    schedule : the learning rate over the training
 
     Attributes
     ----------
     loss : running mean, None before the first step
+    rate : factor on the learning rate in the last step
     """
 
-    def __init__(self, control: Control, budget: Budget, checkpoint: Path | None, checkpoint_seconds: float) -> None:
+    def __init__(
+        self,
+        control: Control,
+        budget: Budget,
+        checkpoint: Path | None,
+        checkpoint_seconds: float,
+        schedule: Schedule = cosine_rate,
+    ) -> None:
         self.control = control
         self.budget = budget
+        self.schedule = schedule
+        self.rate = 0.0
         self.loss: float | None = None
         self._checkpoint = checkpoint
         self._checkpoint_seconds = checkpoint_seconds
         self._next_checkpoint = budget.elapsed + checkpoint_seconds
         self._next_report = 0.0
 
-    def step(self, learner: Learner) -> float | None:
-        """Train one step; its loss, or None where the GPU was full and the next step takes half the patches."""
+    def step(self, learner: Learner, fraction: float | None = None) -> float | None:
+        """Train one step; its loss, or None where the GPU was full and the next step takes half the patches.
+
+        ``fraction`` is how far the training is, where someone else than the budget decides that.
+        """
+        fraction = self.budget.fraction(learner.steps) if fraction is None else fraction
+        self.rate = self.schedule(learner.steps, fraction)
         loss = self._try_step(learner)
         if loss is None:
             torch.cuda.empty_cache()  # only here: the error's traceback held what had been allocated
@@ -66,9 +83,9 @@ class TrainingLoop:
 
     def _try_step(self, learner: Learner) -> float | None:
         try:
-            return learner.step(cosine_rate(learner.steps, self.budget.fraction(learner.steps)))
+            return learner.step(self.rate)
         except torch.OutOfMemoryError:
-            if learner.batch == 1:
+            if learner.batch == 1 or current_team().size > 1:  # the others would wait for the step that failed
                 raise
             return None
 

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+
+Schedule = Callable[[int, float], float]
+"""The factor on the learning rate at a step, when that share (0 to 1) of the budget is used."""
 
 
 def cosine_rate(step: int, fraction: float, warmup: int = 20, floor: float = 0.02) -> float:
     """Factor on the learning rate: a linear warm-up over ``warmup`` steps, then half a cosine down to ``floor``."""
     return min(1.0, (step + 1) / warmup) * (0.5 * (1 + math.cos(math.pi * fraction)) * (1 - floor) + floor)
+
+
+def falling_rate(step: int, fraction: float, every: int = 25_000, factor: float = 0.1) -> float:
+    """Factor on the learning rate: ``factor`` times as much after ``every`` steps (Milletari et al. 2016, section 4).
+
+    ``fraction`` changes nothing: the paper counts steps.
+    """
+    return factor ** (step // every)
 
 
 class Plateau:

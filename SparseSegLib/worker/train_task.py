@@ -1,139 +1,145 @@
-"""Train a model on several annotated volumes as a job: files in, a bundle out."""
+"""Train models on several annotated volumes as a job: files in, bundles out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from SparseSegLib.annotation import SparseLabels, read_sparse_labels
-from SparseSegLib.annotation.regrid import on_grid
+from SparseSegLib.atomic import write_json, write_text
 from SparseSegLib.cohort import (
-    Case,
+    About,
+    CaseFiles,
+    Cohort,
     Dataset,
-    Example,
-    TrainedModel,
+    Files,
     TrainSettings,
+    cross_validate,
     make_dataset,
-    make_example,
-    median_spacing,
-    train,
+    read_examples,
+    scores_as_csv,
+    scores_as_json,
+    split_folds,
 )
-from SparseSegLib.cohort.dataset import for_all, naming
 from SparseSegLib.control import Control
-from SparseSegLib.errors import AnnotationError, JobError
-from SparseSegLib.geometry import Geometry
-from SparseSegLib.io import default_color, default_segment, read_labels, read_volume, volume_name
-from SparseSegLib.models import ModelCard, ModelLabel, Preprocessing, save_bundle
+from SparseSegLib.errors import AnnotationError, JobError, UsageError
+from SparseSegLib.io import read_labels, volume_name
 from SparseSegLib.protocol import CHECKPOINT_FILE
+from SparseSegLib.training.distributed import current_team
 from SparseSegLib.worker.densify_task import leave_one_core_free
 
 ABOUT = ("name", "summary", "intended_use", "data", "license")
-HIGHEST = 254
+SCORES = "folds"
 
 
 @dataclass(frozen=True)
-class _Source:
-    """The files of a case; ``dense`` labels say something about every voxel."""
+class _Order:
+    """What a job asks for."""
 
-    name: str
-    volumes: list[Path]
-    labels: Path
-    dense: bool
-    resample: bool
+    cases: tuple[CaseFiles, ...]
+    validation: tuple[CaseFiles, ...]
+    settings: TrainSettings
+    about: About
+    files: Files
+    bundle: str
+    held_out: int
+    folds: int
+    fold: int | None
 
 
 def train_task(folder: Path, job: dict[str, Any], control: Control) -> tuple[dict[str, str], dict[str, Any]]:
-    """Run ``cohort.train`` on the job's files.
+    """Train one model, or one for each fold, on the job's files.
 
-    Inputs: ``cases``, each with ``volumes`` (paths, the channels), ``labels`` (path), ``dense`` and ``resample``
-    (bool). Settings: those of ``TrainSettings``; for the card ``name``, ``summary``, ``intended_use``, ``data``,
-    ``license``, ``channels`` (names) and ``terminologies`` (by the class's name); ``bundle``, the result's name.
+    Inputs: ``cases`` and optionally ``validation``, each a list of ``volumes`` (paths, the channels), ``labels``
+    (path), ``name``, ``dense``, ``resample`` and ``stacked`` (bool) and ``names`` (see ``CaseFiles``). Settings: those
+    of ``TrainSettings``; for the card ``name``, ``summary``, ``intended_use``, ``data``, ``license``, ``channels``
+    (names) and ``terminologies`` (by the class's name); ``bundle``, the result's name; ``held_out``, how many cases
+    choose the weights; ``folds`` and ``fold`` for cross-validation; ``log`` (folder) and ``tensorboard`` (bool).
     """
-    chosen = dict(job["settings"])
-    about = {key: str(chosen.pop(key)) for key in ABOUT if key in chosen}
-    channels, terminologies = chosen.pop("channels", None), dict(chosen.pop("terminologies", {}))
+    order = _order(folder, job)
+    if current_team().size == 1:
+        leave_one_core_free()
+    cohort = _cohort(order, control)
+    if order.folds:
+        return _cross_validate(folder, order, cohort, control)
+    card, _ = cohort.train_on(range(len(order.cases)), folder / order.bundle, order.files, control)
+    return {"bundle": order.bundle}, dict(card.figures)
+
+
+def _order(folder: Path, job: dict[str, Any]) -> _Order:
+    """The job's content, checked."""
+    chosen, inputs = dict(job["settings"]), job["inputs"]
+    about: dict[str, Any] = {key: str(chosen.pop(key)) for key in ABOUT if key in chosen}
+    channels, terminologies = chosen.pop("channels", ()), dict(chosen.pop("terminologies", {}))
     bundle = Path(str(chosen.pop("bundle", "bundle"))).name
+    held_out, folds, fold = int(chosen.pop("held_out", 0)), int(chosen.pop("folds", 0)), chosen.pop("fold", None)
+    log = folder / str(chosen.pop("log", "log"))
+    files = Files(folder / CHECKPOINT_FILE, log, bool(chosen.pop("tensorboard", False)))
     try:
         settings = TrainSettings(**chosen)
-        sources = [_source(folder, case) for case in job["inputs"]["cases"]]
+        cases = tuple(_case(folder, case) for case in inputs["cases"])
+        validation = tuple(_case(folder, case) for case in inputs.get("validation", ()))
     except (TypeError, KeyError) as error:
         raise JobError(f"The job asks for something that train does not know: {error}.") from error
-    if not sources:
+    if not cases:
         raise AnnotationError("There are no annotated volumes to learn from.", "Give at least one.")
-    leave_one_core_free()
-    dataset = _dataset(sources, settings, control)
-    model = train(dataset, settings, control, folder / CHECKPOINT_FILE)
-    card = _card(dataset, settings, model, about, channels)
-    save_bundle(folder / bundle, _with_labels(card, dataset, sources, terminologies), model.weights)
-    return {"bundle": bundle}, dict(card.figures)
+    if fold is not None and not (isinstance(fold, int) and 1 <= fold <= folds):
+        raise UsageError(f"There is no fold {fold} among {folds}.", "Give folds, and a fold from 1 to their number.")
+    named = About(**about, channels=tuple(str(name) for name in channels or ()), terminologies=terminologies)
+    return _Order(cases, validation, settings, named, files, bundle, held_out, folds, fold)
 
 
-def _source(folder: Path, case: dict[str, Any]) -> _Source:
-    volumes = [folder / path for path in case["volumes"]]
-    name = str(case.get("name") or volume_name(volumes[0]))
-    return _Source(name, volumes, folder / case["labels"], bool(case.get("dense")), bool(case.get("resample")))
+def _case(folder: Path, case: dict[str, Any]) -> CaseFiles:
+    volumes = tuple(folder / path for path in case["volumes"])
+    return CaseFiles(
+        str(case.get("name") or volume_name(volumes[0])),
+        volumes,
+        folder / case["labels"],
+        bool(case.get("dense")),
+        bool(case.get("resample")),
+        bool(case.get("stacked")),
+        tuple(str(name) for name in case.get("names", ())),
+    )
 
 
-def _dataset(sources: list[_Source], settings: TrainSettings, control: Control) -> Dataset:
-    """Read the cases one by one, twice where the spacing is not known before; an error names all bad ones."""
-    spacing = settings.spacing
-    passes = 1 if spacing else 2
-    done = 0
+def _cohort(order: _Order, control: Control) -> Cohort:
+    """All cases, read."""
 
-    def count() -> None:
-        nonlocal done
+    def told(done: int) -> None:
         control.token.check()
-        control.events.progress(0, 0.0, None, None, cases_read=done // passes)
-        done += 1
+        control.events.progress(0, 0.0, None, None, cases_read=done)
 
-    def geometry(source: _Source) -> Geometry:
-        count()
-        case = _read(source)
-        case.check()
-        return case.volume.geometry
-
-    def example(source: _Source, spacing: tuple[float, float, float]) -> Example:
-        count()
-        return make_example(_read(source), spacing)
-
-    if spacing is None:
-        spacing = median_spacing(for_all([lambda source=source: geometry(source) for source in sources]))  # type: ignore[misc]
-    chosen = spacing
-    examples = for_all([lambda source=source: example(source, chosen) for source in sources])  # type: ignore[misc]
-    dataset = make_dataset(examples, chosen)
+    plan, count = order.settings.plan, len(order.cases)
+    examples, spacing = read_examples((*order.cases, *order.validation), plan.spacing, plan.bias_field, told)
+    dataset = make_dataset(examples[:count], spacing)
+    validation = make_dataset(examples[count:], spacing, dataset.names) if order.validation else None
+    if validation is not None and validation.channels != dataset.channels:
+        raise UsageError(
+            f"The volumes for validation have {validation.channels} channels, the others {dataset.channels}.",
+            "Give the same channels, in the same order, for every case.",
+        )
     for text in _oddities(dataset):
         control.events.message(text)
-    return dataset
+    about = replace(order.about, colors=_colors(order.cases))
+    return Cohort(order.cases, dataset, order.settings, about, order.held_out, validation)
 
 
-def _read(source: _Source) -> Case:
-    with naming(source.name):
-        volume = read_volume(source.volumes[0] if len(source.volumes) == 1 else source.volumes)
-        if source.dense:
-            labels = _read_dense(source, volume.geometry)
-        else:
-            labels = read_sparse_labels(source.labels, volume.geometry, resample_to=source.resample)
-    return Case(source.name, volume, labels)
-
-
-def _read_dense(source: _Source, reference: Geometry) -> SparseLabels:
-    """Labels of which every voxel counts, those of value 0 as background; what Slicer cropped away is background."""
-    array, geometry, segments = read_labels(source.labels)
-    if not 0 <= array.min() <= array.max() <= HIGHEST:
-        raise AnnotationError(
-            f"{source.labels} has the values {array.min()} to {array.max()}; classes are 1 to {HIGHEST}.",
-            "Number the classes 1, 2, 3 and so on.",
-        )
-    names = {segment.value: segment.name for segment in segments}
-    known = tuple(names.get(value, default_segment(value).name) for value in range(1, max(names, default=0) + 1))
-    labels = SparseLabels(array.astype(np.uint8), geometry, names=known)
-    moved = on_grid(labels, reference, source.labels.name, resample_to=source.resample)
-    return SparseLabels(np.where(moved.labeled, moved.array, 0).astype(np.uint8), reference, names=known)
+def _cross_validate(
+    folder: Path, order: _Order, cohort: Cohort, control: Control
+) -> tuple[dict[str, str], dict[str, Any]]:
+    """Train the folds, and write their scores as a table and as JSON."""
+    folds = split_folds([case.name for case in order.cases], order.folds, order.settings.seed)
+    chosen = range(1, order.folds + 1) if order.fold is None else (order.fold,)
+    rows = cross_validate(cohort, folds, chosen, folder, order.files, control)
+    done = sorted({row.fold for row in rows})
+    files = {f"fold-{fold}": f"fold-{fold}" for fold in done}
+    scores = {"folds": order.folds, "trained": done, **scores_as_json(rows)}
+    if current_team().first:
+        write_text(folder / f"{SCORES}.csv", scores_as_csv(rows))
+        write_json(folder / f"{SCORES}.json", scores)
+    figures = {"cases": len(order.cases), "folds": order.folds, "trained": done, "dice": scores["dice"]}
+    return {**files, "table": f"{SCORES}.csv", "scores": f"{SCORES}.json"}, figures
 
 
 def _oddities(dataset: Dataset) -> Iterator[str]:
@@ -144,45 +150,12 @@ def _oddities(dataset: Dataset) -> Iterator[str]:
             yield f"{name} is not in the annotation of {', '.join(lacking[:5])}{' and others' if lacking[5:] else ''}."
 
 
-def _card(
-    dataset: Dataset, settings: TrainSettings, model: TrainedModel, about: dict[str, str], channels: list[str] | None
-) -> ModelCard:
-    names = tuple(str(name) for name in channels or [])
-    if names and len(names) != dataset.channels:
-        raise JobError(f"{len(names)} names of channels were given, and there are {dataset.channels}.")
-    count = len(dataset.examples)
-    return ModelCard(
-        name=about.get("name") or "Model",
-        network=settings.network,
-        arguments=model.arguments,
-        preprocessing=Preprocessing(
-            dataset.spacing, names or tuple(f"channel {number}" for number in range(1, dataset.channels + 1))
-        ),
-        window=model.window,
-        labels=(),
-        summary=about.get("summary", ""),
-        intended_use=about.get("intended_use", ""),
-        data=about.get("data") or f"{count} annotated volume{'s' if count > 1 else ''}",
-        license=about.get("license", ""),
-        date=date.today().isoformat(),
-        mirrored=settings.mirror,
-        figures={
-            "steps": model.steps,
-            "seconds": round(model.seconds, 2),
-            "loss": round(model.loss or 0.0, 5),
-            "cases": count,
-        },
-    )
-
-
-def _with_labels(card: ModelCard, dataset: Dataset, sources: list[_Source], terminologies: dict[str, str]) -> ModelCard:
-    """The card with the classes, in the colors of the first case that has them."""
+def _colors(cases: Sequence[CaseFiles]) -> dict[str, tuple[float, float, float]]:
+    """The color of each structure in the first case that has it, by its name in lower case."""
     colors: dict[str, tuple[float, float, float]] = {}
-    for source in sources:
-        for segment in read_labels(source.labels)[2]:
-            colors.setdefault(segment.name.strip().casefold(), segment.color)
-    labels = [
-        ModelLabel(value, name, colors.get(name.casefold(), default_color(value)), str(terminologies.get(name, "")))
-        for value, name in enumerate(dataset.names, start=1)
-    ]
-    return replace(card, labels=tuple(labels))
+    for case in cases:
+        for segment in read_labels(case.labels)[2]:
+            named = 0 < segment.value <= len(case.names)
+            name = case.names[segment.value - 1] if named else segment.name
+            colors.setdefault(name.strip().casefold(), segment.color)
+    return colors

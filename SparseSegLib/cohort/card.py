@@ -1,0 +1,88 @@
+"""The card of a model that was trained on a cohort."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+
+from SparseSegLib.cohort.dataset import Dataset
+from SparseSegLib.cohort.settings import TrainSettings
+from SparseSegLib.cohort.trainer import TrainedModel
+from SparseSegLib.errors import UsageError
+from SparseSegLib.io import default_color
+from SparseSegLib.models import ModelCard, ModelLabel, Preprocessing
+
+Color = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class About:
+    """What a card says that no training can know.
+
+    Attributes
+    ----------
+    name, summary, intended_use, data, license : see :class:`ModelCard`
+    channels : names of the image's channels; none for "channel 1" and so on
+    terminologies : 3D Slicer's terminology entries, by the structure's name
+    colors : of the structures, by their names in lower case
+    """
+
+    name: str = "Model"
+    summary: str = ""
+    intended_use: str = ""
+    data: str = ""
+    license: str = ""
+    channels: Sequence[str] = ()
+    terminologies: Mapping[str, str] = field(default_factory=dict)
+    colors: Mapping[str, Color] = field(default_factory=dict)
+
+
+def make_card(dataset: Dataset, settings: TrainSettings, model: TrainedModel, about: About) -> ModelCard:
+    """The card of ``model``, which was trained on ``dataset``.
+
+    Raises
+    ------
+    UsageError
+        If the channels' names are not as many as the channels.
+    """
+    if about.channels and len(about.channels) != dataset.channels:
+        raise UsageError(
+            f"{len(about.channels)} names of channels were given, and there are {dataset.channels}.", "Name each."
+        )
+    count = len(dataset.examples)
+    figures: dict[str, float | int | str] = {
+        "steps": model.steps,
+        "seconds": round(model.seconds, 2),
+        "loss": round(model.loss or 0.0, 5),
+        "cases": count,
+    }
+    if model.validation is not None:
+        figures |= {"validation_dice": round(model.validation, 5), "best_step": model.best_step}
+    return ModelCard(
+        name=about.name,
+        network=settings.plan.network,
+        arguments=model.arguments,
+        preprocessing=Preprocessing(
+            dataset.spacing,
+            tuple(about.channels) or tuple(f"channel {number}" for number in range(1, dataset.channels + 1)),
+            bias_field=settings.plan.bias_field,
+        ),
+        window=model.window,
+        labels=tuple(
+            ModelLabel(
+                value,
+                name,
+                about.colors.get(name.casefold(), default_color(value)),
+                str(about.terminologies.get(name, "")),
+            )
+            for value, name in enumerate(dataset.names, start=1)
+        ),
+        summary=about.summary,
+        intended_use=about.intended_use,
+        data=about.data or f"{count} annotated volume{'s' if count > 1 else ''}",
+        license=about.license,
+        date=date.today().isoformat(),
+        mirrored=settings.mirror,
+        figures=figures,
+    )

@@ -1,0 +1,76 @@
+"""Cases together with everything that trainings on some of them have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from SparseSegLib.cohort.card import About, make_card
+from SparseSegLib.cohort.dataset import Dataset
+from SparseSegLib.cohort.files import CaseFiles
+from SparseSegLib.cohort.folds import hold_out
+from SparseSegLib.cohort.scoring import CaseScores, score_case
+from SparseSegLib.cohort.settings import TrainSettings
+from SparseSegLib.cohort.trainer import Files, TrainedModel, train
+from SparseSegLib.control import Control
+from SparseSegLib.devices import choose_device
+from SparseSegLib.models import ModelCard, save_bundle
+from SparseSegLib.networks import create_network
+from SparseSegLib.prediction.predictor import Predictor
+from SparseSegLib.training.distributed import current_team
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Everything that one or several trainings learn from.
+
+    Attributes
+    ----------
+    files, dataset : the cases as files and as examples, in one order
+    settings : of each training
+    about : for the models' cards
+    held_out : how many of a training's cases choose its weights, and are not learned from
+    validation : cases of their own that choose the weights instead
+    """
+
+    files: Sequence[CaseFiles]
+    dataset: Dataset
+    settings: TrainSettings
+    about: About
+    held_out: int = 0
+    validation: Dataset | None = None
+
+    def train_on(
+        self, numbers: Sequence[int], bundle: Path, files: Files, control: Control, name: str = ""
+    ) -> tuple[ModelCard, TrainedModel]:
+        """Train on some of the cases and save the bundle (in the first process of a team); its card and the model."""
+        numbers, validation = list(numbers), self.validation
+        if self.held_out:
+            names = [self.files[number].name for number in numbers]
+            kept, held = hold_out(names, self.held_out, self.settings.seed)
+            validation = self.dataset.only([numbers[place] for place in held])
+            numbers = [numbers[place] for place in kept]
+        dataset = self.dataset.only(numbers)
+        model = train(dataset, self.settings, control, validation=validation, files=files)
+        about = replace(self.about, name=name) if name else self.about
+        card = make_card(dataset, self.settings, model, about)
+        if current_team().first:
+            card = save_bundle(bundle, card, model.weights)
+        return card, model
+
+    def score(
+        self, fold: int, numbers: Sequence[int], card: ModelCard, model: TrainedModel, control: Control
+    ) -> list[CaseScores]:
+        """Segment the cases that a fold left out with its model, and compare."""
+        network = create_network(card.network, self.dataset.channels, card.classes, **model.arguments).eval()
+        network.load_state_dict(model.weights)
+        predictor = Predictor(card, network, choose_device(self.settings.device), events=control.events)
+        rows = []
+        for number in numbers:
+            control.token.check()
+            case = self.files[number].read()
+            rows.append(CaseScores(fold, case.name, score_case(predictor, case, self.dataset.names)))
+            dices = ", ".join(f"{score.name} {score.dice:.3f}" for score in rows[-1].scores)
+            control.events.message(f"Fold {fold}, {case.name}: Dice {dices}.")
+        return rows

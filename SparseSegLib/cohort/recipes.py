@@ -1,0 +1,58 @@
+"""The ways to train a network on a cohort, by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from SparseSegLib.cohort.learner import CohortLearner
+from SparseSegLib.cohort.milletari import MilletariLearner
+from SparseSegLib.training.schedule import Schedule, cosine_rate, falling_rate
+
+Triple = tuple[float, float, float]
+Size = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything about a training that a user may leave open.
+
+    Attributes
+    ----------
+    learner : what trains the network: its optimizer, its loss, and how patches are changed at random
+    network : entry of the network registry
+    learning_rate : at its highest
+    schedule : how it goes on from there
+    spacing : (z, y, x) mm of the grid to work on; None for the median over the cases
+    patch : (z, y, x) voxels that the network sees at once; None for a size that suits the volumes
+    batch : patches a step
+    seconds, steps : the budget; steps win
+    bias_field : "n4" to correct the bias field of every volume first, "none" not to
+    """
+
+    learner: type[CohortLearner]
+    network: str
+    learning_rate: float
+    schedule: Schedule
+    spacing: Triple | None = None
+    patch: Size | None = None
+    batch: int = 1
+    seconds: float | None = None
+    steps: int | None = None
+    bias_field: str = "none"
+
+
+RECIPES = {
+    "usual": Recipe(CohortLearner, "unet3d-small", 3e-3, cosine_rate, seconds=600.0),
+    "milletari2016": Recipe(
+        MilletariLearner,
+        "vnet",
+        1e-4,
+        falling_rate,
+        spacing=(1.5, 1.0, 1.0),
+        patch=(64, 128, 128),
+        batch=2,
+        steps=30_000,
+        bias_field="n4",
+    ),
+}
+"""The recipes by name; ``milletari2016`` is that of the V-Net paper (sections 3 and 4) and wants a GPU."""

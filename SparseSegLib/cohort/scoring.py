@@ -1,0 +1,75 @@
+"""How well a model segments annotated volumes that it did not learn from."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite, nan
+from typing import Any
+
+import numpy as np
+
+from SparseSegLib.annotation import UNLABELED
+from SparseSegLib.cohort.dataset import Case, renumbering
+from SparseSegLib.evaluation import LabelScores, dice, evaluate, iou, scores_as_dict
+from SparseSegLib.prediction.predictor import Predictor
+
+COLUMNS = ("dice", "iou", "hausdorff", "hausdorff95", "average_surface_distance", "volume", "reference_volume")
+
+
+@dataclass(frozen=True)
+class CaseScores:
+    """The scores of a case that a fold left out, one for each structure."""
+
+    fold: int
+    case: str
+    scores: tuple[LabelScores, ...]
+
+
+def score_case(predictor: Predictor, case: Case, classes: Sequence[str]) -> tuple[LabelScores, ...]:
+    """Segment a case and compare with its annotation, on its own grid, structure by structure.
+
+    Where the annotation is sparse only labeled voxels count, and there are no distances: no surface is known.
+    """
+    found = predictor.segment(case.volume)
+    truth = renumbering(case.names, classes)[case.labels.array]
+    names = dict(enumerate(classes, start=1))
+    labeled = truth != UNLABELED
+    if labeled.all():
+        return evaluate(found, truth, case.volume.geometry, labels=names, names=names)
+    millilitres = float(np.prod(case.volume.geometry.spacing)) / 1000
+    rows = []
+    for value, name in names.items():
+        ours, theirs = (found == value) & labeled, truth == value
+        volume = int((found == value).sum()) * millilitres
+        rows.append(LabelScores(value, name, dice(ours, theirs), iou(ours, theirs), nan, nan, nan, volume, nan))
+    return tuple(rows)
+
+
+def scores_as_csv(rows: Sequence[CaseScores]) -> str:
+    """A line for each case and structure; distances in mm, volumes in ml, empty where something is not known."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["fold", "case", "structure", *COLUMNS])
+    for row in rows:
+        for score in row.scores:
+            values = (getattr(score, column) for column in COLUMNS)
+            writer.writerow([row.fold, row.case, score.name, *(f"{v:.5g}" if isfinite(v) else "" for v in values)])
+    return out.getvalue()
+
+
+def scores_as_json(rows: Sequence[CaseScores]) -> dict[str, Any]:
+    """All scores, and for each structure the mean Dice over the cases with its standard deviation."""
+    by_name: dict[str, list[float]] = {}
+    for row in rows:
+        for score in row.scores:
+            by_name.setdefault(score.name, []).append(score.dice)
+    return {
+        "dice": {
+            name: {"mean": round(float(np.mean(found)), 5), "deviation": round(float(np.std(found)), 5)}
+            for name, found in by_name.items()
+        },
+        "cases": [{"fold": row.fold, "case": row.case, "scores": scores_as_dict(row.scores)} for row in rows],
+    }

@@ -1,0 +1,110 @@
+"""How a cohort's network is trained: recipes, precision, where patches lie."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from cohort_helpers import CPU, QUICK, SIZE, SMALL
+
+from SparseSegLib.annotation import UNLABELED
+from SparseSegLib.cohort import TrainSettings, train
+from SparseSegLib.cohort import trainer as trainer_module
+from SparseSegLib.errors import UsageError
+from SparseSegLib.losses import vnet_dice
+from SparseSegLib.training.precision import choose_precision
+from SparseSegLib.training.schedule import falling_rate
+
+MILLETARI = TrainSettings(
+    recipe="milletari2016", network="unet3d-small", arguments=SMALL, patch=(16, 16, 16), budget_steps=3, device="cpu"
+)
+
+
+def test_the_recipe_of_the_paper_is_to_the_letter():
+    plan = TrainSettings(recipe="milletari2016").plan
+    assert (plan.network, plan.patch, plan.spacing, plan.batch) == ("vnet", (64, 128, 128), (1.5, 1.0, 1.0), 2)
+    assert (plan.steps, plan.seconds, plan.bias_field) == (30_000, None, "n4")
+    rates = [plan.learning_rate * plan.schedule(step, 0.5) for step in (0, 24_999, 25_000, 29_999)]
+    assert rates == pytest.approx([1e-4, 1e-4, 1e-5, 1e-5])
+    assert falling_rate(50_000, 0.0) == pytest.approx(0.01)
+    chosen = TrainSettings(recipe="milletari2016", network="vnet-small", budget_seconds=60).plan
+    assert (chosen.network, chosen.patch, chosen.seconds, chosen.steps) == ("vnet-small", (64, 128, 128), 60, None)
+    assert TrainSettings().plan.network == "unet3d-small"
+    for wrong in ({"recipe": "grandma's"}, {"precision": "float8"}, {"validations": 0}):
+        with pytest.raises(UsageError):
+            TrainSettings(**wrong)
+
+
+def test_the_learner_of_the_paper(dataset):
+    learner = trainer_module._make_learner(dataset, MILLETARI, CPU)
+    (group,) = learner.optimizer.param_groups
+    assert isinstance(learner.optimizer, torch.optim.SGD)
+    assert (group["momentum"], group["weight_decay"]) == (0.99, 0)
+    image, labels = learner._draw()
+    assert (image.shape, labels.shape) == ((2, 1, 16, 16, 16), (2, 16, 16, 16))
+    logits = learner.network(image)
+    assert torch.equal(learner.loss(logits, labels), vnet_dice(logits, labels))
+    learner.step(1.0)
+    trained, predicting = learner.network.state_dict(), learner.averaged.network.state_dict()
+    assert all(torch.equal(trained[name], predicting[name]) for name in trained)
+
+
+def test_the_paper_takes_gray_values_from_another_volume(dataset):
+    darker = replace(dataset.examples[1], image=dataset.examples[1].image * 0.25 - 5)
+    both = replace(dataset, examples=(dataset.examples[0], darker))
+    learner = trainer_module._make_learner(both, MILLETARI, CPU)
+    for number, other in ((0, 1), (1, 0)):
+        found, wanted = learner.image(number), both.examples[other].image
+        assert found.shape == both.examples[number].image.shape
+        assert torch.allclose(found.mean(), wanted.mean(), atol=0.02)
+        assert torch.allclose(found.std(), wanted.std(), rtol=0.05)
+    assert torch.equal(learner.images[1], darker.image)
+
+
+def test_a_v_net_learns_with_the_recipe_of_the_paper(dataset):
+    settings = replace(MILLETARI, network="vnet-small", arguments={"base": 8}, batch=1, spacing=(1.0, 1.0, 1.0))
+    learner = trainer_module._make_learner(dataset, settings, CPU)
+    losses = [learner.step(100.0) for _ in range(12)]  # the paper's rate is for many more steps
+    assert np.mean(losses[-4:]) < np.mean(losses[:4])
+
+
+def test_low_precision_stays_out_of_weights_and_loss(dataset):
+    assert choose_precision("auto", CPU) is torch.float32
+    assert choose_precision("bf16", CPU) is torch.bfloat16
+    types = []
+    learner = trainer_module._make_learner(dataset, replace(QUICK, precision="bf16"), CPU)
+    learner.network.classify.register_forward_hook(lambda module, given, out: types.append(out.dtype))
+    learner.step(1.0)
+    assert types == [torch.bfloat16]
+    assert {weight.dtype for weight in learner.network.parameters()} == {torch.float32}
+    low, full = (train(dataset, replace(QUICK, budget_steps=15, precision=name)) for name in ("bf16", "float32"))
+    assert low.loss == pytest.approx(full.loss, rel=0.2)
+
+
+def test_a_labeled_voxel_lies_anywhere_in_its_patch(dataset):
+    """Else a network that pads learns nothing of the rim of its patch, where a prediction has most of its voxels."""
+    patch = np.array((12, 12, 12))
+    learner = trainer_module._make_learner(dataset, replace(QUICK, patch=tuple(patch.tolist())), CPU)
+    learner.augmentation = replace(learner.augmentation, rotation=0.0, scaling=0.0, deformation_deviation=0.0)
+    labeled = np.zeros(patch, int)
+    for _ in range(150):
+        labeled += (learner._draw()[1][0] != UNLABELED).numpy()
+    corners, middle = labeled[::11, ::11, ::11], labeled[5:7, 5:7, 5:7]
+    assert corners.min() > 0.1 * middle.mean()
+    whole = trainer_module._make_learner(dataset, replace(MILLETARI, patch=tuple(SIZE)), CPU)
+    assert whole.center(0) == tuple((side - 1) / 2 for side in SIZE)
+
+
+def test_a_batch_is_the_mean_of_its_patches(dataset):
+    """Gradients of a batch are the mean of those of its patches, so that it may be spread over processes."""
+    learner = trainer_module._make_learner(dataset, replace(QUICK, batch=2), CPU)
+    image, labels = learner._draw()
+
+    def gradients(image, labels):
+        learner.network.zero_grad()
+        learner.learn(image, labels)
+        return [weight.grad.clone() for weight in learner.network.parameters()]
+
+    first, second, both = gradients(image[:1], labels[:1]), gradients(image[1:], labels[1:]), gradients(image, labels)
+    for one, other, mean in zip(first, second, both, strict=True):
+        torch.testing.assert_close((one + other) / 2, mean, rtol=1e-4, atol=1e-6)
