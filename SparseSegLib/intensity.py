@@ -10,7 +10,7 @@ def normalize(image: torch.Tensor) -> torch.Tensor:
     out = torch.empty_like(image)
     for channel, values in enumerate(image):
         sample = values.flatten()[:: max(1, values.numel() // 1_000_000)]
-        low, high = torch.quantile(sample, torch.tensor([0.01, 0.99]))
+        low, high = torch.quantile(sample, torch.tensor([0.01, 0.99], device=sample.device))
         if high <= low:
             low, high = values.min(), values.max()
         out[channel] = ((values - low) / (high - low).clamp(min=1e-12) * 2 - 1).clamp(-2, 2)

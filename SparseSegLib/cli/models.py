@@ -109,6 +109,7 @@ def card_in_words(card: ModelCard) -> str:
         ("on", card.date),
         ("license", card.license),
         ("meant for", card.intended_use),
+        ("refuses", f"what does not look like {card.expectations.image}" if card.expectations else ""),
         ("figures", ", ".join(f"{name} {value}" for name, value in card.figures.items())),
         ("", NOTICE),
     ]

@@ -10,6 +10,7 @@ from SparseSegLib.models.fields import Fields
 
 FORMAT = 1
 NOTICE = "Not for clinical use."
+MIRRORS = ("z", "y", "x", "zy", "zx", "yx", "zyx")
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Preprocessing:
     spacing : (z, y, x) mm of the grid that the network works on
     channels : names of the input channels, in order
     orientation : "LPS": the axes are flipped and exchanged so that x, y, z run mostly to the left, back and head
+    bias_field : "n4": each channel is divided by its bias field first; "none": it is not
     normalization : "percentiles": each channel's 1st to 99th percentile becomes −1…1, clipped at ±2
     """
 
@@ -46,6 +48,41 @@ class Preprocessing:
     channels: tuple[str, ...]
     orientation: str = "LPS"
     normalization: str = "percentiles"
+    bias_field: str = "none"
+
+
+@dataclass(frozen=True)
+class Expectations:
+    """What images and segmentations are like where the model is at home; all else is refused as unlike.
+
+    Attributes
+    ----------
+    image : what such an image is called in messages, for example "an axial T2 MRI of the prostate"
+    extent_low, extent_high : (z, y, x) mm that a field of view has at least and at most
+    negative : the largest share of voxels below zero, which CT has and MR has not
+    smoothness : the least correlation of neighboring voxels on the model's grid; noise has less
+    volume : (low, high) ml of all structures together
+    confidence : the least mean probability of what is found
+    compactness : the least share of the ellipsoid with the same moments that the largest piece fills
+    off_center : how far from the middle of the field of view the largest piece may lie, mm
+    layer, mean, deviation, distance : the network's layer whose mean output, in a window around what is found, is
+        compared with that of the training volumes, channel by channel; the root mean square of the differences in
+        standard deviations may be ``distance``. Without a layer nothing is compared.
+    """
+
+    image: str
+    extent_low: tuple[float, ...]
+    extent_high: tuple[float, ...]
+    negative: float
+    smoothness: float
+    volume: tuple[float, ...]
+    confidence: float
+    compactness: float
+    off_center: float
+    layer: str = ""
+    mean: tuple[float, ...] = ()
+    deviation: tuple[float, ...] = ()
+    distance: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -63,6 +100,10 @@ class ModelCard:
     data, license : what it was trained on, and under which license it may be used
     date : of the training, YYYY-MM-DD
     mirrored : whether it learned from mirrored images too (then it can average over mirrored images)
+    mirrored_axes : along which of the axes z, y and x it then did
+    postprocessing : what is done to the labels in the end; "largest_component": of each structure only the largest
+        connected piece stays
+    expectations : which images it is for; None refuses none
     figures : what was measured, by name
     sha256 : of the weights' file
     """
@@ -79,6 +120,9 @@ class ModelCard:
     license: str = ""
     date: str = ""
     mirrored: bool = False
+    mirrored_axes: str = "zyx"
+    postprocessing: tuple[str, ...] = ()
+    expectations: Expectations | None = None
     figures: Mapping[str, float | int | str] = field(default_factory=dict)
     sha256: str = ""
 
@@ -90,7 +134,7 @@ class ModelCard:
 
 def card_to_json(card: ModelCard) -> dict[str, Any]:
     """The card as ``model.json`` holds it."""
-    return {
+    content: dict[str, Any] = {
         "format": FORMAT,
         "name": card.name,
         "summary": card.summary,
@@ -99,16 +143,21 @@ def card_to_json(card: ModelCard) -> dict[str, Any]:
         "network": {"name": card.network, "arguments": dict(card.arguments)},
         "preprocessing": asdict(card.preprocessing),
         "window": list(card.window),
+        "postprocessing": list(card.postprocessing),
         "labels": [asdict(label) for label in card.labels],
         "training": {
             "data": card.data,
             "license": card.license,
             "date": card.date,
             "mirrored": card.mirrored,
+            "mirrored_axes": card.mirrored_axes,
             "figures": dict(card.figures),
         },
         "weights": {"file": "weights.pt", "sha256": card.sha256},
     }
+    if card.expectations is not None:
+        content["expectations"] = asdict(card.expectations)
+    return content
 
 
 def card_from_json(content: Any, source: str) -> ModelCard:
@@ -133,6 +182,9 @@ def card_from_json(content: Any, source: str) -> ModelCard:
         license=training.text("license", ""),
         date=training.text("date", ""),
         mirrored=training.flag("mirrored"),
+        mirrored_axes=training.choice("mirrored_axes", MIRRORS, "zyx"),
+        postprocessing=fields.choices("postprocessing", ("largest_component",)),
+        expectations=_expectations(fields.object("expectations")) if fields.has("expectations") else None,
         figures=training.plain("figures"),
         sha256=weights.digest("sha256"),
     )
@@ -150,6 +202,25 @@ def _preprocessing(fields: Fields) -> Preprocessing:
         channels=fields.texts("channels"),
         orientation=fields.choice("orientation", ("LPS",)),
         normalization=fields.choice("normalization", ("percentiles",)),
+        bias_field=fields.choice("bias_field", ("none", "n4"), "none"),
+    )
+
+
+def _expectations(fields: Fields) -> Expectations:
+    return Expectations(
+        image=fields.text("image"),
+        extent_low=fields.numbers("extent_low", 3, low=0, high=1e6),
+        extent_high=fields.numbers("extent_high", 3, low=0, high=1e6),
+        negative=fields.number("negative", low=0, high=1),
+        smoothness=fields.number("smoothness", low=-1, high=1),
+        volume=fields.numbers("volume", 2, low=0, high=1e6),
+        confidence=fields.number("confidence", low=0, high=1),
+        compactness=fields.number("compactness", low=0, high=1),
+        off_center=fields.number("off_center", low=0, high=1e6),
+        layer=fields.text("layer", ""),
+        mean=fields.numbers("mean", None, low=-1e6, high=1e6),
+        deviation=fields.numbers("deviation", None, low=0, high=1e6),
+        distance=fields.number("distance", low=0, high=1e6),
     )
 
 

@@ -12,6 +12,7 @@ from SparseSegLib.errors import ModelError
 HINT = "Choose a model that SparseSeg made, or ask whoever made it to export it again."
 LONGEST_TEXT = 4000
 LARGEST_SIZE = 1024
+MOST_NUMBERS = 4096
 
 
 class Fields:
@@ -62,6 +63,10 @@ class Fields:
             raise self.wrong(key, f"must have 1 to {LONGEST_TEXT} letters")
         return value
 
+    def has(self, key: str) -> bool:
+        """Whether the field is there."""
+        return key in self._content
+
     def texts(self, key: str) -> tuple[str, ...]:
         """A list of at least one string."""
         values = self._get(key, list, "a list")
@@ -69,12 +74,21 @@ class Fields:
             raise self.wrong(key, "must be a list of texts")
         return tuple(values)
 
-    def choice(self, key: str, known: Sequence[str]) -> str:
-        """One of several strings."""
-        value = self.text(key)
+    def choice(self, key: str, known: Sequence[str], default: str | None = None) -> str:
+        """One of several strings; the default if the field is not there."""
+        if default is not None and not self.has(key):
+            return default
+        return self._known(key, self.text(key), known)
+
+    def choices(self, key: str, known: Sequence[str]) -> tuple[str, ...]:
+        """Any of several strings; none if the field is not there."""
+        values = self._get(key, list, "a list", [])
+        return tuple(self._known(key, value, known) for value in values)
+
+    def _known(self, key: str, value: Any, known: Sequence[str]) -> str:
         if value not in known:
             raise self.wrong(key, f"is {value!r}, and this version knows {', '.join(known)}")
-        return value
+        return str(value)
 
     def flag(self, key: str) -> bool:
         """True or false; false if it is not there."""
@@ -87,11 +101,19 @@ class Fields:
             raise self.wrong(key, f"must lie between {low} and {high}")
         return int(value)
 
-    def numbers(self, key: str, count: int, *, low: float, high: float) -> tuple[float, ...]:
-        """``count`` numbers from ``low`` to ``high``."""
-        values = self._get(key, list, f"a list of {count} numbers")
-        if len(values) != count or not all(_is_number(value) and low <= value <= high for value in values):
-            raise self.wrong(key, f"must be {count} numbers between {low:g} and {high:g}")
+    def number(self, key: str, *, low: float, high: float) -> float:
+        """A number from ``low`` to ``high``."""
+        value = self._get(key, (int, float), "a number")
+        if not _is_number(value) or not low <= value <= high:
+            raise self.wrong(key, f"must be a number between {low:g} and {high:g}")
+        return float(value)
+
+    def numbers(self, key: str, count: int | None, *, low: float, high: float) -> tuple[float, ...]:
+        """``count`` numbers from ``low`` to ``high``; any count, up to 4096, for None."""
+        values = self._get(key, list, "a list of numbers")
+        fits = len(values) <= MOST_NUMBERS if count is None else len(values) == count
+        if not fits or not all(_is_number(value) and low <= value <= high for value in values):
+            raise self.wrong(key, f"must be {count or 'some'} numbers between {low:g} and {high:g}")
         return tuple(float(value) for value in values)
 
     def sizes(self, key: str) -> tuple[int, int, int]:

@@ -11,8 +11,14 @@ from torch import nn
 from SparseSegLib.control import CancelToken, Events, NullEvents
 from SparseSegLib.densify.patch_prediction import count_tiles, predict_patches
 from SparseSegLib.errors import ModelError, ResourceError
+from SparseSegLib.geometry import Geometry
 from SparseSegLib.models import ModelCard
-from SparseSegLib.preprocessing.grid import labels_on, prepare, working_grid
+from SparseSegLib.models.card import Expectations
+from SparseSegLib.prediction import gate
+from SparseSegLib.prediction.components import largest_component, largest_components
+from SparseSegLib.prediction.mirrored import Mirrored
+from SparseSegLib.preprocessing.for_model import prepare_for
+from SparseSegLib.preprocessing.grid import labels_on
 from SparseSegLib.volume import Volume, check_volume
 
 
@@ -24,9 +30,14 @@ class Predictor:
     card : what the model is
     network : its network (see ``SparseSegLib.models.load_network``)
     device : where to compute
-    flips : take the mean over the eight mirror images: slower by eight, a little better for a model that learned from
-        mirrored images; ModelError for any other
+    flips : take the mean over the mirror images along the axes that the card names: slower by two for each axis, a
+        little better for a model that learned from mirrored images; ModelError for any other
+    force : segment images that the card does not expect too, and only say what speaks against them
     events : is told when the GPU's memory does not suffice
+
+    Attributes
+    ----------
+    doubts : what speaks against the last volume or its segmentation, in words; see ``Expectations`` of the card
     """
 
     def __init__(
@@ -36,6 +47,7 @@ class Predictor:
         device: torch.device,
         *,
         flips: bool = False,
+        force: bool = False,
         events: Events | None = None,
     ) -> None:
         if flips and not card.mirrored:
@@ -47,6 +59,8 @@ class Predictor:
         self.network = network.to(device)
         self.device = device
         self.flips = flips
+        self.force = force
+        self.doubts: list[str] = []
         self.events = events or NullEvents()
 
     def segment(
@@ -66,18 +80,50 @@ class Predictor:
         Raises
         ------
         ModelError
-            If the volume has another number of channels than the model.
+            If the volume has another number of channels than the model, or does not look like those it is for.
         VolumeError
             If it has NaN voxels or is constant.
         ResourceError
             If memory does not suffice.
         """
-        self._check(volume)
-        grid = working_grid(volume.geometry, self.card.preprocessing.spacing)
-        probabilities = self.probabilities(prepare(volume, grid), token or CancelToken(), progress)
-        return labels_on(probabilities, grid, volume.geometry)
+        self.check(volume)
+        self.doubts = []
+        expected = self.card.expectations
+        if expected is not None:
+            self._doubt(volume, expected, gate.doubts_about_volume(volume, expected))
+        image, grid = prepare_for(volume, self.card.preprocessing)
+        if expected is not None:
+            self._doubt(volume, expected, gate.doubts_about_image(image, expected))
+        probabilities = self.probabilities(image, token or CancelToken(), progress)
+        if expected is not None:
+            self._doubt(volume, expected, self._doubts_about(image, probabilities, grid, expected))
+        labels = labels_on(probabilities, grid, volume.geometry)
+        return largest_components(labels) if "largest_component" in self.card.postprocessing else labels
 
-    def _check(self, volume: Volume) -> None:
+    def _doubts_about(
+        self, image: torch.Tensor, probabilities: torch.Tensor, grid: Geometry, expected: Expectations
+    ) -> list[str]:
+        """What speaks against a segmentation."""
+        found = gate.Found(probabilities.argmax(0).numpy() > 0, 1 - probabilities[0].numpy(), grid)
+        doubts = gate.doubts_about_finding(found, expected)
+        if not expected.layer:
+            return doubts
+        piece = largest_component(found.mask)
+        features = gate.features_around(self.network, expected.layer, image, piece, self.card.window, self.device)
+        return doubts + gate.doubts_about_features(features, expected)
+
+    def _doubt(self, volume: Volume, expected: Expectations, doubts: list[str]) -> None:
+        """Refuse a volume that something speaks against, or say so where that is forced."""
+        self.doubts += doubts
+        if not doubts:
+            return
+        text = f"{volume.name or 'The volume'} does not look like {expected.image}: {'; '.join(doubts)}."
+        if not self.force:
+            raise ModelError(text, f"Choose {expected.image}, or force the segmentation (--force).")
+        self.events.message(text)
+
+    def check(self, volume: Volume) -> None:
+        """Raise VolumeError or ModelError if the model cannot segment such a volume."""
         check_volume(volume)
         names = self.card.preprocessing.channels
         if volume.channels != len(names):
@@ -116,11 +162,10 @@ class Predictor:
             begun += 1
 
         return predict_patches(
-            self.network,
+            Mirrored(self.network, self.card.mirrored_axes) if self.flips else self.network,
             image,
             classes=self.card.classes,
             patch=self.card.window,
             device=self.device,
             check=check,
-            flips=self.flips,
         )

@@ -1,0 +1,174 @@
+"""The gate before a result: does the image, and what was found in it, look like what the model knows?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import nn
+
+from SparseSegLib.geometry import Geometry
+from SparseSegLib.models.card import Expectations
+from SparseSegLib.prediction.components import largest_component
+from SparseSegLib.preprocessing.grid import oriented
+from SparseSegLib.volume import Volume
+
+Size = tuple[int, int, int]
+
+SLACK = 1.5  # times the largest distance among the training volumes
+LEAST_DEVIATION = 0.05  # of a channel, relative to the mean deviation of all
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a model found in a volume, on the grid that it works on.
+
+    Attributes
+    ----------
+    mask : (Z, Y, X) bool, where any structure is the most probable
+    certainty : (Z, Y, X) float32, the probability of any structure
+    grid : Geometry
+    """
+
+    mask: np.ndarray
+    certainty: np.ndarray
+    grid: Geometry
+
+
+def doubts_about_volume(volume: Volume, expected: Expectations) -> list[str]:
+    """What speaks against a volume as it was read, in words; nothing if all is well."""
+    doubts = []
+    grid = oriented(volume.geometry)
+    extent = [part * step for part, step in zip(grid.shape, grid.spacing, strict=True)]
+    limits = zip(extent, expected.extent_low, expected.extent_high, strict=True)
+    if not all(low <= part <= high for part, low, high in limits):
+        doubts.append(
+            f"its field of view is {_by_x(extent)} mm, and those the model knows are {_by_x(expected.extent_low)} to "
+            f"{_by_x(expected.extent_high)} mm"
+        )
+    negative = float((volume.array < 0).mean())
+    if negative > expected.negative:
+        doubts.append(f"{negative:.0%} of its voxels are below zero, as in a CT")
+    return doubts
+
+
+def doubts_about_image(image: torch.Tensor, expected: Expectations) -> list[str]:
+    """What speaks against an image (C, Z, Y, X) as the network sees it, in words; nothing if all is well."""
+    smooth = min(_smoothness(channel) for channel in image) >= expected.smoothness
+    return [] if smooth else ["it is mostly noise"]
+
+
+def doubts_about_finding(found: Found, expected: Expectations) -> list[str]:
+    """What speaks against what was found, in words; nothing if all is well."""
+    voxel = math.prod(found.grid.spacing) / 1000
+    if not found.mask.any():
+        return ["nothing was found in it"]
+    doubts = []
+    piece = largest_component(found.mask)
+    volume, (low, high) = float(piece.sum()) * voxel, expected.volume
+    if not low <= volume <= high:
+        doubts.append(f"what was found has {volume:.1f} ml, and {low:g} to {high:g} ml are usual")
+    confidence = float(found.certainty[piece].mean())
+    if confidence < expected.confidence:
+        doubts.append(f"the model is unsure about what it found (probability {confidence:.2f})")
+    compact, place = _shape(piece, found.grid)
+    if compact < expected.compactness:
+        doubts.append("what was found has an unusual shape")
+    if place > expected.off_center:
+        doubts.append(f"what was found lies {place:.0f} mm from the middle of the image")
+    return doubts
+
+
+def doubts_about_features(features: np.ndarray | None, expected: Expectations) -> list[str]:
+    """What speaks against the features (see :func:`features_around`), in words; nothing if all is well."""
+    if features is None or not expected.layer:
+        return []
+    distance = feature_distance(features, expected)
+    if distance <= expected.distance:
+        return []
+    return [
+        f"it looks different from what the model learned from (distance {distance:.1f}, limit {expected.distance:.1f})"
+    ]
+
+
+def feature_distance(features: np.ndarray, expected: Expectations) -> float:
+    """Root mean square over the channels of how many standard deviations features lie from the training volumes'."""
+    return float(np.sqrt(np.mean(((features - expected.mean) / np.asarray(expected.deviation)) ** 2)))
+
+
+@torch.inference_mode()
+def features_around(
+    network: nn.Module, layer: str, image: torch.Tensor, mask: np.ndarray, window: Size, device: torch.device
+) -> np.ndarray | None:
+    """Mean output ``(channels,)`` of a layer for a window of ``image`` (C, Z, Y, X) around the middle of ``mask``.
+
+    None if the mask is empty.
+    """
+    if not mask.any():
+        return None
+    middle = np.argwhere(mask).mean(0)
+    return layer_means(network, layer, _window(image, middle, window)[None].to(device))[0]
+
+
+@torch.inference_mode()
+def layer_means(network: nn.Module, layer: str, images: torch.Tensor) -> np.ndarray:
+    """Mean output ``(B, channels)`` of a network's layer for images ``(B, C, z, y, x)``."""
+    means: list[torch.Tensor] = []
+    handle = network.get_submodule(layer).register_forward_hook(
+        lambda module, inputs, output: means.append(output.float().mean((2, 3, 4)))
+    )
+    try:
+        network(images)
+    finally:
+        handle.remove()
+    return means[0].cpu().numpy()
+
+
+def with_features(expected: Expectations, layer: str, features: np.ndarray) -> Expectations:
+    """Expectations that know the features ``(N, channels)`` of training volumes."""
+    mean, deviation = features.mean(0), features.std(0)
+    deviation = np.maximum(deviation, max(1e-6, LEAST_DEVIATION * float(deviation.mean())))
+    known = replace(
+        expected,
+        layer=layer,
+        mean=tuple(float(f"{value:.5g}") for value in mean),
+        deviation=tuple(float(f"{value:.5g}") for value in deviation),
+    )
+    return replace(known, distance=round(SLACK * max(feature_distance(row, known) for row in features), 3))
+
+
+def _smoothness(channel: torch.Tensor) -> float:
+    """Correlation of voxels (Z, Y, X) with their neighbors along y and x; 1 for a constant image."""
+    correlations = []
+    for axis in (1, 2):
+        size = channel.shape[axis] - 1
+        pair = torch.stack([channel.narrow(axis, 0, size).flatten(), channel.narrow(axis, 1, size).flatten()])
+        correlations.append(float(torch.corrcoef(pair)[0, 1].nan_to_num(1.0)))
+    return min(correlations)
+
+
+def _shape(piece: np.ndarray, grid: Geometry) -> tuple[float, float]:
+    """Which share of the ellipsoid with its moments a piece has, up to 1; how far it is from the grid's middle, mm."""
+    spacing = np.asarray(grid.spacing)
+    points = np.argwhere(piece) * spacing
+    moments = np.cov(points.T) + np.diag(spacing**2) / 12 if len(points) > 1 else np.diag(spacing**2) / 12
+    ellipsoid = 4 / 3 * math.pi * math.sqrt(max(0.0, float(np.linalg.det(5 * moments))))
+    middle = (np.asarray(grid.shape) - 1) / 2 * spacing
+    return min(1.0, len(points) * math.prod(grid.spacing) / ellipsoid), float(np.linalg.norm(points.mean(0) - middle))
+
+
+def _window(image: torch.Tensor, middle: np.ndarray, window: Size) -> torch.Tensor:
+    """The part of an image around a voxel, moved inside; smaller where the image is."""
+    for axis, (place, wanted) in enumerate(zip(middle, window, strict=True), start=1):
+        size = min(wanted, image.shape[axis])
+        start = min(max(0, round(float(place) - size / 2)), image.shape[axis] - size)
+        image = image.narrow(axis, start, size)
+    return image
+
+
+def _by_x(sizes: Sequence[float]) -> str:
+    """(z, y, x) mm as users know them."""
+    return " × ".join(f"{size:.0f}" for size in reversed(sizes))

@@ -1,0 +1,85 @@
+"""What scanners do to an image: coils, resolution, noise, gray scale. All at random, on the device that trains."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from SparseSegLib.augmentation.histogram import match_histograms
+from SparseSegLib.synthesis.painting import smooth_noise
+
+BIAS = 0.4  # the highest standard deviation of the logarithm of the bias field
+NOISE = 0.12  # the highest standard deviation of noise, the gray values running from −1 to 1
+THICKEST = (5.0, 2.5, 2.5)  # (z, y, x) mm
+RESCALED = 0.12  # a window's percentiles are not the whole volume's
+LEAST_SEEN = 0.7  # share of an axis that a narrow field of view still shows
+
+
+def vary(image: torch.Tensor, tables: torch.Tensor | None, generator: torch.Generator) -> torch.Tensor:
+    """Change the gray scale of a real image ``(z, y, x)``: another scan's histogram, gamma.
+
+    ``tables`` (N, levels) are the quantiles of the other scans (see ``quantile_tables``), or None.
+    """
+    device = generator.device
+    chance, which = torch.rand(2, generator=generator, device=device).tolist()
+    if tables is not None and chance < 0.5:
+        table = tables[int(which * len(tables))]
+        image = match_histograms(image[None, None], table[None, None])[0, 0]
+    return _gamma(image, 0.3, generator)
+
+
+def degrade(image: torch.Tensor, spacing: tuple[float, float, float], generator: torch.Generator) -> torch.Tensor:
+    """A painted or real image ``(z, y, x)`` as a scanner would show it: −1 to 1 about, within ±2.
+
+    In this order: bias field, thick slices and coarse pixels, noise, gamma, normalization that is a little off.
+    ``spacing`` is (z, y, x) mm.
+    """
+    device = generator.device
+    bias, noise, *rest = torch.rand(5, generator=generator, device=device).tolist()
+    low = image.min()
+    field = torch.exp(BIAS * bias * smooth_noise(image.shape, max(image.shape) / 2.5, generator))
+    image = (image - low) * field + low
+    image = _coarse(image, spacing, rest)
+    image = image + NOISE * noise**2 * torch.randn(image.shape, generator=generator, device=device)
+    image = _gamma(_normalized(image), 0.15, generator)
+    stretch, shift = (RESCALED * torch.randn(2, generator=generator, device=device)).tolist()
+    return (image * (1 + stretch) + shift).clamp(-2, 2)
+
+
+def hide_borders(
+    image: torch.Tensor, target: torch.Tensor, unlabeled: int, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """A narrower field of view: beyond random borders ``(z, y, x)`` the image repeats its border voxels, unlabeled."""
+    draws = torch.rand(3, 2, generator=generator, device=generator.device).tolist()
+    for axis, (much, where) in enumerate(draws):
+        size = image.shape[axis]
+        hidden = int(size * (1 - LEAST_SEEN) * much)
+        first = int(hidden * where)
+        shown = torch.arange(size, device=image.device).clamp(first, first + size - hidden - 1)
+        image, target = image.index_select(axis, shown), target.index_select(axis, shown)
+        for start, stop in ((0, first), (first + size - hidden, size)):
+            target.narrow(axis, start, stop - start).fill_(unlabeled)
+    return image, target
+
+
+def _normalized(image: torch.Tensor) -> torch.Tensor:
+    """The 1st to 99th percentile as −1 to 1, as ``SparseSegLib.intensity.normalize`` does it, but on any device."""
+    low, high = torch.quantile(image.flatten(), torch.tensor([0.01, 0.99], device=image.device))
+    return (image - low) / (high - low).clamp(min=1e-6) * 2 - 1
+
+
+def _coarse(image: torch.Tensor, spacing: tuple[float, float, float], draws: list[float]) -> torch.Tensor:
+    """The image after a stay on a coarser grid: voxels are averaged over a slice's thickness, then interpolated."""
+    wanted = [step + draw * max(0.0, most - step) for step, most, draw in zip(spacing, THICKEST, draws, strict=True)]
+    depth, height, width = (
+        max(2, round(part * step / to)) for part, step, to in zip(image.shape, spacing, wanted, strict=True)
+    )
+    small = F.adaptive_avg_pool3d(image[None, None], (depth, height, width))
+    return F.interpolate(small, size=tuple(image.shape), mode="trilinear", align_corners=False)[0, 0]
+
+
+def _gamma(image: torch.Tensor, deviation: float, generator: torch.Generator) -> torch.Tensor:
+    """A power of the gray values, which run from −1 to 1 and somewhat beyond."""
+    power = torch.exp(deviation * torch.randn(1, generator=generator, device=generator.device))
+    part = ((image + 1) / 2).clamp(min=0)
+    return torch.where(image > -1, part**power * 2 - 1, image)

@@ -1,0 +1,252 @@
+"""Trains the prostate model on axial T2 volumes and on generated ones, and writes it as a bundle.
+
+    python Testing/Benchmarks/prostate_training.py --data FOLDER -o work/prostate-vnet --minutes 60
+    python Testing/Benchmarks/prostate_training.py --data FOLDER -o work/prostate-vnet --resume     after it was ended
+    python Testing/Benchmarks/prostate_training.py --data FOLDER -o work/folds --cross-validate 3 --minutes 15
+
+FOLDER holds NAME_t2.nii.gz with NAME_prostate.nii.gz or NAME_pseudo_prostate.nii.gz. Cases called promise12… are never
+touched: they are for testing. Half of the samples are the real volumes, changed at random; the others are painted
+from their tissue maps and from phantoms (see SparseSegLib/synthesis). The weights are those of the step that did best
+on the held-out volumes; --holdout none takes all volumes to learn from, and the last weights. Checkpoint and log.csv
+lie beside the bundle, in NAME.training/. Ctrl-C ends the training early, with a bundle. Cross-validation measures each
+volume with a model that has not seen it, writes cross-validation.json there, and no bundle; --figures puts such a file
+onto a later bundle's card. The bundle that comes with SparseSeg lies in Resources/Models; copy it there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
+
+import numpy as np
+import torch
+from prostate import score
+from prostate_card import LAYER, make_card
+from prostate_cases import PreparedCase, ProstateCase, find_cases, prepare_case, split_cases
+from prostate_fit import CHECKPOINT, LOG, FitSettings, Fitted, fit, settings_as_text
+from rows import append_row, read_rows
+
+from SparseSegLib.control import CancelSource, CancelToken, Control, NullEvents
+from SparseSegLib.devices import choose_device
+from SparseSegLib.errors import SparseSegError, UsageError
+from SparseSegLib.io import read_volume, write_image
+from SparseSegLib.models import ModelCard, load_network, save_bundle
+from SparseSegLib.networks import create_network
+from SparseSegLib.prediction.gate import layer_means, with_features
+from SparseSegLib.prediction.predictor import Predictor
+
+FEATURE_SAMPLES = 6  # of each training volume
+
+
+class Printer(NullEvents):
+    """Prints messages, and now and then how far the training is."""
+
+    SECONDS = 15.0
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def progress(
+        self, step: int, fraction: float, loss: float | None, seconds_left: float | None, **figures: float
+    ) -> None:
+        """A line every 15 seconds."""
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + self.SECONDS
+            left = "" if seconds_left is None else f"  {seconds_left / 60:.1f} minutes left"
+            print(f"step {step}  {fraction:4.0%}  loss {loss or 0:.3f}{left}", flush=True)
+
+    def message(self, text: str) -> None:
+        """A line."""
+        print(text, flush=True)
+
+
+def main(given: Sequence[str] | None = None, token: CancelToken | None = None) -> int:
+    """Train, or cross-validate; the exit code. ``token`` may end the training early."""
+    arguments = _parser().parse_args(given)
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    control = Control(token or CancelToken(), Printer())
+    try:
+        if arguments.cross_validate:
+            cross_validate(arguments, control)
+        else:
+            train(arguments, control)
+    except SparseSegError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def train(arguments: argparse.Namespace, control: Control) -> None:
+    """Train one model and write its bundle."""
+    names = [] if arguments.holdout == ["none"] else arguments.holdout
+    train_cases, held_cases = split_cases(find_cases(arguments.data), names)
+    card, settings, work = make_card(arguments, train_cases, held_cases), _settings(arguments), _work(arguments.output)
+    if (work / CHECKPOINT).exists() and not arguments.resume:
+        raise UsageError(f"There is a training in {work}.", "Add --resume to go on, or delete it to start over.")
+    work.mkdir(parents=True, exist_ok=True)
+    if not arguments.resume:
+        (work / LOG).unlink(missing_ok=True)
+    learned, held = ([prepare_case(case, card.preprocessing) for case in part] for part in (train_cases, held_cases))
+    counts = f"volumes to learn from: {len(learned)}, held out: {len(held)}"
+    control.events.message(f"{counts}; {settings_as_text(settings)}")
+    fitted = fit(
+        learned,
+        held,
+        card,
+        settings,
+        work,
+        control,
+        on_better=lambda weights: _save(arguments.output, card, weights),
+    )
+    card = _finished(card, fitted, learned, _more_figures(arguments.figures))
+    card = save_bundle(arguments.output, card, fitted.weights, half=True)
+    control.events.message(
+        f"{arguments.output}: {_megabytes(arguments.output):.1f} MB, {json.dumps(dict(card.figures))}"
+    )
+
+
+def cross_validate(arguments: argparse.Namespace, control: Control) -> None:
+    """Train K models, each without every K-th volume, and measure these; folds that were measured are passed over."""
+    cases, _ = split_cases(find_cases(arguments.data), ())
+    count, settings, work = arguments.cross_validate, _settings(arguments), _work(arguments.output)
+    if not 2 <= count <= len(cases):
+        raise UsageError(f"{count} folds of {len(cases)} volumes cannot be.", f"Choose 2 to {len(cases)}.")
+    work.mkdir(parents=True, exist_ok=True)
+    rows = work / "folds.jsonl"
+    for fold in range(count):
+        left_out = cases[fold::count]
+        if {case.name for case in left_out} <= {row["name"] for row in read_rows(rows)}:
+            continue
+        kept = [case for case in cases if case not in left_out]
+        card = make_card(arguments, kept, [])
+        folder = work / f"fold-{fold}"
+        folder.mkdir(exist_ok=True)
+        fitted = fit([prepare_case(case, card.preprocessing) for case in kept], [], card, settings, folder, control)
+        if control.token.stopped:
+            break
+        save_bundle(folder / "bundle", card, fitted.weights, half=True)
+        for case in left_out:
+            append_row(
+                rows, {"fold": fold, "steps": fitted.steps, **measure(folder / "bundle", case, folder, settings.device)}
+            )
+    _summarize(read_rows(rows), work / "cross-validation.json")
+
+
+def measure(bundle: Path, case: ProstateCase, folder: Path, device: str) -> dict[str, Any]:
+    """Segment a case as a user would, in spite of doubts, and compare on its own grid."""
+    chosen = choose_device(device)
+    predictor = Predictor(*load_network(bundle, chosen), chosen, force=True)
+    volume = read_volume(case.image)
+    output = folder / f"{case.name}.nii.gz"
+    write_image(predictor.segment(volume), volume.geometry, output)
+    return {**score(case, output), "doubts": predictor.doubts}
+
+
+def _summarize(rows: list[dict[str, Any]], path: Path) -> None:
+    """Mean and standard deviation over the volumes, as a table and as JSON for ``--figures``."""
+    if not rows:
+        return
+    values = np.array([row["dice"] for row in rows])
+    figures = {
+        "cross-validated volumes": len(rows),
+        "cross-validated Dice against pseudo-labels": round(float(values.mean()), 4),
+        "its standard deviation": round(float(values.std(ddof=1)) if len(values) > 1 else 0.0, 4),
+        "its lowest": round(float(values.min()), 4),
+        "cross-validated Hausdorff 95 % mm": round(float(np.nanmean([row["hausdorff95"] for row in rows])), 2),
+    }
+    path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    print("| volume | Dice | Hausdorff mm | 95 % mm | ml | of |\n| --- | --- | --- | --- | --- | --- |")
+    for row in rows:
+        cells = (row[key] for key in ("name", "dice", "hausdorff", "hausdorff95", "ml", "reference_ml"))
+        print("| " + " | ".join(map(str, cells)) + " |")
+    print(json.dumps(figures))
+
+
+def _save(output: Path, card: ModelCard, weights: dict[str, torch.Tensor]) -> None:
+    save_bundle(output, card, weights, half=True)
+
+
+def _settings(arguments: argparse.Namespace) -> FitSettings:
+    return FitSettings(
+        minutes=arguments.minutes,
+        steps=arguments.steps,
+        batch=arguments.batch,
+        seed=arguments.seed,
+        device=arguments.device,
+        phantoms=arguments.phantoms,
+        shapes=max(1, arguments.phantoms // 3),
+        validation_seconds=arguments.validation_seconds,
+        checkpoint_seconds=arguments.checkpoint_seconds,
+    )
+
+
+def _finished(card: ModelCard, fitted: Fitted, learned: list[PreparedCase], more: dict[str, Any]) -> ModelCard:
+    """The card with what came of the training: figures, and the features that the gate compares with."""
+    figures: dict[str, Any] = {"steps": fitted.chosen_step, "seconds": round(fitted.seconds), "cases": len(learned)}
+    if fitted.dice:
+        figures["held-out Dice against pseudo-labels"] = round(float(np.mean(list(fitted.dice.values()))), 4)
+        figures.update({f"held-out Dice {name}": round(value, 4) for name, value in fitted.dice.items()})
+    network = create_network(card.network, 1, 2, **card.arguments).eval()
+    network.load_state_dict(fitted.weights)
+    features = [
+        layer_means(network, LAYER, fitted.generator.realistic(anatomy)[0][None, None].cpu())[0]
+        for anatomy in fitted.generator.real
+        for _ in range(FEATURE_SAMPLES)
+    ]
+    assert card.expectations is not None
+    expectations = with_features(card.expectations, LAYER, np.stack(features))
+    return replace(card, figures={**figures, **more}, expectations=expectations)
+
+
+def _more_figures(path: Path | None) -> dict[str, Any]:
+    return {} if path is None else dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _work(output: Path) -> Path:
+    """Where checkpoint and log of a bundle's training lie."""
+    return output.with_name(f"{output.name}.training")
+
+
+def _megabytes(bundle: Path) -> float:
+    files = [bundle] if bundle.is_file() else [path for path in bundle.iterdir() if path.is_file()]
+    return sum(path.stat().st_size for path in files) / 1e6
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the volumes and masks")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="bundle to write, a folder or a zip")
+    parser.add_argument("--minutes", type=float, default=60.0, help="of each training (default: 60)")
+    parser.add_argument("--steps", type=int, help="instead of minutes")
+    parser.add_argument("--holdout", nargs="+", default=["nci_2", "px_5"], metavar="NAME", help="or none")
+    parser.add_argument("--cross-validate", type=int, metavar="K", help="measure with K folds instead")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
+    parser.add_argument("--width", type=int, default=8, help="channels of the first stage; 16 is the paper's")
+    parser.add_argument("--kernel", type=int, default=3, help="5 is the paper's")
+    parser.add_argument("--batch", type=int, default=1, help="samples a step")
+    parser.add_argument("--window", type=int, nargs=3, metavar=("Z", "Y", "X"), help="voxels seen at once")
+    parser.add_argument("--phantoms", type=int, default=12)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    parser.add_argument("--threads", type=int, help="of the CPU")
+    parser.add_argument("--validation-seconds", type=float, default=150.0)
+    parser.add_argument("--checkpoint-seconds", type=float, default=60.0)
+    parser.add_argument("--figures", type=Path, help="JSON of further figures for the card, from a cross-validation")
+    return parser
+
+
+if __name__ == "__main__":
+    source = CancelSource()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: source.stop())
+    sys.exit(main(token=source.token))

@@ -1,0 +1,147 @@
+"""The gate before a result: images and findings that are unlike the model's own are refused; and what the card says."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from cohort_helpers import CPU
+from phantoms import blob
+
+from SparseSegLib.errors import ModelError
+from SparseSegLib.geometry import Geometry
+from SparseSegLib.models import load_card, load_network, save_bundle
+from SparseSegLib.models.card import Expectations, card_from_json, card_to_json
+from SparseSegLib.networks import create_network
+from SparseSegLib.prediction import gate
+from SparseSegLib.prediction.components import largest_components
+from SparseSegLib.prediction.mirrored import Mirrored
+from SparseSegLib.prediction.predictor import Predictor
+from SparseSegLib.volume import Volume
+
+EXPECTED = Expectations(
+    image="a blob",
+    extent_low=(15.0, 15.0, 15.0),
+    extent_high=(60.0, 60.0, 60.0),
+    negative=0.3,
+    smoothness=0.3,
+    volume=(0.5, 6.0),
+    confidence=0.6,
+    compactness=0.6,
+    off_center=6.0,
+)
+
+
+@pytest.fixture(scope="module")
+def known(bundle):
+    """Card and network of a model that knows what a blob is like."""
+    card, network = load_network(bundle)
+    return replace(card, expectations=EXPECTED, postprocessing=("largest_component",)), network
+
+
+def _segment(known, volume, **settings):
+    predictor = Predictor(*known, CPU, **settings)
+    return predictor.segment(volume), predictor
+
+
+def test_a_blob_is_accepted(known):
+    phantom = blob(Geometry.identity((20, 24, 28)), seed=7)
+    labels, predictor = _segment(known, phantom.volume)
+    assert predictor.doubts == []
+    assert (labels == 1).sum() > 500
+
+
+def test_other_images_are_refused_with_the_reason(known):
+    good = blob(Geometry.identity((20, 24, 28)), seed=7).volume
+    noise = np.random.default_rng(0).normal(500, 50, good.array.shape).astype(np.float32)
+    for volume, reason in (
+        (replace(good, geometry=Geometry.identity((20, 24, 28), (5, 1, 1))), "field of view is 28 × 24 × 100 mm"),
+        (replace(good, array=good.array * 2000 - 1000), "below zero"),
+        (replace(good, array=noise), "noise"),
+        (Volume(np.roll(good.array, (10, 0, 0), (1, 2, 3)), good.geometry), "ml|shape|middle"),
+    ):
+        with pytest.raises(ModelError, match=reason) as caught:
+            _segment(known, volume)
+        assert "does not look like a blob" in caught.value.message
+        assert "--force" in caught.value.hint
+        _, predictor = _segment(known, volume, force=True)
+        assert predictor.doubts
+
+
+def test_findings_are_judged_by_size_certainty_shape_and_place():
+    grid = Geometry.identity((32, 32, 32))
+    z, y, x = np.ogrid[-16:16, -16:16, -16:16]
+    ball = z**2 + y**2 + x**2 < 64
+    sure = np.where(ball, 0.9, 0.1).astype(np.float32)
+
+    def doubts(mask, certainty=sure):
+        return " ".join(gate.doubts_about_finding(gate.Found(mask, certainty, grid), EXPECTED))
+
+    assert doubts(ball) == ""
+    assert "nothing" in doubts(np.zeros_like(ball))
+    assert "0.1 ml" in doubts(z**2 + y**2 + x**2 < 9)
+    assert "unsure" in doubts(ball, sure * 0.6)
+    shell = ball & ~(z**2 + y**2 + x**2 < 49)
+    assert "shape" in doubts(shell)
+    assert "mm from the middle" in doubts(np.roll(ball, 8, 2), np.full_like(sure, 0.9))
+
+
+def test_features_far_from_the_training_volumes_are_noticed():
+    torch.manual_seed(0)
+    network = create_network("vnet-small", 1, 2, base=4).eval()
+    near = torch.randn(12, 1, 16, 16, 16) * 0.1
+    features = gate.layer_means(network, "left.4", near)
+    assert features.shape == (12, 64)
+    expected = gate.with_features(EXPECTED, "left.4", features)
+    assert all(not gate.doubts_about_features(row, expected) for row in features)
+    other = np.add(expected.mean, np.multiply(2 * expected.distance, expected.deviation))
+    assert "distance" in gate.doubts_about_features(other, expected)[0]
+    mask = np.zeros((20, 20, 20), bool)
+    assert gate.features_around(network, "left.4", torch.zeros(1, 20, 20, 20), mask, (16, 16, 16), CPU) is None
+    mask[18:, 2, 2] = True
+    corner = torch.zeros(1, 20, 20, 20)
+    corner[:, 4:, :16, :16] = near[0]
+    found = gate.features_around(network, "left.4", corner, mask, (16, 16, 16), CPU)
+    np.testing.assert_allclose(found, features[0], rtol=1e-3, atol=1e-4)
+
+
+def test_of_each_structure_the_largest_piece_stays():
+    labels = np.zeros((6, 6, 6), np.uint8)
+    labels[:2, :2, :2], labels[4:, 4:, 5] = 1, 1
+    labels[0, 5, 5], labels[5, :3, 0] = 2, 2
+    cleaned = largest_components(labels)
+    assert (np.count_nonzero(cleaned == 1), np.count_nonzero(cleaned == 2)) == (8, 3)
+    assert not largest_components(np.zeros((3, 3, 3), np.uint8)).any()
+
+
+def test_mirroring_averages_along_the_axes_of_the_card_only():
+    torch.manual_seed(0)
+    network = create_network("vnet-small", 1, 2, base=4).eval()
+    image = torch.randn(1, 1, 16, 16, 16)
+    with torch.no_grad():
+        mean = (network(image).softmax(1) + network(image.flip(4)).softmax(1).flip(4)) / 2
+        torch.testing.assert_close(Mirrored(network, "x")(image).softmax(1), mean)
+
+
+def test_the_card_keeps_what_it_expects_and_refuses_nonsense(bundle):
+    card = replace(load_card(bundle), expectations=EXPECTED, postprocessing=("largest_component",), mirrored_axes="x")
+    content = json.loads(json.dumps(card_to_json(card)))
+    assert card_from_json(content, "test") == card
+    for key, value in (("extent_low", [1, 2]), ("negative", "much"), ("mean", ["x"]), ("volume", None)):
+        wrong = {**content, "expectations": {**content["expectations"], key: value}}
+        with pytest.raises(ModelError, match=key):
+            card_from_json(wrong, "test")
+    with pytest.raises(ModelError, match="postprocessing"):
+        card_from_json({**content, "postprocessing": ["polish"]}, "test")
+
+
+def test_half_precision_takes_half_the_space_and_nearly_nothing_changes(bundle, tmp_path):
+    card, network = load_network(bundle)
+    save_bundle(tmp_path / "half", card, network.state_dict(), half=True)
+    _, smaller = load_network(tmp_path / "half")
+    sizes = [(path / "weights.pt").stat().st_size for path in (tmp_path / "half", bundle)]
+    assert sizes[0] < 0.75 * sizes[1]
+    image = torch.randn(1, 1, 16, 16, 16)
+    assert next(smaller.parameters()).dtype == torch.float32
+    torch.testing.assert_close(smaller(image).softmax(1), network(image).softmax(1), atol=5e-3, rtol=0)

@@ -1,0 +1,127 @@
+"""The prostate model's whole path, tiny: data, training, resuming, cross-validation, segmenting with the gate."""
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+sys.path.append(str(Path(__file__).parent / "Benchmarks"))
+
+import prostate_training
+from prostate import challenge_score, score, taps_command
+from prostate_cases import find_cases, split_cases
+
+from SparseSegLib.cli import main
+from SparseSegLib.control import Control
+from SparseSegLib.errors import DependencyError, UsageError
+from SparseSegLib.geometry import Geometry
+from SparseSegLib.io import read_labels, write_image, write_labels
+from SparseSegLib.models import load_network
+from SparseSegLib.synthesis import paint, pelvis_phantom
+from SparseSegLib.worker.segment_task import segment_task
+
+SPACING = (2.0, 1.25, 1.25)
+SIZE = (16, 32, 32)
+TINY = ("--width", "4", "--window", "16", "16", "16", "--phantoms", "1", "--device", "cpu")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Two pelvic phantoms with masks that nobody vouches for, and one for testing only with an expert's."""
+    folder = tmp_path_factory.mktemp("Prostata ü")
+    for seed, (name, mask) in enumerate(
+        (("nci_0", "pseudo_prostate"), ("px_1", "pseudo_prostate"), ("promise12_demo0", "prostate"))
+    ):
+        anatomy = pelvis_phantom(SIZE, SPACING, np.random.default_rng(seed))
+        image = paint(anatomy.tissues, anatomy.detail, torch.Generator().manual_seed(seed))
+        geometry = Geometry.identity(SIZE, SPACING)
+        write_image(300 + 200 * image.numpy(), geometry, folder / f"{name}_t2.nii.gz")
+        write_labels(anatomy.target.numpy().astype(np.uint8), geometry, folder / f"{name}_{mask}.nii.gz")
+    return folder
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """How often a bias field was corrected, which other tests cover, and which takes a second each."""
+    calls = []
+    monkeypatch.setattr(
+        "SparseSegLib.preprocessing.for_model.correct_bias_field", lambda volume: calls.append(1) or volume
+    )
+    return calls
+
+
+def test_a_case_for_testing_is_never_learned_from(data):
+    cases = find_cases(data)
+    assert [(case.name, case.expert) for case in cases] == [
+        ("nci_0", False),
+        ("promise12_demo0", True),
+        ("px_1", False),
+    ]
+    train, held = split_cases(cases, ["px_1"])
+    assert [case.name for case in train] == ["nci_0"]
+    assert [case.name for case in held] == ["px_1"]
+    with pytest.raises(UsageError, match="promise12"):
+        split_cases(cases, ["promise12_demo0"])
+
+
+def test_training_resumes_and_its_bundle_segments(data, calls, tmp_path, capsys):
+    bundle = tmp_path / "tiny"
+
+    def train(*more):
+        return prostate_training.main(["--data", str(data), "-o", str(bundle), "--holdout", "px_1", *TINY, *more])
+
+    assert train("--steps", "1") == 0
+    assert len(calls) == 2
+    assert train("--steps", "2") == UsageError.exit_code
+    assert "--resume" in capsys.readouterr().err
+    assert train("--steps", "2", "--resume") == 0
+    with open(tmp_path / "tiny.training" / "log.csv", encoding="utf-8") as file:
+        assert [row["step"] for row in csv.DictReader(file)] == ["1", "2"]
+    card, network = load_network(bundle)
+    assert "px_1 held out" in card.data
+    assert "pseudo-labels" in card.data
+    assert "clinical" in card.intended_use
+    assert card.figures["cases"] == 1
+    assert "held-out Dice px_1" in card.figures
+    assert len(card.expectations.mean) == network.arguments["base"] * 16
+    assert card.expectations.distance > 0
+    capsys.readouterr()
+    image = data / "promise12_demo0_t2.nii.gz"
+    job = {"inputs": {"cases": [{"volumes": [str(image)]}]}, "settings": {"model": str(bundle), "device": "cpu"}}
+    _, figures = segment_task(tmp_path, job, Control())
+    assert figures["cases"][0]["code"] == "model"
+    assert "field of view" in figures["cases"][0]["error"]
+    out = tmp_path / "out"
+    command = ["segment", str(image), "--model", str(bundle), "-o", str(out), "--device", "cpu", "--force", "--json"]
+    assert main(command) == 0
+    case = json.loads(capsys.readouterr().out)["cases"][0]
+    assert "prostate" in case["volume_ml"]
+    assert "field of view" in case["doubts"]
+    assert ndimage.label(read_labels(out / "promise12_demo0_t2.seg.nrrd")[0])[1] <= 1
+
+
+def test_cross_validation_measures_every_volume_once(data, calls, tmp_path, capsys):
+    given = ["--data", str(data), "-o", str(tmp_path / "cv"), "--cross-validate", "2", "--steps", "1", *TINY]
+    assert prostate_training.main(given) == 0
+    figures = json.loads((tmp_path / "cv.training" / "cross-validation.json").read_text())
+    assert figures["cross-validated volumes"] == 2
+    table = capsys.readouterr().out
+    assert "| nci_0 |" in table
+    assert "| px_1 |" in table
+    assert not (tmp_path / "cv").exists()
+
+
+def test_the_benchmark_scores_and_says_when_taps_is_missing(data, tmp_path):
+    case = next(case for case in find_cases(data) if case.expert)
+    assert score(case, case.mask)["dice"] == 1
+    assert score(case, tmp_path / "missing.nii.gz")["dice"] == 0
+    assert challenge_score(0.0, 0.17) == 100
+    assert challenge_score(0.17, 0.17) == pytest.approx(85)
+    assert challenge_score(float("nan"), 4.0) == 0
+    with pytest.raises(DependencyError, match="TAPS"):
+        taps_command(tmp_path / "no" / "python", "cpu")
