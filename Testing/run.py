@@ -37,6 +37,9 @@ def main() -> int:
         [python, "-m", "mypy"],
     ]
     lint = [run(check) for check in ([] if rest else checks)]
+    if not rest:
+        os.environ.setdefault("OMP_NUM_THREADS", "1")  # two processes share the cores
+        rest = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
     return run([python, "-m", "pytest", *rest]) or max(lint, default=0)
 
 

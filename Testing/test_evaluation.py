@@ -1,5 +1,6 @@
 """Evaluation against closed forms and against SimpleITK."""
 
+import csv
 import json
 
 import numpy as np
@@ -7,9 +8,20 @@ import pytest
 import SimpleITK as sitk
 from phantoms import GEOMETRIES, blob, multi_class
 
-from SparseSegLib.errors import GeometryError
-from SparseSegLib.evaluation import dice, evaluate, iou, scores_as_dict, scores_as_table, surface_distances
+from SparseSegLib.cli import main
+from SparseSegLib.errors import FileError, GeometryError
+from SparseSegLib.evaluation import (
+    Spread,
+    dice,
+    evaluate,
+    iou,
+    scores_as_dict,
+    scores_as_table,
+    surface_distances,
+)
+from SparseSegLib.evaluation.files import pair_up
 from SparseSegLib.geometry import Geometry
+from SparseSegLib.io import SegmentInfo, write_image, write_labels
 
 
 def _cube(start: int) -> np.ndarray:
@@ -90,3 +102,70 @@ def test_a_mask_of_another_shape_is_refused():
     labels = np.ones((2, 3, 4), np.uint8)
     with pytest.raises(GeometryError, match="mask"):
         evaluate(labels, labels, Geometry.identity(labels.shape), mask=np.ones((1, 3, 4), bool))
+
+
+def test_the_relative_difference_of_volumes_has_a_sign():
+    truth = _cube(8).astype(np.uint8)
+    found = truth.copy()
+    found[10:15] = 0
+    scores = evaluate(found, truth, Geometry.identity(truth.shape))
+    assert scores[0].relative_volume_difference == pytest.approx(-50)
+    assert np.isnan(evaluate(truth, 0 * truth, Geometry.identity(truth.shape))[0].relative_volume_difference)
+
+
+def test_a_spread_leaves_out_what_is_no_number():
+    spread = Spread.of([1.0, 2.0, 6.0, np.nan])
+    assert (spread.count, spread.mean, spread.median, spread.low, spread.high) == (3, 3, 2, 1, 6)
+    assert spread.deviation == pytest.approx(np.std([1, 2, 6], ddof=1))
+    assert np.isnan(Spread.of([4.0]).deviation)
+    assert np.isnan(Spread.of([]).mean)
+
+
+@pytest.fixture
+def cohort(tmp_path):
+    """Results that lie 0, 1 and 5 voxels of 2 mm beside the truth, one missing, one without truth."""
+    geometry = Geometry.identity((30, 30, 30), (1.0, 1.0, 2.0))
+    named = [SegmentInfo(1, "cube", (1.0, 0.0, 0.0))]
+    for part in ("results", "truth"):
+        (tmp_path / part).mkdir()
+    for shift in (0, 1, 5):
+        write_image(_cube(8).astype(np.uint8), geometry, tmp_path / "truth" / f"c{shift}.nii.gz")
+        write_labels(_cube(8 + shift), geometry, tmp_path / "results" / f"c{shift}.seg.nrrd", named)
+    write_image(_cube(8).astype(np.uint8), geometry, tmp_path / "truth" / "lost.nii.gz")
+    write_labels(_cube(8), geometry, tmp_path / "results" / "more.seg.nrrd", named)
+    return tmp_path
+
+
+def test_a_cohort_is_compared_file_by_file(cohort, capsys):
+    status = main(["evaluate", str(cohort / "results"), str(cohort / "truth"), "-o", str(cohort / "e"), "--json"])
+    values = json.loads(capsys.readouterr().out)
+    assert status == FileError.exit_code  # a result is missing
+    assert values["missing"] == ["lost"]
+    label = values["labels"][0]
+    assert label["name"] == "cube"
+    assert label["measures"]["dice"]["mean"] == pytest.approx((1 + 0.9 + 0.5) / 3)
+    assert label["measures"]["hausdorff"]["high"] == pytest.approx(10)
+    assert label["measures"]["relative_volume_difference"]["mean"] == 0
+    assert [one["case"] for one in label["worst"]] == ["c5", "c1", "c0"]
+    rows = list(csv.DictReader((cohort / "e" / "scores.csv").open(encoding="utf-8-sig")))
+    assert [(row["case"], float(row["dice"])) for row in rows] == [("c0", 1.0), ("c1", 0.9), ("c5", 0.5)]
+    assert "| cube | 3 | 0.800 ± 0.265 |" in (cohort / "e" / "summary.md").read_text(encoding="utf-8")
+    pytest.importorskip("matplotlib")
+    assert (cohort / "e" / "box-plot.png").stat().st_size > 5000
+
+
+def test_a_cohort_with_a_bad_case_names_it_and_goes_on(cohort, capsys):
+    (cohort / "results" / "c1.seg.nrrd").write_text("no image")
+    assert main(["evaluate", str(cohort / "results"), str(cohort / "truth"), "--worst", "1"]) == FileError.exit_code
+    captured = capsys.readouterr()
+    assert "c1 is left out" in captured.err
+    assert "lowest Dice of cube: c5 0.500" in captured.out
+
+
+def test_folders_without_a_common_name_are_refused(cohort):
+    (cohort / "results" / "c0.nrrd").write_text("a second c0")
+    with pytest.raises(FileError, match="one name"):
+        pair_up(cohort / "results", cohort / "truth")
+    (cohort / "empty").mkdir()
+    with pytest.raises(FileError, match="No file"):
+        pair_up(cohort / "empty", cohort / "truth")

@@ -1,4 +1,4 @@
-"""The command line: ``sparseseg densify | train | segment | models | evaluate | planes | sparsify | demo | info``."""
+"""The command line: ``sparseseg densify | train | segment | models | evaluate | export | planes | …``."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import sys
 from collections.abc import Sequence
 
 from SparseSegLib import __version__
-from SparseSegLib.cli import demo, densify, evaluate, info, models, planes, segment, sparsify, train
+from SparseSegLib.cli import demo, densify, evaluate, export, info, models, planes, segment, sparsify, suggest, train
 from SparseSegLib.cli.console import Console
 from SparseSegLib.errors import Canceled, ResourceError, SparseSegError
 
-COMMANDS = (densify, train, segment, models, evaluate, planes, sparsify, demo, info)
+COMMANDS = (densify, train, segment, suggest, models, evaluate, export, planes, sparsify, demo, info)
 
 EPILOG = """\
 a first session:

@@ -1,47 +1,101 @@
-"""``sparseseg evaluate``: how well a segmentation agrees with the truth."""
+"""``sparseseg evaluate``: how well a segmentation agrees with the truth, or a folder of them."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
-from SparseSegLib.annotation import read_sparse_labels
+from SparseSegLib.atomic import write_text
 from SparseSegLib.cli.console import Console
-from SparseSegLib.errors import GeometryError
-from SparseSegLib.evaluation import evaluate, scores_as_dict, scores_as_table
-from SparseSegLib.geometry import place, whole_voxel_offset
-from SparseSegLib.io import read_labels
+from SparseSegLib.errors import DependencyError, FileError, SparseSegError, UsageError
+from SparseSegLib.evaluation import CaseScores, scores_as_dict, scores_as_table, summarize
+from SparseSegLib.evaluation.cohort_report import (
+    draw_box_plot,
+    promise12_table,
+    summary_as_dict,
+    worst_cases,
+    write_scores,
+)
+from SparseSegLib.evaluation.files import evaluate_files, pair_up
 
 NAME = "evaluate"
 SUMMARY = "Dice, IoU and surface distances against a reference"
 DESCRIPTION = """\
 Compare a segmentation with a reference, label by label: Dice, IoU, Hausdorff distance, its 95th percentile, average
-surface distance (all in mm), and the volumes in ml.
+surface distance (all in mm), and the volumes in ml. Of two folders, files of one name are compared: the table has mean
+and standard deviation of Dice, HD95, average boundary distance (ABD) and relative volume difference (RVD), as the
+PROMISE12 challenge has it, and the worst cases are named. With -o there are scores.csv, summary.md and box-plot.png.
 
   sparseseg evaluate dense.seg.nrrd truth.nrrd
-  sparseseg evaluate dense.seg.nrrd truth.nrrd --outside drawn.seg.nrrd     overlap off the annotated slices only"""
+  sparseseg evaluate dense.seg.nrrd truth.nrrd --outside drawn.seg.nrrd     overlap off the annotated slices only
+  sparseseg evaluate results/ labels/ -o evaluation/                        a whole cohort"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("segmentation", type=Path)
-    parser.add_argument("reference", type=Path)
+    parser.add_argument("segmentation", type=Path, help="labels, or a folder of them")
+    parser.add_argument("reference", type=Path, help="the truth, or a folder with files of the same names")
     parser.add_argument("--outside", type=Path, metavar="LABELS", help="leave out the voxels labeled in this file")
+    parser.add_argument("--worst", type=int, default=5, metavar="N", help="of a cohort, name the N worst (default: 5)")
+    parser.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="where a cohort's files go")
 
 
-def run(arguments: argparse.Namespace, console: Console) -> None:
-    """Print a row per label."""
-    truth, geometry, segments = read_labels(arguments.reference)
-    found, grid, _ = read_labels(arguments.segmentation)
-    if not grid.matches(geometry):
-        if whole_voxel_offset(grid, geometry) is None:
-            raise GeometryError(
-                f"The two do not lie on one grid: {grid.difference(geometry)}.", "Resample one to the other first."
-            )
-        found = place(found, grid, geometry)
-    mask = None
-    if arguments.outside:
-        mask = ~read_sparse_labels(arguments.outside, geometry).labeled
-    names = {info.value: info.name for info in segments}
-    scores = evaluate(found, truth, geometry, mask=mask, names=names)
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    """Print a row per label; of folders, the exit code tells whether a case is missing or could not be compared."""
+    if arguments.segmentation.is_dir() and arguments.reference.is_dir():
+        if arguments.outside:
+            raise UsageError("--outside is for single files.", "Leave it out.")
+        return _run_cohort(arguments, console)
+    if arguments.output:
+        raise UsageError("--output is for folders.", "Leave it out, or give two folders.")
+    scores = evaluate_files(arguments.segmentation, arguments.reference, arguments.outside)
     console.result({"labels": scores_as_dict(scores)}, scores_as_table(scores))
+    return 0
+
+
+def _run_cohort(arguments: argparse.Namespace, console: Console) -> int:
+    pairs = pair_up(arguments.segmentation, arguments.reference)
+    cases: list[CaseScores] = []
+    errors: dict[str, SparseSegError] = {}
+    for number, (name, segmentation, reference) in enumerate(pairs.both):
+        console.progress(number / len(pairs.both), None, name)
+        try:
+            cases.append(CaseScores(name, evaluate_files(segmentation, reference)))
+        except SparseSegError as error:
+            errors[name] = error
+            console.message(f"{name} is left out: {error}")
+    if not cases:
+        raise next(iter(errors.values()))
+    summary = summarize(cases, arguments.worst)
+    for names, what in ((pairs.missing, "no result"), (pairs.more, "no reference and is left out")):
+        if names:
+            console.message(f"{', '.join(names[:5])}{' and others' if names[5:] else ''}: {what}.")
+    text = [promise12_table(summary), worst_cases(summary)]
+    if pairs.missing:
+        text.append(f"{len(pairs.missing)} of {len(pairs.missing) + len(pairs.both)} cases have no result.")
+    if arguments.output:
+        _write(arguments.output, cases, summary, "\n\n".join(text), console)
+    values: dict[str, Any] = {
+        "labels": summary_as_dict(summary),
+        "cases": [{"name": case.name, "labels": scores_as_dict(case.labels)} for case in cases],
+        "missing": list(pairs.missing),
+        "errors": [{"name": name, "error": error.message, "code": error.code} for name, error in errors.items()],
+    }
+    console.result(values, "\n".join(text))
+    if errors:
+        return next(iter(errors.values())).exit_code
+    return FileError.exit_code if pairs.missing else 0
+
+
+def _write(folder: Path, cases: list[CaseScores], summary: Any, text: str, console: Console) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"The folder {folder} cannot be made: {error.strerror}.", "Choose another one.") from error
+    write_scores(cases, folder / "scores.csv")
+    write_text(folder / "summary.md", text + "\n")
+    try:
+        draw_box_plot(cases, summary, folder / "box-plot.png")
+    except DependencyError as error:
+        console.message(f"No box plot is drawn. {error}")

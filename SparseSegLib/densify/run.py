@@ -33,7 +33,7 @@ HELD_OUT_UNTIL = 0.4
 AFTER_UPDATE = 0.6
 PREVIEW_AFTER_UPDATE = 3.0  # seconds
 PREVIEW_SHARE = 0.1  # of the time, at most
-PREDICTION_SHARE = 0.25  # of the time; slices are left out of the last prediction and interpolated where it takes more
+PREDICTION_SHARE = 0.35  # of the time; slices are left out of the last prediction and interpolated where it takes more
 MOST_STRIDE = 4
 MOST_QUICK_VOXELS = 1_500_000  # of a region in which refinements cost no time to speak of
 

@@ -1,16 +1,21 @@
-"""How well a segmentation agrees with a reference."""
+"""How well a segmentation agrees with a reference, and many with theirs."""
 
+from SparseSegLib.evaluation.cohort import CaseScores, LabelSummary, Spread, summarize
 from SparseSegLib.evaluation.metrics import LabelScores, dice, evaluate, iou
 from SparseSegLib.evaluation.report import scores_as_dict, scores_as_table
 from SparseSegLib.evaluation.surfaces import SurfaceDistances, surface_distances
 
 __all__ = [
+    "CaseScores",
     "LabelScores",
+    "LabelSummary",
+    "Spread",
     "SurfaceDistances",
     "dice",
     "evaluate",
     "iou",
     "scores_as_dict",
     "scores_as_table",
+    "summarize",
     "surface_distances",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -28,6 +29,11 @@ class LabelScores:
     average_surface_distance: float
     volume: float
     reference_volume: float
+
+    @property
+    def relative_volume_difference(self) -> float:
+        """How much larger than the reference it is, in percent of the reference; NaN if that is empty."""
+        return 100 * (self.volume / self.reference_volume - 1) if self.reference_volume else math.nan
 
 
 def dice(first: np.ndarray, second: np.ndarray) -> float:

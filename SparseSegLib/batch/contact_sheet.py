@@ -1,0 +1,70 @@
+"""Contact sheets: a row of slices a case, to look through many results quickly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from SparseSegLib.atomic import atomic_path
+from SparseSegLib.batch.manifest import Entry
+from SparseSegLib.batch.thumbnails import picture_path
+from SparseSegLib.errors import DependencyError
+
+ROWS = 16  # a page
+INK = "#e8e6e3"
+PAPER = "#14161a"
+TROUBLE = "#ff8a7a"
+
+
+def write_contact_sheets(entries: Sequence[Entry], folder: Path) -> list[Path]:
+    """Write ``contact-sheet.png``, or ``contact-sheet-001.png`` and so on for more cases than a page holds.
+
+    One page at a time is in memory. A case that failed has a row that says why. Pages of an earlier run go.
+
+    Raises DependencyError if matplotlib is not installed.
+    """
+    for old in folder.glob("contact-sheet*.png"):
+        old.unlink()
+    written = []
+    for path, page in _pages(entries, folder):
+        _draw(page, folder, path)
+        written.append(path)
+    return written
+
+
+def _pages(entries: Sequence[Entry], folder: Path) -> Iterator[tuple[Path, Sequence[Entry]]]:
+    if 0 < len(entries) <= ROWS:
+        yield folder / "contact-sheet.png", entries
+        return
+    for number, start in enumerate(range(0, len(entries), ROWS), start=1):
+        yield folder / f"contact-sheet-{number:03}.png", entries[start : start + ROWS]
+
+
+def _draw(entries: Sequence[Entry], folder: Path, path: Path) -> None:
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise DependencyError(
+            "matplotlib is not installed.", 'Install it with: pip install "SparseSegLib[plot]"'
+        ) from error
+    from matplotlib.image import imread
+
+    figure = Figure(figsize=(11, 1.5 * len(entries)), facecolor=PAPER, layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, entry in zip(figure.subplots(len(entries), 1, squeeze=False)[:, 0], entries, strict=True):
+        axes.set_axis_off()
+        axes.set_title(_caption(entry), color=TROUBLE if "error" in entry else INK, fontsize=8, loc="left", pad=3)
+        picture = picture_path(folder, entry["name"])
+        if "error" not in entry and picture.is_file():
+            axes.imshow(imread(picture), interpolation="lanczos")
+            axes.set_anchor("W")
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=100, facecolor=PAPER)
+    figure.clear()  # its parts hold each other, and would stay until Python cleans up
+
+
+def _caption(entry: Entry) -> str:
+    if "error" in entry:
+        return f"{entry['name']}: {entry['error']}"
+    return f"{entry['name']}   " + ", ".join(f"{name} {amount:.2f} ml" for name, amount in entry["volume_ml"].items())

@@ -1,0 +1,85 @@
+"""Cases on a cluster: each worker loads the model once and writes results itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from SparseSegLib.batch.case import BatchCase
+from SparseSegLib.batch.cluster import Cluster, of_worker
+from SparseSegLib.batch.manifest import Entry
+from SparseSegLib.batch.pipeline import Outcome
+from SparseSegLib.batch.work import CaseWork
+from SparseSegLib.control import CancelToken, Events
+from SparseSegLib.devices import choose_device
+from SparseSegLib.errors import JobError
+from SparseSegLib.models import load_network
+from SparseSegLib.prediction.predictor import Predictor
+
+
+@dataclass(frozen=True)
+class WorkPlan:
+    """All that it takes to do the same work elsewhere; the paths must be there for all workers.
+
+    Attributes
+    ----------
+    bundle : the model
+    folder : where results go
+    device : auto, cpu, cuda, cuda:N or mps, of the machine that works
+    flips, force, pictures : see Predictor and CaseWork
+    """
+
+    bundle: Path
+    folder: Path
+    device: str = "auto"
+    flips: bool = False
+    force: bool = False
+    pictures: bool = False
+
+    def begin(self, events: Events | None = None) -> CaseWork:
+        """Load the model."""
+        device = choose_device(self.device)
+        card, network = load_network(self.bundle, device)
+        predictor = Predictor(card, network, device, flips=self.flips, force=self.force, events=events)
+        return CaseWork(predictor, self.folder, pictures=self.pictures)
+
+
+def segment_on(
+    cluster: Cluster,
+    plan: WorkPlan,
+    cases: Sequence[BatchCase],
+    token: CancelToken,
+    progress: Callable[[float], None],
+) -> Iterator[Outcome]:
+    """Segment the cases on a cluster; yields as ``segment_here`` does, in the order in which they finish.
+
+    Raises
+    ------
+    Canceled
+        When the token says so.
+    JobError
+        If the workers cannot load the model.
+    """
+    from distributed import WorkerPlugin
+
+    class Model(WorkerPlugin):
+        """Loads the model when a worker starts."""
+
+        def setup(self, worker: Any) -> None:
+            self.work = plan.begin()
+
+    try:
+        with cluster.on_every_worker(Model()) as name:
+            for done, (index, outcome) in enumerate(cluster.run(_segment, cases, name, token=token), start=1):
+                progress(done)
+                yield cases[index], outcome
+    except ModuleNotFoundError as error:
+        raise JobError(
+            f"The cluster's workers lack the package {error.name}.", "Install the same SparseSegLib on every worker."
+        ) from error
+
+
+def _segment(case: BatchCase, name: str) -> Entry:
+    return of_worker(name).work.whole(case)

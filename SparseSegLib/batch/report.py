@@ -1,0 +1,45 @@
+"""A run's report: a table with a row a case."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from SparseSegLib.atomic import atomic_path
+from SparseSegLib.batch.manifest import Entry
+
+FILE = "report.csv"
+AMOUNTS = {"voxels": "voxels", "volume_ml": "ml"}
+FIRST, LAST = ("name", "file", "seconds"), ("error", "hint", "code")
+
+
+def write_report(entries: Sequence[Entry], path: Path) -> None:
+    """Write a CSV file: case, result, seconds, voxels and milliliters of each structure, and what went wrong.
+
+    Whatever else is said of cases, if it is a number or a text, gets a column too. UTF-8 with a mark at the start, so
+    that spreadsheets show umlauts.
+    """
+    columns = _columns(entries)
+    with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.DictWriter(file, ["case", *columns[1:]])
+        writer.writeheader()
+        for entry in entries:
+            row = _flat(entry)
+            writer.writerow({"case": row.pop("name"), **row})
+
+
+def _columns(entries: Sequence[Entry]) -> list[str]:
+    """All columns of all rows: case and result first, structures in the order in which they come, errors last."""
+    seen = dict.fromkeys(key for entry in entries for key in _flat(entry))
+    return [*FIRST, *(key for key in seen if key not in (*FIRST, *LAST)), *LAST]
+
+
+def _flat(entry: Entry) -> dict[str, str | int | float]:
+    row: dict[str, str | int | float] = {}
+    for key, value in entry.items():
+        if key in AMOUNTS:
+            row |= {f"{structure} {AMOUNTS[key]}": amount for structure, amount in value.items()}
+        elif isinstance(value, str | int | float):
+            row[key] = value
+    return row

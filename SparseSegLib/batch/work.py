@@ -1,0 +1,112 @@
+"""What is done to each case: read, compute, write."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from SparseSegLib.batch.case import BatchCase
+from SparseSegLib.batch.manifest import Entry
+from SparseSegLib.batch.thumbnails import write_row
+from SparseSegLib.control import CancelToken
+from SparseSegLib.geometry import Geometry
+from SparseSegLib.io import SegmentInfo, read_volume, write_labels
+from SparseSegLib.models import ModelCard
+from SparseSegLib.prediction.predictor import Predictor
+from SparseSegLib.volume import Volume
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A case with its volume; ``seconds`` were spent on it so far."""
+
+    case: BatchCase
+    volume: Volume
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Segmented:
+    """A case with its labels ``(Z, Y, X)`` on the volume's grid and what speaks against them, in words."""
+
+    case: BatchCase
+    volume: Volume
+    labels: np.ndarray
+    doubts: str
+    seconds: float
+
+
+class CaseWork:
+    """Reads, segments and writes cases with one model, which is loaded once.
+
+    The three steps may run in threads of their own; only one computes at a time.
+
+    Parameters
+    ----------
+    predictor : the model
+    folder : where results go
+    pictures : also draw a row of slices for the contact sheet
+    """
+
+    def __init__(self, predictor: Predictor, folder: Path, *, pictures: bool = False) -> None:
+        self.predictor = predictor
+        self.folder = folder
+        self.pictures = pictures
+        self._computing = threading.Lock()
+
+    def read(self, case: BatchCase) -> Loaded:
+        """Read the volume."""
+        start = time.perf_counter()
+        volume = read_volume(case.volumes[0] if len(case.volumes) == 1 else list(case.volumes))
+        return Loaded(case, volume, time.perf_counter() - start)
+
+    def compute(
+        self,
+        loaded: Loaded,
+        token: CancelToken | None = None,
+        progress: Callable[[float], None] = lambda fraction: None,
+    ) -> Segmented:
+        """Segment it; ``progress`` hears the share that is done, and ``token`` may cancel the work."""
+        with self._computing:
+            start = time.perf_counter()
+            labels = self.predictor.segment(loaded.volume, token, progress)
+            seconds = loaded.seconds + time.perf_counter() - start
+            doubts = "; ".join(self.predictor.doubts)
+        return Segmented(loaded.case, loaded.volume, labels, doubts, seconds)
+
+    def write(self, segmented: Segmented) -> Entry:
+        """Write the result (and its picture), and say what there is to say of the case."""
+        start = time.perf_counter()
+        case, volume, card = segmented.case, segmented.volume, self.predictor.card
+        segments = [SegmentInfo(label.value, label.name, label.color) for label in card.labels]
+        write_labels(segmented.labels, volume.geometry, self.folder / case.file, segments)
+        if self.pictures:
+            write_row(volume, segmented.labels, card, self.folder, case.name)
+        voxels, milliliters = _amounts(segmented.labels, volume.geometry, card)
+        seconds = segmented.seconds + time.perf_counter() - start
+        return {
+            "name": case.name,
+            "file": case.file,
+            "seconds": round(seconds, 3),
+            "voxels": voxels,
+            "volume_ml": milliliters,
+            **({"doubts": segmented.doubts} if segmented.doubts else {}),
+        }
+
+    def whole(self, case: BatchCase) -> Entry:
+        """All three steps."""
+        return self.write(self.compute(self.read(case)))
+
+
+def _amounts(labels: np.ndarray, geometry: Geometry, card: ModelCard) -> tuple[dict[str, int], dict[str, float]]:
+    """Voxels and milliliters of each structure."""
+    voxel = math.prod(geometry.spacing) / 1000
+    counts = np.bincount(labels.ravel(), minlength=card.classes)
+    voxels = {label.name: int(counts[label.value]) for label in card.labels}
+    return voxels, {name: round(count * voxel, 4) for name, count in voxels.items()}

@@ -1,0 +1,105 @@
+"""``sparseseg suggest``: which volume to annotate next, and which slice of it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from SparseSegLib.annotation import Plane, read_sparse_labels
+from SparseSegLib.batch import BatchCase, named_cases
+from SparseSegLib.cli.console import Console
+from SparseSegLib.cli.segment import cases_of
+from SparseSegLib.errors import SparseSegError, UsageError
+from SparseSegLib.evaluation.files import labels_in
+from SparseSegLib.geometry import Geometry
+from SparseSegLib.io import read_volume
+from SparseSegLib.models import ModelLibrary, load_network
+
+NAME = "suggest"
+SUMMARY = "which volume of many to annotate next, and which slice of it"
+DESCRIPTION = """\
+Look at volumes with a model and tell where one more annotated slice promises most: the volumes of which the model
+itself expects the worst segmentation come first, those that have annotated slices already later. Annotate the slice,
+train again with sparseseg train, and ask again.
+
+  sparseseg suggest study/images --model liver.zip
+  sparseseg suggest study/images --model liver.zip --labels study/labels       some slices are annotated already"""
+AXES = ("axial (z)", "coronal (y)", "sagittal (x)")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument(
+        "volumes", nargs="+", metavar="IMAGE|FOLDER", help="image, DICOM folder, folder of either, or CHANNEL,CHANNEL"
+    )
+    parser.add_argument("-m", "--model", required=True, help="name in the library, or path of a bundle")
+    parser.add_argument("--labels", type=Path, metavar="FOLDER", help="annotation so far, by the volumes' names")
+    parser.add_argument("--count", type=int, default=5, help="how many to name (default: 5)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
+
+
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    """Print a line per volume, the most promising first; the exit code is that of the first that failed."""
+    from SparseSegLib.cohort.next_case import rank, suggest_case
+    from SparseSegLib.control import CancelToken
+    from SparseSegLib.devices import choose_device
+    from SparseSegLib.prediction.predictor import Predictor
+    from SparseSegLib.preprocessing.for_model import prepare_for
+
+    if arguments.count < 1:
+        raise UsageError(f"{arguments.count} volumes cannot be named.", "Give 1 or more.")
+    cases = named_cases([case for given in arguments.volumes for case in cases_of(given)], Path())
+    drawn = labels_in(arguments.labels) if arguments.labels else {}
+    device = choose_device(arguments.device)
+    card, network = load_network(ModelLibrary().find(arguments.model).path, device)
+    predictor = Predictor(card, network, device)
+    suggestions, errors = [], []
+    for number, case in enumerate(cases):
+        console.progress(number / len(cases), None, case.name)
+        try:
+            volume = read_volume(case.volumes[0] if len(case.volumes) == 1 else list(case.volumes))
+            predictor.check(volume)
+            image, grid = prepare_for(volume, card.preprocessing)
+            probabilities = predictor.probabilities(image, CancelToken(), lambda fraction: None)
+            planes = _planes(case, drawn, volume.geometry)
+            suggestions.append((suggest_case(case.name, probabilities, grid, volume.geometry, planes), volume.geometry))
+        except SparseSegError as error:
+            errors.append(error)
+            console.message(f"{case.name} is left out: {error}")
+    if not suggestions:
+        raise errors[0]
+    grids = {one.name: geometry for one, geometry in suggestions}
+    rows = [_row(one, grids[one.name]) for one in rank(one for one, _ in suggestions)[: arguments.count]]
+    console.result({"suggestions": rows}, _table(rows))
+    return errors[0].exit_code if errors else 0
+
+
+def _planes(case: BatchCase, drawn: dict[str, Path], geometry: Geometry) -> tuple[Plane, ...]:
+    path = drawn.get(case.name)
+    return () if path is None else read_sparse_labels(path, geometry).planes
+
+
+def _row(one: Any, geometry: Geometry) -> dict[str, Any]:
+    place = None
+    if one.plane is not None:
+        offset = round(one.plane.offset_mm(geometry), 3)
+        place = {"axis": "zyx"[one.plane.axis], "index": one.plane.index, "offset_mm": offset}
+    return {
+        "name": one.name,
+        "expected_dice": round(one.expected_dice, 4),
+        "annotated": one.annotated,
+        "next_slice": place,
+    }
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    width = max([6, *(len(row["name"]) for row in rows)])
+    lines = [f"{'volume':{width}}  expected Dice  annotated  next slice"]
+    for row in rows:
+        place = row["next_slice"]
+        where = "none: nothing is unsure"
+        if place is not None:
+            where = f"{AXES['zyx'.index(place['axis'])]} {place['index']}, at {place['offset_mm']:.1f} mm"
+        lines.append(f"{row['name']:{width}}  {row['expected_dice']:13.3f}  {row['annotated']:9}  {where}")
+    return "\n".join(lines)

@@ -1,0 +1,104 @@
+"""A cohort's scores for people and for programs: the table of PROMISE12, all rows as CSV, a box plot."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from SparseSegLib.atomic import atomic_path
+from SparseSegLib.errors import DependencyError
+from SparseSegLib.evaluation.cohort import MEASURES, CaseScores, LabelSummary, Spread
+
+PROMISE12 = (
+    ("dice", "Dice", ".3f"),
+    ("hausdorff95", "HD95 mm", ".2f"),
+    ("average_surface_distance", "ABD mm", ".2f"),
+    ("relative_volume_difference", "RVD %", ".1f"),
+)
+"""The four measures of the PROMISE12 challenge: Dice, 95th percentile of the Hausdorff distance, average distance of
+the boundaries, relative difference of the volumes (Litjens et al. 2014)."""
+
+
+def promise12_table(summary: Sequence[LabelSummary]) -> str:
+    """Mean ± standard deviation of the four measures, a line per label, as Markdown; and the range of the Dice."""
+    head = ["label", "cases", *(title for _, title, _ in PROMISE12), "Dice median", "lowest"]
+    lines = ["| " + " | ".join(head) + " |", "| --- " * len(head) + "|"]
+    for row in summary:
+        dice = row.measures["dice"]
+        cells = [row.name, str(dice.count), *(_mean(row.measures[key], form) for key, _, form in PROMISE12)]
+        lines.append("| " + " | ".join([*cells, _number(dice.median, ".3f"), _number(dice.low, ".3f")]) + " |")
+    return "\n".join(lines)
+
+
+def worst_cases(summary: Sequence[LabelSummary]) -> str:
+    """A line per label: the cases with the lowest Dice."""
+    return "\n".join(
+        f"lowest Dice of {row.name}: " + ", ".join(f"{name} {dice:.3f}" for dice, name in row.worst) for row in summary
+    )
+
+
+def summary_as_dict(summary: Sequence[LabelSummary]) -> list[dict[str, Any]]:
+    """Plain values for JSON; what is not a number becomes None."""
+    return [
+        {
+            "label": row.label,
+            "name": row.name,
+            "measures": {key: {k: _plain(v) for k, v in asdict(one).items()} for key, one in row.measures.items()},
+            "worst": [{"case": name, "dice": dice} for dice, name in row.worst],
+        }
+        for row in summary
+    ]
+
+
+def write_scores(cases: Sequence[CaseScores], path: Path) -> None:
+    """Write a CSV file with a row per case and label; distances in mm, volumes in ml, what is no number is empty."""
+    with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["case", "label", "name", *MEASURES])
+        for case in cases:
+            for row in case.labels:
+                values = (_plain(getattr(row, key)) for key in MEASURES)
+                writer.writerow([case.name, row.label, row.name, *("" if value is None else value for value in values)])
+
+
+def draw_box_plot(cases: Sequence[CaseScores], summary: Sequence[LabelSummary], path: Path) -> None:
+    """Draw a box per label for each of the four measures, every case a dot; DependencyError without matplotlib."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise DependencyError(
+            "matplotlib is not installed.", 'Install it with: pip install "SparseSegLib[plot]"'
+        ) from error
+    figure = Figure(figsize=((1.2 + 0.7 * len(summary)) * len(PROMISE12), 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    places = range(len(summary))
+    for axes, (key, title, _) in zip(figure.subplots(1, len(PROMISE12)), PROMISE12, strict=True):
+        for place, row in zip(places, summary, strict=True):
+            values = [getattr(one, key) for case in cases for one in case.labels if one.label == row.label]
+            values = [value for value in values if math.isfinite(value)]
+            if values:
+                axes.boxplot(values, positions=[place], widths=0.5, showfliers=False, manage_ticks=False)
+                axes.plot([place] * len(values), values, "o", markersize=3, alpha=0.35, color="#1f77b4")
+        axes.set_xticks(list(places), [row.name for row in summary], rotation=30, ha="right")
+        axes.set_title(title, fontsize=10)
+        axes.grid(axis="y", alpha=0.3)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=110)
+
+
+def _mean(spread: Spread, form: str) -> str:
+    deviation = "" if math.isnan(spread.deviation) else f" ± {spread.deviation:{form}}"
+    return _number(spread.mean, form) + deviation
+
+
+def _number(value: float, form: str) -> str:
+    return "–" if math.isnan(value) else format(value, form)
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,95 @@
+"""Scores of files: which belong together, and how well one agrees with the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from SparseSegLib.annotation import read_sparse_labels
+from SparseSegLib.errors import FileError, GeometryError
+from SparseSegLib.evaluation.metrics import LabelScores, evaluate
+from SparseSegLib.geometry import place, whole_voxel_offset
+from SparseSegLib.io import SegmentInfo, default_segment, read_labels, volume_name
+
+ENDINGS = (".nrrd", ".nhdr", ".nii", ".nii.gz", ".mha", ".mhd", ".tif", ".tiff")
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Two folders of labels, file by file.
+
+    Attributes
+    ----------
+    both : (name, segmentation, reference) of each case, sorted by name
+    missing : names of the references for which there is no segmentation
+    more : names of the segmentations for which there is no reference
+    """
+
+    both: tuple[tuple[str, Path, Path], ...]
+    missing: tuple[str, ...]
+    more: tuple[str, ...]
+
+
+def pair_up(segmentations: Path, references: Path) -> Pairs:
+    """Files of one name belong together, whatever their format.
+
+    Raises
+    ------
+    FileError
+        If no file has a partner, or two files of a folder have one name.
+    """
+    ours, theirs = labels_in(segmentations), labels_in(references)
+    both = tuple((name, ours[name], theirs[name]) for name in sorted(set(ours) & set(theirs)))
+    if not both:
+        raise FileError(
+            f"No file in {segmentations} has the name of a file in {references}.",
+            "A segmentation and its reference have the same name; the format does not matter.",
+        )
+    return Pairs(both, tuple(sorted(set(theirs) - set(ours))), tuple(sorted(set(ours) - set(theirs))))
+
+
+def labels_in(folder: Path) -> dict[str, Path]:
+    """The images of a folder by their names without suffixes; FileError if it is none, or two have one name."""
+    if not folder.is_dir():
+        raise FileError(f"There is no folder {folder}.", "Check the path.")
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or not path.name.lower().endswith(ENDINGS):
+            continue
+        name = volume_name(path)
+        if name in found:
+            raise FileError(f"{found[name].name} and {path.name} in {folder} have one name.", "Take one of them away.")
+        found[name] = path
+    return found
+
+
+def evaluate_files(segmentation: Path, reference: Path, outside: Path | None = None) -> tuple[LabelScores, ...]:
+    """Compare two labelmaps label by label; with ``outside``, the overlap off the voxels labeled in that file.
+
+    Labels are called as in the reference, or as in the segmentation where that has no names.
+
+    Raises
+    ------
+    GeometryError
+        If their voxels do not lie on each other.
+    """
+    truth, geometry, named = read_labels(reference)
+    found, grid, also_named = read_labels(segmentation)
+    if not grid.matches(geometry):
+        if whole_voxel_offset(grid, geometry) is None:
+            raise GeometryError(
+                f"The two do not lie on one grid: {grid.difference(geometry)}.", "Resample one to the other first."
+            )
+        found = place(found, grid, geometry)
+    mask = None if outside is None else ~read_sparse_labels(outside, geometry).labeled
+    return evaluate(found, truth, geometry, mask=mask, names=_names([*also_named, *named]))
+
+
+def _names(segments: list[SegmentInfo]) -> dict[int, str]:
+    """What the segments are called: the last name that somebody gave counts."""
+    names: dict[int, str] = {}
+    for one in segments:
+        if one.name != default_segment(one.value).name:
+            names[one.value] = one.name
+        names.setdefault(one.value, one.name)
+    return names
