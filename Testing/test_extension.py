@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def _listed(cmake: Path, variable: str) -> list[str]:
     """The entries of a ``set(VARIABLE …)``."""
-    match = re.search(rf"set\({variable}\s+([^)]*)\)", cmake.read_text())
+    match = re.search(rf"set\({variable}\s+([^)]*)\)", cmake.read_text(encoding="utf-8"))
     assert match is not None
     return match.group(1).split()
 
@@ -35,7 +35,7 @@ def test_cmake_lists_every_resource_of_the_module():
 
 
 def test_generic_tests_and_the_self_test_are_registered():
-    text = (ROOT / "SparseSeg" / "CMakeLists.txt").read_text()
+    text = (ROOT / "SparseSeg" / "CMakeLists.txt").read_text(encoding="utf-8")
     assert "WITH_GENERIC_TESTS" in text
     assert "slicer_add_python_unittest(SCRIPT ${MODULE_NAME}.py)" in text
 
@@ -47,12 +47,12 @@ def test_only_the_module_file_lies_right_under_the_modules_folder():
 @pytest.fixture(scope="module")
 def metadata():
     """The extension's metadata in the top-level CMakeLists.txt."""
-    text = (ROOT / "CMakeLists.txt").read_text()
+    text = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
     return dict(re.findall(r'^set\((EXTENSION_\w+) "([^"\n]*)"\)', text, re.MULTILINE))
 
 
 def test_the_metadata_is_whole_and_every_picture_exists(metadata):
-    assert re.search(r"project\(SparseSeg\)", (ROOT / "CMakeLists.txt").read_text())
+    assert re.search(r"project\(SparseSeg\)", (ROOT / "CMakeLists.txt").read_text(encoding="utf-8"))
     assert set(metadata) >= {
         "EXTENSION_HOMEPAGE",
         "EXTENSION_CONTRIBUTORS",
@@ -70,7 +70,7 @@ def test_the_metadata_is_whole_and_every_picture_exists(metadata):
 
 
 def test_the_entry_for_the_index_of_extensions_is_valid_and_agrees(metadata):
-    entry = json.loads((ROOT / "Resources" / "SparseSeg.json").read_text())
+    entry = json.loads((ROOT / "Resources" / "SparseSeg.json").read_text(encoding="utf-8"))
     required, optional = {"$schema", "category", "scm_url"}, {"build_dependencies", "build_subdirectory"}
     assert required <= set(entry) <= required | optional | {"scm_revision", "scm_type", "enabled", "tier"}
     assert entry["category"] == "Segmentation"
@@ -84,4 +84,4 @@ def test_the_entry_for_the_index_of_extensions_is_valid_and_agrees(metadata):
 
 def test_the_license_is_there_and_named_in_the_readme():
     assert (ROOT / "LICENSE").is_file()
-    assert "Apache-2.0" in (ROOT / "README.md").read_text()
+    assert "Apache-2.0" in (ROOT / "README.md").read_text(encoding="utf-8")

@@ -108,7 +108,7 @@ def test_training_resumes_and_its_bundle_segments(data, calls, tmp_path, capsys)
 def test_cross_validation_measures_every_volume_once(data, calls, tmp_path, capsys):
     given = ["--data", str(data), "-o", str(tmp_path / "cv"), "--cross-validate", "2", "--steps", "1", *TINY]
     assert prostate_training.main(given) == 0
-    figures = json.loads((tmp_path / "cv.training" / "cross-validation.json").read_text())
+    figures = json.loads((tmp_path / "cv.training" / "cross-validation.json").read_text(encoding="utf-8"))
     assert figures["cross-validated volumes"] == 2
     table = capsys.readouterr().out
     assert "| nci_0 |" in table

@@ -38,10 +38,10 @@ def selftest_task(folder: Path, job: dict[str, Any], control: Control) -> tuple[
         _act(settings, done)
         if (update := control.updates.take()) is not None:
             updates.append(update)
+        write_json(state, done)  # first: a step that was told of is never lost
         control.events.progress(done, done / int(settings.get("steps", 10)), None, None)
         if settings.get("preview_every") and done % int(settings["preview_every"]) == 0:
             control.events.preview(SimpleNamespace(labels=str(done), steps=done, seconds=0.0))
-        write_json(state, done)
     write_json(folder / "result.json", done)
     return {"result": "result.json"}, {"steps": done, "started_at": first, "updates": updates}
 
