@@ -2,6 +2,7 @@
 
 import csv
 import os
+import sys
 import threading
 from pathlib import Path
 
@@ -15,9 +16,11 @@ from SparseSegLib.batch.contact_sheet import write_contact_sheets
 from SparseSegLib.batch.pipeline import segment_here
 from SparseSegLib.batch.remote import WorkPlan, segment_on
 from SparseSegLib.batch.thumbnails import row_of_slices
+from SparseSegLib.cli.segment import cases_of
 from SparseSegLib.control import CancelSource, CancelToken, Control
-from SparseSegLib.errors import Canceled, UsageError
+from SparseSegLib.errors import Canceled, DependencyError, UsageError
 from SparseSegLib.geometry import Geometry
+from SparseSegLib.models import load_network, save_bundle
 from SparseSegLib.worker.segment_task import segment_task
 
 
@@ -81,6 +84,24 @@ def test_a_manifest_tells_models_settings_and_files_apart(tmp_path):
     assert Manifest(tmp_path, ["model", False]).find(case) is None
 
 
+def test_the_last_model_on_a_result_is_the_only_one_that_vouches_for_it(tmp_path):
+    case, other = (BatchCase("a", (tmp_path / folder / "a.nrrd",)) for folder in ("one", "two"))
+    (tmp_path / case.file).write_text("result")
+    for model, which in (("A", case), ("B", case), ("A", other)):
+        Manifest(tmp_path, [model]).add(which, {"name": model})
+        assert Manifest(tmp_path, [model]).find(which) == {"name": model}
+    assert Manifest(tmp_path, ["A"]).find(case) is None
+    assert Manifest(tmp_path, ["B"]).find(case) is None
+    Manifest(tmp_path, ["B"]).begin([case])
+    assert Manifest(tmp_path, ["A"]).find(other) is None  # it may be half replaced
+    assert Manifest(tmp_path, ["B"]).find(case) is None
+    assert Manifest(tmp_path, ["B"]).begun(case)
+    assert not Manifest(tmp_path, ["A"]).begun(other)
+    lines = (tmp_path / "segmented.jsonl").read_text()
+    Manifest(tmp_path, ["B"]).begin([case])
+    assert (tmp_path / "segmented.jsonl").read_text() == lines
+
+
 def test_the_report_has_a_row_for_every_case_and_a_column_for_all_that_is_said(tmp_path):
     entries = [
         {"name": "ä", "file": "ä.seg.nrrd", "seconds": 1.5, "voxels": {"liver": 7}, "volume_ml": {"liver": 0.5}},
@@ -116,6 +137,45 @@ def test_contact_sheets_have_pages_and_need_no_picture(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.glob("*.png")] == ["contact-sheet.png"]
 
 
+def test_only_pages_of_contact_sheets_are_replaced(tmp_path, monkeypatch):
+    names = {"contact-sheet.png", "contact-sheet-007.png", "contact-sheet-reviewed.png", "contact-sheet-1.png"}
+    for name in names:
+        (tmp_path / name).write_text("")
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "matplotlib", None)
+        with pytest.raises(DependencyError):
+            write_contact_sheets([], tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == names
+    pytest.importorskip("matplotlib")
+    write_contact_sheets([], tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"contact-sheet-reviewed.png", "contact-sheet-1.png"}
+
+
+def _content(folder, *files):
+    """Make files, DICOM by their mark where the name has no suffix; what is taken of the folder, and what is told."""
+    for name in files:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"" if path.suffix else b"\0" * 128 + b"DICM")
+    told = []
+    found = [Path(case["volumes"][0]).relative_to(folder).as_posix() for case in cases_of(str(folder), told.append)]
+    return found, " ".join(told)
+
+
+def test_a_folder_is_taken_apart_into_volumes_and_dicom_folders(tmp_path):
+    found, told = _content(tmp_path / "a", "p1/1", "p2/1", "Thumbs.db", "DICOMDIR")
+    assert found == ["p1", "p2"]
+    assert "DICOMDIR, Thumbs.db" in told
+    found, told = _content(tmp_path / "b", "p1/1.dcm", "p2.nii.gz", "p2.seg.nrrd", "results/p1.seg.nrrd", ".hidden")
+    assert found == ["p1", "p2.nii.gz"]
+    assert told.endswith(": results.")
+    assert _content(tmp_path / "c", "1", "2", "notes.txt") == (["."], "")
+    found, told = _content(tmp_path / "d", "1", "2", "more/1")
+    assert found == ["."]
+    assert told.endswith(": more.")
+    assert _content(tmp_path / "e", "p1/no.txt", "p2/no.txt") == (["p1", "p2"], "")
+
+
 def _job(study, bundle, output, **more):
     cases = [{"volumes": [str(study / "images" / f"p{seed}.nii.gz")]} for seed in range(2)]
     settings = {"model": str(bundle), "device": "cpu", "output": str(output), "keep": True, **more}
@@ -135,6 +195,34 @@ def test_results_go_to_their_folder_and_another_ones_are_not_replaced(study, bun
     (output / "segmented.jsonl").unlink()
     with pytest.raises(UsageError, match="is there already"):
         segment_task(tmp_path, job, Control())
+
+
+def test_another_model_in_between_is_noticed_and_a_killed_run_goes_on(study, bundle, tmp_path, monkeypatch):
+    output, other = tmp_path / "out", tmp_path / "other"
+    card, network = load_network(bundle)
+    save_bundle(other, card, {name: 0.5 * tensor for name, tensor in network.state_dict().items()})
+
+    def run(model, **more):
+        job = _job(study, model, output, **more)
+        return segment_task(tmp_path, {**job, "inputs": {"cases": job["inputs"]["cases"][:1]}}, Control())[1]["cases"]
+
+    first = run(bundle)
+    replaced = run(other, keep=False)
+    assert replaced[0]["voxels"] != first[0]["voxels"]
+    with pytest.raises(UsageError, match="is there already"):
+        run(bundle)
+    assert run(other) == replaced
+    (output / "p0.seg.nrrd").unlink()
+    with monkeypatch.context() as killed:
+        killed.setattr(Manifest, "add", _die)
+        with pytest.raises(KeyboardInterrupt):
+            run(other)
+    assert (output / "p0.seg.nrrd").exists()
+    assert run(other)[0]["voxels"] == replaced[0]["voxels"]
+
+
+def _die(*_):
+    raise KeyboardInterrupt
 
 
 def test_where_to_compute_must_be_an_address():

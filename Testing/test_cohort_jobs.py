@@ -118,8 +118,8 @@ def test_a_canceled_segmentation_goes_on_and_a_stopped_one_says_what_is_missing(
     events = Listener(1, source.cancel)
     with pytest.raises(Canceled):
         segment_task(tmp_path, segment_job, Control(source.token, events))
-    _, entry = json.loads((tmp_path / "segmented.jsonl").read_text())
-    assert entry["file"] == "a-b.seg.nrrd"
+    entries = [json.loads(line)[1] for line in (tmp_path / "segmented.jsonl").read_text().splitlines()]
+    assert [entry.get("file") for entry in entries] == [None, None, None, "a-b.seg.nrrd"]  # begun, and one is done
     source = CancelSource()
     source.stop()
     _, figures = segment_task(tmp_path, segment_job, Control(source.token))

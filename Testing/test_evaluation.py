@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,9 +20,9 @@ from SparseSegLib.evaluation import (
     scores_as_table,
     surface_distances,
 )
-from SparseSegLib.evaluation.files import pair_up
+from SparseSegLib.evaluation.files import matching_values, pair_up
 from SparseSegLib.geometry import Geometry
-from SparseSegLib.io import SegmentInfo, write_image, write_labels
+from SparseSegLib.io import SegmentInfo, default_segment, write_image, write_labels
 
 
 def _cube(start: int) -> np.ndarray:
@@ -160,6 +161,49 @@ def test_a_cohort_with_a_bad_case_names_it_and_goes_on(cohort, capsys):
     captured = capsys.readouterr()
     assert "c1 is left out" in captured.err
     assert "lowest Dice of cube: c5 0.500" in captured.out
+
+
+def _named(*names):
+    """Segments of the values 1, 2, 3 and so on; without a name, as a file without names has them."""
+    return [replace(default_segment(value), name=name) if name else default_segment(value)
+            for value, name in enumerate(names, start=1)]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("found", "reference", "values"),
+    [
+        (("Liver ",), ("spleen", "liver"), {1: 2}),
+        (("liver", "kidney"), ("spleen", "liver"), {1: 2, 2: 3}),
+        (("liver", ""), ("spleen", "liver"), {1: 2, 2: 3}),
+        (("", "spleen"), ("spleen", "liver"), {1: 3, 2: 1}),
+        (("", "liver", "rest"), ("", "liver"), {1: 1, 2: 2, 3: 3}),
+        (("Leber", "Milz"), ("spleen", "liver"), {1: 1, 2: 2}),
+        (("liver",), ("", ""), {1: 1}),
+        (("liver", "liver"), ("spleen", "liver"), {1: 2, 2: 3}),
+    ],
+)
+def test_segments_of_one_name_get_the_value_of_the_reference(found, reference, values):
+    assert matching_values(_named(*found), _named(*reference)) == values
+
+
+def test_names_count_more_than_values(tmp_path, capsys):
+    geometry = Geometry.identity((30, 30, 30))
+    both = np.zeros((30, 30, 30), np.uint8)
+    both[2:6, 2:6, 2:6], both[_cube(8)] = 1, 2
+    for case in ("a", "b"):
+        for part in ("results", "truth"):
+            (tmp_path / part).mkdir(exist_ok=True)
+        order = ("spleen", "liver") if case == "a" else ("Liver", "spleen")
+        truth = both if case == "a" else np.array([0, 2, 1], np.uint8)[both]
+        write_labels(truth, geometry, tmp_path / "truth" / f"{case}.seg.nrrd", _named(*order))
+        write_labels(_cube(8), geometry, tmp_path / "results" / f"{case}.seg.nrrd", _named("liver"))
+    (tmp_path / "results" / "bad.nrrd").write_text("no image")
+    (tmp_path / "truth" / "bad.nrrd").write_text("no image")
+    main(["evaluate", str(tmp_path / "results"), str(tmp_path / "truth")])
+    text = capsys.readouterr().out
+    assert "| liver | 2 | 1.000 ± 0.000 | 0.00 ± 0.00 |" in text
+    assert "| spleen | 2 | 0.000 ± 0.000 | – (n=0) |" in text
+    assert "1 of 3 cases could not be compared: bad." in text
 
 
 def test_folders_without_a_common_name_are_refused(cohort):

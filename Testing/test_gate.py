@@ -106,6 +106,17 @@ def test_features_far_from_the_training_volumes_are_noticed():
     np.testing.assert_allclose(found, features[0], rtol=1e-3, atol=1e-4)
 
 
+def test_a_layer_that_the_network_does_not_have_or_that_does_not_fit_is_refused(known):
+    card, network = known
+    volume = blob(Geometry.identity((20, 24, 28)), seed=7).volume
+    layer = next(name for name, part in network.named_modules() if isinstance(part, torch.nn.Conv3d))
+    compared = replace(EXPECTED, layer=layer, mean=(0.0,) * 999, deviation=(1.0,) * 999, distance=1.0)
+    with pytest.raises(ModelError, match=r"no layer no\.such"):
+        Predictor(replace(card, expectations=replace(compared, layer="no.such")), network, CPU)
+    with pytest.raises(ModelError, match="999"):
+        Predictor(replace(card, expectations=compared), network, CPU).segment(volume)
+
+
 def test_of_each_structure_the_largest_piece_stays():
     labels = np.zeros((6, 6, 6), np.uint8)
     labels[:2, :2, :2], labels[4:, 4:, 5] = 1, 1
@@ -132,6 +143,9 @@ def test_the_card_keeps_what_it_expects_and_refuses_nonsense(bundle):
         wrong = {**content, "expectations": {**content["expectations"], key: value}}
         with pytest.raises(ModelError, match=key):
             card_from_json(wrong, "test")
+    for wrong in ({"mean": [0.0], "deviation": []}, {"mean": [0.0], "deviation": [0.0]}, {"layer": "head"}):
+        with pytest.raises(ModelError, match=r"mean|deviation"):
+            card_from_json({**content, "expectations": {**content["expectations"], **wrong}}, "test")
     with pytest.raises(ModelError, match="postprocessing"):
         card_from_json({**content, "postprocessing": ["polish"]}, "test")
 

@@ -221,3 +221,12 @@ def test_formats_that_cannot_be_written(tmp_path, name):
 )
 def test_volume_name(name, expected):
     assert volume_name(name) == expected
+
+
+def test_a_link_is_called_by_its_own_name(tmp_path):
+    (tmp_path / "3f9a.nrrd").touch()
+    try:
+        (tmp_path / "patient.nrrd").symlink_to(tmp_path / "3f9a.nrrd")
+    except OSError:
+        pytest.skip("links are not allowed here")
+    assert volume_name(tmp_path / "patient.nrrd") == "patient"

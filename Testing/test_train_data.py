@@ -1,20 +1,38 @@
 """What a training learns from: data sets described in JSON, and which cases are left out."""
 
+import errno
 import json
+from math import nan
+from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from cohort_helpers import SIZE
+from cohort_helpers import CARD, QUICK, SIZE, SMALL
 from phantoms import blob, multi_class
 
 from SparseSegLib.cli import main
-from SparseSegLib.cohort import hold_out, make_dataset, read_description, read_examples, split_folds
+from SparseSegLib.cli.console import Console
+from SparseSegLib.cli.train_cases import cases_of
+from SparseSegLib.cohort import (
+    About,
+    CaseFiles,
+    Cohort,
+    Files,
+    TrainedModel,
+    hold_out,
+    make_card,
+    make_dataset,
+    read_description,
+    read_examples,
+    split_folds,
+)
 from SparseSegLib.control import Control
-from SparseSegLib.errors import AnnotationError, FileError, UsageError, VolumeError
+from SparseSegLib.errors import AnnotationError, FileError, ModelError, UsageError, VolumeError
 from SparseSegLib.geometry import Geometry
 from SparseSegLib.io import write_image, write_labels
-from SparseSegLib.models import load_card
+from SparseSegLib.models import load_card, save_bundle
+from SparseSegLib.networks import create_network
 from SparseSegLib.protocol import read_job
 from SparseSegLib.worker.train_task import train_task
 
@@ -148,3 +166,75 @@ def test_large_classes_keep_places_enough_for_patches(monkeypatch):
     assert (kept[labels == 2] == 2).all()
     assert 300 < (kept == 0).sum() < 700
     assert set(np.unique(kept[kept != labels])) == {255}
+
+
+def test_what_a_card_cannot_hold_is_refused_before_the_training_and_left_out_after_it(dataset, tmp_path):
+    for wrong in ({"summary": "x" * 4001}, {"data": "x" * 4001}, {"name": " "}):
+        with pytest.raises(UsageError):
+            About(**wrong)
+    case = CaseFiles("a", (tmp_path / "a.nrrd",), tmp_path / "a.nrrd")
+    cohort = Cohort([case] * 2, dataset, QUICK, About(channels=("T1", "T2")))
+    with pytest.raises(UsageError, match="2 names of channels"):
+        cohort.train_on([0, 1], tmp_path / "b", Files(tmp_path / "c.pt"), Control())
+    assert not list(tmp_path.iterdir())
+    weights = create_network("unet3d-small", 1, 2, **SMALL).state_dict()
+    model = TrainedModel(weights, SMALL, (16, 16, 16), 2, 1.0, nan, validation=0.5)
+    save_bundle(tmp_path / "b", make_card(dataset, QUICK, model, About()), weights)
+    figures = load_card(tmp_path / "b").figures
+    assert "loss" not in figures
+    assert figures["validation_dice"] == 0.5
+    next(iter(weights.values()))[0] = nan
+    with pytest.raises(ModelError, match="not a number"):
+        save_bundle(tmp_path / "b", CARD, weights)
+
+
+def test_a_case_with_more_images_than_channels_are_named_is_refused(decathlon):
+    image = "imagesTr/c_0.nii.gz"
+    _describe(decathlon.parent, training=[{"image": [image, image], "label": "labelsTr/c_0.nii.gz"}])
+    with pytest.raises(FileError, match=r"names 1 channels \(MRI\), and c_0 has 2 images"):
+        read_description(decathlon)
+
+
+def test_a_folder_of_cases_takes_the_headers_of_images_in_two_files(tmp_path):
+    names = ("images/a.mhd", "images/a.raw", "images/notes.txt", "labels/a.nrrd", "images/b/1.dcm", "labels/b.nii.gz")
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = [Path(case["volumes"][0]).name for case in cases_of(str(tmp_path), Console())]
+    assert found == ["a.mhd", "b"]
+    (tmp_path / "images" / "a.nrrd").touch()
+    with pytest.raises(FileError, match=r"a\.mhd and a\.nrrd .* one name"):
+        cases_of(str(tmp_path), Console())
+
+
+def test_models_that_cannot_be_delivered_are_kept(tmp_path, monkeypatch, capsys):
+    """A full disk meets the copy of a model that an hour was spent on."""
+    (tmp_path / "work").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "work"))
+
+    def finish(job, console):
+        weights = create_network("unet3d-small", 1, 2, **SMALL).state_dict()
+        save_bundle(job.folder / "bundle", CARD, weights)
+        return {"files": {"bundle": "bundle"}, "figures": {}}
+
+    def full(source, target):
+        raise OSError(errno.ENOSPC, "No space left on device", str(target))
+
+    monkeypatch.setattr("SparseSegLib.cli.train.finish_job", finish)
+    monkeypatch.setattr("SparseSegLib.cli.train.copy_bundle", full)
+    command = ["train", "--dense", "a.nrrd,b.nrrd", "-o", str(tmp_path / "out")]
+    assert main(command) == 9
+    (folder,) = (tmp_path / "work").iterdir()
+    assert f"--job {folder}" in capsys.readouterr().err
+    assert load_card(folder / "bundle").name == "Blob"
+    monkeypatch.setattr("SparseSegLib.cli.train.finish_job", lambda job, console: full(0, job.folder))
+    with pytest.raises(OSError, match="No space"):  # nothing was trained, nothing is kept
+        main(command)
+    assert list((tmp_path / "work").iterdir()) == [folder]
+
+
+def test_arguments_that_exclude_each_other(tmp_path):
+    command = ["train", "--dense", "a.nrrd,b.nrrd", "-o", str(tmp_path / "out")]
+    assert main([*command, "--validate", "0"]) == 2
+    with pytest.raises(SystemExit):
+        main([*command, "--steps", "2", "--seconds", "3"])

@@ -7,16 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from cohort_helpers import CPU, QUICK, SMALL, Listener, make_case
+from cohort_helpers import CARD, CPU, QUICK, SMALL, Listener, make_case
 from phantoms import blob
 
-from SparseSegLib.cohort import Files, make_dataset, make_example, split_folds, train
+from SparseSegLib.annotation import SparseLabels
+from SparseSegLib.cohort import Files, FoldScores, make_dataset, make_example, scores_as_json, split_folds, train
 from SparseSegLib.cohort.scoring import score_case
 from SparseSegLib.cohort.validation import Validation, mean_dice
 from SparseSegLib.control import CancelSource, Control
-from SparseSegLib.errors import Canceled, DependencyError, UsageError
+from SparseSegLib.errors import AnnotationError, Canceled, DependencyError, UsageError
 from SparseSegLib.io import write_image, write_labels
-from SparseSegLib.models import load_network
+from SparseSegLib.models import ModelLabel, load_network
 from SparseSegLib.networks import create_network
 from SparseSegLib.prediction.predictor import Predictor
 from SparseSegLib.training.log import TrainingLog
@@ -155,3 +156,67 @@ def test_tensorboard_is_written_or_missed(tmp_path):
     log.add(1, 0.5, 0.25, 1e-3, 0.75)
     log.close()
     assert list(tmp_path.glob("events*"))
+
+
+def test_weights_that_may_know_the_cases_left_out_are_no_start(dataset, job, tmp_path):
+    settings = replace(QUICK, budget_steps=1)
+    fresh = train(dataset.only([0]), settings, validation=dataset.only([1]))
+    train(dataset, settings, checkpoint=tmp_path / "c.pt")
+    events, files = Listener(), Files(tmp_path / "c.pt")
+    again = train(dataset.only([0]), settings, Control(events=events), validation=dataset.only([1]), files=files)
+    assert "starting over" in events.messages[0]
+    assert all(torch.equal(fresh.weights[name], again.weights[name]) for name in fresh.weights)
+    job["settings"] |= {"folds": 2, "fold": 1, "spacing": [2.0, 2.0, 2.0], "budget_steps": 1}
+    train_task(tmp_path, job, Control())
+    job["settings"]["seed"] = 1
+    train_task(tmp_path, job, Control(events=events))
+    assert any("starting over" in text for text in events.messages[1:])
+    assert not any("Starting from" in text for text in events.messages)
+
+
+def test_splits_that_cannot_be_are_refused_before_anything_is_read(job, tmp_path):
+    gone = [{**case, "volumes": [f"gone-{number}.nrrd"]} for number, case in enumerate(job["inputs"]["cases"])]
+    for settings, validation, words in (
+        ({"folds": 5}, [], "5 folds"),
+        ({"folds": 1}, [], "1 folds"),
+        ({"held_out": 4}, [], "4 of 4 cases"),
+        ({"folds": 4, "held_out": 3}, [], "3 of 3 cases"),
+        ({}, [{**gone[2], "name": "again"}], "again is among the cases to learn from"),
+    ):
+        inputs = {"cases": gone, "validation": validation}
+        with pytest.raises(UsageError, match=words):
+            train_task(tmp_path, {"inputs": inputs, "settings": {**SETTINGS, **settings}}, Control())
+
+
+def test_a_structure_in_neither_has_no_score(dataset):
+    network = create_network("unet3d-small", 1, 3, **SMALL).eval()
+    with torch.no_grad():
+        for weight in network.classify.parameters():
+            weight.zero_()
+        network.classify.bias[0] = 1.0  # everything is background
+    card = replace(CARD, arguments=SMALL, labels=(*CARD.labels, ModelLabel(2, "nowhere", (0, 1, 0))))
+    sparse = make_case(0)
+    dense = blob(sparse.volume.geometry).labels.astype(np.uint8)
+    for labels in (sparse.labels, SparseLabels(dense, sparse.volume.geometry, names=("blob",))):
+        scores = score_case(Predictor(card, network, CPU), replace(sparse, labels=labels), ("blob", "nowhere"))
+        assert [(score.name, score.dice) for score in scores] == [("blob", 0.0)]
+    rows = [FoldScores(1, f"p{dice}", (replace(scores[0], dice=dice),)) for dice in (0.5, 0.7)]
+    found = scores_as_json([*rows, FoldScores(2, "empty", ())])["dice"]
+    assert found == {
+        "blob": {"mean": 0.6, "deviation": pytest.approx(np.std([0.5, 0.7], ddof=1), abs=1e-5), "cases": 2}
+    }
+    assert scores_as_json(rows[:1])["dice"]["blob"]["deviation"] is None
+
+
+def test_a_dense_volume_may_be_without_the_structure(dataset):
+    case = make_case(3)
+    empty = replace(case, labels=SparseLabels(np.zeros(case.labels.array.shape, np.uint8), case.volume.geometry))
+    examples = [make_example(one, (1.0, 1.0, 1.0)) for one in (case, empty)]
+    both = make_dataset(examples, (1.0, 1.0, 1.0))
+    assert both.names == ("blob",)
+    events = Listener()
+    model = train(both, replace(QUICK, budget_steps=2), Control(events=events), validation=both.only([1]))
+    assert "the last weights count" in events.messages[0]
+    assert (model.validation, model.best_step) == (None, 2)
+    with pytest.raises(AnnotationError, match="None of the volumes"):
+        train(both.only([1]), QUICK)

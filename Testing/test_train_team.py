@@ -12,8 +12,9 @@ import team_step
 import torch
 
 from SparseSegLib.cli.train_team import in_a_team
+from SparseSegLib.errors import UsageError
 from SparseSegLib.models import load_card
-from SparseSegLib.training.distributed import Team, current_team
+from SparseSegLib.training.distributed import Team, connected, current_team
 
 HERE = Path(__file__).resolve().parent
 SIZE = 2
@@ -55,6 +56,8 @@ def test_one_process_is_a_team_of_its_own(monkeypatch):
     assert team == Team(0, 1)
     assert team.first
     assert team.agree({"a": 1}) == {"a": 1}
+    with pytest.raises(UsageError, match="cannot share"), connected(torch.device("cuda:0")):
+        pass
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "1")
     assert not in_a_team()

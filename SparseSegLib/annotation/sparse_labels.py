@@ -67,8 +67,11 @@ class SparseLabels:
             mask &= ~pose.mask(self.geometry)
         return mask
 
-    def validate(self) -> None:
-        """Raise AnnotationError if nothing can be learned from these labels, GeometryError if they are malformed."""
+    def validate(self, *, background_only: bool = False) -> None:
+        """Raise AnnotationError if nothing can be learned from these labels, GeometryError if they are malformed.
+
+        With ``background_only`` there may be no object in a volume of which every voxel is labeled.
+        """
         if self.array.shape != self.geometry.shape:
             raise GeometryError(f"Labels of shape {self.array.shape} do not fit a grid of {self.geometry.shape}.")
         check_planes(self.planes, self.geometry)
@@ -78,6 +81,8 @@ class SparseLabels:
         there = np.flatnonzero(counts)
         if not there.size:
             raise AnnotationError("No voxel is labeled.", "Outline the structure on at least one slice.")
+        if background_only and counts[0] == self.array.size:
+            return
         if there.size == 1 and there[0] == 0:
             raise AnnotationError(
                 "All labeled voxels are background.", "Outline the structure on one of the annotated slices."

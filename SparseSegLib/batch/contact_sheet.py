@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import re
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from SparseSegLib.atomic import atomic_path
@@ -11,6 +14,7 @@ from SparseSegLib.batch.thumbnails import picture_path
 from SparseSegLib.errors import DependencyError
 
 ROWS = 16  # a page
+PAGE = re.compile(r"contact-sheet(-\d{3,})?\.png")
 INK = "#e8e6e3"
 PAPER = "#14161a"
 TROUBLE = "#ff8a7a"
@@ -23,7 +27,9 @@ def write_contact_sheets(entries: Sequence[Entry], folder: Path) -> list[Path]:
 
     Raises DependencyError if matplotlib is not installed.
     """
-    for old in folder.glob("contact-sheet*.png"):
+    if find_spec("matplotlib") is None:
+        raise DependencyError("matplotlib is not installed.", 'Install it with: pip install "SparseSegLib[plot]"')
+    for old in [path for path in folder.iterdir() if PAGE.fullmatch(path.name)]:
         old.unlink()
     written = []
     for path, page in _pages(entries, folder):
@@ -41,13 +47,8 @@ def _pages(entries: Sequence[Entry], folder: Path) -> Iterator[tuple[Path, Seque
 
 
 def _draw(entries: Sequence[Entry], folder: Path, path: Path) -> None:
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise DependencyError(
-            "matplotlib is not installed.", 'Install it with: pip install "SparseSegLib[plot]"'
-        ) from error
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
     from matplotlib.image import imread
 
     figure = Figure(figsize=(11, 1.5 * len(entries)), facecolor=PAPER, layout="constrained")
@@ -61,7 +62,9 @@ def _draw(entries: Sequence[Entry], folder: Path, path: Path) -> None:
             axes.set_anchor("W")
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=100, facecolor=PAPER)
-    figure.clear()  # its parts hold each other, and would stay until Python cleans up
+    figure.clear()
+    del axes, figure
+    gc.collect()  # its parts hold each other: pages would pile up until Python cleans up by itself
 
 
 def _caption(entry: Entry) -> str:

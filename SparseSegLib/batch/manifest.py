@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,16 @@ from SparseSegLib.batch.case import BatchCase
 FILE = "segmented.jsonl"
 
 Entry = dict[str, Any]
-"""What is said of a case: ``name`` and ``file`` with figures, or ``name``, ``error``, ``hint`` and ``code``."""
+"""What is said of a case: ``name`` and ``file`` with figures, or ``name``, ``error``, ``hint`` and ``code``.
+
+A case that began and is not done has an empty one in the manifest."""
 
 
 class Manifest:
-    """The finished cases of a folder, a line of JSON each; adding one costs the same however many there are.
+    """The cases of a folder, a line of JSON when each begins and when it is done; the last line on a result counts.
+
+    Adding one costs the same however many there are. A result that another model or another image replaced is no
+    longer vouched for by what was noted before.
 
     Parameters
     ----------
@@ -28,21 +34,35 @@ class Manifest:
         self.doing = doing
         text = _text(folder / FILE)
         self._torn = bool(text) and not text.endswith("\n")
-        self._done = dict(_entries(text))
+        self._last = {_name(key): (key, entry) for key, entry in _entries(text)}
 
     def find(self, case: BatchCase) -> Entry | None:
         """What was said of a case if its result is there, of these very files, this model and these settings."""
-        entry = self._done.get(self._key(case))
-        return entry if entry is not None and (self.folder / case.file).is_file() else None
+        key, entry = self._last.get(case.name, ("", {}))
+        return entry if entry and key == self._key(case) and (self.folder / case.file).is_file() else None
+
+    def begun(self, case: BatchCase) -> bool:
+        """Whether a result that is there can only be of these very files, this model and these settings."""
+        return self._last.get(case.name, ("", {}))[0] == self._key(case)
+
+    def begin(self, cases: Iterable[BatchCase]) -> None:
+        """Note that the results of these cases are about to be written, or replaced."""
+        lines: dict[BatchCase, tuple[str, Entry]] = {case: (self._key(case), {}) for case in cases}
+        self._note({case: line for case, line in lines.items() if self._last.get(case.name) != line})
 
     def add(self, case: BatchCase, entry: Entry) -> None:
         """Note that a case is done. Its result must be there already."""
-        key = self._key(case)
-        self._done[key] = entry
-        line = json.dumps([key, entry], ensure_ascii=False) + "\n"
+        self._note({case: (self._key(case), entry)})
+
+    def _note(self, lines: dict[BatchCase, tuple[str, Entry]]) -> None:
+        """Append a line for each case."""
+        if not lines:
+            return
+        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines.values())
         with open(self.folder / FILE, "a", encoding="utf-8", newline="\n") as file:
-            file.write("\n" + line if self._torn else line)
+            file.write("\n" + text if self._torn else text)
         self._torn = False
+        self._last |= {case.name: line for case, line in lines.items()}
 
     def _key(self, case: BatchCase) -> str:
         """Tells a case, its files as they are now, and what is done to it."""
@@ -57,15 +77,21 @@ def _text(path: Path) -> str:
         return ""
 
 
+def _name(key: str) -> str:
+    """The name of a key's case."""
+    return str(json.loads(key)[-2])
+
+
 def _entries(text: str) -> list[tuple[str, Entry]]:
     """All whole lines; a run that was killed may have left half a one."""
     found = []
-    for line in text.splitlines():
+    for line in text.split("\n"):
         try:
             key, entry = json.loads(line)
-        except ValueError:
+            _name(key)
+        except (ValueError, TypeError, LookupError):
             continue
-        if isinstance(key, str) and isinstance(entry, dict):
+        if isinstance(entry, dict):
             found.append((key, entry))
     return found
 

@@ -23,9 +23,10 @@ NAME = "evaluate"
 SUMMARY = "Dice, IoU and surface distances against a reference"
 DESCRIPTION = """\
 Compare a segmentation with a reference, label by label: Dice, IoU, Hausdorff distance, its 95th percentile, average
-surface distance (all in mm), and the volumes in ml. Of two folders, files of one name are compared: the table has mean
-and standard deviation of Dice, HD95, average boundary distance (ABD) and relative volume difference (RVD), as the
-PROMISE12 challenge has it, and the worst cases are named. With -o there are scores.csv, summary.md and box-plot.png.
+surface distance (all in mm), and the volumes in ml. Segments of one name belong together, or of one value where the
+files share no names. Of two folders, files of one name are compared: the table has mean and standard deviation of Dice,
+HD95, average boundary distance (ABD) and relative volume difference (RVD), as the PROMISE12 challenge has it, and the
+worst cases are named. With -o there are scores.csv, summary.md and box-plot.png.
 
   sparseseg evaluate dense.seg.nrrd truth.nrrd
   sparseseg evaluate dense.seg.nrrd truth.nrrd --outside drawn.seg.nrrd     overlap off the annotated slices only
@@ -74,6 +75,8 @@ def _run_cohort(arguments: argparse.Namespace, console: Console) -> int:
     text = [promise12_table(summary), worst_cases(summary)]
     if pairs.missing:
         text.append(f"{len(pairs.missing)} of {len(pairs.missing) + len(pairs.both)} cases have no result.")
+    if errors:
+        text.append(f"{len(errors)} of {len(pairs.both)} cases could not be compared: {', '.join(errors)}.")
     if arguments.output:
         _write(arguments.output, cases, summary, "\n\n".join(text), console)
     values: dict[str, Any] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ contact-sheet.png, a row of slices a case. The same command again does what is m
 sparseseg models list shows the library. Look at every result: not for clinical use."""
 
 ENDINGS = (".nrrd", ".nhdr", ".nii", ".nii.gz", ".mha", ".mhd")
+PARTS = (".seg.nrrd", ".raw", ".raw.gz", ".zraw")  # results, and the voxels of .nhdr and .mhd
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +56,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     """Run the job; the exit code is that of the first case that failed."""
     bundle = ModelLibrary().find(arguments.model).path
     _check_output(arguments.output)
-    cases = [case for given in arguments.volumes for case in cases_of(given)]
+    cases = [case for given in arguments.volumes for case in cases_of(given, console.message)]
     folder = arguments.job or Path(tempfile.mkdtemp(prefix="sparseseg-"))
     try:
         write_job(folder, "segment", {"cases": cases}, _settings(arguments, bundle))
@@ -89,23 +91,65 @@ def _settings(arguments: argparse.Namespace, bundle: Path) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if value is not None}
 
 
-def cases_of(given: str) -> list[dict[str, Any]]:
-    """The cases of one argument: a file, channels joined by commas, a DICOM folder, or a folder of volumes or such."""
+def cases_of(given: str, tell: Callable[[str], None] = lambda text: None) -> list[dict[str, Any]]:
+    """The cases of one argument: a file, channels joined by commas, a DICOM folder, or a folder of volumes and such.
+
+    Parameters
+    ----------
+    given : as the user wrote it
+    tell : hears what of a folder is left out
+    """
     path = Path(given)
     if path.is_dir():
-        content = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
-        inside = [entry for entry in content if _is_volume(entry)]
-        if not inside and content and all(entry.is_dir() for entry in content):
-            inside = content
-        return [{"volumes": [str(entry.absolute())]} for entry in inside or [path]]
+        return [{"volumes": [str(entry.absolute())]} for entry in _inside(path, tell)]
     if not path.exists() and "," in given:
         return [{"volumes": [str(Path(part).absolute()) for part in given.split(",")]}]
     return [{"volumes": [str(path.absolute())]}]
 
 
+def _inside(folder: Path, tell: Callable[[str], None]) -> Sequence[Path]:
+    """The volumes and DICOM folders in a folder, or the folder itself where the slices lie in it."""
+    content = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    volumes = [entry for entry in content if _is_volume(entry)]
+    series = [entry for entry in content if _has_slices(entry)]
+    if not volumes and _has_slices(folder):
+        _tell_left_out(folder, series, tell)
+        return [folder]
+    if volumes or series:
+        chosen = {*volumes, *series}
+        others = [entry for entry in content if entry not in chosen and not entry.name.lower().endswith(PARTS)]
+        _tell_left_out(folder, others, tell)
+        return sorted(chosen)
+    return content if content and all(entry.is_dir() for entry in content) else [folder]
+
+
+def _tell_left_out(folder: Path, left_out: Sequence[Path], tell: Callable[[str], None]) -> None:
+    if left_out:
+        names = ", ".join(entry.name for entry in left_out[:5]) + (" and others" if left_out[5:] else "")
+        tell(f"Left out of {folder}: {names}.")
+
+
 def _is_volume(file: Path) -> bool:
     name = file.name.lower()
     return file.is_file() and name.endswith(ENDINGS) and not name.endswith(".seg.nrrd")
+
+
+def _has_slices(folder: Path) -> bool:
+    """Whether a DICOM file lies in a folder; the index of a disk (DICOMDIR) is none."""
+    try:
+        return folder.is_dir() and any(_is_slice(entry) for entry in folder.iterdir())
+    except OSError:
+        return False
+
+
+def _is_slice(file: Path) -> bool:
+    """Whether a file is DICOM by its mark or, as old ones have none, by its name."""
+    if not file.is_file() or file.name.startswith(".") or file.name.upper() == "DICOMDIR":
+        return False
+    if file.suffix.lower() in (".dcm", ".ima"):
+        return True
+    with open(file, "rb") as stream:
+        return stream.read(132)[128:] == b"DICM"
 
 
 def _check_output(output: Path) -> None:

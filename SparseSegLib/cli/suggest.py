@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
     if arguments.count < 1:
         raise UsageError(f"{arguments.count} volumes cannot be named.", "Give 1 or more.")
-    cases = named_cases([case for given in arguments.volumes for case in cases_of(given)], Path())
+    cases = named_cases([case for given in arguments.volumes for case in cases_of(given, console.message)], Path())
     drawn = labels_in(arguments.labels) if arguments.labels else {}
     device = choose_device(arguments.device)
     card, network = load_network(ModelLibrary().find(arguments.model).path, device)

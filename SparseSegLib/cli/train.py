@@ -5,18 +5,21 @@ from __future__ import annotations
 import argparse
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from SparseSegLib.atomic import atomic_path
+from SparseSegLib.atomic import atomic_path, write_error
 from SparseSegLib.cli.console import Console
 from SparseSegLib.cli.train_cases import about_data, cases_of
 from SparseSegLib.cli.train_team import in_a_team, train_in_team
 from SparseSegLib.cli.working import finish_job
-from SparseSegLib.errors import UsageError
+from SparseSegLib.errors import Canceled, SparseSegError, UsageError
 from SparseSegLib.io import volume_name
 from SparseSegLib.jobs import Job, write_job
 from SparseSegLib.models import ModelLibrary, copy_bundle
+from SparseSegLib.models.files import is_bundle
 
 NAME = "train"
 SUMMARY = "train a model on several annotated volumes"
@@ -62,12 +65,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--recipe", default="usual", help="usual or milletari2016 (default: usual)")
     networks = "unet3d-small, unet3d, vnet-small, vnet, cicek2016 and others (default: the recipe's)"
     how.add_argument("--network", help=networks)
-    how.add_argument("--spacing", type=float, nargs=3, metavar=("X", "Y", "Z"), help="mm to work at (default: median)")
-    how.add_argument("--patch", type=int, nargs=3, metavar=("X", "Y", "Z"), help="voxels that the network sees at once")
-    how.add_argument("--batch", type=int, help="patches a step, in each process (default: 1)")
+    spacing = "mm to work at (default: the recipe's; usual: the median)"
+    how.add_argument("--spacing", type=float, nargs=3, metavar=("X", "Y", "Z"), help=spacing)
+    patch = "voxels that the network sees at once (default: the recipe's; usual: what suits the volumes)"
+    how.add_argument("--patch", type=int, nargs=3, metavar=("X", "Y", "Z"), help=patch)
+    how.add_argument("--batch", type=int, help="patches a step, in each process (default: the recipe's; usual: 1)")
     how.add_argument("--mirror", action="store_true", help="learn from mirrored images too; not for left and right")
-    how.add_argument("--seconds", type=float, help="budget of the training in seconds (default: 600)")
-    how.add_argument("--steps", type=int, help="budget in training steps instead; repeatable with the same --seed")
+    budget = how.add_mutually_exclusive_group()
+    seconds = "budget of the training in seconds (default: the recipe's; usual: 600)"
+    budget.add_argument("--seconds", type=float, help=seconds)
+    budget.add_argument("--steps", type=int, help="budget in training steps instead; repeatable with the same --seed")
     how.add_argument("--seed", type=int, default=0)
     how.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
     how.add_argument("--precision", default="auto", help="auto, float32 or bf16 (default: bf16 on GPUs that have it)")
@@ -82,17 +89,37 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     """Train, in a job or as one of several processes, and put what comes out where it is wanted."""
     _check(arguments)
     inputs, settings = _inputs(arguments, console), _settings(arguments)
-    folder = arguments.job or Path(tempfile.mkdtemp(prefix="sparseseg-"))
-    try:
+    with _work_folder(arguments.job) as folder:
         if in_a_team():
             ending = train_in_team(folder, inputs, settings, console)
         else:
             write_job(folder, "train", inputs, settings)
             ending = finish_job(Job(folder), console)
-        if ending is not None:
-            _deliver(ending, folder, arguments, console)
+        told = None if ending is None else _deliver(ending, folder, arguments)
+    if told is not None:
+        console.result(*told)
+
+
+@contextmanager
+def _work_folder(job: Path | None) -> Iterator[Path]:
+    """The job's folder; without a job a new one, which goes in the end unless the only copies of models lie in it."""
+    if job is not None:
+        yield job
+        return
+    folder, keep = Path(tempfile.mkdtemp(prefix="sparseseg-")), False
+    try:
+        yield folder
+    except (SparseSegError, OSError, KeyboardInterrupt) as error:
+        keep = any(is_bundle(path) for path in folder.iterdir())
+        if not keep:
+            raise
+        told = error if isinstance(error, SparseSegError) else Canceled()
+        if isinstance(error, OSError):
+            told = write_error(error.filename or folder, error)
+        hint = f"What was trained is kept in {folder}: with --job {folder} the same command goes on from there."
+        raise type(told)(told.message, f"{told.hint}\n{hint}".strip()) from error
     finally:
-        if arguments.job is None:
+        if not keep:
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -110,10 +137,17 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UsageError(f"{output} has other files in it.", "Choose a new folder.")
     elif output.is_file() and output.suffix.lower() != ".zip":
         raise UsageError(f"{output} is a file.", "Choose a new folder, or a name that ends in .zip.")
+    if _held_out(arguments) == 0:
+        raise UsageError("No case would validate.", "Give --validate 1 or more, cases of their own, or leave it out.")
     if arguments.tensorboard and arguments.log is None:
         raise UsageError("TensorBoard needs a folder.", "Give one with --log.")
     if arguments.add:
         _check_name(arguments.name or volume_name(output))
+
+
+def _held_out(arguments: argparse.Namespace) -> int | None:
+    """How many of the cases are to validate; None if others do, or none."""
+    return int(arguments.validate) if (arguments.validate or "").isdecimal() else None
 
 
 def _check_name(name: str) -> None:
@@ -131,7 +165,7 @@ def _inputs(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     inputs = {"cases": [*cases(arguments.sparse, False), *cases(arguments.dense, True)]}
     if not inputs["cases"]:
         raise UsageError("There is nothing to learn from.", "Give cases with --sparse or --dense.")
-    if arguments.validate and not arguments.validate.isdigit():
+    if arguments.validate and _held_out(arguments) is None:
         inputs["validation"] = cases([arguments.validate], not arguments.sparse)
     return inputs
 
@@ -156,7 +190,7 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
         "seed": arguments.seed,
         "device": arguments.device,
         "precision": arguments.precision,
-        "held_out": int(arguments.validate) if arguments.validate and arguments.validate.isdigit() else None,
+        "held_out": _held_out(arguments),
         "folds": arguments.folds or None,
         "fold": arguments.fold,
         "log": arguments.log and str(arguments.log.absolute()),
@@ -165,8 +199,8 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if value is not None}
 
 
-def _deliver(ending: dict[str, Any], folder: Path, arguments: argparse.Namespace, console: Console) -> None:
-    """Copy the results out of the job's folder, and say what came out."""
+def _deliver(ending: dict[str, Any], folder: Path, arguments: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    """Copy the results out of the job's folder; what came out, for programs and for people."""
     output, files = arguments.output, ending["files"]
     figures = {**ending["figures"], "output": str(output)}
     if arguments.folds:
@@ -178,15 +212,17 @@ def _deliver(ending: dict[str, Any], folder: Path, arguments: argparse.Namespace
             source = Path(files[name])
             with atomic_path(output / f"{source.stem}{ending_of}{source.suffix}") as target:
                 shutil.copyfile(folder / source, target)
-        lines = [
-            f"{name}: Dice {found['mean']:.3f} ± {found['deviation']:.3f}" for name, found in figures["dice"].items()
-        ]
-        console.result(figures, "\n".join([f"{output}: {len(figures['trained'])} folds", *lines]))
-        return
+        lines = [f"{name}: Dice {_mean(found)}" for name, found in figures["dice"].items()]
+        return figures, "\n".join([f"{output}: {len(figures['trained'])} folds", *lines])
     copy_bundle(folder / files["bundle"], output)
     if arguments.add:
         ModelLibrary().add(output)
-    loss = "" if figures["loss"] is None else f", loss {figures['loss']:.3f}"
+    loss = f", loss {figures['loss']:.3f}" if "loss" in figures else ""
     best = f", validation Dice {figures['validation_dice']:.3f}" if "validation_dice" in figures else ""
     text = f"{output}: {figures['cases']} cases, {figures['steps']} steps in {figures['seconds']:.0f} s{loss}{best}"
-    console.result(figures, text)
+    return figures, text
+
+
+def _mean(found: dict[str, Any]) -> str:
+    deviation = "" if found["deviation"] is None else f" ± {found['deviation']:.3f}"
+    return f"{found['mean']:.3f}{deviation}"

@@ -7,7 +7,10 @@ from typing import Any
 
 from SparseSegLib.cli.console import Console
 from SparseSegLib.errors import FileError, UsageError
+from SparseSegLib.evaluation.files import ENDINGS as LABEL_ENDINGS
 from SparseSegLib.io import volume_name
+
+ENDINGS = (*LABEL_ENDINGS, ".hdr", ".dcm")  # images; where a format has two files, the one to open
 
 
 def cases_of(given: str, console: Console) -> list[dict[str, Any]]:
@@ -78,5 +81,12 @@ def _cases_in(folder: Path, console: Console) -> list[dict[str, Any]]:
 def _by_name(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise FileError(f"There is no folder {folder}.", "A folder of cases has the folders images and labels.")
-    paths = [path for path in folder.iterdir() if not path.name.startswith(".") and path.suffix != ".json"]
-    return {volume_name(path): path for path in paths}
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or not (path.is_dir() or path.name.lower().endswith(ENDINGS)):
+            continue
+        name = volume_name(path)
+        if name in found:
+            raise FileError(f"{found[name].name} and {path.name} in {folder} have one name.", "Take one of them away.")
+        found[name] = path
+    return found

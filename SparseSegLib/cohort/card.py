@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from math import isfinite
 
 from SparseSegLib.cohort.dataset import Dataset
 from SparseSegLib.cohort.settings import TrainSettings
@@ -12,6 +13,7 @@ from SparseSegLib.cohort.trainer import TrainedModel
 from SparseSegLib.errors import UsageError
 from SparseSegLib.io import default_color
 from SparseSegLib.models import ModelCard, ModelLabel, Preprocessing
+from SparseSegLib.models.fields import LONGEST_TEXT
 
 Color = tuple[float, float, float]
 
@@ -26,6 +28,11 @@ class About:
     channels : names of the image's channels; none for "channel 1" and so on
     terminologies : 3D Slicer's terminology entries, by the structure's name
     colors : of the structures, by their names in lower case
+
+    Raises
+    ------
+    UsageError
+        If a text is longer than a card may have it, or the name is empty.
     """
 
     name: str = "Model"
@@ -37,26 +44,41 @@ class About:
     terminologies: Mapping[str, str] = field(default_factory=dict)
     colors: Mapping[str, Color] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if not self.name.strip():
+            raise UsageError("The model's name is empty.", "Give it one.")
+        for text in ("name", "summary", "intended_use", "data", "license"):
+            _check_length(f"The model's {text.replace('_', ' ')}", getattr(self, text))
+        for structure, entry in self.terminologies.items():
+            _check_length(f"The terminology of {structure}", entry)
+
+    def check(self, dataset: Dataset) -> None:
+        """Raise UsageError if a model of ``dataset`` cannot have such a card: to be called before it is trained."""
+        if self.channels and len(self.channels) != dataset.channels:
+            raise UsageError(
+                f"{len(self.channels)} names of channels were given, and there are {dataset.channels}.", "Name each."
+            )
+        for name in dataset.names:
+            _check_length("A structure's name", name)
+
 
 def make_card(dataset: Dataset, settings: TrainSettings, model: TrainedModel, about: About) -> ModelCard:
-    """The card of ``model``, which was trained on ``dataset``.
+    """The card of ``model``, which was trained on ``dataset``; figures that are not finite are left out.
 
     Raises
     ------
     UsageError
-        If the channels' names are not as many as the channels.
+        As :meth:`About.check` does.
     """
-    if about.channels and len(about.channels) != dataset.channels:
-        raise UsageError(
-            f"{len(about.channels)} names of channels were given, and there are {dataset.channels}.", "Name each."
-        )
+    about.check(dataset)
     count = len(dataset.examples)
     figures: dict[str, float | int | str] = {
         "steps": model.steps,
         "seconds": round(model.seconds, 2),
-        "loss": round(model.loss or 0.0, 5),
         "cases": count,
     }
+    if model.loss is not None and isfinite(model.loss):
+        figures["loss"] = round(model.loss, 5)
     if model.validation is not None:
         figures |= {"validation_dice": round(model.validation, 5), "best_step": model.best_step}
     return ModelCard(
@@ -86,3 +108,8 @@ def make_card(dataset: Dataset, settings: TrainSettings, model: TrainedModel, ab
         mirrored=settings.mirror,
         figures=figures,
     )
+
+
+def _check_length(what: str, text: str) -> None:
+    if len(text) > LONGEST_TEXT:
+        raise UsageError(f"{what} has {len(text)} letters, and {LONGEST_TEXT} is the most.", "Shorten it.")

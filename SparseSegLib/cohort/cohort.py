@@ -10,7 +10,7 @@ from SparseSegLib.cohort.card import About, make_card
 from SparseSegLib.cohort.dataset import Dataset
 from SparseSegLib.cohort.files import CaseFiles
 from SparseSegLib.cohort.folds import hold_out
-from SparseSegLib.cohort.scoring import CaseScores, score_case
+from SparseSegLib.cohort.scoring import FoldScores, score_case
 from SparseSegLib.cohort.settings import TrainSettings
 from SparseSegLib.cohort.trainer import Files, TrainedModel, train
 from SparseSegLib.control import Control
@@ -41,19 +41,29 @@ class Cohort:
     held_out: int = 0
     validation: Dataset | None = None
 
+    def split(self, numbers: Sequence[int]) -> tuple[Dataset, Dataset | None]:
+        """Of some of the cases those to learn from, and the volumes that choose the weights, if there are any.
+
+        Raises AnnotationError if there would be nothing to learn.
+        """
+        if not self.held_out:
+            dataset, validation = self.dataset.only(numbers), self.validation
+        else:
+            names = [self.files[number].name for number in numbers]
+            kept, held = hold_out(names, self.held_out, self.settings.seed)
+            dataset = self.dataset.only([numbers[place] for place in kept])
+            validation = self.dataset.only([numbers[place] for place in held])
+        dataset.check()
+        return dataset, validation
+
     def train_on(
         self, numbers: Sequence[int], bundle: Path, files: Files, control: Control, name: str = ""
     ) -> tuple[ModelCard, TrainedModel]:
         """Train on some of the cases and save the bundle (in the first process of a team); its card and the model."""
-        numbers, validation = list(numbers), self.validation
-        if self.held_out:
-            names = [self.files[number].name for number in numbers]
-            kept, held = hold_out(names, self.held_out, self.settings.seed)
-            validation = self.dataset.only([numbers[place] for place in held])
-            numbers = [numbers[place] for place in kept]
-        dataset = self.dataset.only(numbers)
-        model = train(dataset, self.settings, control, validation=validation, files=files)
+        dataset, validation = self.split(numbers)
         about = replace(self.about, name=name) if name else self.about
+        about.check(dataset)
+        model = train(dataset, self.settings, control, validation=validation, files=files)
         card = make_card(dataset, self.settings, model, about)
         if current_team().first:
             card = save_bundle(bundle, card, model.weights)
@@ -61,7 +71,7 @@ class Cohort:
 
     def score(
         self, fold: int, numbers: Sequence[int], card: ModelCard, model: TrainedModel, control: Control
-    ) -> list[CaseScores]:
+    ) -> list[FoldScores]:
         """Segment the cases that a fold left out with its model, and compare."""
         network = create_network(card.network, self.dataset.channels, card.classes, **model.arguments).eval()
         network.load_state_dict(model.weights)
@@ -70,7 +80,8 @@ class Cohort:
         for number in numbers:
             control.token.check()
             case = self.files[number].read()
-            rows.append(CaseScores(fold, case.name, score_case(predictor, case, self.dataset.names)))
+            rows.append(FoldScores(fold, case.name, score_case(predictor, case, self.dataset.names)))
             dices = ", ".join(f"{score.name} {score.dice:.3f}" for score in rows[-1].scores)
-            control.events.message(f"Fold {fold}, {case.name}: Dice {dices}.")
+            found = f"Dice {dices}" if dices else "no structure there, and none found"
+            control.events.message(f"Fold {fold}, {case.name}: {found}.")
         return rows

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from SparseSegLib.cohort.cohort import Cohort
-from SparseSegLib.cohort.scoring import CaseScores
+from SparseSegLib.cohort.scoring import FoldScores
 from SparseSegLib.cohort.trainer import Files
 from SparseSegLib.control import Control
 from SparseSegLib.training.distributed import current_team
@@ -20,7 +20,7 @@ def cross_validate(
     folder: Path,
     files: Files,
     control: Control,
-) -> list[CaseScores]:
+) -> list[FoldScores]:
     """Train a model for each fold on the cases of all others, and score it on the fold's own.
 
     Parameters
@@ -35,26 +35,33 @@ def cross_validate(
     Returns
     -------
     The scores of the cases that were left out, in the first process of a team; nothing in the others.
+
+    Raises
+    ------
+    AnnotationError
+        If a fold leaves no structure to learn; before any is trained.
     """
-    rows: list[CaseScores] = []
-    for fold in chosen:
-        left_out = folds[fold - 1]
-        others = [number for number in range(len(cohort.files)) if number not in left_out]
+    rows: list[FoldScores] = []
+    kept = {fold: [n for n in range(len(cohort.files)) if n not in folds[fold - 1]] for fold in chosen}
+    for others in kept.values():
+        cohort.split(others)  # the last fold's error should not come after hours
+    for fold, others in kept.items():
         control.events.message(f"Fold {fold} of {len(folds)}: {len(others)} cases to learn from.")
         own, name = _own(files, fold), f"{cohort.about.name} fold {fold}"
         card, model = cohort.train_on(others, folder / f"fold-{fold}", own, control, name)
         if current_team().first:
-            rows += cohort.score(fold, left_out, card, model, control)
+            rows += cohort.score(fold, folds[fold - 1], card, model, control)
         if current_team().agree(control.token.stopped):
             break
     return rows
 
 
 def _own(files: Files, fold: int) -> Files:
-    """The files of one fold."""
+    """The files of one fold; its training never starts with weights that may know the cases that it leaves out."""
     checkpoint, log = files.checkpoint, files.log
     return replace(
         files,
         checkpoint=checkpoint and checkpoint.with_name(f"{checkpoint.stem}-fold-{fold}{checkpoint.suffix}"),
         log=log and log / f"fold-{fold}",
+        warm_start=False,
     )

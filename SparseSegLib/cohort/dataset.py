@@ -41,7 +41,7 @@ class Case:
                     f"{self.labels.geometry.difference(self.volume.geometry)}.",
                     "Resample the labels to the volume.",
                 )
-            self.labels.validate()
+            self.labels.validate(background_only=True)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -90,6 +90,18 @@ class Dataset:
         z, y, x = np.median([example.labels.shape for example in self.examples], axis=0).astype(int).tolist()
         return z, y, x
 
+    @property
+    def has_structure(self) -> bool:
+        """Whether there is a structure in any of the examples; in densely annotated ones there may be none."""
+        return any(_has_structure(example.labels) for example in self.examples)
+
+    def check(self) -> None:
+        """Raise AnnotationError if there is no structure to learn."""
+        if not self.has_structure:
+            raise AnnotationError(
+                "None of the volumes to learn from has a structure.", "Add a volume in which one is outlined."
+            )
+
     def only(self, numbers: Sequence[int]) -> Dataset:
         """Some of the examples, with all the classes."""
         return replace(self, examples=tuple(self.examples[number] for number in numbers))
@@ -135,13 +147,18 @@ def make_example(case: Case, spacing: Spacing, bias_field: str = "none") -> Exam
     grid = working_grid(case.volume.geometry, spacing)
     with naming(case.name):
         labels = _labels_on(case.labels, grid, case.name)
-        if not ((labels > 0) & (labels < UNLABELED)).any():
+        if _has_structure(case.labels.array) and not _has_structure(labels):
             raise AnnotationError(
                 f"Nothing of its annotation is left at {spacing[2]:g} × {spacing[1]:g} × {spacing[0]:g} mm.",
                 "Choose a finer spacing.",
             )
     volume = correct_bias_field(case.volume) if bias_field == "n4" else case.volume
     return Example(case.name, prepare(volume, grid), labels, case.names)
+
+
+def _has_structure(labels: np.ndarray) -> bool:
+    """Whether any voxel is labeled as something else than background."""
+    return bool(((labels > 0) & (labels < UNLABELED)).any())
 
 
 def _labels_on(labels: SparseLabels, grid: Geometry, name: str) -> np.ndarray:

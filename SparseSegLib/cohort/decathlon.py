@@ -75,6 +75,7 @@ def read_description(path: PathLike) -> Description:
         channels = _channels(content.get("modality") or content.get("channel_names") or {"0": "image"})
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FileError(f"{path} is no description of a data set: {error!r}.", HINT) from error
+    _check_channels(path, cases, channels)
     _check_there(path, cases)
     return Description(str(content.get("name", "")), channels, structures, cases)
 
@@ -103,6 +104,15 @@ def _channels(names: dict[str, Any] | Sequence[str]) -> tuple[str, ...]:
     if isinstance(names, dict):
         return tuple(str(names[key]) for key in sorted(names, key=int))
     return tuple(str(name) for name in names)
+
+
+def _check_channels(path: Path, cases: Sequence[tuple[str, tuple[Path, ...], Path]], channels: Sequence[str]) -> None:
+    for name, images, _ in cases:
+        if len(images) > 1 and len(images) != len(channels):
+            raise FileError(
+                f"{path} names {len(channels)} channels ({', '.join(channels)}), and {name} has {len(images)} images.",
+                "Name each channel under modality or channel_names.",
+            )
 
 
 def _check_there(path: Path, cases: Sequence[tuple[str, tuple[Path, ...], Path]]) -> None:

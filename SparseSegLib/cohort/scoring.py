@@ -13,15 +13,15 @@ import numpy as np
 
 from SparseSegLib.annotation import UNLABELED
 from SparseSegLib.cohort.dataset import Case, renumbering
-from SparseSegLib.evaluation import LabelScores, dice, evaluate, iou, scores_as_dict
+from SparseSegLib.evaluation import LabelScores, Spread, dice, evaluate, iou, scores_as_dict
 from SparseSegLib.prediction.predictor import Predictor
 
 COLUMNS = ("dice", "iou", "hausdorff", "hausdorff95", "average_surface_distance", "volume", "reference_volume")
 
 
 @dataclass(frozen=True)
-class CaseScores:
-    """The scores of a case that a fold left out, one for each structure."""
+class FoldScores:
+    """The scores of a case that a fold left out, one for each structure that is in the case or was found there."""
 
     fold: int
     case: str
@@ -31,24 +31,27 @@ class CaseScores:
 def score_case(predictor: Predictor, case: Case, classes: Sequence[str]) -> tuple[LabelScores, ...]:
     """Segment a case and compare with its annotation, on its own grid, structure by structure.
 
-    Where the annotation is sparse only labeled voxels count, and there are no distances: no surface is known.
+    A structure that is in neither has no score. Where the annotation is sparse only labeled voxels count, and there are
+    no distances: no surface is known.
     """
     found = predictor.segment(case.volume)
     truth = renumbering(case.names, classes)[case.labels.array]
     names = dict(enumerate(classes, start=1))
     labeled = truth != UNLABELED
     if labeled.all():
-        return evaluate(found, truth, case.volume.geometry, labels=names, names=names)
+        return evaluate(found, truth, case.volume.geometry, names=names)
     millilitres = float(np.prod(case.volume.geometry.spacing)) / 1000
     rows = []
     for value, name in names.items():
         ours, theirs = (found == value) & labeled, truth == value
+        if not (ours.any() or theirs.any()):
+            continue
         volume = int((found == value).sum()) * millilitres
         rows.append(LabelScores(value, name, dice(ours, theirs), iou(ours, theirs), nan, nan, nan, volume, nan))
     return tuple(rows)
 
 
-def scores_as_csv(rows: Sequence[CaseScores]) -> str:
+def scores_as_csv(rows: Sequence[FoldScores]) -> str:
     """A line for each case and structure; distances in mm, volumes in ml, empty where something is not known."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -60,16 +63,21 @@ def scores_as_csv(rows: Sequence[CaseScores]) -> str:
     return out.getvalue()
 
 
-def scores_as_json(rows: Sequence[CaseScores]) -> dict[str, Any]:
-    """All scores, and for each structure the mean Dice over the cases with its standard deviation."""
+def scores_as_json(rows: Sequence[FoldScores]) -> dict[str, Any]:
+    """All scores, and for each structure the mean Dice over the cases that have a score for it.
+
+    The standard deviation is that of a sample; None with a single case.
+    """
     by_name: dict[str, list[float]] = {}
     for row in rows:
         for score in row.scores:
             by_name.setdefault(score.name, []).append(score.dice)
     return {
-        "dice": {
-            name: {"mean": round(float(np.mean(found)), 5), "deviation": round(float(np.std(found)), 5)}
-            for name, found in by_name.items()
-        },
+        "dice": {name: _summary(Spread.of(found)) for name, found in by_name.items()},
         "cases": [{"fold": row.fold, "case": row.case, "scores": scores_as_dict(row.scores)} for row in rows],
     }
+
+
+def _summary(spread: Spread) -> dict[str, float | int | None]:
+    deviation = round(spread.deviation, 5) if isfinite(spread.deviation) else None
+    return {"mean": round(spread.mean, 5), "deviation": deviation, "cases": spread.count}

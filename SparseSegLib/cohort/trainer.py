@@ -39,6 +39,8 @@ class Files:
     checkpoint : where to save every few seconds
         If the file exists, the training goes on from it: up to the budget, and to the same weights as in one go, where
         examples and settings are the same; else with its weights as a start.
+    warm_start : whether weights learned from other examples may be such a start
+        They never are where there are validation volumes, from which they may have been learned.
     log : folder for ``training.csv``, see :class:`TrainingLog`
     tensorboard : whether to write for TensorBoard there, too
     """
@@ -46,6 +48,7 @@ class Files:
     checkpoint: Path | None = None
     log: Path | None = None
     tensorboard: bool = False
+    warm_start: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +61,7 @@ class TrainedModel:
     arguments : what the network's class takes, channels and classes left out
     window : (z, y, x) voxels that the network sees at once
     steps, seconds, loss : of the training; the loss is a running mean
-    validation : Dice of the validation volumes with these weights, None without such volumes
+    validation : Dice of the validation volumes with these weights, None where they have no structure or there are none
     best_step : when the network had these weights
     """
 
@@ -99,6 +102,8 @@ def train(
     ------
     UsageError
         If there is no such network, or it cannot work with such patches.
+    AnnotationError
+        If no example has a structure.
     Canceled
         When the token says so; the checkpoint stays.
     ResourceError
@@ -106,6 +111,9 @@ def train(
     """
     settings, control = settings or TrainSettings(), control or Control()
     files = files or Files(checkpoint)
+    dataset.check()
+    if validation is not None and not validation.has_structure:
+        control.events.message("No volume for validation has a structure: the last weights count.")
 
     def attempt(device: torch.device) -> TrainedModel:
         return _Training(dataset, settings, control, files, validation, device).go()
@@ -139,7 +147,7 @@ class _Training:
         self.learner = _make_learner(dataset, settings, device)
         self.fingerprint = _fingerprint(dataset, settings, validation)
         state = self.team.agree(self._saved(files.checkpoint) if self.team.first else None)
-        spent, loss = self._resume(state)
+        spent, loss = self._resume(state, warm_start=files.warm_start and validation is None)
         self.team.share_weights([self.learner.network, self.learner.averaged.network])
         self.budget = Budget(self.plan.seconds, self.plan.steps, spent)
         checkpoint = files.checkpoint if self.team.first else None
@@ -240,7 +248,7 @@ class _Training:
     def _saved(self, checkpoint: Path | None) -> dict[str, Any] | None:
         return None if checkpoint is None or not checkpoint.exists() else load_checkpoint(checkpoint)
 
-    def _resume(self, state: dict[str, Any] | None) -> tuple[float, float | None]:
+    def _resume(self, state: dict[str, Any] | None, *, warm_start: bool) -> tuple[float, float | None]:
         """Take over a checkpoint if there is one; the seconds that it has used of the budget, and its running loss."""
         if state is None:
             return 0.0, None
@@ -249,6 +257,9 @@ class _Training:
             self.learner.restore(state["learner"])
             events.message(f"Going on after {self.learner.steps} steps.")
             return float(state["spent"]), state["loss"]
+        if not warm_start:  # the weights may know the cases that this training leaves out
+            events.message("The cases are split otherwise, or the settings are others: starting over.")
+            return 0.0, None
         try:
             if state.get("names") != list(self.dataset.names):
                 raise ValueError("other classes")

@@ -27,10 +27,10 @@ class Validation:
 
     Attributes
     ----------
-    best : the highest Dice so far, None before the first look
+    best : the highest Dice so far; None before the first look, and where no volume has a structure
     best_step : when that was
     seen_at : the step of the last look
-    weights : state dict of the network then
+    weights : state dict of the network then; without a Dice that at the last look
     """
 
     def __init__(self, dataset: Dataset, times: int) -> None:
@@ -48,12 +48,12 @@ class Validation:
 
     def look(
         self, network: nn.Module, patch: PatchSize, device: torch.device, step: int, fraction: float, check: Callable
-    ) -> float:
-        """The network's Dice; its weights are kept if it is the best so far."""
+    ) -> float | None:
+        """The network's Dice, None if there is none; its weights are kept if it is the best so far."""
         self._looks = int(fraction * self.times + 1e-6)
         self.seen_at = step
         found = mean_dice(network, self.dataset, patch, device, check)
-        if self.best is None or found >= self.best:
+        if self.best is None or found is None or found >= self.best:
             self.best, self.best_step = found, step
             self.weights = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
         return found
@@ -78,10 +78,11 @@ class Validation:
 @torch.inference_mode()
 def mean_dice(
     network: nn.Module, dataset: Dataset, patch: PatchSize, device: torch.device, check: Callable[[], None]
-) -> float:
+) -> float | None:
     """Mean over the classes of the mean Dice over the volumes that have the class, on the grid of the network.
 
-    Only labeled voxels count. ``check`` is called before every tile and may raise to end the work.
+    None if no volume has any. Only labeled voxels count. ``check`` is called before every tile and may raise to end the
+    work.
     """
     scores: dict[int, list[float]] = {}
     for example in dataset.examples:
@@ -94,4 +95,4 @@ def mean_dice(
             if value:
                 score = dice((labels == value) & labeled, example.labels == value)
                 scores.setdefault(int(value), []).append(score)
-    return float(np.mean([np.mean(values) for values in scores.values()]))
+    return float(np.mean([np.mean(values) for values in scores.values()])) if scores else None

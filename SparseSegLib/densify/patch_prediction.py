@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import combinations
 from math import prod
 
 import torch
 from torch import nn
 
 from SparseSegLib.tiling import Size3, predict_valid, predict_windows
-
-AXES = (2, 3, 4)
 
 
 def predict_patches(
@@ -22,7 +19,6 @@ def predict_patches(
     patch: Size3,
     device: torch.device,
     check: Callable[[], None] = lambda: None,
-    flips: bool = False,
 ) -> torch.Tensor:
     """Class probabilities ``(K, Z, Y, X)`` float32 on the CPU of ``image`` (C, Z, Y, X), tile by tile without seams.
 
@@ -30,13 +26,10 @@ def predict_patches(
     ----------
     patch : (z, y, x) voxels that the network sees at once
     check : called before every tile; may raise to end the work
-    flips : take the mean over the eight mirror images of every tile
     """
-    mirrored = [axes for count in range(4) for axes in combinations(AXES, count)] if flips else [()]
 
     def predict(part: torch.Tensor) -> torch.Tensor:
-        views = [network(part.flip(axes)).softmax(1).flip(axes) for axes in mirrored]
-        return torch.stack(views).mean(0) if flips else views[0]
+        return network(part).softmax(1)
 
     z, y, x = output_size(network, patch)
     if getattr(network, "padded", True):

@@ -49,11 +49,11 @@ class Spread:
 
 @dataclass(frozen=True)
 class LabelSummary:
-    """A label over all cases that have it, in the result or in the reference.
+    """A structure over all cases that have it, in the result or in the reference.
 
     Attributes
     ----------
-    label, name : of the label
+    label, name : of the first of these cases
     measures : by the name of the attribute of ``LabelScores``
     worst : (Dice, case), the lowest first
     """
@@ -77,14 +77,22 @@ MEASURES = (
 
 
 def summarize(cases: Sequence[CaseScores], worst: int = 5) -> tuple[LabelSummary, ...]:
-    """Every label over all cases; the ``worst`` cases of each are named."""
-    rows: dict[int, list[tuple[str, LabelScores]]] = {}
+    """Every structure over all cases; the ``worst`` cases of each are named.
+
+    Labels of one name are one structure, whatever their values; a label without a name is called by its value.
+    """
+    rows: dict[str, list[tuple[str, LabelScores]]] = {}
     for case in cases:
         for row in case.labels:
-            rows.setdefault(row.label, []).append((case.name, row))
+            rows.setdefault(plain_name(row.name), []).append((case.name, row))
     found = []
-    for label, named in sorted(rows.items()):
+    for named in rows.values():
         measures = {name: Spread.of(getattr(row, name) for _, row in named) for name in MEASURES}
         lowest = tuple(sorted((row.dice, name) for name, row in named)[:worst])
-        found.append(LabelSummary(label, named[0][1].name, measures, lowest))
-    return tuple(found)
+        found.append(LabelSummary(named[0][1].label, named[0][1].name, measures, lowest))
+    return tuple(sorted(found, key=lambda summary: summary.label))
+
+
+def plain_name(name: str) -> str:
+    """What names of one structure have in common: case and outer spaces do not matter."""
+    return name.strip().casefold()

@@ -11,7 +11,7 @@ from typing import Any
 
 from SparseSegLib.atomic import atomic_path
 from SparseSegLib.errors import DependencyError
-from SparseSegLib.evaluation.cohort import MEASURES, CaseScores, LabelSummary, Spread
+from SparseSegLib.evaluation.cohort import MEASURES, CaseScores, LabelSummary, Spread, plain_name
 
 PROMISE12 = (
     ("dice", "Dice", ".3f"),
@@ -24,12 +24,15 @@ the boundaries, relative difference of the volumes (Litjens et al. 2014)."""
 
 
 def promise12_table(summary: Sequence[LabelSummary]) -> str:
-    """Mean ± standard deviation of the four measures, a line per label, as Markdown; and the range of the Dice."""
+    """Mean ± standard deviation of the four measures, a line per label, as Markdown; and the range of the Dice.
+
+    A mean over fewer cases than the Dice, as of distances where nothing was found, says over how many: (n=…).
+    """
     head = ["label", "cases", *(title for _, title, _ in PROMISE12), "Dice median", "lowest"]
     lines = ["| " + " | ".join(head) + " |", "| --- " * len(head) + "|"]
     for row in summary:
         dice = row.measures["dice"]
-        cells = [row.name, str(dice.count), *(_mean(row.measures[key], form) for key, _, form in PROMISE12)]
+        cells = [row.name, str(dice.count), *(_mean(row.measures[key], form, dice.count) for key, _, form in PROMISE12)]
         lines.append("| " + " | ".join([*cells, _number(dice.median, ".3f"), _number(dice.low, ".3f")]) + " |")
     return "\n".join(lines)
 
@@ -79,8 +82,8 @@ def draw_box_plot(cases: Sequence[CaseScores], summary: Sequence[LabelSummary], 
     places = range(len(summary))
     for axes, (key, title, _) in zip(figure.subplots(1, len(PROMISE12)), PROMISE12, strict=True):
         for place, row in zip(places, summary, strict=True):
-            values = [getattr(one, key) for case in cases for one in case.labels if one.label == row.label]
-            values = [value for value in values if math.isfinite(value)]
+            same = [one for case in cases for one in case.labels if plain_name(one.name) == plain_name(row.name)]
+            values = [value for one in same if math.isfinite(value := getattr(one, key))]
             if values:
                 axes.boxplot(values, positions=[place], widths=0.5, showfliers=False, manage_ticks=False)
                 axes.plot([place] * len(values), values, "o", markersize=3, alpha=0.35, color="#1f77b4")
@@ -91,9 +94,10 @@ def draw_box_plot(cases: Sequence[CaseScores], summary: Sequence[LabelSummary], 
         figure.savefig(temporary, dpi=110)
 
 
-def _mean(spread: Spread, form: str) -> str:
+def _mean(spread: Spread, form: str, cases: int) -> str:
     deviation = "" if math.isnan(spread.deviation) else f" ± {spread.deviation:{form}}"
-    return _number(spread.mean, form) + deviation
+    fewer = "" if spread.count == cases else f" (n={spread.count})"
+    return _number(spread.mean, form) + deviation + fewer
 
 
 def _number(value: float, form: str) -> str:

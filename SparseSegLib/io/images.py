@@ -115,8 +115,8 @@ def read_any(path: PathLike, dtype: Any = None, *, series_uid: str = "") -> tupl
 
 
 def volume_name(path: PathLike) -> str:
-    """Return a file's name without the suffixes of image formats."""
-    name = Path(path).resolve().name
+    """Return a file's name without the suffixes of image formats; of a link its own name, not its target's."""
+    name = os.path.basename(os.path.abspath(path))
     for suffix in _SUFFIXES:
         if name.lower().endswith(suffix):
             return name[: -len(suffix)]

@@ -36,12 +36,24 @@ def save_bundle(path: PathLike, card: ModelCard, weights: dict[str, torch.Tensor
     Returns
     -------
     The card as written.
+
+    Raises
+    ------
+    ModelError
+        If a weight is no number, or the card could not be read again.
+    FileError, ResourceError
+        If the bundle cannot be written.
     """
     import torch
 
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in weights.items()}
     if half:
         plain = {name: tensor.half() if tensor.dtype == torch.float32 else tensor for name, tensor in plain.items()}
+    if not _all_finite(plain):
+        raise ModelError(
+            f"Cannot write {path}: its weights have values that are not a number.",
+            "The training has diverged. Repeat it in float32, or with volumes for validation.",
+        )
     content = io.BytesIO()
     torch.save(plain, content)
     card = replace(card, sha256=hashlib.sha256(content.getbuffer()).hexdigest())
@@ -118,9 +130,15 @@ def _read_weights(path: Path, content: bytes) -> dict[str, torch.Tensor]:
         raise ModelError(f"The weights of {path} are no plain state dict.", HINT)
     if sum(tensor.numel() * tensor.element_size() for tensor in weights.values()) > len(content):
         raise ModelError(f"The weights of {path} claim to be larger than their file.", "Do not use this model.")
-    if not all(bool(torch.isfinite(tensor).all()) for tensor in weights.values()):
+    if not _all_finite(weights):
         raise ModelError(f"The weights of {path} have values that are not a number.", HINT)
     return dict(weights)
+
+
+def _all_finite(weights: dict[str, torch.Tensor]) -> bool:
+    import torch
+
+    return all(bool(torch.isfinite(tensor).all()) for tensor in weights.values())
 
 
 def _in_full(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -207,7 +207,7 @@ def _preprocessing(fields: Fields) -> Preprocessing:
 
 
 def _expectations(fields: Fields) -> Expectations:
-    return Expectations(
+    expected = Expectations(
         image=fields.text("image"),
         extent_low=fields.numbers("extent_low", 3, low=0, high=1e6),
         extent_high=fields.numbers("extent_high", 3, low=0, high=1e6),
@@ -222,6 +222,13 @@ def _expectations(fields: Fields) -> Expectations:
         deviation=fields.numbers("deviation", None, low=0, high=1e6),
         distance=fields.number("distance", low=0, high=1e6),
     )
+    if len(expected.deviation) != len(expected.mean):
+        raise fields.wrong("deviation", 'must have as many numbers as "mean"')
+    if not all(value > 0 for value in expected.deviation):
+        raise fields.wrong("deviation", "must be greater than 0")
+    if expected.layer and not expected.mean:
+        raise fields.wrong("mean", f"is empty, and the layer {expected.layer} is to be compared with it")
+    return expected
 
 
 def _label(fields: Fields) -> ModelLabel:

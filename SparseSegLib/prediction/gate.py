@@ -10,8 +10,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from SparseSegLib.errors import ModelError
 from SparseSegLib.geometry import Geometry
+from SparseSegLib.models import ModelCard
 from SparseSegLib.models.card import Expectations
+from SparseSegLib.models.fields import HINT
 from SparseSegLib.prediction.components import largest_component
 from SparseSegLib.preprocessing.grid import oriented
 from SparseSegLib.volume import Volume
@@ -36,6 +39,13 @@ class Found:
     mask: np.ndarray
     certainty: np.ndarray
     grid: Geometry
+
+
+def check_layer(card: ModelCard, network: nn.Module) -> None:
+    """Raise ModelError if the card names a layer that the network does not have."""
+    layer = card.expectations.layer if card.expectations else ""
+    if layer and layer not in dict(network.named_modules()):
+        raise ModelError(f"The model card of {card.name} is damaged: its network has no layer {layer}.", HINT)
 
 
 def doubts_about_volume(volume: Volume, expected: Expectations) -> list[str]:
@@ -83,9 +93,18 @@ def doubts_about_finding(found: Found, expected: Expectations) -> list[str]:
 
 
 def doubts_about_features(features: np.ndarray | None, expected: Expectations) -> list[str]:
-    """What speaks against the features (see :func:`features_around`), in words; nothing if all is well."""
+    """What speaks against the features (see :func:`features_around`), in words; nothing if all is well.
+
+    Raises ModelError if the layer has another number of channels than the expectations.
+    """
     if features is None or not expected.layer:
         return []
+    if len(features) != len(expected.mean):
+        raise ModelError(
+            f"The model card is damaged: the layer {expected.layer} has {len(features)} channels, and the card expects "
+            f"{len(expected.mean)}.",
+            HINT,
+        )
     distance = feature_distance(features, expected)
     if distance <= expected.distance:
         return []
@@ -115,16 +134,19 @@ def features_around(
 
 @torch.inference_mode()
 def layer_means(network: nn.Module, layer: str, images: torch.Tensor) -> np.ndarray:
-    """Mean output ``(B, channels)`` of a network's layer for images ``(B, C, z, y, x)``."""
-    means: list[torch.Tensor] = []
-    handle = network.get_submodule(layer).register_forward_hook(
-        lambda module, inputs, output: means.append(output.float().mean((2, 3, 4)))
-    )
+    """Mean output ``(B, channels)`` of a network's layer for images ``(B, C, z, y, x)``.
+
+    Raises ModelError if the layer does not make one feature map.
+    """
+    maps: list[torch.Tensor] = []
+    handle = network.get_submodule(layer).register_forward_hook(lambda module, inputs, output: maps.append(output))
     try:
         network(images)
     finally:
         handle.remove()
-    return means[0].cpu().numpy()
+    if not maps or not isinstance(maps[0], torch.Tensor) or maps[0].ndim != 5:
+        raise ModelError(f"The layer {layer}, which the model card names, makes no feature map.", HINT)
+    return maps[0].float().mean((2, 3, 4)).cpu().numpy()
 
 
 def with_features(expected: Expectations, layer: str, features: np.ndarray) -> Expectations:

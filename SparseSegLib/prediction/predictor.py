@@ -55,6 +55,7 @@ class Predictor:
                 f"The model {card.name} did not learn from mirrored images, so they would mislead it.",
                 "Segment without mirrored images (flips).",
             )
+        gate.check_layer(card, network)
         self.card = card
         self.network = network.to(device)
         self.device = device

@@ -16,7 +16,7 @@ from typing import TypeVar
 import torch
 from torch import distributed, nn
 
-from SparseSegLib.errors import ResourceError
+from SparseSegLib.errors import ResourceError, UsageError
 
 T = TypeVar("T")
 
@@ -71,11 +71,6 @@ def current_team() -> Team:
     return Team()
 
 
-def started_by_torchrun() -> bool:
-    """Whether this process is one of several that ``torchrun`` started."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
-
-
 @contextmanager
 def connected(device: torch.device) -> Iterator[Team]:
     """Connect the processes that ``torchrun`` started, over NCCL for CUDA and gloo else; disconnect at the end.
@@ -84,9 +79,16 @@ def connected(device: torch.device) -> Iterator[Team]:
 
     Raises
     ------
+    UsageError
+        If ``device`` is a certain one, which all processes would share.
     ResourceError
         If the host has fewer CUDA devices than processes.
     """
+    if device.index is not None:
+        raise UsageError(
+            f"Several processes cannot share the device {device}.",
+            "Use auto or cuda: each process takes a GPU of its own.",
+        )
     if device.type == "cuda":
         number = int(os.environ.get("LOCAL_RANK", "0"))
         if number >= torch.cuda.device_count():

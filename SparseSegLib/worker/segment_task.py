@@ -74,7 +74,7 @@ class _Run:
         """Raise UsageError if a result is there that another model, or somebody, made."""
         for case in self.cases:
             path = self.plan.folder / case.file
-            if case not in self.entries and path.exists():
+            if not self.manifest.begun(case) and path.exists():
                 raise UsageError(f"{path} is there already.", "Choose another folder, or add --overwrite.")
 
     def go(self, cluster: str) -> list[Entry]:
@@ -82,6 +82,7 @@ class _Run:
         missing = [case for case in self.cases if case not in self.entries]
         if self.entries and missing:
             self.control.events.message(f"{len(self.entries)} of {len(self.cases)} cases are done already.")
+        self.manifest.begin(missing)
         for case, outcome in self._outcomes(missing, cluster):
             if isinstance(outcome, Exception):
                 self.entries[case] = entry = _failure(case, outcome)

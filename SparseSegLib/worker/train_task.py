@@ -16,6 +16,7 @@ from SparseSegLib.cohort import (
     Files,
     TrainSettings,
     cross_validate,
+    hold_out,
     make_dataset,
     read_examples,
     scores_as_csv,
@@ -84,10 +85,29 @@ def _order(folder: Path, job: dict[str, Any]) -> _Order:
         raise JobError(f"The job asks for something that train does not know: {error}.") from error
     if not cases:
         raise AnnotationError("There are no annotated volumes to learn from.", "Give at least one.")
-    if fold is not None and not (isinstance(fold, int) and 1 <= fold <= folds):
-        raise UsageError(f"There is no fold {fold} among {folds}.", "Give folds, and a fold from 1 to their number.")
+    _check_split(cases, validation, settings.seed, held_out, folds, fold)
     named = About(**about, channels=tuple(str(name) for name in channels or ()), terminologies=terminologies)
     return _Order(cases, validation, settings, named, files, bundle, held_out, folds, fold)
+
+
+def _check_split(
+    cases: Sequence[CaseFiles], validation: Sequence[CaseFiles], seed: int, held_out: int, folds: int, fold: Any
+) -> None:
+    """Raise UsageError if the cases cannot be split like this; nothing has been read yet."""
+    if fold is not None and not (isinstance(fold, int) and 1 <= fold <= folds):
+        raise UsageError(f"There is no fold {fold} among {folds}.", "Give folds, and a fold from 1 to their number.")
+    names = [case.name for case in cases]
+    left_out = split_folds(names, folds, seed) if folds else [[]]
+    if held_out:
+        fewest = names[max(map(len, left_out)) :]  # as many as the smallest training has
+        hold_out(fewest, held_out, seed)
+    known = {path.resolve() for case in cases for path in (*case.volumes, case.labels)}
+    for case in validation:
+        if known & {path.resolve() for path in (*case.volumes, case.labels)}:
+            raise UsageError(
+                f"{case.name} is among the cases to learn from, and cannot validate.",
+                "Take it out of either, or give the number of cases to hold out.",
+            )
 
 
 def _case(folder: Path, case: dict[str, Any]) -> CaseFiles:
