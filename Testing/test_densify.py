@@ -95,6 +95,16 @@ def test_a_few_slices_become_a_dense_segmentation_and_the_users_labels_win(case)
     assert iou(preview.labels == 1, phantom.labels[box] == 1) > 0.7
 
 
+def test_a_budget_that_the_preparation_uses_up_gives_what_the_first_guess_says(case):
+    phantom, labels = case
+    events = Listener()
+    settings = DensifySettings(budget_seconds=1e-3, device="cpu")
+    result = densify(phantom.volume, labels, settings, Control(events=events))
+    assert result.steps == 1
+    assert len(events.previews) == 1
+    assert iou(result.labels == 1, phantom.labels == 1) > 0.7
+
+
 @pytest.mark.parametrize("geometry", ["anisotropic", "flipped", "oblique"])
 def test_several_classes_in_any_geometry(geometry):
     phantom = multi_class(GEOMETRIES[geometry])

@@ -122,7 +122,7 @@ class _Run:
             fraction = self.budget.fraction(self.learner.steps)
             if fraction >= HELD_OUT_UNTIL:
                 self._release()
-            if fraction >= 1:
+            if fraction >= 1 and self.learner.steps:
                 break
             loss = self.loop.step(self.learner)
             if loss is not None and self.settings.stop_early and self.plateau.add(loss):
