@@ -12,6 +12,7 @@ from typing import Any
 from SparseSegLib.cli.console import Console
 from SparseSegLib.cli.working import error_of, finish_job
 from SparseSegLib.errors import UsageError
+from SparseSegLib.io.folders import VOLUME_ENDINGS
 from SparseSegLib.jobs import Job, write_job
 from SparseSegLib.models import ModelLibrary
 
@@ -31,7 +32,6 @@ contact-sheet.png, a row of slices a case. The same command again does what is m
 
 sparseseg models list shows the library. Look at every result: not for clinical use."""
 
-ENDINGS = (".nrrd", ".nhdr", ".nii", ".nii.gz", ".mha", ".mhd")
 PARTS = (".seg.nrrd", ".raw", ".raw.gz", ".zraw")  # results, and the voxels of .nhdr and .mhd
 
 
@@ -131,7 +131,7 @@ def _tell_left_out(folder: Path, left_out: Sequence[Path], tell: Callable[[str],
 
 def _is_volume(file: Path) -> bool:
     name = file.name.lower()
-    return file.is_file() and name.endswith(ENDINGS) and not name.endswith(".seg.nrrd")
+    return file.is_file() and name.endswith(VOLUME_ENDINGS) and not name.endswith(".seg.nrrd")
 
 
 def _has_slices(folder: Path) -> bool:

@@ -7,10 +7,9 @@ from typing import Any
 
 from SparseSegLib.cli.console import Console
 from SparseSegLib.errors import FileError, UsageError
-from SparseSegLib.evaluation.files import ENDINGS as LABEL_ENDINGS
-from SparseSegLib.io import volume_name
+from SparseSegLib.io.folders import IMAGE_ENDINGS, files_by_name
 
-ENDINGS = (*LABEL_ENDINGS, ".hdr", ".dcm")  # images; where a format has two files, the one to open
+FOLDERS = "A folder of cases has the folders images and labels."
 
 
 def cases_of(given: str, console: Console) -> list[dict[str, Any]]:
@@ -61,7 +60,9 @@ def _described_cases(path: Path) -> list[dict[str, Any]]:
 
 
 def _cases_in(folder: Path, console: Console) -> list[dict[str, Any]]:
-    images, labels = (_by_name(folder / part) for part in ("images", "labels"))
+    images, labels = (
+        files_by_name(folder / part, IMAGE_ENDINGS, FOLDERS, folders=True) for part in ("images", "labels")
+    )
     lost = sorted(set(labels) - set(images))
     if lost:
         raise FileError(
@@ -76,17 +77,3 @@ def _cases_in(folder: Path, console: Console) -> list[dict[str, Any]]:
         {"volumes": [str(images[name].absolute())], "labels": str(labels[name].absolute()), "name": name}
         for name in sorted(labels)
     ]
-
-
-def _by_name(folder: Path) -> dict[str, Path]:
-    if not folder.is_dir():
-        raise FileError(f"There is no folder {folder}.", "A folder of cases has the folders images and labels.")
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or not (path.is_dir() or path.name.lower().endswith(ENDINGS)):
-            continue
-        name = volume_name(path)
-        if name in found:
-            raise FileError(f"{found[name].name} and {path.name} in {folder} have one name.", "Take one of them away.")
-        found[name] = path
-    return found

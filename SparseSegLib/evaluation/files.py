@@ -14,9 +14,8 @@ from SparseSegLib.errors import FileError, GeometryError
 from SparseSegLib.evaluation.cohort import plain_name
 from SparseSegLib.evaluation.metrics import LabelScores, evaluate
 from SparseSegLib.geometry import place, whole_voxel_offset
-from SparseSegLib.io import SegmentInfo, default_segment, read_labels, volume_name
-
-ENDINGS = (".nrrd", ".nhdr", ".nii", ".nii.gz", ".mha", ".mhd", ".tif", ".tiff")
+from SparseSegLib.io import SegmentInfo, default_segment, read_labels
+from SparseSegLib.io.folders import LABEL_ENDINGS, files_by_name
 
 
 @dataclass(frozen=True)
@@ -54,18 +53,8 @@ def pair_up(segmentations: Path, references: Path) -> Pairs:
 
 
 def labels_in(folder: Path) -> dict[str, Path]:
-    """The images of a folder by their names without suffixes; FileError if it is none, or two have one name."""
-    if not folder.is_dir():
-        raise FileError(f"There is no folder {folder}.", "Check the path.")
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or not path.name.lower().endswith(ENDINGS):
-            continue
-        name = volume_name(path)
-        if name in found:
-            raise FileError(f"{found[name].name} and {path.name} in {folder} have one name.", "Take one of them away.")
-        found[name] = path
-    return found
+    """The label files of a folder by their names without suffixes; FileError if it is none, or two have one name."""
+    return files_by_name(folder, LABEL_ENDINGS)
 
 
 def evaluate_files(segmentation: Path, reference: Path, outside: Path | None = None) -> tuple[LabelScores, ...]:

@@ -9,8 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from SparseSegLib.networks.valid_sizes import ValidSizes
 
-class UNet2D(nn.Module):
+
+class UNet2D(ValidSizes):
     """2D U-Net; with its defaults the paper's: valid convolutions, 64 to 1024 channels, 23 convolutional layers.
 
     Takes ``(B, in_channels, Y, X)`` and returns logits ``(B, classes, Y', X')``: 572×572 pixels become 388×388.
@@ -68,32 +70,6 @@ class UNet2D(nn.Module):
         self.synthesis = nn.ModuleList(pair(2 * here, here) for _, here in upwards)
         self.classify = nn.Conv2d(base, classes, 1)
         self.apply(_initialize)
-
-    @property
-    def margin(self) -> int:
-        """Pixels that the output loses on every side; 0 with padding."""
-        if self.padded:
-            return 0
-        lost = 2  # two convolutions at the bottom, one pixel a side each
-        for _ in range(self.levels - 1):
-            lost = 2 * lost + 4
-        return lost
-
-    def valid_size(self, size: int) -> int:
-        """The smallest input size along an axis, not below ``size``, at which every pooling halves an even number."""
-        if self.padded:
-            return size
-        while not self._fits(size):
-            size += 1
-        return size
-
-    def _fits(self, size: int) -> bool:
-        for _ in range(self.levels - 1):
-            size -= 4
-            if size <= 0 or size % 2:
-                return False
-            size //= 2
-        return size > 4
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits for a batch."""

@@ -10,13 +10,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from SparseSegLib.networks.convolution import Convolution
+from SparseSegLib.networks.valid_sizes import ValidSizes
 
 Norm = Literal["batch", "group", "none"]
 
 GROUP = 8
 
 
-class UNet3D(nn.Module):
+class UNet3D(ValidSizes):
     """3D U-Net; with its defaults the paper's, to the letter.
 
     Takes ``(B, in_channels, Z, Y, X)`` and returns logits ``(B, classes, Z', Y', X')``. Without padding the output is
@@ -81,32 +82,6 @@ class UNet3D(nn.Module):
             pair(below + here, here, here) for below, here in zip(widths[:1:-1], widths[-2:0:-1], strict=True)
         )
         self.classify = nn.Conv3d(widths[1], classes, 1)
-
-    @property
-    def margin(self) -> int:
-        """Voxels that the output loses on every side; 0 with padding."""
-        if self.padded:
-            return 0
-        lost = 2  # two convolutions at the bottom, one voxel a side each
-        for _ in range(self.levels - 1):
-            lost = 2 * lost + 4
-        return lost
-
-    def valid_size(self, size: int) -> int:
-        """The smallest input size along an axis, not below ``size``, at which every pooling halves an even number."""
-        if self.padded:
-            return size
-        while not self._fits(size):
-            size += 1
-        return size
-
-    def _fits(self, size: int) -> bool:
-        for _ in range(self.levels - 1):
-            size -= 4
-            if size <= 0 or size % 2:
-                return False
-            size //= 2
-        return size > 4
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits for a batch."""
