@@ -70,14 +70,16 @@ class SparseSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _makeParts(self):
         from SparseSegModule.annotatePart import AnnotatePart
         from SparseSegModule.automaticPart import AutomaticPart
+        from SparseSegModule.comparePart import ComparePart
         from SparseSegModule.densifyPart import DensifyPart
+        from SparseSegModule.exportPart import ExportPart
         from SparseSegModule.inputsPart import InputsPart
         from SparseSegModule.statusPart import StatusPart
 
         inputs, annotate = InputsPart(self), AnnotatePart(self)
         densify = DensifyPart(self, annotate)
         self.status = StatusPart(self)
-        self.parts = [inputs, annotate, densify, AutomaticPart(self), self.status]
+        self.parts = [inputs, annotate, densify, AutomaticPart(self), ComparePart(self), ExportPart(self), self.status]
 
     def cleanup(self):
         """Called when the module is reloaded, and when Slicer quits."""
@@ -222,11 +224,14 @@ class SparseSegLogic(ScriptedLoadableModuleLogic):
     def trainModel(self, cases, name, budgetSeconds=600, *, wait=True, **options):
         """Train a model from several annotated volumes; it joins the library.
 
-        :param cases: pairs of a volume node and the segmentation node drawn on it
+        :param cases: pairs of a volume node and the segmentation node drawn on it; for a model of several channels, a
+          list of volume nodes instead of one, in the same order for every case
         :param name: the model's name in the library
         :param budgetSeconds: how long to train
-        :param options: ``network``, ``seed``, ``device``, ``budgetSteps``, ``listener``
-        :return: the model's name, or a job handle
+        :param options: ``network`` ("unet3d-half"; see SparseSegModule.networks), ``noisyLabels`` (False; weigh cases
+          by how good their labels seem), ``regions`` ("nested" where each segment lies inside the one before, or sums
+          of segments' names), ``seed``, ``device``, ``budgetSteps``, ``listener``
+        :return: the model's name, or a job handle, whose ``figures`` say how the training went
         """
         from SparseSegModule.modelJobs import startTraining
 
@@ -237,7 +242,8 @@ class SparseSegLogic(ScriptedLoadableModuleLogic):
         """Segment volumes with a model of the library.
 
         :param modelName: its name, or the path of a bundle
-        :param volumeNodes: one volume node, or a list of them
+        :param volumeNodes: one volume node, or a list of them; for a model of several channels a list of cases, each of
+          them a list of volume nodes in the order of the model's channels
         :param options: ``device``, ``output``, ``flips``, ``allFrames`` (of volumes that belong to a sequence; their
           results are a sequence of segmentations), ``listener``
         :return: one ModelResult for each volume (a list), with ``error`` set where one failed; or a job handle
@@ -249,9 +255,44 @@ class SparseSegLogic(ScriptedLoadableModuleLogic):
         return handle.wait() if wait else handle
 
     def segment(self, volumeNode, modelName, **options):
-        """Segment one volume with a model of the library; its ModelResult, or the error is raised."""
-        (result,) = self.applyModel(modelName, volumeNode, wait=True, **options)
+        """Segment one volume with a model of the library; its ModelResult, or the error is raised.
+
+        :param volumeNode: the volume node, or a list of them for a model of several channels
+        """
+        (result,) = self.applyModel(modelName, [volumeNode], wait=True, **options)
         return result.orRaise()
+
+    def compareSlices(self, segmentationNode, referenceNode, volumeNode=None):
+        """How well two segmentations agree on each slice of a volume, whatever grids they lie on.
+
+        :param volumeNode: by default the volume that the first was made from
+        :return: a SliceComparison: its ``scores(axis, name)`` (axis 0, 1, 2 for z, y, x; of a segment, or of all) have
+          ``plane``, ``dice``, and the voxels of ``first`` and ``second``; ``dice(name)`` is that of the whole volume
+        """
+        from SparseSegModule.sliceScores import prepareComparison
+
+        return prepareComparison(segmentationNode, referenceNode, volumeNode)()
+
+    def exportSegmentation(
+        self, segmentationNode, path, format="", *, volumeNode=None, dicomFolder=None, overwrite=False
+    ):
+        """Write a segmentation as a file, whole or not at all.
+
+        :param path: where to; .seg.nrrd and .nii.gz say the format
+        :param format: "seg.nrrd", "nifti", "dicom-seg" or "rtstruct"; the last two need it, and end in .dcm
+        :param volumeNode: on whose grid; by default the volume that the segmentation was made from
+        :param dicomFolder: where the slices of the volume's scan are, if Slicer's DICOM database does not have them
+        :param overwrite: whether a file that is there may be replaced
+        :return: the path
+        """
+        from pathlib import Path
+
+        from SparseSegModule.exporter import prepareExport
+        from SparseSegModule.exportFormats import formatOf
+
+        path = Path(path)
+        folder = None if dicomFolder is None else Path(dicomFolder)
+        return prepareExport(segmentationNode, path, formatOf(path, format), volumeNode, folder, overwrite=overwrite)()
 
 
 class SparseSegTest(ScriptedLoadableModuleTest):

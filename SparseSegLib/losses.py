@@ -102,6 +102,29 @@ def region_dice(logits: torch.Tensor, truth: torch.Tensor, labeled: torch.Tensor
     return (1 - dice).sum(1).mean()
 
 
+def region_cross_entropy(
+    logits: torch.Tensor, truth: torch.Tensor, target: torch.Tensor, weights: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Sigmoid cross-entropy of regions that may overlap: their sum, mean over the labeled voxels.
+
+    Parameters
+    ----------
+    logits : (B, R, ...)
+    truth : (B, R, ...) bool
+    target : (B, ...) integers
+        The classes that the regions are made of, or ``UNLABELED``.
+    weights : (K,), optional
+        Weight of the voxels of each class, as in :func:`weighted_cross_entropy`.
+    """
+    labeled = target != UNLABELED
+    wanted = truth.movedim(1, -1)[labeled].to(logits.dtype)
+    losses = F.binary_cross_entropy_with_logits(logits.movedim(1, -1)[labeled], wanted, reduction="none").sum(1)
+    if weights is None:
+        return losses.mean()
+    shares = weights[target[labeled].long()]
+    return (losses * shares).sum() / shares.sum()
+
+
 def mapped_cross_entropy(logits: torch.Tensor, target: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """Softmax cross-entropy times a weight for each pixel, mean over the labeled ones (Ronneberger et al. 2015, eq. 1).
 

@@ -18,7 +18,9 @@ SIZE = (20, 24, 28)
 SMALL = {"base": 4, "levels": 2}
 
 
-QUICK = TrainSettings(arguments=SMALL, budget_steps=40, patch=(16, 16, 16), device="cpu", batch=1)
+QUICK = TrainSettings(
+    network="unet3d-small", arguments=SMALL, budget_steps=40, patch=(16, 16, 16), device="cpu", batch=1
+)
 
 
 CARD = ModelCard(

@@ -1,4 +1,4 @@
-"""Qt's check states, by the stand-in host's ``qt`` module."""
+"""Qt's check states and roles, by the stand-in host's ``qt`` module."""
 
 
 def checked():
@@ -13,3 +13,10 @@ def unchecked():
     import qt
 
     return qt.Qt.Unchecked
+
+
+def tip_role():
+    """The role of an entry's tooltip."""
+    import qt
+
+    return qt.Qt.ToolTipRole

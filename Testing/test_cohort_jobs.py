@@ -29,7 +29,15 @@ def _inputs(study, *more):
 
 
 def _settings(**more):
-    return {"arguments": SMALL, "patch": [16, 16, 16], "budget_steps": 2, "device": "cpu", "name": "Blob", **more}
+    return {
+        "network": "unet3d-small",
+        "arguments": SMALL,
+        "patch": [16, 16, 16],
+        "budget_steps": 2,
+        "device": "cpu",
+        "name": "Blob",
+        **more,
+    }
 
 
 def test_the_train_task_makes_a_bundle(study, tmp_path):

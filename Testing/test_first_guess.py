@@ -3,7 +3,7 @@
 import torch
 
 from SparseSegLib.annotation import UNLABELED
-from SparseSegLib.densify.first_guess import DECAY, FORGOTTEN_AFTER, FirstGuess
+from SparseSegLib.densify.first_guess import DECAY, FORGOTTEN_AFTER, FirstGuess, fading_share
 from SparseSegLib.densify.slice_learner import _filled
 
 
@@ -43,13 +43,13 @@ def test_the_guess_fades_with_the_steps_of_the_network():
     inputs, labels = _slices()
     guess = FirstGuess.of(inputs, labels, torch.ones(2))
     image, network = torch.stack(inputs), torch.full((2, 2, 20, 20), 0.5)
-    alone = guess.blend(network, image, 0)
+    alone = guess.blend(network, image, fading_share(0))
     found = alone.argmax(1)[0]
     seen = labels[0] != UNLABELED
     assert (found == labels[0])[seen].float().mean() > 0.95
-    half = guess.blend(network, image, FORGOTTEN_AFTER // 2)
+    half = guess.blend(network, image, fading_share(FORGOTTEN_AFTER // 2))
     torch.testing.assert_close(half, (alone + network) / 2)
-    assert guess.blend(network, image, FORGOTTEN_AFTER) is network
+    assert fading_share(FORGOTTEN_AFTER) == fading_share(10 * FORGOTTEN_AFTER) == 0
 
 
 def test_slices_that_are_left_out_are_interpolated_across_groups():

@@ -30,7 +30,7 @@ def test_the_examples_of_the_page_run(panel, capsys, monkeypatch):
     download = SampleData.downloadSample
     monkeypatch.setattr(SampleData, "downloadSample", lambda name: _cropped(download(name)))
     examples = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(examples) >= 7
+    assert len(examples) >= 10
     names: dict[str, object] = {}
     for number, example in enumerate(examples):
         exec(compile(example, f"example {number + 1}", "exec"), names)
@@ -45,3 +45,7 @@ def test_the_examples_of_the_page_run(panel, capsys, monkeypatch):
     assert names["segmented"][0].volumesMl["white matter"] > 0
     assert names["segmentationNode2"].GetSegmentation().GetNthSegment(0).GetName() == "white matter"
     assert names["axis"] in (0, 1, 2)
+    assert sum(case["patches"] for case in names["handle"].figures["label_weights"]) > 0
+    assert names["segmentationNode3"].GetSegmentation().GetNthSegment(0).GetName() == "white matter"
+    assert 0 <= names["worst"].dice <= names["comparison"].dice("white matter") < 1
+    assert Path(names["path"]).is_file()

@@ -38,7 +38,10 @@ def test_importing_the_module_is_quick_and_imports_no_engine():
 
 
 def test_the_panel_fits_400_pixels(panel):
-    for name in ("automaticButton", "advancedButton", "annotateButton", "inputsButton", "densifySectionButton"):
+    sections = ("inputs", "annotate", "densifySection", "automatic", "compareSection", "advanced")
+    for name in (*(f"{section}Button" for section in sections), "trainingGroup"):
         getattr(panel.ui, name).collapsed = False
+    panel.ui.prostateButton.visible = True
+    panel.parts[3].channels.show(("T1", "T1 with contrast", "T2", "FLAIR"), [])
     Host.instance().processEvents(0.05)
     assert panel.parent.minimumSizeHint().width() <= 400

@@ -68,8 +68,11 @@ def test_a_second_result_stands_beside_the_first(densified):
     panel.ui.densifyButton.click()
     assert Host.instance().wait(lambda: panel.parts[2].handle is None, 60)
     second = panel.parts[2].view.result
-    assert first.labelmapNode.GetScene() is not None
-    assert first.labelmapNode.GetName() != second.labelmapNode.GetName()
+    for kind in ("labelmap", "segmentation", "uncertainty"):
+        one, other = getattr(first, f"{kind}Node"), getattr(second, f"{kind}Node")
+        assert one.GetScene() is not None
+        assert other.GetName() == f"{one.GetName()} (2)"
+    assert panel.parameterNode.shown is second.segmentationNode
 
 
 def test_the_opacity_slider_fades_from_inputs_to_results(densified):

@@ -54,6 +54,7 @@ def test_batch_norm_uses_the_current_statistics_at_test_time():
 SMALLER = {  # with few channels: the papers' sizes and layers are checked elsewhere
     "cicek2016": {"base": 4, "levels": 2},
     "unet3d": {"base": 4},
+    "unet3d-half": {"widths": (4, 8), "head": 4},
     "ronneberger2015": {"base": 4, "levels": 2, "norm": "batch"},
     "vnet": {"base": 2, "kernel": 3},
     "vnet-small": {"base": 2},
@@ -71,7 +72,9 @@ SMALLER = {  # with few channels: the papers' sizes and layers are checked elsew
     "resunet_se": {"widths": (4, 8), "passes": 2},
     "resunet-se-small": {"widths": (4, 8)},
 }
-ONE_OF_A_KIND = ("cicek2016", "ronneberger2015", "unet2d-slices", "slice-unet", "vnet", "segresnet_vae", "resunet_se")
+ONE_OF_A_KIND = (
+    "cicek2016", "unet3d-half", "ronneberger2015", "unet2d-slices", "slice-unet", "vnet", "segresnet_vae", "resunet_se",
+)  # fmt: skip
 
 
 def _network(name):

@@ -23,7 +23,14 @@ from SparseSegLib.prediction.predictor import Predictor
 from SparseSegLib.training.log import TrainingLog
 from SparseSegLib.worker.train_task import train_task
 
-SETTINGS = {"arguments": SMALL, "patch": [16, 16, 16], "budget_steps": 3, "device": "cpu", "name": "Blob"}
+SETTINGS = {
+    "network": "unet3d-small",
+    "arguments": SMALL,
+    "patch": [16, 16, 16],
+    "budget_steps": 3,
+    "device": "cpu",
+    "name": "Blob",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -74,6 +81,24 @@ def test_one_fold_alone_is_the_same_fold(job, tmp_path):
     assert f",p{number},blob," in (tmp_path / files["table"]).read_text().splitlines()[1]
     job["settings"]["fold"] = 5
     with pytest.raises(UsageError, match="no fold 5"):
+        train_task(tmp_path, job, Control())
+
+
+def test_folds_on_a_cluster_are_the_same_folds(job, tmp_path):
+    pytest.importorskip("distributed")
+    job["settings"] |= {"folds": 2, "spacing": [1.0, 1.0, 1.0]}
+    scores = []
+    for name, more in (("here", {}), ("there", {"cluster": "local:2"})):
+        folder = tmp_path / name
+        folder.mkdir()
+        files, figures = train_task(folder, {**job, "settings": {**job["settings"], **more}}, Control())
+        assert figures["trained"] == [1, 2]
+        assert all((folder / files[f"fold-{fold}"] / "model.json").is_file() for fold in (1, 2))
+        scores.append([row["dice"] for row in csv.DictReader((folder / files["table"]).open())])
+    np.testing.assert_allclose(np.array(scores[1], float), np.array(scores[0], float), atol=0.02)
+    job["settings"] |= {"cluster": "local:2"}
+    job["settings"].pop("folds")
+    with pytest.raises(UsageError, match="trains folds"):
         train_task(tmp_path, job, Control())
 
 

@@ -1,22 +1,33 @@
 """How a cohort's network is trained: recipes, precision, where patches lie."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from cohort_helpers import CPU, QUICK, SIZE, SMALL
+from cohort_helpers import CARD, CPU, QUICK, SIZE, SMALL, make_case
 
 from SparseSegLib.annotation import UNLABELED
-from SparseSegLib.cohort import TrainSettings, train
+from SparseSegLib.cohort import About, TrainSettings, make_card, make_dataset, make_example, train
 from SparseSegLib.cohort import trainer as trainer_module
 from SparseSegLib.errors import UsageError
 from SparseSegLib.losses import vnet_dice
+from SparseSegLib.models.card import card_from_json, card_to_json
+from SparseSegLib.preprocessing.for_model import prepare_for
 from SparseSegLib.training.precision import choose_precision
 from SparseSegLib.training.schedule import falling_rate
 
 MILLETARI = TrainSettings(
     recipe="milletari2016", network="unet3d-small", arguments=SMALL, patch=(16, 16, 16), budget_steps=3, device="cpu"
+)
+MYRONENKO = TrainSettings(
+    recipe="myronenko2018",
+    arguments={"base": 8, "blocks": [1, 1], "grid": [2, 2, 2], "latent": 4},
+    patch=(12, 16, 16),
+    spacing=(1.0, 1.0, 1.0),
+    budget_steps=2,
+    device="cpu",
 )
 
 
@@ -29,7 +40,8 @@ def test_the_recipe_of_the_paper_is_to_the_letter():
     assert falling_rate(50_000, 0.0) == pytest.approx(0.01)
     chosen = TrainSettings(recipe="milletari2016", network="vnet-small", budget_seconds=60).plan
     assert (chosen.network, chosen.patch, chosen.seconds, chosen.steps) == ("vnet-small", (64, 128, 128), 60, None)
-    assert TrainSettings().plan.network == "unet3d-small"
+    assert (TrainSettings().plan.network, TrainSettings().plan.learning_rate) == ("unet3d-half", 1e-2)
+    assert TrainSettings(network="unet3d-small").plan.learning_rate == 3e-3
     for wrong in ({"recipe": "grandma's"}, {"precision": "float8"}, {"validations": 0}):
         with pytest.raises(UsageError):
             TrainSettings(**wrong)
@@ -108,3 +120,60 @@ def test_a_batch_is_the_mean_of_its_patches(dataset):
     first, second, both = gradients(image[:1], labels[:1]), gradients(image[1:], labels[1:]), gradients(image, labels)
     for one, other, mean in zip(first, second, both, strict=True):
         torch.testing.assert_close((one + other) / 2, mean, rtol=1e-4, atol=1e-6)
+
+
+def test_the_recipe_of_the_tumor_challenge_is_to_the_letter():
+    plan = TrainSettings(recipe="myronenko2018").plan
+    assert (plan.network, plan.patch, plan.spacing, plan.batch) == ("segresnet_vae", (128, 192, 160), (1, 1, 1), 1)
+    assert (plan.normalization, plan.mirror, plan.steps) == ("nonzero", True, 300 * 285)
+    rates = [plan.learning_rate * plan.schedule(0, fraction) for fraction in (0.0, 0.5, 1.0)]
+    assert rates == pytest.approx([1e-4, 1e-4 * 0.5**0.9, 0])
+    assert not TrainSettings(recipe="myronenko2018", mirror=False).plan.mirror
+    assert not TrainSettings().plan.mirror
+    with pytest.raises(UsageError, match="nonzero"):
+        TrainSettings(normalization="best")
+
+
+def test_the_learner_of_the_tumor_challenge(dataset):
+    learner = trainer_module._make_learner(dataset, MYRONENKO, CPU)
+    (group,) = learner.optimizer.param_groups
+    assert type(learner.optimizer) is torch.optim.Adam
+    assert (group["lr"], group["weight_decay"]) == (1e-4, 1e-5)
+    shifted, scaled = learner.vary(torch.zeros(200, 2, 1, 1, 1)), learner.vary(torch.full((200, 2, 1, 1, 1), 1e6)) / 1e6
+    for values, low, high in ((shifted, -0.1, 0.1), (scaled, 0.9, 1.1)):
+        assert low <= float(values.min()) < low + 0.01 and high - 0.01 < float(values.max()) <= high + 1e-6
+        assert float((values[:, 0] - values[:, 1]).abs().max()) > 0.05  # each channel by itself
+    patch = np.array(MYRONENKO.patch)
+    starts = np.array([learner.center(0) for _ in range(40)]) - (patch - 1) / 2
+    np.testing.assert_array_equal(starts, np.round(starts))
+    assert (starts >= 0).all() and (starts <= np.array(SIZE) - patch).all() and len(np.unique(starts, axis=0)) > 20
+    learner.center = lambda number: tuple((patch - 1) / 2 + (3, 4, 5))
+    image = learner.images[0][:, 3:15, 4:20, 5:21]
+    flips = [[axis for axis in (1, 2, 3) if number >> axis & 1] for number in range(0, 16, 2)]
+    seen = {
+        next(n for n, axes in enumerate(flips) if torch.allclose(found[0], image.flip(axes), atol=1e-4))
+        for found, _ in (learner._cut_from(0, 1) for _ in range(40))
+    }
+    assert len(seen) > 4  # of the eight mirror images, and nothing else
+    losses = [learner.step(20.0) for _ in range(8)]
+    assert np.mean(losses[-3:]) < losses[0]
+    other = trainer_module._make_learner(dataset, replace(MYRONENKO, network="unet3d-small", arguments=SMALL), CPU)
+    logits, labels = torch.randn(1, 2, 4, 4, 4), torch.randint(0, 2, (1, 4, 4, 4))
+    assert torch.equal(other.loss(logits, labels), vnet_dice(logits, labels))
+
+
+def test_what_is_zero_is_left_out_of_the_normalization_in_training_and_prediction():
+    case = make_case(0)
+    bare = case.volume.array + 20
+    bare[:, :, :, :9] = 0
+    case = replace(case, volume=replace(case.volume, array=bare))
+    example = make_example(case, (1.0, 1.0, 1.0), normalization="nonzero")
+    assert float(example.image[:, :, :, :9].abs().max()) == 0
+    assert float(example.image[:, :, :, 9:].mean()) == pytest.approx(0, abs=1e-4)
+    dataset = make_dataset([example], (1.0, 1.0, 1.0))
+    card = make_card(dataset, MYRONENKO, train(dataset, MYRONENKO), About())
+    assert (card.preprocessing.normalization, card.mirrored) == ("nonzero", True)
+    content = json.loads(json.dumps(card_to_json(replace(card, sha256="0" * 64))))
+    kept = card_from_json(content, "test").preprocessing
+    assert torch.equal(prepare_for(case.volume, kept)[0], example.image)
+    assert not torch.allclose(prepare_for(case.volume, CARD.preprocessing)[0], example.image)

@@ -14,7 +14,10 @@ from SparseSegLib.models import ModelEntry, ModelLibrary
 from SparseSegModule.compare import CompareView
 from SparseSegModule.inputsPart import drawnOn
 from SparseSegModule.jobHandle import JobHandle, Listener
+from SparseSegModule.labelWeights import lightCases
+from SparseSegModule.modelChannels import ModelChannels
 from SparseSegModule.modelJobs import cardText, startSegmentingFolder
+from SparseSegModule.networks import Network, showTips
 
 PROSTATE = "prostate-vnet"
 
@@ -26,6 +29,7 @@ class AutomaticPart(Listener):
         self.panel = panel
         self.handle: JobHandle | None = None
         self.compare = CompareView(panel.ui)
+        self.channels = ModelChannels(panel.ui.modelChannelsFrame, self._updateButtons)
         self._entries: list[ModelEntry] = []
         ui = panel.ui
         ui.folderSelector.filters = ctk.ctkPathLineEdit.Dirs
@@ -41,6 +45,7 @@ class AutomaticPart(Listener):
         """Follow the parameter node."""
         if self.handle is not None and self.handle.ended:  # it was abandoned with its scene
             self.handle = None
+        showTips(self.panel.ui.networkSelector, [network.tip() for network in Network])
         self._updateButtons()
 
     def cleanup(self) -> None:
@@ -70,13 +75,13 @@ class AutomaticPart(Listener):
         entry = self._chosen()
         if entry is None or not self.panel.requireTorch():
             return
-        nodes = self.panel.ui.caseSelector.checkedNodes()
+        cases = self._cases()
         folder = self.panel.ui.folderSelector.currentPath
         device, allFrames = self.panel.parameterNode.device, self.panel.parameterNode.allFrames
-        if nodes:
+        if cases:
             self._start(
                 lambda: self.panel.logic.applyModel(
-                    str(entry.path), list(nodes), wait=False, device=device, allFrames=allFrames, listener=self
+                    str(entry.path), cases, wait=False, device=device, allFrames=allFrames, listener=self
                 )
             )
         elif folder:
@@ -104,9 +109,11 @@ class AutomaticPart(Listener):
         name = _freeName()
         node = self.panel.parameterNode
         seconds = node.budgetSeconds or 600
+        options = {"network": node.network.value, "noisyLabels": node.noisyLabels, "seed": node.seed}
+        options["regions"] = "nested" if node.nested else None
         self._start(
             lambda: self.panel.logic.trainModel(
-                pairs, name, seconds, wait=False, seed=node.seed, device=node.device, listener=self
+                pairs, name, seconds, wait=False, device=node.device, listener=self, **options
             )
         )
 
@@ -131,7 +138,7 @@ class AutomaticPart(Listener):
             if not canceled:
                 slicer.util.errorDisplay(str(handle.error))
         elif isinstance(handle.result, str):
-            label.text = _("The model {name} is in the library now.").format(name=handle.result)
+            label.text = _trained(handle)
             self.showModels(handle.result)
         else:
             good = [result for result in handle.result if result.volumeNode is not None]
@@ -139,6 +146,8 @@ class AutomaticPart(Listener):
             lines += [f"{result.name}: {result.error}" for result in handle.result if result.error]
             label.text = "\n".join(lines)
             self.compare.show(good)
+            if good and good[0].segmentationNode is not None:
+                self.panel.parameterNode.shown = good[0].segmentationNode
         self._updateButtons()
 
     def _start(self, start) -> None:
@@ -161,7 +170,22 @@ class AutomaticPart(Listener):
         else:
             text = cardText(entry.card) if entry.card is not None else entry.problem
         self.panel.ui.modelCardLabel.text = text
+        self._askForChannels(entry)
         self._updateButtons()
+
+    def _askForChannels(self, entry: ModelEntry | None) -> None:
+        """Offer a choice for each channel of a model with several, at first those chosen under Inputs."""
+        names = entry.card.preprocessing.channels if entry is not None and entry.card is not None else ()
+        node = self.panel.parameterNode
+        chosen = [] if node is None or node.inputVolume is None else [node.inputVolume, *self.panel.channels()]
+        self.channels.show(names, chosen)
+
+    def _cases(self) -> list:
+        """What to segment: the checked volumes, or the channels of one case."""
+        if self.channels.several:
+            volumes = self.channels.volumes()
+            return [volumes] if volumes else []
+        return list(self.panel.ui.caseSelector.checkedNodes())
 
     def _updateButtons(self, _changed: object = None) -> None:
         ui, node = self.panel.ui, self.panel.parameterNode
@@ -170,7 +194,7 @@ class AutomaticPart(Listener):
         entry = self._chosen()
         ui.runButton.text = _("Cancel") if runs else _("Run")
         usable = entry is not None and entry.card is not None
-        ui.runButton.enabled = runs or (usable and bool(nodes or ui.folderSelector.currentPath))
+        ui.runButton.enabled = runs or (usable and bool(self._cases() or ui.folderSelector.currentPath))
         ui.trainButton.enabled = not runs and bool(annotatedCases(nodes))
         hasProstate = any(known.card is not None and known.name == PROSTATE for known in self._entries)
         ui.prostateButton.visible = hasProstate
@@ -185,6 +209,16 @@ def annotatedCases(volumeNodes) -> list[tuple]:
         if segmentationNode is not None:
             pairs.append((volumeNode, segmentationNode))
     return pairs
+
+
+def _trained(handle: JobHandle) -> str:
+    """Where the new model is, and which cases' annotation it did not trust."""
+    text = _("The model {name} is in the library now.").format(name=handle.result)
+    light = lightCases(handle.figures)
+    if light:
+        named = ", ".join(f"{name} ({weight:.2f})" for name, weight in light)
+        text += "\n" + _("Look at the labels of these: they weighed little (1 is usual): {cases}").format(cases=named)
+    return text
 
 
 def _freeName() -> str:

@@ -15,6 +15,8 @@ from SparseSegLib.geometry import Geometry
 from SparseSegModule.annotatePart import AnnotatePart
 from SparseSegModule.chart import TrainingChart
 from SparseSegModule.jobHandle import JobHandle, Listener
+from SparseSegModule.networks import presetTips, showTips
+from SparseSegModule.parameterNode import PRESETS
 from SparseSegModule.planes import PlaneTable
 from SparseSegModule.resultView import ResultView
 
@@ -49,6 +51,8 @@ class DensifyPart(Listener):
         if self.panel.parameterNode is None:
             self.view.forget()
         self.view.refresh()
+        tips = presetTips()
+        showTips(self.panel.ui.presetSelector, [tips[preset] for preset in PRESETS])
         self._updateButtons()
 
     def cleanup(self) -> None:
@@ -128,6 +132,8 @@ class DensifyPart(Listener):
         if handle.error is None:
             result = handle.result
             self.view.end(result)
+            if result.segmentationNode is not None:
+                self.panel.parameterNode.shown = result.segmentationNode
             self.annotate.suggest(result.nextSlice)
             ui.progressLabel.text = _summary(result)
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import slicer
@@ -47,8 +48,12 @@ class Missing:
 
 def findMissing() -> Missing:
     """Look at what is installed, without importing any of it."""
-    packages = tuple(requirement for requirement in PACKAGES if installedVersion(_nameOf(requirement)) is None)
-    return Missing(installedVersion("torch") is None, not hasPyTorchExtension(), packages)
+    return Missing(installedVersion("torch") is None, not hasPyTorchExtension(), missingPackages(PACKAGES))
+
+
+def missingPackages(requirements: Sequence[str]) -> tuple[str, ...]:
+    """Those of the requirements whose package is not installed."""
+    return tuple(requirement for requirement in requirements if installedVersion(_nameOf(requirement)) is None)
 
 
 def hasPyTorchExtension() -> bool:
@@ -85,12 +90,12 @@ def install(missing: Missing) -> bool:
         ):
             return False
     if missing.packages:
-        _installPackages(list(missing.packages))
+        installPackages(list(missing.packages))
     return not findMissing().anything
 
 
-def _installPackages(requirements: list[str]) -> None:
-    """Through ``slicer.packaging``, or in Slicers that lack it, ``slicer.util.pip_install``."""
+def installPackages(requirements: list[str]) -> None:
+    """Ask, then install: through ``slicer.packaging``, or in Slicers that lack it, ``slicer.util.pip_install``."""
     packaging = getattr(slicer, "packaging", None)
     if packaging is None:
         try:

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import slicer
 
-from SparseSegLib.errors import FileError, UsageError
+from SparseSegLib.errors import FileError, ModelError, UsageError
 from SparseSegLib.models import ModelCard, ModelLibrary
 from SparseSegModule.annotation import takeDrawing
 from SparseSegModule.densifier import knownPlanes
 from SparseSegModule.jobHandle import JobHandle, Listener
 from SparseSegModule.jobs import Jobs
 from SparseSegModule.modelWork import ModelArrays, ModelCase, ModelResult, SegmentWork, TrainingCase, TrainWork
+from SparseSegModule.names import freeNumber
+from SparseSegModule.networks import Network
 from SparseSegModule.parameterNode import SparseSegParameterNode
 from SparseSegModule.results import addSegmentation, describe
 from SparseSegModule.segments import DEFAULT_TERMINOLOGY, SegmentStyle, segmentStyles, setLabels
@@ -24,17 +26,22 @@ from SparseSegModule.volumes import VolumeImage, addLabelmapNode, imageFromArray
 if TYPE_CHECKING:
     from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 
+    Volumes = vtkMRMLScalarVolumeNode | Sequence[vtkMRMLScalarVolumeNode]
+    """A volume, or the volumes that are the channels of one case."""
+
 IMAGE_ENDINGS = (".nrrd", ".nhdr", ".nii", ".nii.gz", ".mha", ".mhd", ".tif", ".tiff")
 
 
 def startTraining(
     jobs: Jobs,
     parameterNode: SparseSegParameterNode,
-    cases: Sequence[tuple[vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode]],
+    cases: Sequence[tuple[Volumes, vtkMRMLSegmentationNode]],
     name: str,
     budgetSeconds: float,
     *,
-    network: str = "unet3d-small",
+    network: str = Network.UNET3D_HALF.value,
+    regions: str | Sequence[str] | None = None,
+    noisyLabels: bool = False,
     seed: int = 0,
     device: str = "auto",
     budgetSteps: int | None = None,
@@ -47,11 +54,13 @@ def startTraining(
         raise UsageError("The model has no name.", "Give it one.")
     terminologies: dict[str, str] = {}
     found = []
-    for volumeNode, segmentationNode in cases:
+    for volumes, segmentationNode in cases:
+        channels = _channels(volumes)
+        volumeNode = channels[0]
         planes = knownPlanes(parameterNode, volumeNode, segmentationNode)
         drawing = takeDrawing(volumeNode, segmentationNode, planes)
         terminologies.update({style.name: style.terminology for style in segmentStyles(segmentationNode)})
-        found.append(TrainingCase(volumeNode.GetName(), [VolumeImage.of(volumeNode)], drawing))
+        found.append(TrainingCase(volumeNode.GetName(), _images(channels), drawing))
     settings: dict[str, Any] = {
         "name": name,
         "network": network,
@@ -60,6 +69,10 @@ def startTraining(
         "budget_seconds": float(budgetSeconds),
         "terminologies": terminologies,
     }
+    if regions is not None:
+        settings["regions"] = regions
+    if noisyLabels:
+        settings["noisy_labels"] = True
     if budgetSteps:
         settings["budget_steps"] = int(budgetSteps)
     return jobs.start(TrainWork(found, settings), listener)
@@ -68,7 +81,7 @@ def startTraining(
 def startSegmenting(
     jobs: Jobs,
     modelName: str,
-    volumeNodes: Sequence[vtkMRMLScalarVolumeNode],
+    volumeNodes: Sequence[Volumes],
     *,
     device: str = "auto",
     output: str = "both",
@@ -81,17 +94,18 @@ def startSegmenting(
         raise UsageError("There is no volume to segment.", "Check at least one.")
     entry = ModelLibrary().find(modelName)
     card = entry.card
-    groups = [Frames.of(node) if allFrames else Frames.alone(node) for node in volumeNodes]
-    cases = [
-        ModelCase(name, [VolumeImage.of(image)])
-        for frames in groups
-        for name, image in zip(frames.names, frames.images, strict=True)
-    ]
+    everyChannel = [_channels(volumes) for volumes in volumeNodes]
+    groups: list[Frames] = []
+    cases: list[ModelCase] = []
+    for channels in everyChannel:
+        _checkChannels(card, channels)
+        groups.append(Frames.of(channels[0]) if allFrames else Frames.alone(channels[0]))
+        cases += _cases(channels, groups[-1])
     settings = {"model": str(entry.path), "device": device, "flips": flips}
 
     def deliver(found: list[ModelArrays]) -> list[ModelResult]:
         results, rest = [], iter(found)
-        for node, frames in zip(volumeNodes, groups, strict=True):
+        for (node, *_), frames in zip(everyChannel, groups, strict=True):
             arrays = [next(rest) for _ in frames.images]
             if frames.sequenceNode is None:
                 results.append(_nodesOf(arrays[0], node, card, output))
@@ -109,6 +123,11 @@ def startSegmentingFolder(
     files = imageFiles(folder)
     entry = ModelLibrary().find(modelName)
     card = entry.card
+    if len(card.preprocessing.channels) > 1:
+        raise UsageError(
+            f"The model {card.name} needs {len(card.preprocessing.channels)} channels, and a file has one.",
+            "Load the volumes and choose one for each channel.",
+        )
     cases = [ModelCase(path.name, [], (path,)) for path in files]
     settings = {"model": str(entry.path), "device": device, "flips": False}
 
@@ -135,11 +154,44 @@ def cardText(card: ModelCard) -> str:
     """A model's card in a few lines of rich text."""
     lines = [f"<b>{card.name}</b>", card.summary, card.intended_use]
     lines.append("Segments: " + ", ".join(label.name for label in card.labels))
+    if len(card.preprocessing.channels) > 1:
+        lines.append("Channels: " + ", ".join(card.preprocessing.channels))
     z, y, x = card.preprocessing.spacing
-    lines.append(f"Works at {x:.3g} × {y:.3g} × {z:.3g} mm, {card.network}, trained {card.date} on {card.data}")
+    network = card.network if card.members == 1 else f"{card.members} × {card.network}"
+    lines.append(f"Works at {x:.3g} × {y:.3g} × {z:.3g} mm, {network}, trained {card.date} on {card.data}")
     lines.append(f"License: {card.license}" if card.license else "")
     lines.append("<b>Not for clinical use.</b>")
     return "<br>".join(line for line in lines if line)
+
+
+def _channels(volumes: Volumes) -> list[vtkMRMLScalarVolumeNode]:
+    return list(volumes) if isinstance(volumes, Sequence) else [volumes]
+
+
+def _images(channels: list[vtkMRMLScalarVolumeNode]) -> list[VolumeImage]:
+    """The first channel, and the others in its coordinates."""
+    return [VolumeImage.of(channels[0]), *(VolumeImage.of(node, channels[0]) for node in channels[1:])]
+
+
+def _cases(channels: list[vtkMRMLScalarVolumeNode], frames: Frames) -> list[ModelCase]:
+    """The frames of a single channel as cases, or all channels as they are now as one."""
+    if frames.sequenceNode is None:
+        return [ModelCase(channels[0].GetName(), _images(channels))]
+    if len(channels) > 1:
+        raise UsageError(
+            "All frames of several channels cannot be segmented at once.", "Segment the frame that is shown."
+        )
+    return [ModelCase(name, [VolumeImage.of(image)]) for name, image in zip(frames.names, frames.images, strict=True)]
+
+
+def _checkChannels(card: ModelCard, channels: list[vtkMRMLScalarVolumeNode]) -> None:
+    names = card.preprocessing.channels
+    if len(channels) != len(names):
+        raise ModelError(
+            f"The model {card.name} needs {len(names)} channels ({', '.join(names)}), "
+            f"and {channels[0].GetName()} comes with {len(channels)}.",
+            "Give the volumes of all channels of a case as a list, in this order.",
+        )
 
 
 def _sequenceOf(
@@ -163,14 +215,16 @@ def _nodesOf(
         return ModelResult(arrays.name, error=arrays.error or "The image could not be loaded.")
     styles = [SegmentStyle(label.name, label.color, label.terminology or DEFAULT_TERMINOLOGY) for label in card.labels]
     name = f"{arrays.name} ({card.name})"
+    number = freeNumber([f"{name} labels", f"{name} segments"])
     settings = {"model": card.name}
     labelmapNode = segmentationNode = None
     if output != "segmentation":
         names, colors = tuple(style.name for style in styles), [style.color for style in styles]
-        labelmapNode = addLabelmapNode(imageFromArray(arrays.labels), arrays.geometry, f"{name} labels", names, colors)
+        image = imageFromArray(arrays.labels)
+        labelmapNode = addLabelmapNode(image, arrays.geometry, f"{name} labels{number}", names, colors)
         describe(labelmapNode, volumeNode, settings)
     if output != "labelmap":
-        segmentationNode = addSegmentation(volumeNode, f"{name} segments")
+        segmentationNode = addSegmentation(volumeNode, f"{name} segments{number}")
         setLabels(segmentationNode, arrays.labels, matrixFromGeometry(arrays.geometry), styles)
         describe(segmentationNode, volumeNode, settings)
     return ModelResult(arrays.name, labelmapNode, segmentationNode, volumeNode, arrays.volumesMl)

@@ -74,7 +74,7 @@ class TrainWork:
                 write_image(image.array, image.geometry, folder / paths[-1])
             labels = f"case-{number}-labels.nrrd"
             write_sparse_labels(case.drawing.sparseLabels(), folder / labels)
-            entries.append({"volumes": paths, "labels": labels})
+            entries.append({"name": case.name, "volumes": paths, "labels": labels})
         write_job(folder, "train", {"cases": entries}, self._settings)
 
     def checkInputs(self) -> None:

@@ -7,6 +7,9 @@ from typing import Annotated
 from slicer import vtkMRMLLabelMapVolumeNode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
 
+from SparseSegModule.exportFormats import ExportFormat
+from SparseSegModule.networks import Network
+
 PRESETS = ["fast", "balanced", "thorough", "unet3d", "cicek2016"]
 OUTPUTS = ["both", "labelmap", "segmentation"]
 DEVICES = ["auto", "cpu", "cuda", "mps"]
@@ -24,11 +27,16 @@ class SparseSegParameterNode:
     preset, budgetSeconds, margin, seed, device, output - how to densify; 0 seconds is what the preset says.
     resultOpacity, showUncertainty - how the result is shown.
     allFrames - whether a model runs on every frame of a volume that belongs to a sequence.
+    network, noisyLabels, nested - how to train a model: noisyLabels weighs labels by how good they seem, nested says
+        that each segment lies inside the one before.
+    shown, reference - two segmentations to compare slice by slice; shown is also what is exported, as exportFormat.
     """
 
     inputVolume: vtkMRMLScalarVolumeNode
     segmentation: vtkMRMLSegmentationNode
     applied: vtkMRMLLabelMapVolumeNode
+    shown: vtkMRMLSegmentationNode
+    reference: vtkMRMLSegmentationNode
     planes: str = ""
     preset: Annotated[str, Choice(PRESETS)] = "fast"
     budgetSeconds: Annotated[int, WithinRange(0, 360000)] = 0
@@ -39,3 +47,7 @@ class SparseSegParameterNode:
     resultOpacity: Annotated[float, WithinRange(0, 1)] = 0.7
     showUncertainty: bool = False
     allFrames: bool = False
+    network: Network = Network.UNET3D_HALF
+    noisyLabels: bool = False
+    nested: bool = False
+    exportFormat: ExportFormat = ExportFormat.SEG_NRRD

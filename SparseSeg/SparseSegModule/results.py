@@ -9,6 +9,7 @@ import slicer
 
 from SparseSegLib.geometry import Geometry
 from SparseSegModule.densifyWork import DenseArrays, DenseResult, nextSlice, settingsText
+from SparseSegModule.names import freeName, freeNumber
 from SparseSegModule.segments import SegmentStyle, setLabels
 from SparseSegModule.volumes import addLabelmapNode, addUncertaintyNode, matrixFromGeometry
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 INPUT_ATTRIBUTE = "SparseSeg.Input"
 """Names the input volume on every node that SparseSeg made."""
+
+INPUT_ROLE = "SparseSeg.inputVolume"
+"""Role of the node reference from a result to its input volume."""
 
 Output = Literal["both", "labelmap", "segmentation"]
 
@@ -31,18 +35,20 @@ def deliverDense(
 ) -> DenseResult:
     """Add the dense labels (as labelmap volume, segmentation or both) and the uncertainty to the scene."""
     name = f"{volumeNode.GetName()} dense ({settings['preset']})"
+    number = freeNumber([f"{name} {kind}" for kind in ("labels", "segments", "uncertainty")])
     styles = styles + [_style(value) for value in range(len(styles) + 1, arrays.classes + 1)]
     labelmapNode = segmentationNode = None
     if output != "segmentation":
         names = tuple(style.name for style in styles)
         colors = [style.color for style in styles]
-        labelmapNode = addLabelmapNode(arrays.labels, arrays.geometry, f"{name} labels", names, colors)
+        labelmapNode = addLabelmapNode(arrays.labels, arrays.geometry, f"{name} labels{number}", names, colors)
         describe(labelmapNode, volumeNode, settings)
     if output != "labelmap":
-        segmentationNode = addSegmentation(volumeNode, f"{name} segments")
+        segmentationNode = addSegmentation(volumeNode, f"{name} segments{number}")
         setLabels(segmentationNode, arrays.objects, matrixFromGeometry(arrays.objectsGeometry), styles)
         describe(segmentationNode, volumeNode, settings)
-    uncertaintyNode = addUncertaintyNode(arrays.uncertainty, arrays.uncertaintyGeometry, f"{name} uncertainty")
+    name = f"{name} uncertainty{number}"
+    uncertaintyNode = addUncertaintyNode(arrays.uncertainty, arrays.uncertaintyGeometry, name)
     describe(uncertaintyNode, volumeNode, settings)
     return DenseResult(
         labelmapNode,
@@ -57,11 +63,17 @@ def deliverDense(
 
 def addSegmentation(volumeNode: vtkMRMLScalarVolumeNode, name: str) -> vtkMRMLSegmentationNode:
     """A new, empty segmentation on the grid of a volume, under its transform."""
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", slicer.mrmlScene.GenerateUniqueName(name))
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", freeName(name))
     node.CreateDefaultDisplayNodes()
     node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
     node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
     return node
+
+
+def inputOf(segmentationNode: vtkMRMLSegmentationNode) -> vtkMRMLScalarVolumeNode | None:
+    """The volume that a segmentation is a result for, or was drawn on."""
+    role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
+    return segmentationNode.GetNodeReference(INPUT_ROLE) or segmentationNode.GetNodeReference(role)
 
 
 def showPreview(
@@ -76,7 +88,7 @@ def describe(node: vtkMRMLDisplayableNode, volumeNode: vtkMRMLScalarVolumeNode, 
     node.SetAttribute(INPUT_ATTRIBUTE, volumeNode.GetName())
     node.SetAttribute("SparseSeg.Model", str(settings.get("model", settings.get("preset", ""))))
     node.SetAttribute("SparseSeg.Settings", settingsText(settings))
-    node.SetNodeReferenceID("SparseSeg.inputVolume", volumeNode.GetID())
+    node.SetNodeReferenceID(INPUT_ROLE, volumeNode.GetID())
     node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
     volumeItem, item = hierarchy.GetItemByDataNode(volumeNode), hierarchy.GetItemByDataNode(node)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import slicer
 
+from SparseSegModule.names import freeName
+
 if TYPE_CHECKING:
     from slicer import (
         vtkMRMLScalarVolumeNode,
@@ -60,7 +62,7 @@ class Frames:
         found = [node for node in segmentationNodes if node is not None]
         if any(node is None or node.GetScene() is None for node in (self.browserNode, self.sequenceNode)):
             return found[0]
-        made = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", slicer.mrmlScene.GenerateUniqueName(name))
+        made = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", freeName(name))
         made.SetIndexName(self.sequenceNode.GetIndexName())
         made.SetIndexUnit(self.sequenceNode.GetIndexUnit())
         made.SetIndexType(self.sequenceNode.GetIndexType())

@@ -16,6 +16,7 @@ import vtk.util.numpy_support
 
 from SparseSegLib.errors import GeometryError, VolumeError
 from SparseSegLib.geometry import Geometry
+from SparseSegModule.names import freeName
 
 if TYPE_CHECKING:
     from slicer import vtkMRMLLabelMapVolumeNode, vtkMRMLScalarVolumeNode, vtkMRMLTransformableNode
@@ -150,7 +151,7 @@ def addLabelmapNode(
     colors: list[tuple[float, float, float]],
 ) -> vtkMRMLLabelMapVolumeNode:
     """A new labelmap volume node with a color table of its own; the image's values are the classes."""
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", slicer.mrmlScene.GenerateUniqueName(name))
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", freeName(name))
     node.SetIJKToRASMatrix(vtkFromMatrix(matrixFromGeometry(geometry)))
     node.CreateDefaultDisplayNodes()
     table = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLColorTableNode", f"{node.GetName()} colors")
@@ -166,7 +167,7 @@ def addLabelmapNode(
 
 def addUncertaintyNode(uncertainty: vtk.vtkImageData, geometry: Geometry, name: str) -> vtkMRMLScalarVolumeNode:
     """A new scalar volume node with a color map, 0 (sure) to 1."""
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", slicer.mrmlScene.GenerateUniqueName(name))
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", freeName(name))
     node.SetIJKToRASMatrix(vtkFromMatrix(matrixFromGeometry(geometry)))
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from SparseSegLib.batch.case import BatchCase
-from SparseSegLib.batch.cluster import Cluster, of_worker
+from SparseSegLib.batch.cluster import Cluster, keep_freed_memory, of_worker
 from SparseSegLib.batch.manifest import Entry
 from SparseSegLib.batch.pipeline import Outcome
 from SparseSegLib.batch.work import CaseWork
@@ -68,6 +68,7 @@ def segment_on(
         """Loads the model when a worker starts."""
 
         def setup(self, worker: Any) -> None:
+            keep_freed_memory()
             self.work = plan.begin()
 
     try:

@@ -8,11 +8,13 @@ from typing import Any
 
 from SparseSegLib.cli.console import Console
 from SparseSegLib.errors import UsageError
-from SparseSegLib.models import ModelCard, ModelEntry, ModelLibrary
+from SparseSegLib.io import volume_name
+from SparseSegLib.models import ModelCard, ModelEntry, ModelLibrary, combine_bundles
 from SparseSegLib.models.card import NOTICE, card_to_json
+from SparseSegLib.models.regions import in_words
 
 NAME = "models"
-SUMMARY = "list, show, import, export or remove trained models"
+SUMMARY = "list, show, import, export, combine or remove trained models"
 DESCRIPTION = """\
 The models at hand: those that come with SparseSeg, and your own library, a folder of your user account (or the one that
 the environment variable SPARSESEG_MODELS names).
@@ -21,29 +23,39 @@ the environment variable SPARSESEG_MODELS names).
   sparseseg models show NAME                       what it segments, what it learned from, its license
   sparseseg models import FILE.zip                 put a model, zip or folder, into your library
   sparseseg models export NAME -o FILE.zip         one file to hand on
+  sparseseg models combine A B C -o BOTH.zip       one model of several, which averages what they say
   sparseseg models remove NAME                     from your library; models that came with SparseSeg stay
+
+Models to combine were trained apart with the same settings, such as the folds of a cross-validation (folds/fold-*); the
+result is a little better than each of them, and takes as much longer.
 
 A model is a card (text) and weights (numbers). It holds no programs: a file that does is refused."""
 
-ACTIONS = ("list", "show", "import", "export", "remove")
+ACTIONS = ("list", "show", "import", "export", "combine", "remove")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("action", choices=ACTIONS)
-    parser.add_argument("model", nargs="?", help="name in the library, or path of a bundle (folder or zip)")
-    parser.add_argument("-o", "--output", type=Path, help="zip to write (export)")
-    parser.add_argument("--overwrite", action="store_true", help="replace a model of the same name (import)")
+    parser.add_argument("model", nargs="*", help="name in the library, or path of a bundle (folder or zip)")
+    parser.add_argument("-o", "--output", type=Path, help="zip to write (export), or folder or zip (combine)")
+    parser.add_argument("--name", help="name of the model (combine; default: the output's)")
+    parser.add_argument("--add", action="store_true", help="also put the model into your library (combine)")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace a model of the same name (import) or place (combine)"
+    )
 
 
 def run(arguments: argparse.Namespace, console: Console) -> None:
     """Do one action."""
     if arguments.action != "list" and not arguments.model:
         raise UsageError(f"models {arguments.action} needs a model.", "Give its name or path; models list shows them.")
-    library = ModelLibrary()
-    {"list": _list, "show": _show, "import": _import, "export": _export, "remove": _remove}[arguments.action](
-        library, arguments, console
-    )
+    if arguments.action != "combine" and len(arguments.model) > 1:
+        raise UsageError(f"models {arguments.action} takes one model.", "Give them one after the other.")
+    actions = {
+        "list": _list, "show": _show, "import": _import, "export": _export, "combine": _combine, "remove": _remove,
+    }  # fmt: skip
+    actions[arguments.action](ModelLibrary(), arguments, console)
 
 
 def _list(library: ModelLibrary, arguments: argparse.Namespace, console: Console) -> None:
@@ -56,25 +68,39 @@ def _list(library: ModelLibrary, arguments: argparse.Namespace, console: Console
 
 
 def _show(library: ModelLibrary, arguments: argparse.Namespace, console: Console) -> None:
-    entry = library.find(arguments.model)
+    entry = library.find(arguments.model[0])
     assert entry.card is not None
     console.result({"path": str(entry.path), **card_to_json(entry.card)}, f"{card_in_words(entry.card)}\n{entry.path}")
 
 
 def _import(library: ModelLibrary, arguments: argparse.Namespace, console: Console) -> None:
-    entry = library.add(arguments.model, overwrite=arguments.overwrite)
+    entry = library.add(arguments.model[0], overwrite=arguments.overwrite)
     console.result(_values(entry), f"{entry.name} is in your library: {entry.path}")
 
 
 def _export(library: ModelLibrary, arguments: argparse.Namespace, console: Console) -> None:
     if arguments.output is None:
         raise UsageError("Where shall the model be written?", "Add -o FILE.zip.")
-    path = library.export(arguments.model, arguments.output)
+    path = library.export(arguments.model[0], arguments.output)
     console.result({"output": str(path)}, f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 
+def _combine(library: ModelLibrary, arguments: argparse.Namespace, console: Console) -> None:
+    output, name = arguments.output, arguments.name
+    if output is None:
+        raise UsageError("Where shall the model be written?", "Add -o FOLDER or -o FILE.zip.")
+    if output.exists() and not arguments.overwrite:
+        raise UsageError(f"{output} is there already.", "Choose another name, or add --overwrite.")
+    sources = [library.find(model).path for model in arguments.model]
+    card = combine_bundles(sources, output, name or volume_name(output))
+    if arguments.add:
+        library.add(output, overwrite=arguments.overwrite)
+    values = {"output": str(output), "name": card.name, "members": card.members}
+    console.result(values, f"{output}: {card.members} networks that answer as one")
+
+
 def _remove(library: ModelLibrary, arguments: argparse.Namespace, console: Console) -> None:
-    path = library.remove(arguments.model)
+    path = library.remove(arguments.model[0])
     console.result({"removed": str(path)}, f"removed {path}")
 
 
@@ -99,12 +125,15 @@ def _line(entry: ModelEntry) -> str:
 def card_in_words(card: ModelCard) -> str:
     """A card as lines of text."""
     z, y, x = card.preprocessing.spacing
+    number = f"{card.members} networks" if card.members > 1 else "network"
     rows = [
         ("", card.name),
         ("", card.summary),
         ("segments", ", ".join(label.name for label in card.labels)),
+        ("regions", _regions(card)),
         ("channels", ", ".join(card.preprocessing.channels)),
-        ("works at", f"{x:g} × {y:g} × {z:g} mm, network {card.network}"),
+        ("scans", card.scans),
+        ("works at", f"{x:g} × {y:g} × {z:g} mm, {number} {card.network}"),
         ("learned from", card.data),
         ("on", card.date),
         ("license", card.license),
@@ -114,3 +143,11 @@ def card_in_words(card: ModelCard) -> str:
         ("", NOTICE),
     ]
     return "\n".join(f"{name:14}{value}" if name else value for name, value in rows if value)
+
+
+def _regions(card: ModelCard) -> str:
+    """The regions that the network learned, if these are not the structures themselves."""
+    given = card.arguments.get("regions", "separate")
+    if given == "separate" or not isinstance(given, str | list):
+        return ""
+    return in_words(given, [label.name for label in card.labels])

@@ -22,11 +22,13 @@ DESCRIPTION = """\
 Segment volumes with a model of your library, or with a bundle (folder or zip). Each result is NAME.seg.nrrd, on the
 very grid of its volume, with the names and colors of the model's structures. A volume that cannot be segmented is told
 and does not stop the others. Beside the results come report.csv (seconds, voxels and ml of each structure, errors) and
-contact-sheet.png, a row of slices a case. The same command again does what is missing.
+contact-sheet.png, a row of slices a case. The same command again does what is missing; the result of another scan or
+model is never replaced unless you say so.
 
   sparseseg segment t2.nrrd --model Prostate -o results/
   sparseseg segment study/ --model liver.zip -o results/            every volume, or DICOM folder, in the folder
   sparseseg segment t1.nrrd,t2.nrrd --model Tumor -o results/       a model of two channels
+  sparseseg segment ct/ --model Pelvis -o results/                  DICOM; a model for CT takes whole CT scans only
   sparseseg segment study/ --model Liver -o results/ --cluster local:4
   sparseseg segment study/ --model Liver -o results/ --cluster tcp://head:8786      Dask workers
 

@@ -21,6 +21,8 @@ from SparseSegLib.jobs import Job, write_job
 from SparseSegLib.models import ModelLibrary, copy_bundle
 from SparseSegLib.models.files import is_bundle
 
+SHOWN = 5  # cases with labels to look at again
+LIGHT = 0.5  # of an even share: below, labels are worth a look
 NAME = "train"
 SUMMARY = "train a model on several annotated volumes"
 DESCRIPTION = """\
@@ -34,7 +36,10 @@ annotated.
   sparseseg train --sparse study/ -o liver/ --job work/             keep the job; run again, or longer, to go on
   sparseseg train --dense study/ -o liver/ --validate 4 --log log/  4 volumes choose the weights; log/training.csv
   sparseseg train --dense study/ -o folds/ --folds 5                cross-validation: 5 models, folds.csv
+  sparseseg train --dense study/ -o folds/ --folds 5 --cluster tcp://head:8786       a fold on each Dask worker
   sparseseg train --dense study/ -o prostate/ --recipe milletari2016          the V-Net paper; wants a GPU
+  sparseseg train --dense brats/dataset.json -o tumor/ --recipe myronenko2018 --regions nested      the BraTS winner
+  sparseseg train --dense study/ -o liver/ --noisy-labels           also tells whose labels to look at again
   torchrun --nproc-per-node 4 -m SparseSegLib.cli train --dense study/ -o liver/        4 GPUs
 
 A case is IMAGE,LABELS, or T1,T2,LABELS for two channels. Labels are as for sparseseg densify; segments of the same name
@@ -61,16 +66,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     card.add_argument("--intended-use", help="a sentence on what it is for")
     card.add_argument("--data", help="what it was trained on")
     card.add_argument("--license", help="under which license it may be used")
+    card.add_argument("--modality", help="CT, MR, PT or US: the only DICOM scans that it will segment (default: any)")
     how = parser.add_argument_group("how to train")
-    how.add_argument("--recipe", default="usual", help="usual or milletari2016 (default: usual)")
-    networks = "unet3d-small, unet3d, vnet-small, vnet, cicek2016 and others (default: the recipe's)"
+    how.add_argument("--recipe", default="usual", help="usual, milletari2016 or myronenko2018 (default: usual)")
+    networks = "unet3d-half, unet3d-small, unet3d, vnet-small, vnet and others (default: the recipe's)"
     how.add_argument("--network", help=networks)
+    regions = "structures that hold one another: nested (each all after it), or sums of names, as in edema+core core"
+    how.add_argument("--regions", nargs="+", metavar="REGION", help=regions)
     spacing = "mm to work at (default: the recipe's; usual: the median)"
     how.add_argument("--spacing", type=float, nargs=3, metavar=("X", "Y", "Z"), help=spacing)
     patch = "voxels that the network sees at once (default: the recipe's; usual: what suits the volumes)"
     how.add_argument("--patch", type=int, nargs=3, metavar=("X", "Y", "Z"), help=patch)
     how.add_argument("--batch", type=int, help="patches a step, in each process (default: the recipe's; usual: 1)")
-    how.add_argument("--mirror", action="store_true", help="learn from mirrored images too; not for left and right")
+    noisy = "let labels that look wrong weigh less, and write a table of what each case's weighed"
+    how.add_argument("--noisy-labels", action="store_true", help=noisy)
+    normalization = "of gray values: percentiles, or nonzero for skull-stripped images (default: the recipe's)"
+    how.add_argument("--normalization", help=normalization)
+    mirror = "learn from mirrored images too; not for left and right (default: the recipe's)"
+    how.add_argument("--mirror", action=argparse.BooleanOptionalAction, help=mirror)
     budget = how.add_mutually_exclusive_group()
     seconds = "budget of the training in seconds (default: the recipe's; usual: 600)"
     budget.add_argument("--seconds", type=float, help=seconds)
@@ -80,6 +93,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--precision", default="auto", help="auto, float32 or bf16 (default: bf16 on GPUs that have it)")
     how.add_argument("--folds", type=int, default=0, metavar="K", help="cross-validate: K models, scored on the rest")
     how.add_argument("--fold", type=int, metavar="N", help="of these, train only this one (1 to K)")
+    cluster = "with --folds: train them on Dask workers: local:N, tcp://HOST:PORT or a scheduler file; see cluster.md"
+    how.add_argument("--cluster", metavar="WHERE", help=cluster)
     how.add_argument("--log", type=Path, metavar="FOLDER", help="write training.csv there")
     how.add_argument("--tensorboard", action="store_true", help="with --log: write for TensorBoard, too")
     how.add_argument("--job", type=Path, help="folder to work in and keep; a later run with it goes on from there")
@@ -139,6 +154,8 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UsageError(f"{output} is a file.", "Choose a new folder, or a name that ends in .zip.")
     if _held_out(arguments) == 0:
         raise UsageError("No case would validate.", "Give --validate 1 or more, cases of their own, or leave it out.")
+    if arguments.cluster and not arguments.folds:
+        raise UsageError("A cluster trains the folds of a cross-validation.", "Give --folds, or leave --cluster out.")
     if arguments.tensorboard and arguments.log is None:
         raise UsageError("TensorBoard needs a folder.", "Give one with --log.")
     if arguments.add:
@@ -179,11 +196,15 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
         "data": arguments.data or described.get("data"),
         "channels": described.get("channels"),
         "license": arguments.license,
+        "modality": arguments.modality,
         "recipe": arguments.recipe,
         "network": arguments.network,
+        "regions": arguments.regions,
         "spacing": arguments.spacing and arguments.spacing[::-1],
         "patch": arguments.patch and arguments.patch[::-1],
         "batch": arguments.batch,
+        "noisy_labels": arguments.noisy_labels,
+        "normalization": arguments.normalization,
         "mirror": arguments.mirror,
         "budget_seconds": arguments.seconds,
         "budget_steps": arguments.steps,
@@ -193,6 +214,7 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
         "held_out": _held_out(arguments),
         "folds": arguments.folds or None,
         "fold": arguments.fold,
+        "cluster": arguments.cluster,
         "log": arguments.log and str(arguments.log.absolute()),
         "tensorboard": arguments.tensorboard or None,
     }
@@ -210,8 +232,9 @@ def _deliver(ending: dict[str, Any], folder: Path, arguments: argparse.Namespace
         ending_of = "" if arguments.fold is None else f"-{arguments.fold}"
         for name in ("table", "scores"):
             source = Path(files[name])
-            with atomic_path(output / f"{source.stem}{ending_of}{source.suffix}") as target:
-                shutil.copyfile(folder / source, target)
+            _copy(folder / source, output / f"{source.stem}{ending_of}{source.suffix}")
+        for name in (name for name in files if name.startswith("label_weights")):
+            _copy(folder / files[name], output / files[name])
         lines = [f"{name}: Dice {_mean(found)}" for name, found in figures["dice"].items()]
         return figures, "\n".join([f"{output}: {len(figures['trained'])} folds", *lines])
     copy_bundle(folder / files["bundle"], output)
@@ -220,7 +243,25 @@ def _deliver(ending: dict[str, Any], folder: Path, arguments: argparse.Namespace
     loss = f", loss {figures['loss']:.3f}" if "loss" in figures else ""
     best = f", validation Dice {figures['validation_dice']:.3f}" if "validation_dice" in figures else ""
     text = f"{output}: {figures['cases']} cases, {figures['steps']} steps in {figures['seconds']:.0f} s{loss}{best}"
+    if "label_weights" in files:
+        table = output.with_name(f"{volume_name(output)}-{files['label_weights']}")
+        _copy(folder / files["label_weights"], table)
+        text += f"\n{table}: {_least_trusted(figures['label_weights'])}"
     return figures, text
+
+
+def _copy(source: Path, target: Path) -> None:
+    with atomic_path(target) as path:
+        shutil.copyfile(source, path)
+
+
+def _least_trusted(weights: list[dict[str, Any]]) -> str:
+    """What the table says, which has the labels that weighed least first."""
+    light = [f"{row['case']} {row['mean']:.2f}" for row in weights if row["mean"] < LIGHT]
+    if not light:
+        return "no case's labels weighed much less than others"
+    others = " and others" if light[SHOWN:] else ""
+    return f"look at the labels of {', '.join(light[:SHOWN])}{others} (1 is an even share)"
 
 
 def _mean(found: dict[str, Any]) -> str:

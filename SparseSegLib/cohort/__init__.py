@@ -7,6 +7,7 @@ from SparseSegLib.cohort.dataset import Case, Dataset, Example, make_dataset, ma
 from SparseSegLib.cohort.decathlon import read_description
 from SparseSegLib.cohort.files import CaseFiles, read_examples
 from SparseSegLib.cohort.folds import hold_out, split_folds
+from SparseSegLib.cohort.label_judge import LabelWeight
 from SparseSegLib.cohort.scoring import FoldScores, scores_as_csv, scores_as_json
 from SparseSegLib.cohort.settings import TrainSettings
 from SparseSegLib.cohort.trainer import Files, TrainedModel, train
@@ -20,6 +21,7 @@ __all__ = [
     "Example",
     "Files",
     "FoldScores",
+    "LabelWeight",
     "TrainSettings",
     "TrainedModel",
     "cross_validate",

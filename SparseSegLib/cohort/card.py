@@ -13,6 +13,7 @@ from SparseSegLib.cohort.trainer import TrainedModel
 from SparseSegLib.errors import UsageError
 from SparseSegLib.io import default_color
 from SparseSegLib.models import ModelCard, ModelLabel, Preprocessing
+from SparseSegLib.models.card import MODALITIES
 from SparseSegLib.models.fields import LONGEST_TEXT
 
 Color = tuple[float, float, float]
@@ -24,7 +25,7 @@ class About:
 
     Attributes
     ----------
-    name, summary, intended_use, data, license : see :class:`ModelCard`
+    name, summary, intended_use, data, license, modality : see :class:`ModelCard`
     channels : names of the image's channels; none for "channel 1" and so on
     terminologies : 3D Slicer's terminology entries, by the structure's name
     colors : of the structures, by their names in lower case
@@ -32,7 +33,7 @@ class About:
     Raises
     ------
     UsageError
-        If a text is longer than a card may have it, or the name is empty.
+        If a text is longer than a card may have it, the name is empty, or the modality is not known.
     """
 
     name: str = "Model"
@@ -40,6 +41,7 @@ class About:
     intended_use: str = ""
     data: str = ""
     license: str = ""
+    modality: str = ""
     channels: Sequence[str] = ()
     terminologies: Mapping[str, str] = field(default_factory=dict)
     colors: Mapping[str, Color] = field(default_factory=dict)
@@ -47,6 +49,10 @@ class About:
     def __post_init__(self) -> None:
         if not self.name.strip():
             raise UsageError("The model's name is empty.", "Give it one.")
+        if self.modality and self.modality not in MODALITIES:
+            raise UsageError(
+                f"There is no modality called {self.modality}.", f"Use one of {', '.join(MODALITIES)}, or leave it out."
+            )
         for text in ("name", "summary", "intended_use", "data", "license"):
             _check_length(f"The model's {text.replace('_', ' ')}", getattr(self, text))
         for structure, entry in self.terminologies.items():
@@ -88,6 +94,7 @@ def make_card(dataset: Dataset, settings: TrainSettings, model: TrainedModel, ab
         preprocessing=Preprocessing(
             dataset.spacing,
             tuple(about.channels) or tuple(f"channel {number}" for number in range(1, dataset.channels + 1)),
+            normalization=settings.plan.normalization,
             bias_field=settings.plan.bias_field,
         ),
         window=model.window,
@@ -104,8 +111,9 @@ def make_card(dataset: Dataset, settings: TrainSettings, model: TrainedModel, ab
         intended_use=about.intended_use,
         data=about.data or f"{count} annotated volume{'s' if count > 1 else ''}",
         license=about.license,
+        modality=about.modality,
         date=date.today().isoformat(),
-        mirrored=settings.mirror,
+        mirrored=settings.plan.mirror,
         figures=figures,
     )
 

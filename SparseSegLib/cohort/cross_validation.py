@@ -29,7 +29,8 @@ def cross_validate(
     folds : numbers of the cases that each fold leaves out
     chosen : which folds to train, from 1
     folder : where the bundles ``fold-1``, ``fold-2`` … come to lie; in the first process of a team
-    files : a checkpoint ``c.pt`` and a log folder ``l`` become ``c-fold-1.pt`` and ``l/fold-1`` and so on
+    files : a checkpoint ``c.pt`` and a log folder ``l`` become ``c-fold-1.pt`` and ``l/fold-1`` and so on; the table of
+        the labels' weights as the checkpoint
     control : ``stop`` finishes the present training and leaves out the folds that come after it
 
     Returns
@@ -58,10 +59,14 @@ def cross_validate(
 
 def _own(files: Files, fold: int) -> Files:
     """The files of one fold; its training never starts with weights that may know the cases that it leaves out."""
-    checkpoint, log = files.checkpoint, files.log
+
+    def named(path: Path | None) -> Path | None:
+        return path and path.with_name(f"{path.stem}-fold-{fold}{path.suffix}")
+
     return replace(
         files,
-        checkpoint=checkpoint and checkpoint.with_name(f"{checkpoint.stem}-fold-{fold}{checkpoint.suffix}"),
-        log=log and log / f"fold-{fold}",
+        checkpoint=named(files.checkpoint),
+        log=files.log and files.log / f"fold-{fold}",
         warm_start=False,
+        label_weights=named(files.label_weights),
     )

@@ -141,8 +141,11 @@ def median_spacing(geometries: Sequence[Geometry]) -> Spacing:
     return z, y, x
 
 
-def make_example(case: Case, spacing: Spacing, bias_field: str = "none") -> Example:
-    """Check a case and bring it to ``spacing``, its bias field corrected for "n4"; an error names the case."""
+def make_example(case: Case, spacing: Spacing, bias_field: str = "none", normalization: str = "percentiles") -> Example:
+    """Check a case and bring it to ``spacing``; an error names the case.
+
+    ``bias_field`` and ``normalization`` are as in :class:`~SparseSegLib.models.Preprocessing`.
+    """
     case.check()
     grid = working_grid(case.volume.geometry, spacing)
     with naming(case.name):
@@ -153,7 +156,7 @@ def make_example(case: Case, spacing: Spacing, bias_field: str = "none") -> Exam
                 "Choose a finer spacing.",
             )
     volume = correct_bias_field(case.volume) if bias_field == "n4" else case.volume
-    return Example(case.name, prepare(volume, grid), labels, case.names)
+    return Example(case.name, prepare(volume, grid, normalization), labels, case.names)
 
 
 def _has_structure(labels: np.ndarray) -> bool:

@@ -86,6 +86,8 @@ def read_examples(
     spacing: Spacing | None,
     bias_field: str = "none",
     told: Callable[[int], None] = lambda done: None,
+    *,
+    normalization: str = "percentiles",
 ) -> tuple[list[Example], Spacing]:
     """Read the cases one by one, twice where the spacing is not known before; an error names all bad ones.
 
@@ -95,6 +97,7 @@ def read_examples(
     spacing : (z, y, x) mm to bring them to; None for the median over the cases
     bias_field : "n4" to correct the bias field of each, "none" not to
     told : hears before every reading how many cases are done; may raise to end the work
+    normalization : of the gray values, as a model's card says it
 
     Returns
     -------
@@ -115,7 +118,7 @@ def read_examples(
 
     def example(source: CaseFiles, spacing: Spacing) -> Example:
         count()
-        return make_example(source.read(), spacing, bias_field)
+        return make_example(source.read(), spacing, bias_field, normalization)
 
     if spacing is None:
         spacing = median_spacing(for_all([partial(geometry, source) for source in files]))

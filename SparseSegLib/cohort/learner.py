@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
+from SparseSegLib.annotation import UNLABELED
 from SparseSegLib.augmentation import vary_gray
+from SparseSegLib.cohort.label_judge import LabelJudge
 from SparseSegLib.densify.patch_prediction import output_size
 from SparseSegLib.densify.patch_trainer import PatchTrainer, seen
 from SparseSegLib.densify.settings import PatchRecipe
-from SparseSegLib.losses import soft_dice
+from SparseSegLib.losses import region_cross_entropy, region_dice, soft_dice
 from SparseSegLib.networks.objective import training_loss
+from SparseSegLib.networks.region_network import RegionNetwork
 from SparseSegLib.training.distributed import current_team
 from SparseSegLib.training.precision import computing_in
 
@@ -24,12 +28,15 @@ class CohortLearner(PatchTrainer):
 
     The loss is the mean of the patches' own losses, each computed by itself: batch norm sees in training what it sees
     in a prediction, one patch at a time; memory is needed for one patch only; and processes that train together, each
-    with a part of the batch, take the very step that one process with the whole batch takes.
+    with a part of the batch, take the very step that one process with the whole batch takes. Where labels are noisy,
+    patches weigh as much as their labels seem to be worth, instead of all the same; in a team those of one process are
+    weighed against one another.
 
     Parameters
     ----------
     recipe, channels, classes, seed, device, flips : as of :class:`PatchTrainer`
     precision : type that the network computes in; weights and loss are float32
+    noisy_labels : whether to judge labels, see :class:`~SparseSegLib.cohort.label_judge.LabelJudge`
     """
 
     def __init__(
@@ -42,9 +49,12 @@ class CohortLearner(PatchTrainer):
         *,
         flips: bool = True,
         precision: torch.dtype = torch.float32,
+        noisy_labels: bool = False,
     ) -> None:
         super().__init__(recipe, channels, classes, seed, device, flips=flips)
         self.precision = precision
+        self.judge = LabelJudge(channels, classes, seed, device) if noisy_labels else None
+        self.drawn: list[int] = []
         self.team = current_team()
         if not self.team.first:
             self._draw_otherwise(seed)
@@ -57,16 +67,40 @@ class CohortLearner(PatchTrainer):
         """Weighted cross-entropy and soft Dice over the labeled voxels."""
         return super().loss(logits, labels) + soft_dice(logits, labels)
 
+    def region_loss(self, logits: torch.Tensor, truth: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """The same of regions: ``logits`` (B, R, z, y, x) before sigmoids, and ``truth`` (B, R, z, y, x) bool."""
+        dice = region_dice(logits, truth, labels != UNLABELED) / logits.shape[1]
+        return region_cross_entropy(logits, truth, labels, self.weights) + dice
+
+    def step(self, rate: float) -> float:
+        """One training step with ``rate`` times the learning rate; the loss."""
+        loss = super().step(rate)
+        if self.judge is not None:
+            self.judge.step(rate * self.recipe.learning_rate)
+        return loss
+
+    def chance(self) -> tuple[int, ...]:
+        """What decides the numbers that a network draws in this step; every process of a team draws others."""
+        return (*super().chance(), self.team.rank)
+
     def learn(self, image: torch.Tensor, labels: torch.Tensor) -> float:
         """Leave the gradients of the mean loss of the patches in the network, averaged over the team; the loss."""
+        samples = list(zip(image.split(1), labels.split(1), strict=True))
         total = 0.0
-        for patch, target in zip(image.split(1), labels.split(1), strict=True):
-            with computing_in(self.precision, self.device):
-                loss = training_loss(self.network, patch, target, self._loss_of_output) / len(image)
-            loss.backward()
-            total += float(loss.detach())
+        if self.judge is not None:
+            total = self.judge.learn(samples, self._loss_of_patch, self.drawn)
+            self.team.average_gradients(self.judge.weighting)
+        else:
+            for patch, target in samples:
+                loss = self._loss_of_patch(patch, target) / len(samples)
+                loss.backward()
+                total += float(loss.detach())
         self.team.average_gradients(self.network)
         return total
+
+    def vary(self, image: torch.Tensor) -> torch.Tensor:
+        """Change the gray values of a batch ``(B, C, z, y, x)`` at random."""
+        return vary_gray(image, self.augmentation, self.generator)
 
     def center(self, number: int) -> tuple[float, float, float]:
         """(z, y, x) of the middle of the next patch; the labeled voxel that it is drawn for lies anywhere in the patch.
@@ -78,9 +112,15 @@ class CohortLearner(PatchTrainer):
         z, y, x = (super().center(number) + self.rng.uniform(-0.5, 0.5, 3) * (size - 1)).tolist()
         return z, y, x
 
+    def state(self) -> dict[str, Any]:
+        """Everything that :meth:`restore` needs to go on to the same result."""
+        return {**super().state(), **({} if self.judge is None else {"judge": self.judge.state()})}
+
     def restore(self, state: dict[str, Any]) -> None:
         """Go on where :meth:`state` was taken, which was in the first process of a team."""
         super().restore(state)
+        if self.judge is not None:
+            self.judge.restore(state["judge"])
         if not self.team.first:
             self._draw_otherwise(state["steps"])
 
@@ -89,13 +129,30 @@ class CohortLearner(PatchTrainer):
         self.rng.bit_generator.state = np.random.default_rng((seed, self.team.rank)).bit_generator.state
         self.generator.manual_seed(int(self.rng.integers(2**62)))
 
+    def _loss_of_patch(self, patch: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        with computing_in(self.precision, self.device):
+            return training_loss(self.network, patch, target, self._loss_of_output)
+
     def _loss_of_output(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        return self.loss(logits.float(), seen(labels, logits))
+        labels = seen(labels, logits)
+        if isinstance(self.network, RegionNetwork):  # then they are the regions' logits
+            return self.region_loss(logits.float(), self.network.scheme.regions_of(labels), labels)
+        return self.loss(logits.float(), labels)
+
+    def _draw_volumes(self) -> list[int]:
+        """The volumes that the patches of a batch come from; different ones where patches are weighed."""
+        count = len(self.images)
+        if self.judge is None:
+            drawn = self.rng.integers(count, size=self.batch)
+        else:
+            drawn = np.resize(self.rng.permutation(count), self.batch)
+        self.drawn = drawn.tolist()
+        return self.drawn
 
     def _draw(self) -> tuple[torch.Tensor, torch.Tensor]:
         """A batch ``(B, C, z, y, x)`` and its labels, some in every patch; each comes from a volume of its own."""
-        patches = [self._draw_patch(int(number)) for number in self.rng.integers(len(self.images), size=self.batch)]
-        image = vary_gray(torch.cat([image for image, _ in patches]), self.augmentation, self.generator)
+        patches = [self._draw_patch(number) for number in self._draw_volumes()]
+        image = self.vary(torch.cat([image for image, _ in patches]))
         labels = torch.cat([labels for _, labels in patches])
         return image.contiguous(memory_format=torch.channels_last_3d), labels
 
@@ -105,3 +162,10 @@ class CohortLearner(PatchTrainer):
             image, labels = self._cut_from(number, 1)
             if self._has_labels_inside(labels):
                 return image, labels
+
+
+def within(center: Sequence[float], patch: Sequence[int], shape: Sequence[int]) -> np.ndarray:
+    """(z, y, x) of the middle of a patch that is moved into a volume of ``shape``; a smaller volume's own."""
+    half, sides = (np.array(patch) - 1) / 2, np.array(shape)
+    last = sides - 1 - half
+    return np.where(half < last, np.clip(center, half, np.maximum(half, last)), (sides - 1) / 2)

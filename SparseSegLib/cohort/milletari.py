@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 
+from SparseSegLib.annotation import UNLABELED
 from SparseSegLib.augmentation import deform, match_histograms, quantile_tables
-from SparseSegLib.cohort.learner import CohortLearner
+from SparseSegLib.cohort.learner import CohortLearner, within
 from SparseSegLib.densify.patch_trainer import LabeledImage
-from SparseSegLib.losses import vnet_dice
+from SparseSegLib.losses import region_dice, vnet_dice
 
 MOMENTUM = 0.99
 
@@ -40,6 +40,10 @@ class MilletariLearner(CohortLearner):
         """One minus V-Net's Dice over the labeled voxels; no weights of classes."""
         return vnet_dice(logits, labels)
 
+    def region_loss(self, logits: torch.Tensor, truth: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """The same of regions."""
+        return region_dice(logits, truth, labels != UNLABELED) / logits.shape[1]
+
     def learn_from(self, volumes: Sequence[LabeledImage]) -> None:
         """Draw patches from these volumes from now on."""
         super().learn_from(volumes)
@@ -47,10 +51,7 @@ class MilletariLearner(CohortLearner):
 
     def center(self, number: int) -> tuple[float, float, float]:
         """(z, y, x) of the middle of a patch that lies within the volume; the volume's own where that is no larger."""
-        patch, shape = np.array(self.recipe.patch), np.array(self.labels[number].shape)
-        first, last = (patch - 1) / 2, shape - 1 - (patch - 1) / 2
-        within = np.clip(super().center(number), first, np.maximum(first, last))
-        z, y, x = np.where(first < last, within, (shape - 1) / 2).tolist()
+        z, y, x = within(super().center(number), self.recipe.patch, self.labels[number].shape).tolist()
         return z, y, x
 
     def image(self, number: int) -> torch.Tensor:

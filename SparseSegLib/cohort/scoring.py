@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite, nan
 from typing import Any
@@ -14,6 +14,8 @@ import numpy as np
 from SparseSegLib.annotation import UNLABELED
 from SparseSegLib.cohort.dataset import Case, renumbering
 from SparseSegLib.evaluation import LabelScores, Spread, dice, evaluate, iou, scores_as_dict
+from SparseSegLib.geometry import Geometry
+from SparseSegLib.models.regions import structures
 from SparseSegLib.prediction.predictor import Predictor
 
 COLUMNS = ("dice", "iou", "hausdorff", "hausdorff95", "average_surface_distance", "volume", "reference_volume")
@@ -21,7 +23,10 @@ COLUMNS = ("dice", "iou", "hausdorff", "hausdorff95", "average_surface_distance"
 
 @dataclass(frozen=True)
 class FoldScores:
-    """The scores of a case that a fold left out, one for each structure that is in the case or was found there."""
+    """The scores of a case that a fold left out, one for each structure that is in the case or was found there.
+
+    Where the model learned regions, those of several structures follow.
+    """
 
     fold: int
     case: str
@@ -32,15 +37,27 @@ def score_case(predictor: Predictor, case: Case, classes: Sequence[str]) -> tupl
     """Segment a case and compare with its annotation, on its own grid, structure by structure.
 
     A structure that is in neither has no score. Where the annotation is sparse only labeled voxels count, and there are
-    no distances: no surface is known.
+    no distances: no surface is known. Regions of several structures have scores of their own.
     """
     found = predictor.segment(case.volume)
     truth = renumbering(case.names, classes)[case.labels.array]
-    names = dict(enumerate(classes, start=1))
+    rows = _scores(found, truth, dict(enumerate(classes, start=1)), case.volume.geometry)
+    for values in structures(predictor.card.arguments.get("regions", "separate"), len(classes)):
+        if len(values) > 1:
+            name = " + ".join(classes[value - 1] for value in values)
+            there = np.where(truth == UNLABELED, UNLABELED, np.isin(truth, values)).astype(np.uint8)
+            rows += _scores(np.isin(found, values).astype(np.uint8), there, {1: name}, case.volume.geometry)
+    return rows
+
+
+def _scores(
+    found: np.ndarray, truth: np.ndarray, names: Mapping[int, str], geometry: Geometry
+) -> tuple[LabelScores, ...]:
+    """The scores of labels ``(Z, Y, X)`` by their values."""
     labeled = truth != UNLABELED
     if labeled.all():
-        return evaluate(found, truth, case.volume.geometry, names=names)
-    millilitres = float(np.prod(case.volume.geometry.spacing)) / 1000
+        return evaluate(found, truth, geometry, names=names)
+    millilitres = float(np.prod(geometry.spacing)) / 1000
     rows = []
     for value, name in names.items():
         ours, theirs = (found == value) & labeled, truth == value

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from SparseSegLib.cohort import label_judge
 from SparseSegLib.cohort.recipes import RECIPES, Recipe
 from SparseSegLib.errors import UsageError
+from SparseSegLib.models.card import NORMALIZATIONS
 from SparseSegLib.training.precision import check_precision
 
 VOXELS = 48 * 64 * 64  # of a patch, unless it is chosen
@@ -24,14 +26,22 @@ class TrainSettings:
     recipe : name out of ``RECIPES``
     network : entry of the network registry
     arguments : what to give the network's class
+    regions : learn regions that may hold one another, each with a sigmoid of its own, instead of exclusive classes:
+        "nested" (each structure's region holds all structures after it), "separate", or the structures of each region
+        by name or number, as in ``("edema+core+enhancing", "core+enhancing", "enhancing")``. Predictions are exclusive
+        labels as ever. Not for networks that have regions among their ``arguments``.
     spacing : (z, y, x) mm of the grid to work on; the usual recipe takes the median over the cases
     patch : (z, y, x) voxels that the network sees at once; the usual recipe takes a size that suits the volumes
-    batch : patches a step, in each process; they only add up, so that 1 makes the most of a short budget
+    batch : patches a step, in each process; they only add up, so that 1 makes the most of a short budget; at least 4,
+        unless it is chosen, where labels are noisy
+    noisy_labels : weigh patches against one another by how good their labels look, and report what each case weighed
+    normalization : of the gray values, as a model's card says it
     budget_seconds, budget_steps : when to be done; seconds count the training, steps win
     seed : the same seed and number of steps give the same weights on a CPU
     device : auto, cpu, cuda, cuda:N or mps
     precision : auto, float32 or bf16, in which the network computes; auto is bf16 on a GPU that has it
-    mirror : learn from mirrored images too; not for structures that have a left and a right of their own
+    mirror : learn from mirrored images too; not for structures that have a left and a right of their own. None for
+        what the recipe says
     validations : how often to look at the validation volumes, if there are any
     checkpoint_seconds : how often to save what was learned
     """
@@ -39,15 +49,18 @@ class TrainSettings:
     recipe: str = "usual"
     network: str | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    regions: str | Sequence[str] | None = None
     spacing: tuple[float, float, float] | None = None
     patch: tuple[int, int, int] | None = None
     batch: int | None = None
+    noisy_labels: bool = False
+    normalization: str | None = None
     budget_seconds: float | None = None
     budget_steps: int | None = None
     seed: int = 0
     device: str = "auto"
     precision: str = "auto"
-    mirror: bool = False
+    mirror: bool | None = None
     validations: int = 10
     checkpoint_seconds: float = 10.0
 
@@ -68,6 +81,15 @@ class TrainSettings:
                 raise UsageError(f"The patch {self.patch} is not three sizes from 8 to 512.", "Give voxels.")
         if self.batch is not None and not 1 <= self.batch <= 64:
             raise UsageError(f"There must be 1 to 64 patches a step, not {self.batch}.", "1 is usual.")
+        if self.noisy_labels and self.batch is not None and self.batch < label_judge.FEWEST:
+            raise UsageError(
+                "Noisy labels are noticed by comparing patches, and there is one patch a step.",
+                f"Choose a batch of {label_judge.FEWEST} or more; {label_judge.USUAL} is usual.",
+            )
+        if self.normalization is not None and self.normalization not in NORMALIZATIONS:
+            raise UsageError(
+                f"There is no normalization called {self.normalization}.", f"Use one of {', '.join(NORMALIZATIONS)}."
+            )
         if not 1 <= self.validations <= 1000:
             raise UsageError(f"Validation must take place 1 to 1000 times, not {self.validations}.", "10 is usual.")
         check_precision(self.precision)
@@ -77,12 +99,15 @@ class TrainSettings:
         """The recipe, with what was chosen instead."""
         chosen = {
             name: getattr(self, name)
-            for name in ("network", "spacing", "patch", "batch")
+            for name in ("spacing", "patch", "batch", "normalization", "mirror")
             if getattr(self, name) is not None
         }
+        if self.noisy_labels and self.batch is None:
+            chosen["batch"] = max(label_judge.USUAL, RECIPES[self.recipe].batch)
         if self.budget_seconds is not None or self.budget_steps is not None:
             chosen |= {"seconds": self.budget_seconds, "steps": self.budget_steps}
-        return replace(RECIPES[self.recipe], **chosen)
+        recipe = RECIPES[self.recipe]
+        return replace(recipe if self.network is None else recipe.with_network(self.network), **chosen)
 
 
 def suitable_patch(shape: tuple[int, int, int], voxels: int = VOXELS) -> tuple[int, int, int]:

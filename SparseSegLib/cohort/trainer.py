@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from SparseSegLib.atomic import write_text
 from SparseSegLib.cohort.dataset import Dataset
+from SparseSegLib.cohort.label_judge import FEWEST, LabelWeight, weights_as_csv
 from SparseSegLib.cohort.learner import CohortLearner
 from SparseSegLib.cohort.settings import TrainSettings, suitable_patch
 from SparseSegLib.cohort.validation import Validation
@@ -18,6 +20,7 @@ from SparseSegLib.control import Control
 from SparseSegLib.densify.settings import PatchRecipe
 from SparseSegLib.devices import choose_device
 from SparseSegLib.errors import Canceled, ResourceError, UsageError
+from SparseSegLib.models.regions import in_words, numbered
 from SparseSegLib.training.budget import Budget
 from SparseSegLib.training.checkpoint import load_checkpoint
 from SparseSegLib.training.distributed import current_team
@@ -43,12 +46,14 @@ class Files:
         They never are where there are validation volumes, from which they may have been learned.
     log : folder for ``training.csv``, see :class:`TrainingLog`
     tensorboard : whether to write for TensorBoard there, too
+    label_weights : a table of what each case's labels weighed in the end, where they are noisy
     """
 
     checkpoint: Path | None = None
     log: Path | None = None
     tensorboard: bool = False
     warm_start: bool = True
+    label_weights: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +68,7 @@ class TrainedModel:
     steps, seconds, loss : of the training; the loss is a running mean
     validation : Dice of the validation volumes with these weights, None where they have no structure or there are none
     best_step : when the network had these weights
+    label_weights : of the cases, the least trusted first, where labels are noisy
     """
 
     weights: dict[str, torch.Tensor]
@@ -73,6 +79,7 @@ class TrainedModel:
     loss: float | None
     validation: float | None = None
     best_step: int = 0
+    label_weights: tuple[LabelWeight, ...] = ()
 
 
 def train(
@@ -101,7 +108,7 @@ def train(
     Raises
     ------
     UsageError
-        If there is no such network, or it cannot work with such patches.
+        If there is no such network, or it cannot work with such patches; or a single case shall be weighed.
     AnnotationError
         If no example has a structure.
     Canceled
@@ -112,6 +119,13 @@ def train(
     settings, control = settings or TrainSettings(), control or Control()
     files = files or Files(checkpoint)
     dataset.check()
+    if settings.noisy_labels and len(dataset.examples) < FEWEST:
+        raise UsageError(
+            "Noisy labels are noticed by comparing cases, and there is one case to learn from.", "Give more cases."
+        )
+    if settings.regions is not None:
+        regions = in_words(numbered(settings.regions, dataset.names), dataset.names)
+        control.events.message(f"The regions to learn: {regions}.")
     if validation is not None and not validation.has_structure:
         control.events.message("No volume for validation has a structure: the last weights count.")
 
@@ -150,6 +164,7 @@ class _Training:
         spent, loss = self._resume(state, warm_start=files.warm_start and validation is None)
         self.team.share_weights([self.learner.network, self.learner.averaged.network])
         self.budget = Budget(self.plan.seconds, self.plan.steps, spent)
+        self.label_weights = files.label_weights
         checkpoint = files.checkpoint if self.team.first else None
         self.loop = TrainingLoop(control, self.budget, checkpoint, settings.checkpoint_seconds, self.plan.schedule)
         self.loop.loss = loss
@@ -174,6 +189,7 @@ class _Training:
         arguments = dict(learner.network.arguments)  # type: ignore[arg-type]
         for name in ("in_channels", "classes"):
             arguments.pop(name)
+        weights = self._weigh_labels()
         model = TrainedModel(
             learner.averaged.network.state_dict(),
             arguments,
@@ -182,8 +198,19 @@ class _Training:
             self.budget.elapsed,
             self.loop.loss,
             best_step=learner.steps,
+            label_weights=weights,
         )
         return self._best_of(model)
+
+    def _weigh_labels(self) -> tuple[LabelWeight, ...]:
+        """What the labels of each case weighed; the first process writes it down."""
+        judge = self.learner.judge
+        if judge is None:
+            return ()
+        weights = judge.weights([example.name for example in self.dataset.examples])
+        if self.team.first and self.label_weights is not None:
+            write_text(self.label_weights, weights_as_csv(weights))
+        return weights
 
     def _fraction(self) -> float:
         """How far the training is, 1 when it is over; the first process says that to all. Raises Canceled."""
@@ -272,9 +299,12 @@ class _Training:
 
 def _make_learner(dataset: Dataset, settings: TrainSettings, device: torch.device) -> CohortLearner:
     plan = settings.plan
+    arguments = dict(settings.arguments)
+    if settings.regions is not None:
+        arguments["regions"] = numbered(settings.regions, dataset.names)
     recipe = PatchRecipe(
         network=plan.network,
-        arguments=dict(settings.arguments),
+        arguments=arguments,
         patch=plan.patch or suitable_patch(dataset.shape),
         batch=plan.batch,
         learning_rate=plan.learning_rate,
@@ -284,7 +314,14 @@ def _make_learner(dataset: Dataset, settings: TrainSettings, device: torch.devic
     precision = choose_precision(settings.precision, device)
     try:
         learner = plan.learner(
-            recipe, dataset.channels, classes, settings.seed, device, flips=settings.mirror, precision=precision
+            recipe,
+            dataset.channels,
+            classes,
+            settings.seed,
+            device,
+            flips=plan.mirror,
+            precision=precision,
+            noisy_labels=settings.noisy_labels,
         )
     except TypeError as error:
         raise UsageError(f"The network {plan.network} does not take these arguments: {error}.") from error
@@ -318,7 +355,9 @@ def _fingerprint(dataset: Dataset, settings: TrainSettings, validation: Dataset 
         plan.batch,
         settings.seed,
         settings.precision,
-        settings.mirror,
+        plan.mirror,
+        settings.regions,
+        settings.noisy_labels,
         validation and len(validation.examples),
         dataset.names,
         dataset.spacing,

@@ -52,12 +52,11 @@ class FirstGuess:
         optimizer.step(loss)  # type: ignore[no-untyped-call]
         return cls(coefficients.detach()[..., None, None], intercepts.detach())
 
-    def blend(self, probabilities: torch.Tensor, inputs: torch.Tensor, steps: int) -> torch.Tensor:
-        """What a network of so many steps says ``(N, K, U, V)``, and this guess as far as it still counts.
-
-        The guess fades from all to nothing over ``FORGOTTEN_AFTER`` steps. ``inputs`` is ``(N, C, U, V)``.
-        """
-        share = max(0.0, 1 - steps / FORGOTTEN_AFTER)
-        if share == 0:
-            return probabilities
+    def blend(self, probabilities: torch.Tensor, inputs: torch.Tensor, share: float) -> torch.Tensor:
+        """What a network says ``(N, K, U, V)`` of ``inputs`` ``(N, C, U, V)``, with a ``share`` of this guess."""
         return torch.lerp(probabilities, F.conv2d(inputs, self.coefficients, self.intercepts).softmax(1), share)
+
+
+def fading_share(steps: int) -> float:
+    """How much what was known before counts beside a network of so many steps: from all to nothing."""
+    return max(0.0, 1 - steps / FORGOTTEN_AFTER)

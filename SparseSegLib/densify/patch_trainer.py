@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +51,7 @@ class PatchTrainer:
     ) -> None:
         self.recipe = recipe
         self.classes = classes
+        self.seed = seed
         self.device = device
         self.batch = recipe.batch
         self.steps = 0
@@ -92,11 +94,16 @@ class PatchTrainer:
             group["lr"] = rate * self.recipe.learning_rate
         self.network.train()
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self.learn(image, labels)
+        with _drawing(self.chance(), self.device):
+            loss = self.learn(image, labels)
         self.optimizer.step()
         self.averaged.update(self.network)
         self.steps += 1
         return loss
+
+    def chance(self) -> tuple[int, ...]:
+        """What decides the numbers that a network draws in this step; a resumed training draws the same ones."""
+        return self.seed, self.steps
 
     def learn(self, image: torch.Tensor, labels: torch.Tensor) -> float:
         """Leave the gradients of a batch ``(B, C, z, y, x)`` and ``(B, z, y, x)`` in the network; the loss."""
@@ -183,6 +190,20 @@ class PatchTrainer:
         except (RuntimeError, KeyError) as error:
             raise ValueError(str(error)) from error
         self.averaged.steps = state["averaged_steps"]
+
+
+@contextmanager
+def _drawing(chance: tuple[int, ...], device: torch.device) -> Iterator[None]:
+    """Let dropout and the like, which know no generator but torch's own, draw what ``chance`` alone decides."""
+    seed = int(np.random.SeedSequence(chance).generate_state(1, np.uint64)[0])
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed takes a hundred times as long
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        elif device.type == "mps":
+            torch.mps.manual_seed(seed)
+        yield
 
 
 def seen(labels: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:

@@ -36,6 +36,7 @@ PREVIEW_SHARE = 0.1  # of the time, at most
 PREDICTION_SHARE = 0.35  # of the time; slices are left out of the last prediction and interpolated where it takes more
 MOST_STRIDE = 4
 MOST_QUICK_VOXELS = 1_500_000  # of a region in which refinements cost no time to speak of
+TIMED_SHARE = 1 / 16  # of a larger region: what is refined to tell how long all of it will take
 
 
 def densify(
@@ -112,6 +113,7 @@ class _Run:
         self.plateau = Plateau()
         self._next_preview = 0.0
         self._prediction_seconds = 0.0  # of the whole volume, as far as previews have told
+        self._refinement_seconds: float | None = None  # the same, where previews are not refined
 
     def go(self) -> DensifyResult:
         """Train until the budget ends or someone stops it, then predict."""
@@ -140,6 +142,7 @@ class _Run:
         learner = self.learner
         if not isinstance(learner, SliceLearner) or not learner.bank.held_out:
             return
+        learner.weigh_pretrained()
         if _refines(self.settings) and self._is_small():
             problem = self.problem
             probabilities = learner.predict(self.control.token, guess=False)  # as it will speak at the end
@@ -186,11 +189,25 @@ class _Run:
         geometry = self.volume.geometry.crop(self.problem.box)
         self.control.events.preview(self._as_result(labels, None, geometry, None))
         ended = self.budget.elapsed
+        if self._refinement_seconds is None:
+            self._refinement_seconds = 0.0 if self._is_small() else self._time_refinement(probabilities)
         self._prediction_seconds = (predicted - now) * stride * len(self._orientations())
-        reserve = self._prediction_seconds / self._stride() + 2 * (ended - predicted)
+        reserve = self._prediction_seconds / self._stride() + self._refinement_seconds + 2 * (ended - predicted)
         self.budget.reserve = min(reserve, 0.4 * self.settings.seconds)
         pause = min(self.settings.preview_seconds, ended)  # at first they follow each other faster
         self._next_preview = ended + max(pause, (ended - now) / PREVIEW_SHARE)
+
+    def _time_refinement(self, probabilities: torch.Tensor) -> float:
+        """Seconds that it takes to refine the whole region, judged by some slices in its middle."""
+        if self.refinement is None:
+            return 0.0
+        depth = probabilities.shape[1]
+        count = min(depth, max(2, round(depth * TIMED_SHARE)))
+        slab = slice((depth - count) // 2, (depth - count) // 2 + count)
+        labels = torch.from_numpy(self.problem.labels.array[slab])
+        started = self.budget.elapsed
+        refine(probabilities[:, slab], self.problem.image[:, slab], labels, self.refinement)
+        return (self.budget.elapsed - started) * depth / count
 
     def _stride(self) -> int:
         """Of the slices that are predicted at the end; all of them where steps are counted, not seconds."""

@@ -22,6 +22,7 @@ class SliceRecipe:
     batch, crop : training patches per step, and their longest side (pixels)
     moved : share of the patches that are rotated, scaled and deformed; all are flipped at random
     learning_rate, weight_decay : AdamW
+    pretrained : hear the network that learned on other volumes, where it is for such a problem
     averaging : decay of the averaged weights, which predict
     dice : weight of the soft Dice beside the cross-entropy in the loss
     part_dropout : share of the patches in which a part of the prior is hidden, each part but the walk by itself;
@@ -39,6 +40,7 @@ class SliceRecipe:
     moved: float = 0.5
     learning_rate: float = 5e-3
     weight_decay: float = 1e-2
+    pretrained: bool = True
     averaging: float = 0.99
     dice: float = 1.0
     part_dropout: float = 0.25

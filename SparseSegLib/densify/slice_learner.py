@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ import torch
 
 from SparseSegLib.annotation import UNLABELED, Plane
 from SparseSegLib.control import CancelToken
-from SparseSegLib.densify.first_guess import FirstGuess
+from SparseSegLib.densify.first_guess import FirstGuess, fading_share
 from SparseSegLib.densify.held_out import choose_held_out
+from SparseSegLib.densify.pretrained import ALIKE, fitting_share, load_pretrained
 from SparseSegLib.densify.problem import Problem
 from SparseSegLib.densify.settings import SliceRecipe
 from SparseSegLib.densify.slice_augmentation import SlicePatch, cut_patches, sampling_grid, vary_gray_values
@@ -64,6 +66,10 @@ class SliceLearner:
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
         )
+        self.pretrained: SliceUNet | None = None
+        if recipe.pretrained and (known := load_pretrained(self._channels(), problem.classes)) is not None:
+            self.pretrained = known.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.share = ALIKE
 
     def _set(self, problem: Problem, *, estimate: bool = False) -> None:
         self.problem = problem
@@ -79,8 +85,7 @@ class SliceLearner:
             seen = target.labels[target.labels != UNLABELED]
             counts += np.bincount(seen.numpy(), minlength=self.problem.classes)
         self.weights = class_weights(counts, exponent=self.recipe.balance).to(self.device)
-        drawn = [self.bank.labels(number) for number, _ in self.bank.entries]
-        self.guess = FirstGuess.of(self.bank.inputs, drawn, self.weights)
+        self._guess: FirstGuess | None = None
 
     def replace(self, problem: Problem) -> None:
         """Go on with another annotation of the same volume; weights and optimizer stay."""
@@ -173,12 +178,28 @@ class SliceLearner:
     def predict_slices(self, views: list[SliceView], keep: tuple[int, ...], *, guess: bool) -> torch.Tensor:
         """Class probabilities ``(N, K, U, V)`` of slices of one orientation, known to the sources ``keep``.
 
-        With ``guess`` the first guess has its say as long as the network has learned little.
+        The pretrained network has its share in them, if there is one. With ``guess`` it, or else the first guess, has
+        more to say as long as the network has learned little.
         """
+        inputs = self._inputs(views, keep)
+        own = self.averaged.network(inputs).softmax(1)
+        fading = fading_share(self.averaged.steps) if guess else 0.0
+        if self.pretrained is None:
+            return (self._first_guess().blend(own, inputs, fading) if fading else own).cpu()
+        share = max(self.share, fading)
+        return (torch.lerp(own, self.pretrained(inputs).softmax(1), share) if share else own).cpu()
+
+    def _first_guess(self) -> FirstGuess:
+        if self._guess is None:
+            drawn = [self.bank.labels(number) for number, _ in self.bank.entries]
+            with torch.inference_mode(False):
+                self._guess = FirstGuess.of(self.bank.inputs, drawn, self.weights)
+        return self._guess
+
+    def _inputs(self, views: list[SliceView], keep: tuple[int, ...]) -> torch.Tensor:
+        """What a network sees of the slices, ``(N, C, U, V)``."""
         stack = [features(self.problem.image, self.prior, view, keep, self.recipe.neighbors) for view in views]
-        inputs = torch.stack(stack).to(self.device).contiguous(memory_format=torch.channels_last)
-        probabilities = self.averaged.network(inputs).softmax(1)
-        return (self.guess.blend(probabilities, inputs, self.averaged.steps) if guess else probabilities).cpu()
+        return torch.stack(stack).to(self.device).contiguous(memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def predict(self, token: CancelToken, stride: int = 1, *, quick: bool = False, guess: bool = True) -> torch.Tensor:
@@ -212,16 +233,33 @@ class SliceLearner:
         return [Plane(source.axis, source.index) for source in sources if isinstance(source, PlaneSource)]
 
     @torch.inference_mode()
+    def weigh_pretrained(self) -> None:
+        """Let the held-out slices decide how much the pretrained network has to say from now on."""
+        if self.pretrained is None or not self.bank.held_out:
+            return
+        keep = self.prior.without(set(self.bank.held_out))
+        opinions = []
+        for view, drawn in self._held_out_views():
+            inputs = self._inputs([view], keep)
+            own, other = (network(inputs).softmax(1)[0].cpu() for network in (self.averaged.network, self.pretrained))
+            opinions.append((own, other, drawn))
+        self.share = fitting_share(opinions)
+
+    @torch.inference_mode()
     def predict_held_out(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """For each held-out plane the predicted and the drawn labels ``(U, V)``, the sources held out not known."""
         keep = self.prior.without(set(self.bank.held_out))
-        pairs = []
+        return [
+            (self.predict_slices([view], keep, guess=False)[0].argmax(0), drawn)
+            for view, drawn in self._held_out_views()
+        ]
+
+    def _held_out_views(self) -> Iterator[tuple[SliceView, torch.Tensor]]:
+        """The held-out slices, and what is drawn on them ``(U, V)``."""
         for number in sorted(self.bank.held_out):
             source = self.prior.sources[number]
             assert isinstance(source, PlaneSource)
-            view = SliceView(source.axis, source.index, self.prior.shape, self.prior.spacing)
-            pairs.append((self.predict_slices([view], keep, guess=False)[0].argmax(0), source.labels))
-        return pairs
+            yield SliceView(source.axis, source.index, self.prior.shape, self.prior.spacing), source.labels
 
     def state(self) -> dict[str, Any]:
         """Everything that :meth:`restore` needs to go on to the same result."""
@@ -232,6 +270,7 @@ class SliceLearner:
             "optimizer": self.optimizer.state_dict(),
             "rng": json.dumps(self.rng.bit_generator.state),
             "steps": self.steps,
+            "share": self.share,
             "held_out": sorted(self.bank.held_out),
             "entries": [[number, list(keep)] for number, keep in self.bank.entries],
         }
@@ -242,6 +281,7 @@ class SliceLearner:
         self.optimizer.load_state_dict(state["optimizer"])
         self.rng.bit_generator.state = json.loads(state["rng"])
         self.steps = state["steps"]
+        self.share = state["share"]
         self.hold_out(frozenset(state["held_out"]))
         for number, keep in state["entries"][len(self.bank.entries) :]:
             self.bank.add(number, tuple(keep))

@@ -2,6 +2,7 @@
 
 from SparseSegLib.models.bundle import copy_bundle, load_card, load_network, save_bundle
 from SparseSegLib.models.card import ModelCard, ModelLabel, Preprocessing
+from SparseSegLib.models.combine import combine_bundles
 from SparseSegLib.models.library import ModelEntry, ModelLibrary
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "ModelLabel",
     "ModelLibrary",
     "Preprocessing",
+    "combine_bundles",
     "copy_bundle",
     "load_card",
     "load_network",

@@ -29,7 +29,8 @@ def save_bundle(path: PathLike, card: ModelCard, weights: dict[str, torch.Tensor
     ----------
     path : where; an older bundle there is replaced
     card : its ``sha256`` is set here
-    weights : the network's state dict
+    weights : the network's state dict, for several members that of an
+        :class:`~SparseSegLib.networks.ensemble.Ensemble`
     half : whether to keep its float32 numbers in half precision, three digits in half the space; a network that is
         loaded from there works in float32 again
 
@@ -93,15 +94,23 @@ def load_network(path: PathLike, device: torch.device | str = "cpu") -> tuple[Mo
     """
     import torch
 
+    card, weights = load_weights(path)
+    with torch.random.fork_rng(devices=[]):
+        network = _create(Path(path), card)
+    network.load_state_dict(weights)
+    return card, network.to(device).eval().requires_grad_(False)
+
+
+def load_weights(path: PathLike) -> tuple[ModelCard, dict[str, torch.Tensor]]:
+    """Read a bundle and its weights in float32, which fit the card's network; ModelError as :func:`load_network`."""
+    import torch
+
     path = Path(path)
     card = load_card(path)
     weights = _in_full(_read_weights(path, _checked_weights(path, card)))
     with torch.device("meta"):  # costs no memory: the sizes are compared before anything is made
         _check_fit(path, _create(path, card), weights)
-    with torch.random.fork_rng(devices=[]):
-        network = _create(path, card)
-    network.load_state_dict(weights)
-    return card, network.to(device).eval().requires_grad_(False)
+    return card, weights
 
 
 def _encode(card: ModelCard) -> bytes:
@@ -156,18 +165,25 @@ def _is_plain(name: Any, tensor: Any) -> bool:
 
 
 def _create(path: Path, card: ModelCard) -> nn.Module:
-    from SparseSegLib.networks import create_network
+    """The card's network, or as many of them as it has members."""
+    from SparseSegLib.networks.ensemble import Ensemble
 
+    if card.members == 1:
+        return _create_one(path, card)
+    return Ensemble([_create_one(path, card) for _ in range(card.members)])
+
+
+def _create_one(path: Path, card: ModelCard) -> nn.Module:
+    from SparseSegLib.networks import create_network, network_names
+
+    if card.network not in network_names():
+        raise ModelError(f"{path} needs the network {card.network}, which is not known here.", "Update SparseSeg.")
     numbers = [part for value in card.arguments.values() for part in (value if isinstance(value, list) else [value])]
     if any(not isinstance(number, str) and abs(number) > LARGEST_ARGUMENT for number in numbers):
         raise ModelError(f"The model card of {path} asks for a network that is too large.", "Do not use this model.")
     try:
         network = create_network(card.network, len(card.preprocessing.channels), card.classes, **card.arguments)
-    except UsageError as error:
-        raise ModelError(
-            f"{path} needs the network {card.network}, which is not known here.", "Update SparseSeg."
-        ) from error
-    except (TypeError, ValueError, RuntimeError, ArithmeticError, AttributeError) as error:
+    except (UsageError, TypeError, ValueError, RuntimeError, ArithmeticError, AttributeError) as error:
         raise ModelError(f"The network of {path} cannot be made: {error}.", HINT) from error
     if getattr(network, "dimensions", 0) != 3:
         raise ModelError(f"{path} has the network {card.network}, which works on slices, not volumes.", HINT)

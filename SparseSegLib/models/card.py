@@ -10,6 +10,9 @@ from SparseSegLib.models.fields import Fields
 
 FORMAT = 1
 NOTICE = "Not for clinical use."
+NORMALIZATIONS = ("percentiles", "nonzero")
+MODALITIES = ("CT", "MR", "PT", "US")
+MOST_MEMBERS = 64
 MIRRORS = ("z", "y", "x", "zy", "zx", "yx", "zyx")
 
 
@@ -41,7 +44,8 @@ class Preprocessing:
     channels : names of the input channels, in order
     orientation : "LPS": the axes are flipped and exchanged so that x, y, z run mostly to the left, back and head
     bias_field : "n4": each channel is divided by its bias field first; "none": it is not
-    normalization : "percentiles": each channel's 1st to 99th percentile becomes −1…1, clipped at ±2
+    normalization : "percentiles": each channel's 1st to 99th percentile becomes −1…1, clipped at ±2; "nonzero": the
+        voxels of each channel but zeros get mean 0 and standard deviation 1, for skull-stripped images
     """
 
     spacing: tuple[float, float, float]
@@ -98,6 +102,7 @@ class ModelCard:
     labels : the structures, values 1..n
     summary, intended_use : a sentence each
     data, license : what it was trained on, and under which license it may be used
+    modality : what DICOM scans must be, for example "CT"; "" for anything
     date : of the training, YYYY-MM-DD
     mirrored : whether it learned from mirrored images too (then it can average over mirrored images)
     mirrored_axes : along which of the axes z, y and x it then did
@@ -105,6 +110,7 @@ class ModelCard:
         connected piece stays
     expectations : which images it is for; None refuses none
     figures : what was measured, by name
+    members : how many networks the weights are of; their probabilities are averaged
     sha256 : of the weights' file
     """
 
@@ -118,18 +124,26 @@ class ModelCard:
     intended_use: str = ""
     data: str = ""
     license: str = ""
+    modality: str = ""
     date: str = ""
     mirrored: bool = False
     mirrored_axes: str = "zyx"
     postprocessing: tuple[str, ...] = ()
     expectations: Expectations | None = None
     figures: Mapping[str, float | int | str] = field(default_factory=dict)
+    members: int = 1
     sha256: str = ""
 
     @property
     def classes(self) -> int:
         """Number of classes, background included."""
         return len(self.labels) + 1
+
+    @property
+    def scans(self) -> str:
+        """What DICOM scans must be: the modality or, where the card has none, "CT" if that is the channels' name."""
+        only_ct = all(name.strip().casefold() == "ct" for name in self.preprocessing.channels)
+        return self.modality or ("CT" if only_ct else "")
 
 
 def card_to_json(card: ModelCard) -> dict[str, Any]:
@@ -153,8 +167,10 @@ def card_to_json(card: ModelCard) -> dict[str, Any]:
             "mirrored_axes": card.mirrored_axes,
             "figures": dict(card.figures),
         },
-        "weights": {"file": "weights.pt", "sha256": card.sha256},
+        "weights": {"file": "weights.pt", "members": card.members, "sha256": card.sha256},
     }
+    if card.modality:
+        content["modality"] = card.modality
     if card.expectations is not None:
         content["expectations"] = asdict(card.expectations)
     return content
@@ -180,12 +196,14 @@ def card_from_json(content: Any, source: str) -> ModelCard:
         intended_use=fields.text("intended_use", ""),
         data=training.text("data", ""),
         license=training.text("license", ""),
+        modality=fields.choice("modality", MODALITIES, ""),
         date=training.text("date", ""),
         mirrored=training.flag("mirrored"),
         mirrored_axes=training.choice("mirrored_axes", MIRRORS, "zyx"),
         postprocessing=fields.choices("postprocessing", ("largest_component",)),
         expectations=_expectations(fields.object("expectations")) if fields.has("expectations") else None,
         figures=training.plain("figures"),
+        members=weights.whole("members", 1, MOST_MEMBERS) if weights.has("members") else 1,
         sha256=weights.digest("sha256"),
     )
     if [label.value for label in card.labels] != list(range(1, len(card.labels) + 1)):
@@ -201,7 +219,7 @@ def _preprocessing(fields: Fields) -> Preprocessing:
         spacing=(z, y, x),
         channels=fields.texts("channels"),
         orientation=fields.choice("orientation", ("LPS",)),
-        normalization=fields.choice("normalization", ("percentiles",)),
+        normalization=fields.choice("normalization", NORMALIZATIONS),
         bias_field=fields.choice("bias_field", ("none", "n4"), "none"),
     )
 

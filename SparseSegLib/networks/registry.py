@@ -8,6 +8,8 @@ from typing import Any
 from torch import nn
 
 from SparseSegLib.errors import UsageError
+from SparseSegLib.networks.half_unet3d import HalfUNet3D
+from SparseSegLib.networks.region_network import RegionNetwork
 from SparseSegLib.networks.resunet_se import ResUNetSE
 from SparseSegLib.networks.segresnet_vae import SegResNetVAE
 from SparseSegLib.networks.slice_by_slice import SliceBySlice
@@ -20,6 +22,7 @@ _NETWORKS: dict[str, tuple[Callable[..., nn.Module], dict[str, Any]]] = {
     "cicek2016": (UNet3D, {}),
     "unet3d": (UNet3D, {"padded": True}),
     "unet3d-small": (UNet3D, {"base": 8, "levels": 3, "padded": True, "norm": "group", "affine": True}),
+    "unet3d-half": (HalfUNet3D, {}),
     "ronneberger2015": (UNet2D, {}),
     "unet2d": (UNet2D, {"base": 16, "levels": 4, "padded": True, "norm": "batch", "dropout": 0.0}),
     "slice-unet": (SliceUNet, {}),
@@ -45,14 +48,20 @@ def create_network(name: str, in_channels: int, classes: int, **arguments: Any) 
     ----------
     name : one of :func:`network_names`
     in_channels, classes : int
-    arguments : what the network's class takes, instead of what the name stands for
+    arguments : what the network's class takes, instead of what the name stands for; and for every network ``regions``,
+        to have a sigmoid for each region instead of a softmax over the classes, see
+        :class:`~SparseSegLib.networks.region_network.RegionNetwork`
 
     Raises
     ------
     UsageError
-        For a name that is not there.
+        For a name that is not there, or regions that cannot be.
     """
     if name not in _NETWORKS:
         raise UsageError(f"There is no network called {name}.", f"Use one of {', '.join(network_names())}.")
     make, defaults = _NETWORKS[name]
-    return make(in_channels, classes, **{**defaults, **arguments})
+    chosen = {**defaults, **arguments}
+    if "regions" not in chosen or getattr(make, "has_regions", False):
+        return make(in_channels, classes, **chosen)
+    regions = chosen.pop("regions")
+    return RegionNetwork(lambda channels, outputs: make(channels, outputs, **chosen), in_channels, classes, regions)

@@ -54,6 +54,7 @@ class SegResNetVAE(nn.Module):
 
     dimensions = 3
     padded = True
+    has_regions = True  # of its own: it needs no wrapper for them
 
     def __init__(
         self,

@@ -19,4 +19,4 @@ def prepare_for(volume: Volume, preprocessing: Preprocessing) -> tuple[torch.Ten
     if preprocessing.bias_field == "n4":
         volume = correct_bias_field(volume)
     grid = working_grid(volume.geometry, preprocessing.spacing)
-    return prepare(volume, grid), grid
+    return prepare(volume, grid, preprocessing.normalization), grid

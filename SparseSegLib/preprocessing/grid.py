@@ -10,10 +10,12 @@ from scipy import ndimage
 
 from SparseSegLib.geometry import Geometry, resample
 from SparseSegLib.intensity import normalize
+from SparseSegLib.preprocessing.nonzero import normalize_nonzero
 from SparseSegLib.volume import Volume
 
 Spacing = tuple[float, float, float]
 
+NORMALIZE = {"percentiles": normalize, "nonzero": normalize_nonzero}
 SLAB_VOXELS = 4_000_000
 BLUR = 2 * np.sqrt(2 * np.log(2))  # full width at half maximum of a Gaussian, in standard deviations
 
@@ -43,8 +45,8 @@ def working_grid(geometry: Geometry, spacing: Spacing) -> Geometry:
     return grid if np.allclose(grid.spacing, spacing, rtol=1e-3) else grid.with_spacing(spacing)
 
 
-def prepare(volume: Volume, grid: Geometry) -> torch.Tensor:
-    """The volume on ``grid``, normalized: ``(C, Z, Y, X)`` float32.
+def prepare(volume: Volume, grid: Geometry, normalization: str = "percentiles") -> torch.Tensor:
+    """The volume on ``grid``, normalized as a model's card says: ``(C, Z, Y, X)`` float32.
 
     Where the grid is coarser than the volume, that is blurred first, against aliasing.
     """
@@ -58,7 +60,7 @@ def prepare(volume: Volume, grid: Geometry) -> torch.Tensor:
                 values = ndimage.gaussian_filter(values, deviations, mode="nearest")
             channels.append(resample(values, volume.geometry, grid))
         array = np.stack(channels)
-    return normalize(torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)))
+    return NORMALIZE[normalization](torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)))
 
 
 def _deviations(source: Geometry, grid: Geometry) -> list[float]:

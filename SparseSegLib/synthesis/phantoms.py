@@ -8,9 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from SparseSegLib.synthesis.anatomy import Anatomy
-
-Spacing = tuple[float, float, float]
-Size = tuple[int, int, int]
+from SparseSegLib.synthesis.fields import Size, Spacing, smooth_field
 
 FAT, MUSCLE, BONE, MARROW, RECTUM, GAS, BLADDER, VESSEL, CENTRAL, PERIPHERAL, CAPSULE = range(11)
 BUMPS, BUMP_HEIGHT = 12.0, 1.2  # mm: how far apart, and how high
@@ -73,7 +71,7 @@ def shapes_phantom(size: Size, spacing: Spacing, rng: np.random.Generator, count
     2022, SynthMorph, section 3.2).
     """
     width = rng.uniform(5, 18)
-    fields = [_noise(size, spacing, width, rng) for _ in range(count)]
+    fields = [smooth_field(size, spacing, width, rng) for _ in range(count)]
     return Anatomy.of(np.argmax(fields, 0).astype(np.uint8), np.zeros(size, bool))
 
 
@@ -83,7 +81,7 @@ class _Space:
     def __init__(self, size: Size, spacing: Spacing, rng: np.random.Generator) -> None:
         self._rng = rng
         axes = [(np.arange(part) - (part - 1) / 2) * step for part, step in zip(size, spacing, strict=True)]
-        bumps, waves = ([_noise(size, spacing, width, rng) for _ in range(3)] for width in (BUMPS, WAVES))
+        bumps, waves = ([smooth_field(size, spacing, width, rng) for _ in range(3)] for width in (BUMPS, WAVES))
         self._places = [
             place + BUMP_HEIGHT * bump + WAVE_HEIGHT * wave
             for place, bump, wave in zip(np.meshgrid(*axes, indexing="ij"), bumps, waves, strict=True)
@@ -95,11 +93,3 @@ class _Space:
         z, y, x = (places - middle for places, middle in zip(self._places, center, strict=True))
         y, x = y * np.cos(angle) - x * np.sin(angle), y * np.sin(angle) + x * np.cos(angle)
         return (z / radii[0]) ** 2 + (y / radii[1]) ** 2 + (x / radii[2]) ** 2 < 1
-
-
-def _noise(size: Size, spacing: Spacing, width: float, rng: np.random.Generator) -> np.ndarray:
-    """A smooth random field (Z, Y, X) of standard deviation 1, from values ``width`` mm apart."""
-    coarse = [max(2, round(part * step / width)) for part, step in zip(size, spacing, strict=True)]
-    factors = [part / knots for part, knots in zip(size, coarse, strict=True)]
-    field = ndimage.zoom(rng.normal(size=coarse), factors, order=3, mode="nearest", grid_mode=True)
-    return field / max(1e-6, float(field.std()))

@@ -16,7 +16,9 @@ from SparseSegLib.batch.pipeline import Outcome, segment_here
 from SparseSegLib.batch.remote import WorkPlan, segment_on
 from SparseSegLib.batch.report import FILE as REPORT
 from SparseSegLib.control import Control
-from SparseSegLib.errors import DependencyError, FileError, JobError, UsageError
+from SparseSegLib.errors import DependencyError, FileError, JobError, SparseSegError, UsageError
+from SparseSegLib.io.dicom import find_series
+from SparseSegLib.io.dicom_checks import check_series
 from SparseSegLib.models import ModelLibrary, load_card
 from SparseSegLib.worker.densify_task import leave_one_core_free
 from SparseSegLib.worker.explain import explain
@@ -31,7 +33,9 @@ def segment_task(folder: Path, job: dict[str, Any], control: Control) -> tuple[d
     of the library, or the path of a bundle), ``device``, ``flips`` (bool), ``force`` (bool, to segment what the model
     is not for); ``output``, a folder for the results instead of the job's own; ``keep`` (bool), to refuse the work
     where it would replace results of something else; ``report`` (bool), for a table and contact sheets; ``cluster``,
-    where to compute. The results are ``NAME.seg.nrrd``; cases that an earlier run finished are passed over.
+    where to compute. The results are ``NAME.seg.nrrd``; cases that an earlier run finished are passed over. Where the
+    model's card says of which modality scans must be, DICOM folders of other ones, and scans that are not whole, are
+    refused before anything is computed of them.
     """
     chosen = dict(job["settings"])
     try:
@@ -67,7 +71,9 @@ class _Run:
         self.plan = plan
         self.cases = cases
         self.control = control
-        self.manifest = Manifest(plan.folder, [load_card(plan.bundle).sha256, plan.flips, plan.force])
+        card = load_card(plan.bundle)
+        self.scans = card.scans
+        self.manifest = Manifest(plan.folder, [card.sha256, plan.flips, plan.force])
         self.entries = {case: entry for case in cases if (entry := self.manifest.find(case)) is not None}
 
     def refuse_to_replace(self) -> None:
@@ -97,17 +103,35 @@ class _Run:
         token.check()
         if not missing:
             return
-        before = len(self.cases) - len(missing)
+        sound = []
+        for case in missing:
+            token.check()
+            try:
+                _check_scans(case, self.scans)
+                sound.append(case)
+            except SparseSegError as error:
+                yield case, error
+        if not sound:
+            return
+        before = len(self.cases) - len(sound)
 
         def progress(computed: float) -> None:
             events.progress(len(self.entries), (before + computed) / len(self.cases), None, None)
 
         if cluster:
             with connect(cluster) as there:
-                yield from segment_on(there, self.plan, missing, token, progress)
+                yield from segment_on(there, self.plan, sound, token, progress)
             return
         leave_one_core_free()
-        yield from segment_here(self.plan.begin(events), missing, token, progress)
+        yield from segment_here(self.plan.begin(events), sound, token, progress)
+
+
+def _check_scans(case: BatchCase, modality: str) -> None:
+    """Raise what is wrong with the DICOM folders of a case, by their headers alone; "" stands for any modality."""
+    if modality:
+        for path in case.volumes:
+            if path.is_dir() and find_series(path):
+                check_series(path, modality)
 
 
 def _make(folder: Path) -> None:

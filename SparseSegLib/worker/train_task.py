@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from SparseSegLib.atomic import write_json, write_text
+from SparseSegLib.batch.cluster import connect, keep_freed_memory
 from SparseSegLib.cohort import (
     About,
     CaseFiles,
     Cohort,
     Dataset,
     Files,
+    FoldScores,
     TrainSettings,
     cross_validate,
     hold_out,
@@ -24,14 +26,15 @@ from SparseSegLib.cohort import (
     split_folds,
 )
 from SparseSegLib.control import Control
-from SparseSegLib.errors import AnnotationError, JobError, UsageError
+from SparseSegLib.errors import AnnotationError, JobError, SparseSegError, UsageError
 from SparseSegLib.io import read_labels, volume_name
 from SparseSegLib.protocol import CHECKPOINT_FILE
 from SparseSegLib.training.distributed import current_team
 from SparseSegLib.worker.densify_task import leave_one_core_free
 
-ABOUT = ("name", "summary", "intended_use", "data", "license")
+ABOUT = ("name", "summary", "intended_use", "data", "license", "modality")
 SCORES = "folds"
+LABEL_WEIGHTS = "label-weights.csv"
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,12 @@ class _Order:
     held_out: int
     folds: int
     fold: int | None
+    cluster: str
+
+    @property
+    def split(self) -> list[list[int]]:
+        """The numbers of the cases that each fold leaves out."""
+        return split_folds([case.name for case in self.cases], self.folds, self.settings.seed)
 
 
 def train_task(folder: Path, job: dict[str, Any], control: Control) -> tuple[dict[str, str], dict[str, Any]]:
@@ -54,18 +63,24 @@ def train_task(folder: Path, job: dict[str, Any], control: Control) -> tuple[dic
 
     Inputs: ``cases`` and optionally ``validation``, each a list of ``volumes`` (paths, the channels), ``labels``
     (path), ``name``, ``dense``, ``resample`` and ``stacked`` (bool) and ``names`` (see ``CaseFiles``). Settings: those
-    of ``TrainSettings``; for the card ``name``, ``summary``, ``intended_use``, ``data``, ``license``, ``channels``
-    (names) and ``terminologies`` (by the class's name); ``bundle``, the result's name; ``held_out``, how many cases
-    choose the weights; ``folds`` and ``fold`` for cross-validation; ``log`` (folder) and ``tensorboard`` (bool).
+    of ``TrainSettings``; for the card ``name``, ``summary``, ``intended_use``, ``data``, ``license``, ``modality``,
+    ``channels`` (names) and ``terminologies`` (by the class's name); ``bundle``, the result's name; ``held_out``, how
+    many cases choose the weights; ``folds`` and ``fold`` for cross-validation, ``cluster`` (see ``connect``) to train
+    its folds elsewhere; ``log`` (folder) and ``tensorboard`` (bool). With ``noisy_labels`` there is a table
+    ``label_weights``, one for each fold.
     """
+    folder = folder.absolute()  # workers of a cluster are elsewhere
     order = _order(folder, job)
     if current_team().size == 1:
         leave_one_core_free()
-    cohort = _cohort(order, control)
     if order.folds:
-        return _cross_validate(folder, order, cohort, control)
-    card, _ = cohort.train_on(range(len(order.cases)), folder / order.bundle, order.files, control)
-    return {"bundle": order.bundle}, dict(card.figures)
+        return _cross_validate(folder, order, control)
+    cohort = _cohort(order, control)
+    card, model = cohort.train_on(range(len(order.cases)), folder / order.bundle, order.files, control)
+    if not model.label_weights:
+        return {"bundle": order.bundle}, dict(card.figures)
+    figures = {**card.figures, "label_weights": [asdict(weight) for weight in model.label_weights]}
+    return {"bundle": order.bundle, "label_weights": LABEL_WEIGHTS}, figures
 
 
 def _order(folder: Path, job: dict[str, Any]) -> _Order:
@@ -76,7 +91,8 @@ def _order(folder: Path, job: dict[str, Any]) -> _Order:
     bundle = Path(str(chosen.pop("bundle", "bundle"))).name
     held_out, folds, fold = int(chosen.pop("held_out", 0)), int(chosen.pop("folds", 0)), chosen.pop("fold", None)
     log = folder / str(chosen.pop("log", "log"))
-    files = Files(folder / CHECKPOINT_FILE, log, bool(chosen.pop("tensorboard", False)))
+    tensorboard, cluster = bool(chosen.pop("tensorboard", False)), str(chosen.pop("cluster", ""))
+    files = Files(folder / CHECKPOINT_FILE, log, tensorboard, label_weights=folder / LABEL_WEIGHTS)
     try:
         settings = TrainSettings(**chosen)
         cases = tuple(_case(folder, case) for case in inputs["cases"])
@@ -86,8 +102,10 @@ def _order(folder: Path, job: dict[str, Any]) -> _Order:
     if not cases:
         raise AnnotationError("There are no annotated volumes to learn from.", "Give at least one.")
     _check_split(cases, validation, settings.seed, held_out, folds, fold)
+    if cluster and not folds:
+        raise UsageError("A cluster trains folds, and none are asked for.", "Give the number of folds, or no cluster.")
     named = About(**about, channels=tuple(str(name) for name in channels or ()), terminologies=terminologies)
-    return _Order(cases, validation, settings, named, files, bundle, held_out, folds, fold)
+    return _Order(cases, validation, settings, named, files, bundle, held_out, folds, fold, cluster)
 
 
 def _check_split(
@@ -131,7 +149,8 @@ def _cohort(order: _Order, control: Control) -> Cohort:
         control.events.progress(0, 0.0, None, None, cases_read=done)
 
     plan, count = order.settings.plan, len(order.cases)
-    examples, spacing = read_examples((*order.cases, *order.validation), plan.spacing, plan.bias_field, told)
+    cases = (*order.cases, *order.validation)
+    examples, spacing = read_examples(cases, plan.spacing, plan.bias_field, told, normalization=plan.normalization)
     dataset = make_dataset(examples[:count], spacing)
     validation = make_dataset(examples[count:], spacing, dataset.names) if order.validation else None
     if validation is not None and validation.channels != dataset.channels:
@@ -145,21 +164,51 @@ def _cohort(order: _Order, control: Control) -> Cohort:
     return Cohort(order.cases, dataset, order.settings, about, order.held_out, validation)
 
 
-def _cross_validate(
-    folder: Path, order: _Order, cohort: Cohort, control: Control
-) -> tuple[dict[str, str], dict[str, Any]]:
+def _cross_validate(folder: Path, order: _Order, control: Control) -> tuple[dict[str, str], dict[str, Any]]:
     """Train the folds, and write their scores as a table and as JSON."""
-    folds = split_folds([case.name for case in order.cases], order.folds, order.settings.seed)
     chosen = range(1, order.folds + 1) if order.fold is None else (order.fold,)
-    rows = cross_validate(cohort, folds, chosen, folder, order.files, control)
+    if order.cluster:
+        rows = _folds_on_cluster(chosen, folder, order, control)
+    else:
+        rows = cross_validate(_cohort(order, control), order.split, chosen, folder, order.files, control)
     done = sorted({row.fold for row in rows})
     files = {f"fold-{fold}": f"fold-{fold}" for fold in done}
+    if order.settings.noisy_labels:
+        table = Path(LABEL_WEIGHTS)
+        files |= {f"label_weights-fold-{fold}": f"{table.stem}-fold-{fold}{table.suffix}" for fold in done}
     scores = {"folds": order.folds, "trained": done, **scores_as_json(rows)}
     if current_team().first:
         write_text(folder / f"{SCORES}.csv", scores_as_csv(rows))
         write_json(folder / f"{SCORES}.json", scores)
     figures = {"cases": len(order.cases), "folds": order.folds, "trained": done, "dice": scores["dice"]}
     return {**files, "table": f"{SCORES}.csv", "scores": f"{SCORES}.json"}, figures
+
+
+def _folds_on_cluster(chosen: Sequence[int], folder: Path, order: _Order, control: Control) -> list[FoldScores]:
+    """Train folds on a cluster's workers, which see the same files; a fold that fails does not stop the others."""
+    rows: list[FoldScores] = []
+    failed: dict[int, Exception] = {}
+    with connect(order.cluster) as cluster:
+        runs = cluster.run(_train_fold, chosen, folder, order, token=control.token)
+        for done, (index, outcome) in enumerate(runs, start=1):
+            fold = chosen[index]
+            if isinstance(outcome, Exception):
+                failed[fold] = outcome
+            else:
+                rows += outcome
+            control.events.message(f"Fold {fold} of {order.folds} {'failed' if fold in failed else 'is done'}.")
+            control.events.progress(0, done / len(chosen), None, None)
+    for fold, error in failed.items():
+        hint = error.hint if isinstance(error, SparseSegError) else ""
+        raise JobError(f"Fold {fold} failed: {error}", hint or "The same command does what is missing.") from error
+    return sorted(rows, key=lambda row: row.fold)
+
+
+def _train_fold(fold: int, folder: Path, order: _Order) -> list[FoldScores]:
+    """One fold, where a cluster has put it; its model goes into the job's folder."""
+    keep_freed_memory()
+    control = Control()
+    return cross_validate(_cohort(order, control), order.split, (fold,), folder, order.files, control)
 
 
 def _oddities(dataset: Dataset) -> Iterator[str]:

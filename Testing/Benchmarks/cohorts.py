@@ -43,6 +43,19 @@ class Subject:
         x, y, z = map(int, budget.split(","))
         return sparsify(self.truth, self.volume.geometry, (z, y, x)).planes
 
+    def scattered_planes(self, budget: str, rng: np.random.Generator) -> tuple[Plane, ...]:
+        """``X,Y,Z`` planes per axis through the objects, one at random in each of as many equal parts of their extent.
+
+        Annotated like this, volumes complete each other: some show the ends, others the middle.
+        """
+        planes = []
+        for axis, count in zip((2, 1, 0), map(int, budget.split(",")), strict=True):
+            occupied = np.flatnonzero((self.truth > 0).any(tuple(other for other in range(3) if other != axis)))
+            low, high = max(0, occupied[0] - 1), min(self.truth.shape[axis] - 1, occupied[-1] + 1)
+            places = low + (high - low + 1) * (np.arange(count) + rng.random(count)) / max(1, count)
+            planes += [Plane(axis, int(place)) for place in places]
+        return tuple(sorted(set(planes)))
+
     def merged(self) -> Subject:
         """All objects as one."""
         return replace(self, truth=(self.truth > 0).astype(np.uint8))

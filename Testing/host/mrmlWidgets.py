@@ -75,6 +75,7 @@ class qMRMLNodeComboBox(_SceneHolder, QWidget):
         super().__init__(parent)
         self._currentID, self._requestedID, self._attributes = "", "", []
         self._comboBox = QComboBox()
+        self._comboBox.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._comboBox)

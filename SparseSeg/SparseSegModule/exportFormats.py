@@ -1,0 +1,63 @@
+"""The formats that a segmentation is exported to."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+
+from slicer.i18n import tr as _
+
+from SparseSegLib.errors import UsageError
+from SparseSegModule.dependencies import PACKAGES
+
+PYDICOM = "pydicom>=3"
+HIGHDICOM = "highdicom>=0.28"
+
+
+class ExportFormat(Enum):
+    """What to write; the values are the names on the console."""
+
+    SEG_NRRD = "seg.nrrd"
+    NIFTI = "nifti"
+    DICOM_SEG = "dicom-seg"
+    RTSTRUCT = "rtstruct"
+
+    @property
+    def suffix(self) -> str:
+        """How the file's name ends."""
+        return {ExportFormat.SEG_NRRD: ".seg.nrrd", ExportFormat.NIFTI: ".nii.gz"}.get(self, ".dcm")
+
+    @property
+    def dicomKind(self) -> str:
+        """What the engine calls it; "" for what is no DICOM."""
+        return {ExportFormat.DICOM_SEG: "seg", ExportFormat.RTSTRUCT: "rtstruct"}.get(self, "")
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """The Python packages that writing it needs."""
+        if not self.dicomKind:
+            return ()
+        return (*PACKAGES, PYDICOM, HIGHDICOM) if self is ExportFormat.DICOM_SEG else (*PACKAGES, PYDICOM)
+
+    def label(self) -> str:
+        """What the panel calls it."""
+        return {
+            ExportFormat.SEG_NRRD: _("Segmentation (.seg.nrrd)"),
+            ExportFormat.NIFTI: _("NIfTI labelmap (.nii.gz)"),
+            ExportFormat.DICOM_SEG: _("DICOM SEG"),
+            ExportFormat.RTSTRUCT: _("DICOM RTSTRUCT"),
+        }[self]
+
+
+def formatOf(path: Path, name: str = "") -> ExportFormat:
+    """The format of that name, or else the one that the file's suffix says; UsageError where neither says one."""
+    known = ", ".join(each.value for each in ExportFormat)
+    if name:
+        try:
+            return ExportFormat(name)
+        except ValueError as error:
+            raise UsageError(f"There is no format called {name}.", f"Use one of {known}.") from error
+    for each in (ExportFormat.SEG_NRRD, ExportFormat.NIFTI):
+        if path.name.lower().endswith(each.suffix):
+            return each
+    raise UsageError(f"The name {path.name} does not say the format.", f"Say which: {known}.")

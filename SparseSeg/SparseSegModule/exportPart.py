@@ -1,0 +1,118 @@
+"""Panel, part 5: a segmentation as a file."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from SparseSegLib.errors import SparseSegError
+from SparseSegModule.background import BackgroundCall
+from SparseSegModule.densifyWork import fileName
+from SparseSegModule.dependencies import installPackages, missingPackages
+from SparseSegModule.dicomScan import scanFiles
+from SparseSegModule.exporter import prepareExport
+from SparseSegModule.exportFormats import ExportFormat
+from SparseSegModule.results import inputOf
+
+POLL_MILLISECONDS = 50
+
+
+class ExportPart:
+    """Asks what it needs to know, and writes in the background."""
+
+    def __init__(self, panel) -> None:
+        self.panel = panel
+        self._call: BackgroundCall | None = None
+        self._timer = qt.QTimer()
+        self._timer.setInterval(POLL_MILLISECONDS)
+        self._timer.connect("timeout()", self._onTimer)
+        panel.ui.exportButton.connect("clicked()", self.onExport)
+
+    def refresh(self) -> None:
+        """Follow the parameter node."""
+        node = self.panel.parameterNode
+        ready = node is not None and node.shown is not None and self._call is None
+        self.panel.ui.exportButton.enabled = ready
+
+    def cleanup(self) -> None:
+        """The panel goes; a file that is being written is finished."""
+        self._timer.stop()
+
+    def onExport(self) -> None:
+        """Install what is missing, ask where to, and where the scan is if Slicer does not know, then write."""
+        node = self.panel.parameterNode
+        kind, segmentationNode = node.exportFormat, node.shown
+        if not _hasPackages(kind):
+            return
+        folder = None
+        volumeNode = inputOf(segmentationNode)
+        if kind.dicomKind and volumeNode is not None and not scanFiles(volumeNode):
+            folder = _askForScan()
+            if folder is None:
+                return
+        path, agreed = _askForFile(segmentationNode.GetName(), kind)
+        if path is None:
+            return
+        try:
+            write = prepareExport(segmentationNode, path, kind, volumeNode, folder, overwrite=agreed)
+        except SparseSegError as error:
+            slicer.util.errorDisplay(str(error))
+            return
+        self._call = BackgroundCall(write)
+        self.panel.ui.exportLabel.text = _("Writing...")
+        self._timer.start()
+        self.refresh()
+
+    def _onTimer(self) -> None:
+        if self._call is None or not self._call.done:
+            return
+        self._timer.stop()
+        call, self._call = self._call, None
+        self.refresh()
+        label = self.panel.ui.exportLabel
+        label.text = ""
+        with slicer.util.tryWithErrorDisplay(_("The segmentation could not be exported.")):
+            path = call.result()
+            label.text = _("Written: {name}").format(name=path.name)
+            label.toolTip = str(path)
+
+
+def _hasPackages(kind: ExportFormat) -> bool:
+    """Whether the packages for a format are there; if not, offer to install them."""
+    missing = missingPackages(kind.packages)
+    if not missing:
+        return True
+    try:
+        installPackages(list(missing))
+    except (RuntimeError, OSError, subprocess.SubprocessError) as error:  # declined, or there is no internet
+        slicer.util.errorDisplay(
+            _("Writing {format} needs Python packages that are missing: {names}.").format(
+                format=kind.label(), names=", ".join(missing)
+            )
+            + f"\n\n{error}"
+        )
+    return not missingPackages(kind.packages)
+
+
+def _askForFile(name: str, kind: ExportFormat) -> tuple[Path | None, bool]:
+    """Where to write, and whether a file that is there may be replaced: the dialog asks, but only for its own name."""
+    chosen = qt.QFileDialog.getSaveFileName(
+        slicer.util.mainWindow(), _("Export segmentation"), f"{fileName(name)}{kind.suffix}", f"*{kind.suffix}"
+    )
+    if not chosen:
+        return None, False
+    path = Path(chosen)
+    whole = path.name.lower().endswith(kind.suffix)
+    return (path, True) if whole else (path.with_name(f"{path.name}{kind.suffix}"), False)
+
+
+def _askForScan() -> Path | None:
+    """The folder of a scan that Slicer's DICOM database does not have."""
+    chosen = qt.QFileDialog.getExistingDirectory(
+        slicer.util.mainWindow(), _("The scan is not in Slicer's DICOM database: choose the folder with its slices")
+    )
+    return Path(chosen) if chosen else None

@@ -1,0 +1,136 @@
+"""Results as files: read back, on their scan's grid, through the DICOM database or from a folder."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import slicer
+from host import Host
+from module_helpers import add_volume
+from phantoms import oblique_geometry
+from test_io_dicom import ARRAY, SHAPE, UID, right_handed, write_series
+from test_module_compare import _segmented
+
+from SparseSegLib.errors import AnnotationError, DependencyError, FileError, UsageError
+from SparseSegLib.geometry import place
+from SparseSegLib.io import read_labels
+
+NAMES = ("Shell ü", "Core")
+
+
+@pytest.fixture
+def result(panel, tmp_path, monkeypatch):
+    """A CT that Slicer's DICOM database knows, with the slices of another series beside it, and segments on it."""
+    geometry = right_handed(oblique_geometry())
+    folder = tmp_path / "ct ü"
+    files = write_series(folder, geometry, more={"0020|0052": f"{UID}.77"})
+    write_series(folder, geometry, uid=f"{UID}.5", description="other", first=100)
+    volume_node = add_volume(ARRAY.astype(float), geometry, "CT")
+    uids = [f"{UID}.{number}" for number in range(1, SHAPE[0] + 1)]
+    volume_node.SetAttribute("DICOM.instanceUIDs", " ".join(uids))
+    known = dict(zip(uids, map(str, files), strict=True))
+    database = SimpleNamespace(isOpen=True, fileForInstance=lambda uid: known.get(uid, ""))
+    monkeypatch.setattr(slicer, "dicomDatabase", database, raising=False)
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[1:5, 3:13, 4:16] = 1
+    labels[2:4, 6:10, 8:12] = 2
+    return _segmented(labels, geometry, volume_node, NAMES, "CT organs"), volume_node, labels, geometry, folder
+
+
+def _write(panel, *arguments, **options):
+    return panel.logic.exportSegmentation(*arguments, **options)
+
+
+def test_for_slicer_and_for_other_programs(panel, result, tmp_path):
+    node, volume_node, labels, geometry, _folder = result
+    path = _write(panel, node, tmp_path / "a ü.seg.nrrd")
+    found, grid, segments = read_labels(path)
+    np.testing.assert_array_equal(place(found, grid, geometry), labels)
+    assert [segment.name for segment in segments] == list(NAMES)
+    assert b"85756007^Tissue" in path.read_bytes()  # the terminology
+    assert node.GetStorageNode() is None  # saving the scene later goes its own way
+    found, grid, _segments = read_labels(_write(panel, node, tmp_path / "a.nii.gz"))
+    assert grid.matches(geometry, 1e-3)
+    np.testing.assert_array_equal(found, labels)
+    with pytest.raises(UsageError, match="there already"):
+        _write(panel, node, tmp_path / "a.nii.gz")
+    _write(panel, node, tmp_path / "a.nii.gz", overwrite=True)
+    with pytest.raises(UsageError, match="does not say the format"):
+        _write(panel, node, tmp_path / "a.dcm")
+    with pytest.raises(AnnotationError, match="Nothing is segmented"):
+        _write(panel, _segmented(0 * labels, geometry, volume_node, NAMES, "none"), tmp_path / "b.nii.gz")
+
+
+def test_a_structure_set_refers_to_the_slices_that_the_database_knows(panel, result, tmp_path):
+    pydicom = pytest.importorskip("pydicom")
+    node, _volume_node, labels, geometry, _folder = result
+    found = pydicom.dcmread(_write(panel, node, tmp_path / "rt.dcm", "rtstruct"))
+    assert [roi.ROIName for roi in found.StructureSetROISequence] == list(NAMES)
+    series = found.ReferencedFrameOfReferenceSequence[0].RTReferencedStudySequence[0].RTReferencedSeriesSequence[0]
+    assert series.SeriesInstanceUID == UID
+    contours = found.ROIContourSequence[1].ContourSequence
+    points = [np.array(one.ContourData, float).reshape(-1, 3) for one in contours]
+    indices = np.concatenate([geometry.physical_to_index(one) for one in points])
+    core = np.argwhere(labels == 2)
+    assert np.abs(indices.min(0) - core.min(0))[1:].max() <= 0.51
+    assert np.abs(indices.max(0) - core.max(0)).max() <= 0.51
+    assert list(Path(slicer.app.temporaryPath).glob("sparseseg-export-*")) == []
+
+
+def test_without_the_database_the_folder_is_asked_for_and_must_hold_that_series(panel, result, tmp_path):
+    pytest.importorskip("pydicom")
+    host, ui = Host.instance(), panel.ui
+    node, volume_node, _labels, _geometry, folder = result
+    slicer.dicomDatabase.isOpen = False
+    with pytest.raises(FileError, match="not in Slicer's DICOM database"):
+        _write(panel, node, tmp_path / "rt.dcm", "rtstruct")
+    with pytest.raises(FileError, match="2 DICOM series"):
+        _write(panel, node, tmp_path / "rt.dcm", "rtstruct", dicomFolder=folder)
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    item = hierarchy.CreateItem(hierarchy.GetSceneItemID(), volume_node)
+    hierarchy.SetItemUID(item, "DICOM", UID)
+    panel.parameterNode.shown = node
+    ui.exportFormatSelector.setCurrentIndex(ui.exportFormatSelector.findText("DICOM RTSTRUCT"))
+    host.answers.extend([str(folder), str(tmp_path / "by hand")])
+    ui.exportButton.click()
+    assert [kind for kind, _text in host.dialogs] == ["getExistingDirectory", "getSaveFileName"]
+    assert host.wait(lambda: "Written" in ui.exportLabel.text, 20)
+    assert (tmp_path / "by hand.dcm").is_file()
+    hierarchy.SetItemUID(item, "DICOM", f"{UID}.404")
+    with pytest.raises(FileError, match="no DICOM series"):
+        _write(panel, node, tmp_path / "rt.dcm", "rtstruct", dicomFolder=folder)
+
+
+def test_a_missing_package_is_named_and_offered(panel, result, tmp_path, monkeypatch):
+    from SparseSegModule import dependencies
+
+    host, ui = Host.instance(), panel.ui
+    node = result[0]
+    there = {"scikit-image": "0.25", "pydicom": "3.0"}
+    monkeypatch.setattr(dependencies, "installedVersion", there.get)
+    with pytest.raises(DependencyError, match="highdicom"):
+        _write(panel, node, tmp_path / "seg.dcm", "dicom-seg")
+    panel.parameterNode.shown = node
+    ui.exportFormatSelector.setCurrentIndex(ui.exportFormatSelector.findText("DICOM SEG"))
+    before = len(host.pipCalls)
+    ui.exportButton.click()
+    assert host.pipCalls[before:] == [("pip_ensure", ["highdicom>=0.28"])]
+    assert not list(tmp_path.glob("*.dcm"))
+
+    def declined(*_arguments, **_options):
+        raise RuntimeError("declined")
+
+    monkeypatch.setattr(slicer.packaging, "pip_ensure", declined)
+    ui.exportButton.click()
+    ((kind, text),) = host.dialogs
+    assert kind == "error"
+    assert "highdicom" in text and "declined" in text
+
+
+def test_a_segmentation_object_is_written_where_highdicom_is_there(panel, result, tmp_path):
+    pydicom = pytest.importorskip("pydicom")
+    pytest.importorskip("highdicom")
+    found = pydicom.dcmread(_write(panel, result[0], tmp_path / "seg.dcm", "dicom-seg"))
+    assert found.Modality == "SEG"
+    assert [one.SegmentLabel for one in found.SegmentSequence] == list(NAMES)
