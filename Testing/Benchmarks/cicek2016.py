@@ -47,8 +47,8 @@ PATCH = (116, 132, 132)  # what the paper's network takes (z, y, x)
 STEPS = 70_000
 BUDGETS = ("1,1,1", "2,2,1", "3,3,2", "5,5,3")
 SMALL: dict[str, tuple[str, dict[str, Any]]] = {
-    "3D without BN": ("unet3d-small", {"norm": "none", "affine": False}),
-    "3D with BN": ("unet3d-small", {}),
+    "3D without BN": ("unet3d-half", {"norm": "none"}),
+    "3D with BN": ("unet3d-half", {"norm": "batch"}),
     "2D with BN": ("unet2d-slices", {}),
 }
 FULL: dict[str, tuple[str, dict[str, Any]]] = {
