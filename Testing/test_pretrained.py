@@ -81,6 +81,18 @@ def test_its_share_depends_on_how_well_it_does_on_held_out_slices():
     assert share([(says(5), says(5), drawn)]) == share([]) == pretrained.ALIKE
 
 
+def test_it_falls_silent_where_much_is_labeled(monkeypatch):
+    view = _slice(learner := _learner())
+    learner.averaged.steps = 1000
+    both = learner.predict_slices([view], learner.prior.everything, guess=True)
+    monkeypatch.setattr("SparseSegLib.densify.slice_learner.MANY_PIXELS", 0)
+    learner.replace(learner.problem)
+    alone = learner.predict_slices([view], learner.prior.everything, guess=True)
+    theirs = learner.pretrained(learner._inputs([view], learner.prior.everything)).softmax(1)
+    torch.testing.assert_close(both, torch.lerp(alone, theirs, pretrained.ALIKE))
+    assert not torch.allclose(both, alone)
+
+
 def test_a_learner_that_was_saved_keeps_the_share():
     learner = _learner(estimate=True)
     assert learner.bank.held_out

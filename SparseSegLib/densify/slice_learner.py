@@ -25,7 +25,8 @@ from SparseSegLib.training.averaging import AveragedWeights
 
 PIXELS_AT_ONCE = 300_000
 STEPS_PER_VARIANT = 8
-MANY_PIXELS = 16_000  # labeled; with more of them there is little to learn by heart, and nothing is hidden
+MANY_PIXELS = 16_000
+"""Labeled pixels above which the network need not fear to learn by heart, and knows better than the pretrained one."""
 
 
 class SliceLearner:
@@ -74,7 +75,8 @@ class SliceLearner:
     def _set(self, problem: Problem, *, estimate: bool = False) -> None:
         self.problem = problem
         self.prior = AnnotationPrior(problem.image, problem.labels, problem.classes, problem.spacing, self.parts)
-        self.hidden_share = self.recipe.part_dropout if problem.labels.labeled.sum() < MANY_PIXELS else 0.0
+        self.much_is_labeled = bool(problem.labels.labeled.sum() >= MANY_PIXELS)
+        self.hidden_share = 0.0 if self.much_is_labeled else self.recipe.part_dropout
         self.hold_out(choose_held_out(self.prior.sources) if estimate else frozenset())
 
     def hold_out(self, held_out: frozenset[int]) -> None:
@@ -186,7 +188,7 @@ class SliceLearner:
         fading = fading_share(self.averaged.steps) if guess else 0.0
         if self.pretrained is None:
             return (self._first_guess().blend(own, inputs, fading) if fading else own).cpu()
-        share = max(self.share, fading)
+        share = max(0.0 if self.much_is_labeled else self.share, fading)
         return (torch.lerp(own, self.pretrained(inputs).softmax(1), share) if share else own).cpu()
 
     def _first_guess(self) -> FirstGuess:
@@ -235,7 +237,7 @@ class SliceLearner:
     @torch.inference_mode()
     def weigh_pretrained(self) -> None:
         """Let the held-out slices decide how much the pretrained network has to say from now on."""
-        if self.pretrained is None or not self.bank.held_out:
+        if self.pretrained is None or self.much_is_labeled or not self.bank.held_out:
             return
         keep = self.prior.without(set(self.bank.held_out))
         opinions = []
