@@ -80,7 +80,7 @@ TITLES = {
     2: "Table 2, 3D with BN: IoU off the annotated slices (x, y, z)",
     3: "Table 3, fully automated: IoU of the volume left out",
 }
-KEY = ("table", "row", "column", "seconds", "slices", "volumes", "full", "seed")
+KEY = ("table", "row", "column", "budget_seconds", "slices", "volumes", "full", "seed")
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,12 @@ def run_trial(trial: Trial, arguments: argparse.Namespace) -> Row:
 def base(trial: Trial, arguments: argparse.Namespace) -> Row:
     """What tells a row of the results from others."""
     row = {"table": trial.table, "row": trial.row, "column": trial.column, "volumes": arguments.volumes}
-    row |= {"seconds": arguments.seconds, "slices": arguments.slices, "full": arguments.full, "seed": arguments.seed}
+    row |= {
+        "budget_seconds": arguments.seconds,
+        "slices": arguments.slices,
+        "full": arguments.full,
+        "seed": arguments.seed,
+    }
     return row
 
 
