@@ -47,7 +47,16 @@ def test_sparse_and_dense_labels_are_compared_and_not_measured_twice(cohort, mon
 
 
 def test_the_share_that_sparse_labels_reach():
-    base = {"slices": "0,0,3", "train": 2, "test": 1, "budget_seconds": 1.0, "network": "n", "seed": 0, "steps": 3}
+    base = {
+        "slices": "0,0,3",
+        "even": False,
+        "train": 2,
+        "test": 1,
+        "budget_seconds": 1.0,
+        "network": "n",
+        "seed": 0,
+        "steps": 3,
+    }
     made_up = [{**base, "way": way, "dice": {"a": d}, "mean_dice": d} for way, d in (("sparse", 0.72), ("dense", 0.8))]
     assert "reach 90.0% of" in hippocampus.table(made_up)
     assert hippocampus.table([]) == "Nothing was measured."
