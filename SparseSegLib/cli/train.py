@@ -40,6 +40,7 @@ annotated.
   sparseseg train --dense study/ -o prostate/ --recipe milletari2016          the V-Net paper; wants a GPU
   sparseseg train --dense brats/dataset.json -o tumor/ --recipe myronenko2018 --regions nested      the BraTS winner
   sparseseg train --dense study/ -o liver/ --noisy-labels           also tells whose labels to look at again
+  sparseseg train --sparse mine/ -o liver-mine/ --start liver --seconds 120     a model, adapted to these volumes
   torchrun --nproc-per-node 4 -m SparseSegLib.cli train --dense study/ -o liver/        4 GPUs
 
 A case is IMAGE,LABELS, or T1,T2,LABELS for two channels. Labels are as for sparseseg densify; segments of the same name
@@ -68,6 +69,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     card.add_argument("--license", help="under which license it may be used")
     card.add_argument("--modality", help="CT, MR, PT or US: the only DICOM scans that it will segment (default: any)")
     how = parser.add_argument_group("how to train")
+    start = "begin with the weights of a model of your library, or of a bundle: adapt it to your own scanner"
+    how.add_argument("--start", metavar="MODEL", help=start)
     how.add_argument("--recipe", default="usual", help="usual, milletari2016 or myronenko2018 (default: usual)")
     networks = "unet3d-half, unet3d-small, unet3d, vnet-small, vnet and others (default: the recipe's)"
     how.add_argument("--network", help=networks)
@@ -199,6 +202,7 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
         "modality": arguments.modality,
         "recipe": arguments.recipe,
         "network": arguments.network,
+        "start": arguments.start and str(ModelLibrary().find(arguments.start).path.absolute()),
         "regions": arguments.regions,
         "spacing": arguments.spacing and arguments.spacing[::-1],
         "patch": arguments.patch and arguments.patch[::-1],

@@ -42,6 +42,7 @@ class TrainSettings:
     precision : auto, float32 or bf16, in which the network computes; auto is bf16 on a GPU that has it
     mirror : learn from mirrored images too; not for structures that have a left and a right of their own. None for
         what the recipe says
+    start : path of a bundle whose weights to begin with, see :func:`SparseSegLib.cohort.adapt.adapted`; "" for none
     validations : how often to look at the validation volumes, if there are any
     checkpoint_seconds : how often to save what was learned
     """
@@ -61,6 +62,7 @@ class TrainSettings:
     device: str = "auto"
     precision: str = "auto"
     mirror: bool | None = None
+    start: str = ""
     validations: int = 10
     checkpoint_seconds: float = 10.0
 
@@ -107,6 +109,8 @@ class TrainSettings:
         if self.budget_seconds is not None or self.budget_steps is not None:
             chosen |= {"seconds": self.budget_seconds, "steps": self.budget_steps}
         recipe = RECIPES[self.recipe]
+        if self.start and recipe.other_rate is not None:
+            chosen["learning_rate"] = recipe.other_rate  # what was learned shall not be shaken off
         return replace(recipe if self.network is None else recipe.with_network(self.network), **chosen)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from SparseSegLib.atomic import write_text
+from SparseSegLib.cohort.adapt import begin_with
 from SparseSegLib.cohort.dataset import Dataset
 from SparseSegLib.cohort.label_judge import FEWEST, LabelWeight, weights_as_csv
 from SparseSegLib.cohort.learner import CohortLearner
@@ -159,6 +160,8 @@ class _Training:
         self.validation = None if validation is None else Validation(validation, settings.validations)
         self.team = current_team()
         self.learner = _make_learner(dataset, settings, device)
+        if settings.start:
+            begin_with(self.learner, dataset, Path(settings.start))
         self.fingerprint = _fingerprint(dataset, settings, validation)
         state = self.team.agree(self._saved(files.checkpoint) if self.team.first else None)
         spent, loss = self._resume(state, warm_start=files.warm_start and validation is None)
@@ -358,6 +361,7 @@ def _fingerprint(dataset: Dataset, settings: TrainSettings, validation: Dataset 
         plan.mirror,
         settings.regions,
         settings.noisy_labels,
+        settings.start,
         validation and len(validation.examples),
         dataset.names,
         dataset.spacing,

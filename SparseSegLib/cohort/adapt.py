@@ -1,0 +1,70 @@
+"""Going on from a model that is there: its network, weights and grid, with other annotated volumes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from SparseSegLib.cohort.dataset import Dataset
+from SparseSegLib.cohort.learner import CohortLearner
+from SparseSegLib.cohort.settings import TrainSettings
+from SparseSegLib.errors import UsageError
+from SparseSegLib.models.bundle import load_card, load_weights
+
+AVERAGED_STEPS = 100  # as if the averaged weights were so many steps old: new ones soon count
+
+
+def adapted(settings: TrainSettings) -> TrainSettings:
+    """The settings with what the card of the model ``settings.start`` says, where nothing else was chosen.
+
+    Raises
+    ------
+    UsageError
+        If another network was chosen, if the model is several, or if its images have their bias field corrected and
+        those of the recipe do not, or the other way round.
+    ModelError
+        If the card cannot be read.
+    """
+    card = load_card(settings.start)
+    if settings.network not in (None, card.network):
+        raise UsageError(
+            f"The network of the model {card.name} is {card.network}, not {settings.network}.",
+            "Leave the network out, or do without the model.",
+        )
+    if card.members > 1:
+        raise UsageError(f"The model {card.name} is {card.members} models.", "Start from one of them.")
+    if settings.plan.bias_field != card.preprocessing.bias_field:
+        raise UsageError(
+            f"The model {card.name} and the recipe {settings.recipe} treat bias fields differently.",
+            "Choose the recipe that the model was trained with.",
+        )
+    arguments = dict(card.arguments)
+    regions = arguments.pop("regions", None)
+    return replace(
+        settings,
+        network=card.network,
+        arguments=arguments,
+        regions=regions if settings.regions is None else settings.regions,
+        spacing=settings.spacing or card.preprocessing.spacing,
+        patch=settings.patch or card.window,
+        normalization=settings.normalization or card.preprocessing.normalization,
+    )
+
+
+def begin_with(learner: CohortLearner, dataset: Dataset, bundle: Path) -> None:
+    """Give a learner the weights of a model; UsageError if that knows other structures, or takes other channels."""
+    card, weights = load_weights(bundle)
+    known = [label.name.strip().casefold() for label in card.labels]
+    if known != [name.strip().casefold() for name in dataset.names]:
+        raise UsageError(
+            f"The model {card.name} knows {', '.join(label.name for label in card.labels)}; annotated are "
+            f"{', '.join(dataset.names)}.",
+            "Annotate the same structures under the same names, or train a new model.",
+        )
+    if len(card.preprocessing.channels) != dataset.channels:
+        raise UsageError(
+            f"The model {card.name} takes {len(card.preprocessing.channels)} channels; the volumes have "
+            f"{dataset.channels}.",
+            "Give the same channels, in the same order.",
+        )
+    learner.warm_start({"network": weights, "averaged": weights, "averaged_steps": AVERAGED_STEPS})
