@@ -28,7 +28,16 @@ def test_the_ratio_of_two_weights_has_a_bound():
     assert float(weights[1] / weights[0]) == pytest.approx(math.exp(2), rel=1e-4)
     without = QualityWeighting(lambda image, target: image, strength=None)
     assert float(without.weights(torch.tensor([-50.0, 0.0, 50.0]), torch.zeros(3))[2]) == pytest.approx(1)
-    torch.testing.assert_close(overfitting_control(torch.tensor([0.5]), 3.0), 3 * torch.tanh(torch.tensor([0.5])))
+    scores = torch.tensor([0.5, -0.5])
+    torch.testing.assert_close(overfitting_control(scores, 3.0), 3 * torch.tanh(scores))
+
+
+def test_the_judge_keeps_judging_where_all_scores_are_large():
+    scores = torch.tensor([40.0, 41.0, 42.0], requires_grad=True)
+    weights = QualityWeighting(lambda image, target: image).weights(scores, torch.zeros(3))
+    assert float(weights[2] / weights[0]) > 5
+    (slopes,) = torch.autograd.grad(weights[2], scores)
+    assert float(slopes.abs().min()) > 1e-3
 
 
 def test_wrong_labels_lose_weight():

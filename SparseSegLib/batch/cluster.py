@@ -6,8 +6,6 @@ What a worker that died was doing is done by the others; Dask sees to it. Dask i
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import platform
 import queue
 import re
 import secrets
@@ -25,7 +23,6 @@ T = TypeVar("T")
 WORKERS_SECONDS = 120
 RESULT_SECONDS = 60
 POLL_SECONDS = 0.2
-TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of mallopt, in malloc.h
 HINT = "Start a scheduler and workers with: dask scheduler, dask worker ADDRESS"
 
 
@@ -100,19 +97,6 @@ def of_worker(name: str) -> Any:
     from distributed import get_worker
 
     return get_worker().plugins[name]
-
-
-def keep_freed_memory() -> None:
-    """Let this process keep the memory that it frees, up to 1 GiB, where the C library is glibc.
-
-    Dask has its workers give back every 64 KiB at once. A network's layers then wait for fresh pages each time, and
-    take two to three times as long.
-    """
-    library, _ = platform.libc_ver()
-    if library == "glibc":
-        c = ctypes.CDLL(None)
-        c.mallopt(TRIM_THRESHOLD, 2**30)
-        c.mallopt(MMAP_THRESHOLD, 2**25)  # the most that it takes
 
 
 @contextmanager

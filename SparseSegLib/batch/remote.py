@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from SparseSegLib.batch.case import BatchCase
-from SparseSegLib.batch.cluster import Cluster, keep_freed_memory, of_worker
+from SparseSegLib.batch.cluster import Cluster, of_worker
 from SparseSegLib.batch.manifest import Entry
 from SparseSegLib.batch.pipeline import Outcome
 from SparseSegLib.batch.work import CaseWork
 from SparseSegLib.control import CancelToken, Events
 from SparseSegLib.devices import choose_device
 from SparseSegLib.errors import JobError
+from SparseSegLib.memory import prepare_for_tensors
 from SparseSegLib.models import load_network
 from SparseSegLib.prediction.predictor import Predictor
 
@@ -68,7 +69,7 @@ def segment_on(
         """Loads the model when a worker starts."""
 
         def setup(self, worker: Any) -> None:
-            keep_freed_memory()
+            prepare_for_tensors()
             self.work = plan.begin()
 
     try:

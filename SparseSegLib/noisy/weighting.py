@@ -22,8 +22,13 @@ SampleLosses = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def overfitting_control(scores: torch.Tensor, strength: float = STRENGTH) -> torch.Tensor:
-    """λ·tanh(t) with λ = ``strength``: no weight becomes more than e^{2λ} times another (section 3.2.3)."""
-    return strength * torch.tanh(scores)
+    """λ·tanh(t) with λ = ``strength``: no weight becomes more than e^{2λ} times another (section 3.2.3).
+
+    The thesis has the scores themselves for t; here it is what they are above their mean over the batch. Nothing in
+    the loss keeps the mean of the scores near 0, and far from there tanh is flat: all samples get the same weight, and
+    the judging network no gradient that would bring it back.
+    """
+    return strength * torch.tanh(scores - scores.mean())
 
 
 def per_sample(

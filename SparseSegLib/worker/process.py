@@ -11,6 +11,7 @@ from typing import Any
 from SparseSegLib import __version__
 from SparseSegLib.control import CancelSource, Control, Mailbox
 from SparseSegLib.errors import Canceled
+from SparseSegLib.memory import prepare_for_tensors
 from SparseSegLib.protocol import VERSION, read_job
 from SparseSegLib.worker.channel import EventWriter, listen
 from SparseSegLib.worker.events import JobEvents
@@ -21,6 +22,7 @@ from SparseSegLib.worker.tasks import find_task
 
 def run(folder: Path) -> int:
     """Run the job in ``folder``; the process's exit status (0, or the error's exit code)."""
+    prepare_for_tensors()
     writer = EventWriter()
     ended = threading.Event()
     writer.beat(ended)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from SparseSegLib.atomic import write_json, write_text
-from SparseSegLib.batch.cluster import connect, keep_freed_memory
+from SparseSegLib.batch.cluster import connect
 from SparseSegLib.cohort import (
     About,
     CaseFiles,
@@ -208,7 +208,7 @@ def _folds_on_cluster(chosen: Sequence[int], folder: Path, order: _Order, contro
 
 def _train_fold(fold: int, folder: Path, order: _Order) -> list[FoldScores]:
     """One fold, where a cluster has put it; its model goes into the job's folder."""
-    keep_freed_memory()
+    prepare_for_tensors()
     control = Control()
     return cross_validate(_cohort(order, control), order.split, (fold,), folder, order.files, control)
 

@@ -158,8 +158,8 @@ def run(arguments: argparse.Namespace, rows: Rows) -> None:
         return Training(images[~test], cells[~test], way == "with", total, seed, arguments)
 
     count = len(WAYS) * len(arguments.seeds)
-    slowest = training("without", 0, 1000).step
-    steps = steps_of(rows, arguments.steps, lambda: fitting_steps(slowest, count, arguments.minutes))
+    usual = training("without", 0, 1000).step
+    steps = steps_of(rows, arguments.steps, lambda: fitting_steps([usual], count, arguments.minutes))
     for seed in arguments.seeds:
         for way in WAYS:
             if rows.has(map=way, seed=seed):

@@ -42,17 +42,22 @@ def add_common_arguments(parser: argparse.ArgumentParser, output: str, minutes: 
     parser.add_argument("-o", "--output", type=Path, default=Path("benchmark-output") / output)
 
 
-def fitting_steps(step: Callable[[], object], trainings: int, minutes: float, least: int = 20) -> int:
-    """How many of ``step``, which should be the slowest there is, fit into each of so many trainings."""
+def fitting_steps(kinds: Sequence[Callable[[], object]], trainings: int, minutes: float, least: int = 20) -> int:
+    """How many steps fit into each of so many ``trainings``, as many of each kind; ``kinds`` are their steps."""
+    seconds = sum(map(seconds_a_step, kinds)) / len(kinds)
+    steps = max(least, int(TRAINING_SHARE * 60 * minutes / trainings / seconds))
+    print(f"{trainings} trainings of {steps} steps, {seconds:.2f} s each", flush=True)
+    return steps
+
+
+def seconds_a_step(step: Callable[[], object]) -> float:
+    """The mean over two seconds, or three steps, after a first one."""
     step()
     begin, count = time.perf_counter(), 0
     while count < 3 or time.perf_counter() - begin < 2:
         step()
         count += 1
-    seconds = (time.perf_counter() - begin) / count
-    steps = max(least, int(TRAINING_SHARE * 60 * minutes / trainings / seconds))
-    print(f"{trainings} trainings of {steps} steps, {seconds:.2f} s each at most", flush=True)
-    return steps
+    return (time.perf_counter() - begin) / count
 
 
 class Rows:

@@ -4,8 +4,8 @@
     python Testing/Benchmarks/noisy_labels.py --data FOLDER/hippocampus         hippocampus, 3D
     python Testing/Benchmarks/noisy_labels.py --full --device cuda
 
-The labels of 0, 25, 50 and 75 % of the training cases are dilated or eroded: on radiographs by 5 to 13 pixels (and,
-with --full, 1 to 8) of an image of 256 pixels, fewer where images are smaller; on volumes by 1 to 3 voxels. Test cases
+The labels of 0, 25, 50 and 75 % of the training cases are dilated or eroded: on radiographs by 5 to 13 pixels (or 1 to
+8: ``--levels 1-8``) of an image of 256 pixels, fewer where images are smaller; on volumes by 1 to 3 voxels. Test cases
 have the right labels. All methods take the same steps from the same weights on the same cases. Volumes are computed
 one by one, and weighed against the others of a group. Written are a row for each method and noise, and the mean
 weights that clean and noisy cases got on the way, in units of an even share.
@@ -48,6 +48,7 @@ from SparseSegLib.noisy import QualityNetwork, QualityWeighting, noisy_labels, p
 from SparseSegLib.training.schedule import cosine_rate
 
 METHODS: dict[str, float | None] = {"plain": 0.0, "QAM": None, "QAM + OCM": 2.0}  # λ
+LEVELS = {"5-13": (5, 13), "1-8": (1, 8)}
 SHARES = (0.0, 0.25, 0.5, 0.75)
 RATE, QUALITY_RATE = 5e-3, 5e-4
 CURVE_POINTS = 50
@@ -161,6 +162,9 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=96, help="pixels of a radiograph's side (256 with --full)")
     parser.add_argument("--train", type=int, help="training cases (default: 120, or 48 volumes)")
     parser.add_argument("--test", type=int, help="test cases (default: 40, or 24 volumes)")
+    parser.add_argument(
+        "--levels", nargs="+", choices=LEVELS, help="pixels on radiographs (default: 5-13; with --full both)"
+    )
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--loss", choices=LOSSES, default="entropy", help="of a case; the thesis's is entropy")
     add_common_arguments(parser, "noisy-labels")
@@ -177,9 +181,13 @@ def run(arguments: argparse.Namespace, rows: Rows) -> None:
     experiment = volumes(arguments) if arguments.data else radiographs(arguments)
     settings = [(0.0, experiment.levels[0])]
     settings += [(share, level) for level in experiment.levels for share in SHARES[1:]]
-    slowest = training(experiment, "QAM + OCM", 0.5, experiment.levels[0], 0, device, 1000)
+
+    def kinds() -> list[Callable[[], None]]:
+        first = experiment.levels[0]
+        return [training(experiment, method, 0.5, first, 0, device, 1000).step for method in arguments.methods]
+
     trainings = len(settings) * len(arguments.methods) * len(arguments.seeds)
-    steps = steps_of(rows, arguments.steps, lambda: fitting_steps(slowest.step, trainings, arguments.minutes))
+    steps = steps_of(rows, arguments.steps, lambda: fitting_steps(kinds(), trainings, arguments.minutes))
     for seed in arguments.seeds:
         for share, level in settings:
             noise = f"{level[0]}–{level[1]}" if share else "none"
@@ -226,7 +234,7 @@ def radiographs(arguments: argparse.Namespace) -> Experiment:
     rng = np.random.default_rng(12345)
     cases = [radiograph(size, rng) for _ in range(train + test)]
     made = [LabeledVolume(str(n), torch.from_numpy(image)[None], labels) for n, (image, labels) in enumerate(cases)]
-    levels = [(5, 13), (1, 8)] if arguments.full else [(5, 13)]
+    levels = [LEVELS[name] for name in arguments.levels or (LEVELS if arguments.full else ["5-13"])]
     scaled = [
         (max(1, round(low * size / RADIOGRAPH_SIZE)), round(high * size / RADIOGRAPH_SIZE)) for low, high in levels
     ]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
 from statistics import mean, stdev
@@ -108,9 +109,12 @@ def run(arguments: argparse.Namespace, rows: Rows) -> None:
         ]
 
     test = cases(arguments.test, 54321)
-    slowest = Training(cases(1, 0), True, 1000, 0, device, full=arguments.full).step
+
+    def kinds() -> list[Callable[[], None]]:
+        return [Training(cases(1, 0), branch, 1000, 0, device, full=arguments.full).step for branch in WAYS.values()]
+
     count = len(WAYS) * len(arguments.seeds)
-    steps = steps_of(rows, arguments.steps, lambda: fitting_steps(slowest, count, arguments.minutes))
+    steps = steps_of(rows, arguments.steps, lambda: fitting_steps(kinds(), count, arguments.minutes))
     for seed in arguments.seeds:
         train = cases(arguments.train, seed)
         for way, branch in WAYS.items():

@@ -7,6 +7,8 @@ Without a model and images, volumes are generated and segmented by a small 3D U-
 
 - the throughput of one process with one thread, and of ``local:2`` with one thread each (loading the model and starting
   the workers is told apart); whether both write the same bytes; to reach: 1.8 times,
+- what the machine has to give: the throughput of two processes that know nothing of each other, with half of the cases
+  each; two cores that share memory, caches or execution units do not give twice one,
 - the same with one of the workers killed halfway: no case may be missing,
 - the peak memory of a worker process over 10 and over 100 cases, which must not grow.
 
@@ -43,7 +45,7 @@ from SparseSegLib.jobs import write_job
 from SparseSegLib.models import ModelCard, ModelLabel, Preprocessing, save_bundle
 from SparseSegLib.networks import create_network
 
-PARTS = ("throughput", "death", "memory")
+PARTS = ("throughput", "ceiling", "death", "memory")
 TARGET = 1.8
 MANY = (10, 100)
 MEASURE = """
@@ -57,6 +59,31 @@ _, figures = segment_task(folder, json.loads((folder / "job.json").read_text(enc
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, sum("file" in case for case in figures["cases"]))
 """
 """What a process runs whose memory is measured."""
+ALONE = """
+import sys, time
+from pathlib import Path
+
+import torch
+
+from SparseSegLib.batch import named_cases
+from SparseSegLib.batch.pipeline import segment_here
+from SparseSegLib.batch.remote import WorkPlan
+from SparseSegLib.cli.segment import cases_of
+from SparseSegLib.control import CancelToken
+
+torch.set_num_threads(1)
+bundle, folder, *images = sys.argv[1:]
+cases = named_cases([case for image in images for case in cases_of(image)], Path())
+work = WorkPlan(Path(bundle), Path(folder), "cpu").begin()
+print("ready", flush=True)
+input()
+begin = time.perf_counter()
+for case, outcome in segment_here(work, cases, CancelToken(), lambda done: None):
+    if isinstance(outcome, Exception):
+        raise outcome
+print(time.perf_counter() - begin, flush=True)
+"""
+"""What processes run that know nothing of each other."""
 
 
 def main() -> None:
@@ -69,6 +96,8 @@ def main() -> None:
         cases = named_cases(cases_of(str(images)), Path())[: arguments.cases]
         if "throughput" in arguments.only:
             throughput(bundle, cases, work)
+        if "ceiling" in arguments.only:
+            ceiling(bundle, cases, work)
         if "death" in arguments.only:
             death(bundle, cases, work)
         if "memory" in arguments.only:
@@ -107,6 +136,32 @@ def throughput(bundle: Path, cases: Sequence[BatchCase], work: Path) -> None:
     print(f"local:2: workers started in {ready - begin:.1f} s, {len(cases) / two:.2f} cases a second", flush=True)
     same = all((work / "here" / case.file).read_bytes() == (work / "there" / case.file).read_bytes() for case in cases)
     print(f"ratio {one / two:.2f} (to reach: {TARGET}); {'the same' if same else 'OTHER'} bytes", flush=True)
+
+
+def ceiling(bundle: Path, cases: Sequence[BatchCase], work: Path) -> None:
+    """One process that does half of the cases, and two at once that do half each."""
+    half = len(cases) // 2
+    alone = seconds_alone(bundle, [cases[:half]], work / "alone")
+    both = seconds_alone(bundle, [cases[:half], cases[half : 2 * half]], work / "both")
+    print(f"two processes that share nothing: {2 * alone / both:.2f} times the throughput of one", flush=True)
+
+
+def seconds_alone(bundle: Path, parts: Sequence[Sequence[BatchCase]], folder: Path) -> float:
+    """How long the slowest of as many processes takes, all of which begin when the last has loaded the model."""
+    root = Path(__file__).resolve().parents[2]
+    children = []
+    for number, cases in enumerate(parts):
+        command = [sys.executable, "-c", ALONE, str(bundle), str(folder / str(number))]
+        (folder / str(number)).mkdir(parents=True)
+        command += [str(case.volumes[0]) for case in cases]
+        children.append(
+            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root, bufsize=1)
+        )
+    for child in children:
+        child.stdout.readline()  # type: ignore[union-attr]
+    for child in children:
+        child.stdin.write("\n")  # type: ignore[union-attr]
+    return max(float(child.communicate()[0]) for child in children)
 
 
 def death(bundle: Path, cases: Sequence[BatchCase], work: Path) -> None:
