@@ -29,6 +29,7 @@ from SparseSegLib.cohort.adapt import adapted
 from SparseSegLib.control import Control
 from SparseSegLib.errors import AnnotationError, JobError, SparseSegError, UsageError
 from SparseSegLib.io import read_labels, volume_name
+from SparseSegLib.memory import prepare_for_tensors
 from SparseSegLib.protocol import CHECKPOINT_FILE
 from SparseSegLib.training.distributed import current_team
 from SparseSegLib.worker.densify_task import leave_one_core_free
