@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from SparseSegLib.annotation import Plane, read_sparse_labels
 from SparseSegLib.batch import BatchCase, named_cases
@@ -16,12 +16,16 @@ from SparseSegLib.geometry import Geometry
 from SparseSegLib.io import read_volume
 from SparseSegLib.models import ModelLibrary, load_network
 
+if TYPE_CHECKING:
+    from SparseSegLib.cohort.next_case import Suggestion
+
 NAME = "suggest"
 SUMMARY = "which volume of many to annotate next, and which slice of it"
 DESCRIPTION = """\
-Look at volumes with a model and tell where one more annotated slice promises most: the volumes of which the model
-itself expects the worst segmentation come first, those that have annotated slices already later. Annotate the slice,
-train again with sparseseg train, and ask again.
+Look at volumes with a model and tell which slices to annotate next: of the volumes with the fewest annotated slices
+those of which the model itself expects the worst segmentation, and in each the slice that shows a part of the
+structures that no annotated slice of any volume shows yet. Annotate them (where a slice misses the structures, the
+nearest one that does not), train again with sparseseg train, and ask again.
 
   sparseseg suggest study/images --model liver.zip
   sparseseg suggest study/images --model liver.zip --labels study/labels       some slices are annotated already"""
@@ -35,26 +39,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-m", "--model", required=True, help="name in the library, or path of a bundle")
     parser.add_argument("--labels", type=Path, metavar="FOLDER", help="annotation so far, by the volumes' names")
-    parser.add_argument("--count", type=int, default=5, help="how many to name (default: 5)")
+    parser.add_argument("--count", type=int, default=5, help="how many slices to name (default: 5)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Print a line per volume, the most promising first; the exit code is that of the first that failed."""
-    from SparseSegLib.cohort.next_case import rank, suggest_case
+    """Print a line per slice, the most promising first; the exit code is that of the first volume that failed."""
+    from SparseSegLib.cohort.next_case import suggest_slices, view_case
     from SparseSegLib.control import CancelToken
     from SparseSegLib.devices import choose_device
     from SparseSegLib.prediction.predictor import Predictor
     from SparseSegLib.preprocessing.for_model import prepare_for
 
     if arguments.count < 1:
-        raise UsageError(f"{arguments.count} volumes cannot be named.", "Give 1 or more.")
+        raise UsageError(f"{arguments.count} slices cannot be named.", "Give 1 or more.")
     cases = named_cases([case for given in arguments.volumes for case in cases_of(given, console.message)], Path())
     drawn = labels_in(arguments.labels) if arguments.labels else {}
     device = choose_device(arguments.device)
     card, network = load_network(ModelLibrary().find(arguments.model).path, device)
     predictor = Predictor(card, network, device)
-    suggestions, errors = [], []
+    views, grids, errors = [], {}, []
     for number, case in enumerate(cases):
         console.progress(number / len(cases), None, case.name)
         try:
@@ -63,14 +67,14 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             image, grid = prepare_for(volume, card.preprocessing)
             probabilities = predictor.probabilities(image, CancelToken(), lambda fraction: None)
             planes = _planes(case, drawn, volume.geometry)
-            suggestions.append((suggest_case(case.name, probabilities, grid, volume.geometry, planes), volume.geometry))
+            views.append(view_case(case.name, probabilities, grid, volume.geometry, planes))
+            grids[case.name] = volume.geometry
         except SparseSegError as error:
             errors.append(error)
             console.message(f"{case.name} is left out: {error}")
-    if not suggestions:
+    if not views:
         raise errors[0]
-    grids = {one.name: geometry for one, geometry in suggestions}
-    rows = [_row(one, grids[one.name]) for one in rank(one for one, _ in suggestions)[: arguments.count]]
+    rows = [_row(one, grids[one.name]) for one in suggest_slices(views, arguments.count)]
     console.result({"suggestions": rows}, _table(rows))
     return errors[0].exit_code if errors else 0
 
@@ -80,16 +84,13 @@ def _planes(case: BatchCase, drawn: dict[str, Path], geometry: Geometry) -> tupl
     return () if path is None else read_sparse_labels(path, geometry).planes
 
 
-def _row(one: Any, geometry: Geometry) -> dict[str, Any]:
-    place = None
-    if one.plane is not None:
-        offset = round(one.plane.offset_mm(geometry), 3)
-        place = {"axis": "zyx"[one.plane.axis], "index": one.plane.index, "offset_mm": offset}
+def _row(one: Suggestion, geometry: Geometry) -> dict[str, Any]:
+    offset = round(one.plane.offset_mm(geometry), 3)
     return {
         "name": one.name,
         "expected_dice": round(one.expected_dice, 4),
         "annotated": one.annotated,
-        "next_slice": place,
+        "next_slice": {"axis": "zyx"[one.plane.axis], "index": one.plane.index, "offset_mm": offset},
     }
 
 
@@ -98,8 +99,6 @@ def _table(rows: list[dict[str, Any]]) -> str:
     lines = [f"{'volume':{width}}  expected Dice  annotated  next slice"]
     for row in rows:
         place = row["next_slice"]
-        where = "none: nothing is unsure"
-        if place is not None:
-            where = f"{AXES['zyx'.index(place['axis'])]} {place['index']}, at {place['offset_mm']:.1f} mm"
+        where = f"{AXES['zyx'.index(place['axis'])]} {place['index']}, at {place['offset_mm']:.1f} mm"
         lines.append(f"{row['name']:{width}}  {row['expected_dice']:13.3f}  {row['annotated']:9}  {where}")
     return "\n".join(lines)

@@ -2,49 +2,71 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from scipy import ndimage
 
 from SparseSegLib.annotation import Plane
-from SparseSegLib.densify.next_slice import suggest_slice
 from SparseSegLib.geometry import Geometry, resample
 
 FAINT = 0.1
+CERTAIN = 0.5
+REACH = 0.15  # of the structures' extent: slices that lie as near in theirs show much the same
+FIRST = 0.2  # how much less than one neighbor a place without neighbors counts
+
+Extent = tuple[int, int]
+"""First and last slice along an axis that show the structures."""
 
 
-@dataclass(frozen=True)
-class Suggestion:
-    """What annotating a volume promises.
+@dataclass(frozen=True, eq=False)
+class CaseView:
+    """What a model sees in a volume.
 
     Attributes
     ----------
     name : of the case
     expected_dice : what the model expects its segmentation to reach, mean over the structures, 0 to 1
-    plane : the slice to annotate, on the volume's own grid; None where nothing is unsure
-    annotated : how many slices of it are annotated already
+    extents : where it finds structures along z, y and x, on the volume's own grid
+    areas : along each axis, how much of the structures it finds in every slice, as a share of the largest
+    planes : the slices that are annotated already
     """
 
     name: str
     expected_dice: float
-    plane: Plane | None
-    annotated: int = 0
+    extents: tuple[Extent, Extent, Extent]
+    areas: tuple[np.ndarray, np.ndarray, np.ndarray]
+    planes: tuple[Plane, ...] = ()
 
-    @property
-    def gain(self) -> float:
-        """What the next slice promises: the missing Dice, shared by the slices that are there and the new one.
-
-        A volume that has slices already teaches less than one of which the model has seen nothing.
-        """
-        return (1 - self.expected_dice) / (1 + self.annotated)
+    def place(self, plane: Plane) -> float:
+        """Where a plane lies in the structures' extent: 0 is its begin, 1 its end."""
+        first, last = self.extents[plane.axis]
+        return (plane.index - first) / max(1, last - first)
 
 
-def suggest_case(
+@dataclass(frozen=True)
+class Suggestion:
+    """A slice worth annotating.
+
+    Attributes
+    ----------
+    name : of the case
+    expected_dice : what the model expects its segmentation of the case to reach, 0 to 1
+    plane : the slice, on the volume's own grid
+    annotated : how many slices of the case are annotated already, those suggested before it included
+    """
+
+    name: str
+    expected_dice: float
+    plane: Plane
+    annotated: int
+
+
+def view_case(
     name: str, probabilities: torch.Tensor, grid: Geometry, target: Geometry, planes: tuple[Plane, ...] = ()
-) -> Suggestion:
+) -> CaseView:
     """Look at a model's answer for one volume.
 
     Parameters
@@ -54,16 +76,42 @@ def suggest_case(
     target : the volume's own grid
     planes : its annotated slices, on ``target``
     """
-    unsure = resample(uncertainty(probabilities), grid, target)
-    for plane in planes:
-        unsure[plane.voxels] = 0
-    best = suggest_slice(unsure, planes, target.spacing)
-    return Suggestion(name, expected_dice(probabilities), best, len(planes))
+    chance = resample((1 - probabilities[0]).numpy(), grid, target)
+    found = _largest(chance >= min(CERTAIN, float(chance.max()) / 2))
+    extents, areas = [], []
+    for axis in range(3):
+        others = tuple(other for other in range(3) if other != axis)
+        area = np.where(found, chance, 0).sum(others)
+        inside = np.flatnonzero(found.any(others))
+        extents.append((int(inside[0]), int(inside[-1])))
+        areas.append(area / max(float(area.max()), 1e-6))
+    z, y, x = extents
+    return CaseView(name, expected_dice(probabilities), (z, y, x), (areas[0], areas[1], areas[2]), planes)
 
 
-def rank(suggestions: Iterable[Suggestion]) -> list[Suggestion]:
-    """The suggestions, that of the largest gain first; those without a slice last."""
-    return sorted(suggestions, key=lambda one: (one.plane is None, -one.gain, one.name))
+def suggest_slices(views: Iterable[CaseView], count: int = 1) -> list[Suggestion]:
+    """Up to ``count`` slices to annotate next, the most promising first; each takes those before it as annotated.
+
+    What a model learns from a few slices of many volumes depends on how well they complete each other: a cohort whose
+    slices all lie in the middle never shows where the structure ends. So the volumes with the fewest annotated slices
+    come first, and among them the ones of which the model expects least. The slice is the one whose place in the
+    structures' extent, along its axis, has the fewest annotated ones near it over all volumes; where places are equal,
+    the one that shows more of the structures.
+
+    Uncertainty does not choose the slice: where a model knows little, it is unsure of slices that show nothing, and of
+    the same ones in every volume.
+    """
+    known = {view.name: view for view in views}
+    found = []
+    for _ in range(count):
+        order = sorted(known.values(), key=lambda view: (len(view.planes), view.expected_dice, view.name))
+        choices = ((view, _best_plane(view, order)) for view in order)
+        view, plane = next(((view, plane) for view, plane in choices if plane is not None), (None, None))
+        if view is None or plane is None:
+            break
+        found.append(Suggestion(view.name, view.expected_dice, plane, len(view.planes)))
+        known[view.name] = replace(view, planes=(*view.planes, plane))
+    return found
 
 
 def expected_dice(probabilities: torch.Tensor) -> float:
@@ -83,7 +131,26 @@ def expected_dice(probabilities: torch.Tensor) -> float:
     return float(np.mean(values)) if values else 0.0
 
 
-def uncertainty(probabilities: torch.Tensor) -> np.ndarray:
-    """Entropy of the classes in each voxel ``(Z, Y, X)`` of probabilities (K, Z, Y, X), from 0 to 1."""
-    entropy = -torch.xlogy(probabilities, probabilities).sum(0) / math.log(len(probabilities))
-    return entropy.clamp(0, 1).numpy().astype(np.float32)
+def _largest(mask: np.ndarray) -> np.ndarray:
+    """The largest connected part of a mask."""
+    parts, count = ndimage.label(mask)
+    if count < 2:
+        return mask
+    return parts == 1 + int(np.bincount(parts.ravel())[1:].argmax())
+
+
+def _best_plane(view: CaseView, views: Sequence[CaseView]) -> Plane | None:
+    best, most = None, 0.0
+    for axis in range(3):
+        taken = [one.place(plane) for one in views for plane in one.planes if plane.axis == axis]
+        first, last = view.extents[axis]
+        for index in range(first, last + 1):
+            plane = Plane(axis, index)
+            if plane in view.planes:
+                continue
+            distance = (view.place(plane) - np.array(taken)) / REACH
+            crowd = float(np.exp(-np.square(distance) / 2).sum())
+            gain = float(np.sqrt(view.areas[axis][index])) / (FIRST + crowd)
+            if gain > most:
+                best, most = plane, gain
+    return best

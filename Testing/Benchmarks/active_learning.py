@@ -4,7 +4,8 @@
 
 A pool of volumes (``--pool``) is annotated slice by slice. The first two volumes have three slices each; then, one
 after another, ``--slices`` more are added: the slice of the volume that ``sparseseg suggest`` would name, or one drawn
-at random (any volume, any axis, through its object). After each slice the training goes on for ``--seconds`` from its
+at random (any volume, any axis, through its object). Where a suggested slice misses the object, the nearest one that
+shows it is annotated, as a user would. After each slice the training goes on for ``--seconds`` from its
 last weights. The Dice is that of ``--test`` volumes that are never annotated. Both ways start from the same weights.
 Results are appended to ``results.jsonl``; a second run does what is missing. ``table.md`` and ``plot.png`` are written
 at the end.
@@ -29,7 +30,7 @@ from rows import Row, append_row, read_rows
 
 from SparseSegLib.annotation import Plane, keep_planes
 from SparseSegLib.cohort import TrainSettings
-from SparseSegLib.cohort.next_case import rank, suggest_case
+from SparseSegLib.cohort.next_case import suggest_slices, view_case
 from SparseSegLib.control import CancelToken
 from SparseSegLib.evaluation import dice
 from SparseSegLib.prediction.predictor import Predictor
@@ -116,16 +117,16 @@ def suggested(pool: Sequence[Subject]) -> Choice:
     """What the model itself asks for."""
 
     def choose(predictor: Predictor, planes: Planes) -> tuple[str, Plane]:
-        found = []
+        views = []
         for one in pool:
             image, grid = prepare_for(one.volume, predictor.card.preprocessing)
             probabilities = predictor.probabilities(image, CancelToken(), lambda fraction: None)
             known = planes.get(one.name, ())
-            found.append(suggest_case(one.name, probabilities, grid, one.volume.geometry, known))
-        best = rank(found)[0]
-        if best.plane is None:
-            raise RuntimeError("The model is sure of everything.")
-        return best.name, best.plane
+            views.append(view_case(one.name, probabilities, grid, one.volume.geometry, known))
+        (best,) = suggest_slices(views)
+        axis = best.plane.axis
+        extent = objects_extent(next(one.truth for one in pool if one.name == best.name))[axis]
+        return best.name, Plane(axis, min(max(best.plane.index, extent[0]), extent[-1]))
 
     return choose
 

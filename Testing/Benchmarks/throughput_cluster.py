@@ -42,6 +42,7 @@ from SparseSegLib.control import CancelToken
 from SparseSegLib.geometry import Geometry
 from SparseSegLib.io import write_image
 from SparseSegLib.jobs import write_job
+from SparseSegLib.memory import prepare_for_tensors
 from SparseSegLib.models import ModelCard, ModelLabel, Preprocessing, save_bundle
 from SparseSegLib.networks import create_network
 
@@ -70,8 +71,10 @@ from SparseSegLib.batch.pipeline import segment_here
 from SparseSegLib.batch.remote import WorkPlan
 from SparseSegLib.cli.segment import cases_of
 from SparseSegLib.control import CancelToken
+from SparseSegLib.memory import prepare_for_tensors
 
 torch.set_num_threads(1)
+prepare_for_tensors()
 bundle, folder, *images = sys.argv[1:]
 cases = named_cases([case for image in images for case in cases_of(image)], Path())
 work = WorkPlan(Path(bundle), Path(folder), "cpu").begin()
@@ -89,6 +92,7 @@ print(time.perf_counter() - begin, flush=True)
 def main() -> None:
     """Measure and print."""
     arguments = parse()
+    prepare_for_tensors()  # as every worker does
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         bundle = arguments.model or random_model(work / "model")
