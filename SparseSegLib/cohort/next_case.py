@@ -94,17 +94,18 @@ def suggest_slices(views: Iterable[CaseView], count: int = 1) -> list[Suggestion
 
     What a model learns from a few slices of many volumes depends on how well they complete each other: a cohort whose
     slices all lie in the middle never shows where the structure ends. So the volumes with the fewest annotated slices
-    come first, and among them the ones of which the model expects least. The slice is the one whose place in the
-    structures' extent, along its axis, has the fewest annotated ones near it over all volumes; where places are equal,
-    the one that shows more of the structures.
+    come first. The slice is the one whose place in the structures' extent, along its axis, has the fewest annotated
+    ones near it over all volumes; where places are equal, the one that shows more of the structures.
 
-    Uncertainty does not choose the slice: where a model knows little, it is unsure of slices that show nothing, and of
-    the same ones in every volume.
+    Doubt chooses neither. While a model knows little, it doubts slices that show nothing, and the same ones in every
+    volume; and the volumes of which it expects least are the odd ones, from which the others learn least. Among
+    volumes with as many slices those come first of which it expects most: they are like many, and there it finds the
+    place that it asks for. The others follow, in the same round.
     """
     known = {view.name: view for view in views}
     found = []
     for _ in range(count):
-        order = sorted(known.values(), key=lambda view: (len(view.planes), view.expected_dice, view.name))
+        order = sorted(known.values(), key=lambda view: (len(view.planes), -view.expected_dice, view.name))
         choices = ((view, _best_plane(view, order)) for view in order)
         view, plane = next(((view, plane) for view, plane in choices if plane is not None), (None, None))
         if view is None or plane is None:

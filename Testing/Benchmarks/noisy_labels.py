@@ -50,7 +50,7 @@ from SparseSegLib.training.schedule import cosine_rate
 METHODS: dict[str, float | None] = {"plain": 0.0, "QAM": None, "QAM + OCM": 2.0}  # λ
 LEVELS = {"5-13": (5, 13), "1-8": (1, 8)}
 SHARES = (0.0, 0.25, 0.5, 0.75)
-RATE, QUALITY_RATE = 5e-3, 5e-4
+RATE, QUALITY_RATE = 5e-3, 2e-3
 CURVE_POINTS = 50
 LOSSES: dict[str, Loss] = {
     "entropy": weighted_cross_entropy,
