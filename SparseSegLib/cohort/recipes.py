@@ -13,6 +13,8 @@ from SparseSegLib.training.schedule import Schedule, cosine_rate, falling_rate
 Triple = tuple[float, float, float]
 Size = tuple[int, int, int]
 
+FULL_STEPS = 1000
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -23,6 +25,8 @@ class Recipe:
     learner : what trains the network: its optimizer, its loss, and how patches are changed at random
     network : entry of the network registry
     learning_rate, other_rate : at its highest, with the recipe's own network and with another one
+    full_steps : a training with the own network that has fewer steps takes a lower rate, see ``in_proportion``; so does
+        one that goes on from weights that know something, for which ``other_rate`` is the highest. 0 for always all.
     schedule : how it goes on from there
     spacing : (z, y, x) mm of the grid to work on; None for the median over the cases
     patch : (z, y, x) voxels that the network sees at once; None for a size that suits the volumes
@@ -46,16 +50,25 @@ class Recipe:
     normalization: str = "percentiles"
     mirror: bool = False
     other_rate: float | None = None
+    full_steps: int = 0
 
     def with_network(self, network: str) -> Recipe:
         """The recipe for another network."""
         if network == self.network or self.other_rate is None:
             return replace(self, network=network)
-        return replace(self, network=network, learning_rate=self.other_rate)
+        return replace(self, network=network, learning_rate=self.other_rate, full_steps=0)
+
+    def going_on(self) -> Recipe:
+        """The recipe for weights that know something, which shall not be shaken off."""
+        if self.other_rate is None:
+            return self
+        return replace(self, learning_rate=self.other_rate, full_steps=FULL_STEPS)
 
 
 RECIPES = {
-    "usual": Recipe(CohortLearner, "unet3d-half", 1e-2, cosine_rate, seconds=600.0, other_rate=3e-3),
+    "usual": Recipe(
+        CohortLearner, "unet3d-half", 1e-2, cosine_rate, seconds=600.0, other_rate=3e-3, full_steps=FULL_STEPS
+    ),
     "milletari2016": Recipe(
         MilletariLearner,
         "vnet",

@@ -109,9 +109,9 @@ class TrainSettings:
         if self.budget_seconds is not None or self.budget_steps is not None:
             chosen |= {"seconds": self.budget_seconds, "steps": self.budget_steps}
         recipe = RECIPES[self.recipe]
-        if self.start and recipe.other_rate is not None:
-            chosen["learning_rate"] = recipe.other_rate  # what was learned shall not be shaken off
-        return replace(recipe if self.network is None else recipe.with_network(self.network), **chosen)
+        if self.network is not None:
+            recipe = recipe.with_network(self.network)
+        return replace(recipe.going_on() if self.start else recipe, **chosen)
 
 
 def suitable_patch(shape: tuple[int, int, int], voxels: int = VOXELS) -> tuple[int, int, int]:

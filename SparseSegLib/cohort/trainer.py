@@ -28,6 +28,7 @@ from SparseSegLib.training.distributed import current_team
 from SparseSegLib.training.log import TrainingLog
 from SparseSegLib.training.loop import TrainingLoop, on_device_or_cpu
 from SparseSegLib.training.precision import choose_precision
+from SparseSegLib.training.schedule import in_proportion
 
 BALANCE = 0.5
 LOG_STEPS = 10  # between two rows of the log
@@ -163,13 +164,15 @@ class _Training:
         if settings.start:
             begin_with(self.learner, dataset, Path(settings.start))
         self.fingerprint = _fingerprint(dataset, settings, validation)
+        self.went_on = False
         state = self.team.agree(self._saved(files.checkpoint) if self.team.first else None)
         spent, loss = self._resume(state, warm_start=files.warm_start and validation is None)
         self.team.share_weights([self.learner.network, self.learner.averaged.network])
         self.budget = Budget(self.plan.seconds, self.plan.steps, spent)
         self.label_weights = files.label_weights
         checkpoint = files.checkpoint if self.team.first else None
-        self.loop = TrainingLoop(control, self.budget, checkpoint, settings.checkpoint_seconds, self.plan.schedule)
+        schedule = in_proportion(self.plan.schedule, self.plan.full_steps)
+        self.loop = TrainingLoop(control, self.budget, checkpoint, settings.checkpoint_seconds, schedule)
         self.loop.loss = loss
         self.log = None
         if files.log is not None and self.team.first:
@@ -272,6 +275,7 @@ class _Training:
             "names": list(self.dataset.names),
             "loss": self.loop.loss,
             "learner": self.learner.state(),
+            "went_on": self.went_on,
             "validation": None if self.validation is None else self.validation.state(),
         }
 
@@ -285,6 +289,8 @@ class _Training:
         events = self.control.events
         if state.get("fingerprint") == self.fingerprint:
             self.learner.restore(state["learner"])
+            if state.get("went_on"):
+                self._go_on()
             events.message(f"Going on after {self.learner.steps} steps.")
             return float(state["spent"]), state["loss"]
         if not warm_start:  # the weights may know the cases that this training leaves out
@@ -294,10 +300,17 @@ class _Training:
             if state.get("names") != list(self.dataset.names):
                 raise ValueError("other classes")
             self.learner.warm_start(state["learner"])
+            self._go_on()
             events.message("Starting from the weights of the last training.")
         except ValueError:
             events.message("The last training had another network or other classes: starting over.")
         return 0.0, None
+
+    def _go_on(self) -> None:
+        """Learn at the rate for weights that know something."""
+        self.went_on = True
+        self.plan = self.plan.going_on()
+        self.learner.recipe = replace(self.learner.recipe, learning_rate=self.plan.learning_rate)
 
 
 def _make_learner(dataset: Dataset, settings: TrainSettings, device: torch.device) -> CohortLearner:

@@ -22,6 +22,21 @@ def falling_rate(step: int, fraction: float, every: int = 25_000, factor: float 
     return factor ** (step // every)
 
 
+def in_proportion(schedule: Schedule, full_steps: int, least: float = 0.3) -> Schedule:
+    """A schedule whose rate is lower where the training will be short.
+
+    With fewer than ``full_steps`` steps in all, as far as the step and the share that is done can tell, the rate is
+    that of ``schedule`` times the steps there will be over ``full_steps``, but no less than ``least`` times it. 0
+    changes nothing.
+    """
+
+    def rate(step: int, fraction: float) -> float:
+        expected = step / fraction if fraction > 0 else full_steps
+        return schedule(step, fraction) * min(1.0, max(least, expected / full_steps))
+
+    return rate if full_steps else schedule
+
+
 class Plateau:
     """Notices that the loss no longer falls.
 
