@@ -1,5 +1,6 @@
 """Training over several annotated volumes, on tiny phantoms."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +19,7 @@ from SparseSegLib.evaluation import dice
 from SparseSegLib.geometry import Geometry
 from SparseSegLib.models import load_network, save_bundle
 from SparseSegLib.prediction.predictor import Predictor
+from SparseSegLib.training.checkpoint import load_checkpoint
 from SparseSegLib.volume import Volume
 
 
@@ -135,6 +137,22 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(dataset, tmp_path):
     more = replace(dataset, names=("another",))
     train(more, settings, Control(events=events), tmp_path / "c.pt")
     assert "starting over" in events.messages[-1]
+
+
+def test_with_other_slices_a_training_starts_from_the_last_weights_at_a_lower_rate(dataset, tmp_path):
+    settings = replace(QUICK, budget_steps=8, checkpoint_seconds=0.0)
+    first, second = tmp_path / "first.pt", tmp_path / "second.pt"
+    train(dataset, settings, checkpoint=first)
+    shutil.copyfile(first, second)
+    fewer, events = replace(dataset, examples=dataset.examples[:1]), Listener()
+    whole = train(fewer, settings, Control(events=events), first)
+    assert "weights of the last training" in events.messages[0]
+    assert load_checkpoint(first)["learner"]["optimizer"]["param_groups"][0]["lr"] < 0.1 * settings.plan.learning_rate
+    source = CancelSource()
+    with pytest.raises(Canceled):
+        train(fewer, settings, Control(source.token, Listener(4, source.cancel)), second)
+    resumed = train(fewer, settings, checkpoint=second)
+    assert all(torch.equal(whole.weights[name], resumed.weights[name]) for name in whole.weights)
 
 
 def test_stop_finishes_with_what_there_is(dataset):

@@ -41,7 +41,11 @@ def test_the_recipe_of_the_paper_is_to_the_letter():
     chosen = TrainSettings(recipe="milletari2016", network="vnet-small", budget_seconds=60).plan
     assert (chosen.network, chosen.patch, chosen.seconds, chosen.steps) == ("vnet-small", (64, 128, 128), 60, None)
     assert (TrainSettings().plan.network, TrainSettings().plan.learning_rate) == ("unet3d-half", 1e-2)
-    assert TrainSettings(network="unet3d-small").plan.learning_rate == 3e-3
+    other = TrainSettings(network="unet3d-small").plan
+    assert (other.learning_rate, other.full_steps) == (3e-3, 0)
+    adapting = TrainSettings(network="unet3d-small", start="a model").plan
+    assert (adapting.learning_rate, adapting.full_steps) == (3e-3, TrainSettings().plan.full_steps)
+    assert TrainSettings(recipe="milletari2016", start="a model").plan.learning_rate == 1e-4
     for wrong in ({"recipe": "grandma's"}, {"precision": "float8"}, {"validations": 0}):
         with pytest.raises(UsageError):
             TrainSettings(**wrong)

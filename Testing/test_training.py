@@ -10,7 +10,7 @@ from SparseSegLib.errors import FileError, ResourceError
 from SparseSegLib.training.averaging import AveragedWeights
 from SparseSegLib.training.budget import Budget
 from SparseSegLib.training.checkpoint import load_checkpoint, save_checkpoint
-from SparseSegLib.training.schedule import Plateau, cosine_rate
+from SparseSegLib.training.schedule import Plateau, cosine_rate, in_proportion
 
 
 def test_a_budget_in_steps_knows_nothing_of_time():
@@ -37,6 +37,14 @@ def test_the_learning_rate_warms_up_and_falls():
     assert cosine_rate(100, 0) == 1
     assert cosine_rate(100, 0.5) == pytest.approx(0.51)
     assert cosine_rate(100, 1) == pytest.approx(0.02)
+
+
+def test_short_trainings_learn_at_a_lower_rate():
+    lower = in_proportion(lambda step, fraction: 2.0, 1000)
+    assert lower(0, 0.0) == lower(500, 0.5) == lower(900, 0.3) == 2
+    assert lower(250, 0.5) == pytest.approx(1)
+    assert lower(10, 0.5) == pytest.approx(0.6)
+    assert in_proportion(cosine_rate, 0) is cosine_rate
 
 
 def test_a_plateau_is_noticed_and_progress_is_none():
