@@ -228,9 +228,11 @@ class SparseSegLogic(ScriptedLoadableModuleLogic):
           list of volume nodes instead of one, in the same order for every case
         :param name: the model's name in the library
         :param budgetSeconds: how long to train
-        :param options: ``network`` ("unet3d-half"; see SparseSegModule.networks), ``noisyLabels`` (False; weigh cases
-          by how good their labels seem), ``regions`` ("nested" where each segment lies inside the one before, or sums
-          of segments' names), ``seed``, ``device``, ``budgetSteps``, ``listener``
+        :param options: ``start`` (a model of the library, or the path of a bundle, to begin with: it is adapted to
+          these volumes), ``network`` ("unet3d-half", or that of the model to begin with; see SparseSegModule.networks),
+          ``channels`` (their names), ``noisyLabels`` (False; weigh cases by how good their labels seem), ``regions``
+          ("nested" where each segment lies inside the one before, or sums of segments' names), ``seed``, ``device``,
+          ``budgetSteps``, ``listener``
         :return: the model's name, or a job handle, whose ``figures`` say how the training went
         """
         from SparseSegModule.modelJobs import startTraining

@@ -139,7 +139,7 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(dataset, tmp_path):
     assert "starting over" in events.messages[-1]
 
 
-def test_with_other_slices_a_training_starts_from_the_last_weights_at_a_lower_rate(dataset, tmp_path):
+def test_with_other_slices_a_training_starts_from_the_last_weights_and_may_be_interrupted(dataset, tmp_path):
     settings = replace(QUICK, budget_steps=8, checkpoint_seconds=0.0)
     first, second = tmp_path / "first.pt", tmp_path / "second.pt"
     train(dataset, settings, checkpoint=first)
@@ -147,7 +147,7 @@ def test_with_other_slices_a_training_starts_from_the_last_weights_at_a_lower_ra
     fewer, events = replace(dataset, examples=dataset.examples[:1]), Listener()
     whole = train(fewer, settings, Control(events=events), first)
     assert "weights of the last training" in events.messages[0]
-    assert load_checkpoint(first)["learner"]["optimizer"]["param_groups"][0]["lr"] < 0.1 * settings.plan.learning_rate
+    assert load_checkpoint(first)["went_on"]
     source = CancelSource()
     with pytest.raises(Canceled):
         train(fewer, settings, Control(source.token, Listener(4, source.cancel)), second)

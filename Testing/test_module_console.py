@@ -44,6 +44,7 @@ def test_the_examples_of_the_page_run(panel, capsys, monkeypatch):
     assert names["segmented"][0].error == ""
     assert names["segmented"][0].volumesMl["white matter"] > 0
     assert names["segmentationNode2"].GetSegmentation().GetNthSegment(0).GetName() == "white matter"
+    assert names["adapted"] == "Adapted"
     assert names["axis"] in (0, 1, 2)
     assert sum(case["patches"] for case in names["handle"].figures["label_weights"]) > 0
     assert names["segmentationNode3"].GetSegmentation().GetNthSegment(0).GetName() == "white matter"

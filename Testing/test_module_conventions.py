@@ -41,7 +41,7 @@ def test_the_panel_fits_400_pixels(panel):
     sections = ("inputs", "annotate", "densifySection", "automatic", "compareSection", "advanced")
     for name in (*(f"{section}Button" for section in sections), "trainingGroup"):
         getattr(panel.ui, name).collapsed = False
-    panel.ui.prostateButton.visible = True
+    panel.ui.prostateButton.visible = panel.ui.trainingChannelsTable.visible = True
     panel.parts[3].channels.show(("T1", "T1 with contrast", "T2", "FLAIR"), [])
     Host.instance().processEvents(0.05)
     assert panel.parent.minimumSizeHint().width() <= 400

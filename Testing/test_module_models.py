@@ -1,6 +1,7 @@
 """The engine's methods in the panel: networks, noisy labels, regions, and models of several channels."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,12 +14,15 @@ from module_helpers import add_phantom, add_volume, paint_plane
 from phantoms import GEOMETRIES
 
 from SparseSegLib.annotation import Plane
+from SparseSegLib.control import Control
 from SparseSegLib.densify import PRESETS
 from SparseSegLib.errors import ModelError, UsageError
 from SparseSegLib.models import ModelCard, ModelLabel, Preprocessing, load_network, save_bundle
 from SparseSegLib.networks import create_network, network_names
 from SparseSegLib.prediction.predictor import Predictor
+from SparseSegLib.protocol import read_job
 from SparseSegLib.volume import Volume
+from SparseSegLib.worker.train_task import train_task
 
 CHANNELS = ("T1", "T1c", "T2", "FLAIR")
 REGIONS = ("edema", "core", "enhancing")
@@ -191,6 +195,99 @@ def test_a_case_of_several_channels_is_written_in_one_space_for_training(panel, 
     assert read_volume(tmp_path / first).geometry.matches(GEOMETRIES["identity"], 1e-4)
     x = GEOMETRIES["anisotropic"].origin[0] - 3.0  # R to L
     assert read_volume(tmp_path / second).geometry.origin[0] == pytest.approx(x)
+
+
+def _annotated_scan():
+    """The volumes of :func:`_scan`, of which the first is annotated."""
+    from SparseSegModule.selfTest import annotate
+
+    nodes, volume, _study = _scan()
+    labels = np.zeros(volume.geometry.shape, np.uint8)
+    labels[4:16, 8:24, 8:32] = 1
+    return nodes, annotate(nodes[0], labels, (1, 1, 1))[0]
+
+
+def test_a_training_starts_from_a_model_which_decides_network_channels_and_regions(
+    panel, started, tumor_model, tmp_path
+):
+    ui, node = panel.ui, panel.parameterNode
+    two = replace(load_network(tumor_model)[0], name="Two", members=2)
+    several = {f"members.{number}": torch.zeros(1) for number in range(2)}
+    save_bundle(tumor_model.parent / "two", two, several)  # which cannot be adapted
+    panel.parts[3].showModels()
+    assert [ui.startSelector.itemText(row) for row in range(ui.startSelector.count)] == ["none: a new model", "Tumor"]
+    nodes, segmentation_node = _annotated_scan()
+    ui.caseSelector.setCheckState(nodes[0], qt_states.checked())
+    decided = (ui.networkSelector, ui.channelNamesEdit, ui.nestedCheckBox)
+    own_tips = [widget.toolTip for widget in decided]
+    assert ui.trainingChannelsTable.isHidden()
+
+    ui.startSelector.setCurrentIndex(1)
+    assert node.startModel == "Tumor"
+    assert ui.networkSelector.currentText == "Residual network with autoencoder, small"
+    assert ui.nestedCheckBox.checked
+    assert not any(widget.enabled for widget in decided)
+    assert all("Tumor" in widget.toolTip for widget in decided)
+    ui.trainButton.click()
+    started[0].write(tmp_path)
+    job = read_job(tmp_path)
+    assert job["settings"]["start"] == str(tumor_model)
+    assert job["settings"]["channels"] == list(CHANNELS)
+    assert not {"network", "regions"} & set(job["settings"])
+    (case,) = job["inputs"]["cases"]
+    assert len(case["volumes"]) == len(CHANNELS)
+    with pytest.raises(UsageError, match="knows edema, core, enhancing; annotated are white matter"):
+        train_task(tmp_path, job, Control())
+    panel.logic.trainModel([(nodes[:2], segmentation_node)], "Fewer", start="Tumor", wait=False)
+    (tmp_path / "fewer").mkdir()
+    started[1].write(tmp_path / "fewer")
+    assert "channels" not in read_job(tmp_path / "fewer")["settings"]
+
+    ui.startSelector.setCurrentIndex(0)
+    assert all(widget.enabled for widget in decided)
+    assert [widget.toolTip for widget in decided] == own_tips
+
+
+def test_a_start_model_that_the_library_has_lost_is_named(panel, started):
+    ui, host = panel.ui, Host.instance()
+    ui.caseSelector.setCheckState(_annotated("one")[0], qt_states.checked())
+    panel.parameterNode.startModel = "Gone"  # as a scene from another computer says
+    assert ui.startSelector.currentText == "Gone"
+    ui.trainButton.click()
+    assert "There is no model Gone" in str(host.dialogs)
+    assert not started
+
+
+def test_the_channels_of_each_volume_are_asked_for_and_found_by_their_names(panel, started, tmp_path):
+    from SparseSegLib.io import read_volume
+
+    ui, host = panel.ui, Host.instance()
+    table = ui.trainingChannelsTable
+    cases = [_annotated(name)[0] for name in ("p1 T1", "p2 T1")]
+    geometry = GEOMETRIES["identity"]
+    add_volume(np.full(geometry.shape, 2.0), geometry, "p1 t2")
+    other = add_volume(np.full(geometry.shape, 3.0), geometry, "something")
+    for case in cases:
+        ui.caseSelector.setCheckState(case, qt_states.checked())
+    ui.channelNamesEdit.text = "T1, T2"
+    assert not table.isHidden()
+    assert [table.item(row, 0).text() for row in range(2)] == ["p1 T1", "p2 T1"]
+    chosen = [table.cellWidget(row, 1).currentNode() for row in range(2)]
+    assert [node and node.GetName() for node in chosen] == ["p1 t2", None]
+
+    ui.trainButton.click()
+    assert "p2 T1 has no volume for the channel T2" in str(host.dialogs)
+    table.cellWidget(1, 1).setCurrentNode(other)
+    ui.caseSelector.setCheckState(cases[0], qt_states.unchecked())  # what was chosen for the other stays
+    ui.caseSelector.setCheckState(cases[0], qt_states.checked())
+    ui.trainButton.click()
+    started[0].write(tmp_path)
+    job = read_job(tmp_path)
+    assert job["settings"]["channels"] == ["T1", "T2"]
+    seconds = [read_volume(tmp_path / case["volumes"][1]).array.max() for case in job["inputs"]["cases"]]
+    assert seconds == [2.0, 3.0]
+    ui.channelNamesEdit.text = ""
+    assert table.isHidden()
 
 
 def _moved(right: float):

@@ -43,8 +43,9 @@ def test_the_recipe_of_the_paper_is_to_the_letter():
     assert (TrainSettings().plan.network, TrainSettings().plan.learning_rate) == ("unet3d-half", 1e-2)
     other = TrainSettings(network="unet3d-small").plan
     assert (other.learning_rate, other.full_steps) == (3e-3, 0)
-    adapting = TrainSettings(network="unet3d-small", start="a model").plan
-    assert (adapting.learning_rate, adapting.full_steps) == (3e-3, TrainSettings().plan.full_steps)
+    adapting = TrainSettings(start="a model").plan
+    assert (adapting.learning_rate, adapting.full_steps) == (3e-3, 0)
+    assert TrainSettings().plan.going_on() == adapting
     assert TrainSettings(recipe="milletari2016", start="a model").plan.learning_rate == 1e-4
     for wrong in ({"recipe": "grandma's"}, {"precision": "float8"}, {"validations": 0}):
         with pytest.raises(UsageError):

@@ -53,10 +53,21 @@ def test_network_grid_and_weights_are_the_models(model, adapt):
         assert (found[name] - value).abs().max() < 0.01, name
 
 
+def test_the_card_says_what_it_was_adapted_from(model, adapt, tmp_path):
+    _, weights = model
+    save_bundle(tmp_path / "licensed", replace(KNOWN, license="CC-BY 4.0", data="ten phantoms", modality="MR"), weights)
+    card, _ = adapt(tmp_path / "licensed")
+    assert (card.license, card.modality) == ("CC-BY 4.0", "MR")
+    assert card.data == f"Adapted from {KNOWN.name}: ten phantoms"
+    assert adapt(tmp_path / "licensed", license="CC0")[0].license == "CC0"
+
+
 def test_a_card_that_does_not_fit_is_refused(model, adapt, tmp_path):
     bundle, weights = model
     with pytest.raises(UsageError, match="is unet3d-small, not vnet-small"):
         adapt(bundle, network="vnet-small")
+    with pytest.raises(UsageError, match="do not fit the network"):
+        adapt(bundle, regions="separate")
     with pytest.raises(UsageError, match="bias fields"):
         adapt(bundle, recipe="milletari2016")
     save_bundle(tmp_path / "other", replace(KNOWN, labels=(ModelLabel(1, "liver", (1, 0, 0)),)), weights)

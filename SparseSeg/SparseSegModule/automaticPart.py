@@ -17,7 +17,7 @@ from SparseSegModule.jobHandle import JobHandle, Listener
 from SparseSegModule.labelWeights import lightCases
 from SparseSegModule.modelChannels import ModelChannels
 from SparseSegModule.modelJobs import cardText, startSegmentingFolder
-from SparseSegModule.networks import Network, showTips
+from SparseSegModule.trainingOptions import TrainingOptions
 
 PROSTATE = "prostate-vnet"
 
@@ -30,6 +30,7 @@ class AutomaticPart(Listener):
         self.handle: JobHandle | None = None
         self.compare = CompareView(panel.ui)
         self.channels = ModelChannels(panel.ui.modelChannelsFrame, self._updateButtons)
+        self.training = TrainingOptions(panel)
         self._entries: list[ModelEntry] = []
         ui = panel.ui
         ui.folderSelector.filters = ctk.ctkPathLineEdit.Dirs
@@ -45,7 +46,7 @@ class AutomaticPart(Listener):
         """Follow the parameter node."""
         if self.handle is not None and self.handle.ended:  # it was abandoned with its scene
             self.handle = None
-        showTips(self.panel.ui.networkSelector, [network.tip() for network in Network])
+        self.training.refresh()
         self._updateButtons()
 
     def cleanup(self) -> None:
@@ -65,6 +66,7 @@ class AutomaticPart(Listener):
         names = [entry.name for entry in self._entries]
         if chosen in names:
             selector.setCurrentIndex(names.index(chosen))
+        self.training.showModels(self._entries)
         self._onModel()
 
     def onRun(self) -> None:
@@ -106,16 +108,15 @@ class AutomaticPart(Listener):
         if self.handle is not None or not self.panel.requireTorch():
             return
         pairs = annotatedCases(self.panel.ui.caseSelector.checkedNodes())
-        name = _freeName()
-        node = self.panel.parameterNode
-        seconds = node.budgetSeconds or 600
-        options = {"network": node.network.value, "noisyLabels": node.noisyLabels, "seed": node.seed}
-        options["regions"] = "nested" if node.nested else None
-        self._start(
-            lambda: self.panel.logic.trainModel(
-                pairs, name, seconds, wait=False, device=node.device, listener=self, **options
-            )
-        )
+        seconds = self.panel.parameterNode.budgetSeconds or 600
+
+        def start() -> JobHandle:
+            self.training.showCases([node for node, _drawn in pairs])  # one may have been drawn on since
+            cases = [(self.training.channels.channelsOf(node), drawn) for node, drawn in pairs]
+            options = self.training.chosen()
+            return self.panel.logic.trainModel(cases, _freeName(), seconds, wait=False, listener=self, **options)
+
+        self._start(start)
 
     def onProgress(self, event: dict[str, Any]) -> None:
         """Show how far it is."""
@@ -195,7 +196,9 @@ class AutomaticPart(Listener):
         ui.runButton.text = _("Cancel") if runs else _("Run")
         usable = entry is not None and entry.card is not None
         ui.runButton.enabled = runs or (usable and bool(self._cases() or ui.folderSelector.currentPath))
-        ui.trainButton.enabled = not runs and bool(annotatedCases(nodes))
+        annotated = [volumeNode for volumeNode, _segmentationNode in annotatedCases(nodes)]
+        self.training.showCases(annotated)
+        ui.trainButton.enabled = not runs and bool(annotated)
         hasProstate = any(known.card is not None and known.name == PROSTATE for known in self._entries)
         ui.prostateButton.visible = hasProstate
         ui.prostateButton.enabled = not runs and node is not None and node.inputVolume is not None

@@ -16,11 +16,10 @@ from SparseSegModule.results import inputOf
 from SparseSegModule.sliceScores import SliceComparison, SliceScore, prepareComparison
 from SparseSegModule.views import jumpTo
 from SparseSegModule.volumes import volumeGeometry
+from SparseSegModule.waiting import Waiting
 
 if TYPE_CHECKING:
     from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
-
-POLL_MILLISECONDS = 50
 
 
 class ComparePart:
@@ -32,11 +31,8 @@ class ComparePart:
         self._compared: tuple | None = None
         self._volumeNode: vtkMRMLScalarVolumeNode | None = None
         self._scores: list[SliceScore] = []
-        self._call: BackgroundCall | None = None
+        self._waiting = Waiting(self._onCompared)
         self._outlined: vtkMRMLSegmentationNode | None = None
-        self._timer = qt.QTimer()
-        self._timer.setInterval(POLL_MILLISECONDS)
-        self._timer.connect("timeout()", self._onTimer)
         ui = panel.ui
         ui.sliceTable.verticalHeader().setVisible(False)
         ui.sliceTable.horizontalHeader().setStretchLastSection(True)
@@ -52,7 +48,7 @@ class ComparePart:
         if self._compared is not None and (node is None or self._compared != (node.shown, node.reference)):
             self._forget()
         ready = node is not None and node.shown is not None and node.reference is not None
-        self.panel.ui.compareButton.enabled = ready and node.shown is not node.reference and self._call is None
+        self.panel.ui.compareButton.enabled = ready and node.shown is not node.reference and not self._waiting.busy
 
     def cleanup(self) -> None:
         """The panel goes."""
@@ -63,21 +59,16 @@ class ComparePart:
         node = self.panel.parameterNode
         try:
             self._volumeNode = inputOf(node.shown) or inputOf(node.reference)
-            self._call = BackgroundCall(prepareComparison(node.shown, node.reference, self._volumeNode))
+            self._waiting.start(prepareComparison(node.shown, node.reference, self._volumeNode))
         except SparseSegError as error:
             slicer.util.errorDisplay(str(error))
             return
         self._compared = node.shown, node.reference
         self._showBoth(node.shown, node.reference)
         self.panel.ui.compareLabel.text = _("Comparing...")
-        self._timer.start()
         self.refresh()
 
-    def _onTimer(self) -> None:
-        if self._call is None or not self._call.done:
-            return
-        self._timer.stop()
-        call, self._call = self._call, None
+    def _onCompared(self, call: BackgroundCall) -> None:
         self.refresh()
         with slicer.util.tryWithErrorDisplay(_("The segmentations could not be compared.")):
             self.comparison = call.result()
@@ -150,9 +141,9 @@ class ComparePart:
             node.GetDisplayNode().SetVisibility2DFill(True)
 
     def _forget(self) -> None:
-        self._timer.stop()
+        self._waiting.forget()
         self._fillAgain()
-        self.comparison = self._compared = self._volumeNode = self._call = None
+        self.comparison = self._compared = self._volumeNode = None
         self._scores = []
         self.panel.ui.sliceTable.setRowCount(0)
         self.panel.ui.compareLabel.text = ""

@@ -17,8 +17,7 @@ from SparseSegModule.dicomScan import scanFiles
 from SparseSegModule.exporter import prepareExport
 from SparseSegModule.exportFormats import ExportFormat
 from SparseSegModule.results import inputOf
-
-POLL_MILLISECONDS = 50
+from SparseSegModule.waiting import Waiting
 
 
 class ExportPart:
@@ -26,21 +25,18 @@ class ExportPart:
 
     def __init__(self, panel) -> None:
         self.panel = panel
-        self._call: BackgroundCall | None = None
-        self._timer = qt.QTimer()
-        self._timer.setInterval(POLL_MILLISECONDS)
-        self._timer.connect("timeout()", self._onTimer)
+        self._waiting = Waiting(self._onWritten)
         panel.ui.exportButton.connect("clicked()", self.onExport)
 
     def refresh(self) -> None:
         """Follow the parameter node."""
         node = self.panel.parameterNode
-        ready = node is not None and node.shown is not None and self._call is None
+        ready = node is not None and node.shown is not None and not self._waiting.busy
         self.panel.ui.exportButton.enabled = ready
 
     def cleanup(self) -> None:
         """The panel goes; a file that is being written is finished."""
-        self._timer.stop()
+        self._waiting.forget()
 
     def onExport(self) -> None:
         """Install what is missing, ask where to, and where the scan is if Slicer does not know, then write."""
@@ -62,16 +58,11 @@ class ExportPart:
         except SparseSegError as error:
             slicer.util.errorDisplay(str(error))
             return
-        self._call = BackgroundCall(write)
+        self._waiting.start(write)
         self.panel.ui.exportLabel.text = _("Writing...")
-        self._timer.start()
         self.refresh()
 
-    def _onTimer(self) -> None:
-        if self._call is None or not self._call.done:
-            return
-        self._timer.stop()
-        call, self._call = self._call, None
+    def _onWritten(self, call: BackgroundCall) -> None:
         self.refresh()
         label = self.panel.ui.exportLabel
         label.text = ""

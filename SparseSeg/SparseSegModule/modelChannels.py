@@ -59,12 +59,7 @@ class ModelChannels:
         return [] if any(node is None for node in nodes) else nodes
 
     def _addSelector(self, form, name: str):
-        selector = slicer.qMRMLNodeComboBox()
-        selector.nodeTypes = ["vtkMRMLScalarVolumeNode"]
-        selector.showChildNodeTypes = False
-        selector.addEnabled = selector.removeEnabled = False
-        selector.noneEnabled = True
-        selector.setMRMLScene(slicer.mrmlScene)
+        selector = volumeSelector()
         selector.toolTip = _("The volume that the model takes as {name}. All channels must show the same scan.").format(
             name=name
         )
@@ -74,3 +69,14 @@ class ModelChannels:
 
     def _onNode(self, _node: object) -> None:
         self._onChanged()
+
+
+def volumeSelector():
+    """A selector for the images of the scene, where none is chosen."""
+    selector = slicer.qMRMLNodeComboBox()
+    selector.nodeTypes = ["vtkMRMLScalarVolumeNode"]
+    selector.showChildNodeTypes = False
+    selector.addEnabled = selector.removeEnabled = False
+    selector.noneEnabled = True
+    selector.setMRMLScene(slicer.mrmlScene)
+    return selector

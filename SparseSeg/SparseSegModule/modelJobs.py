@@ -39,7 +39,9 @@ def startTraining(
     name: str,
     budgetSeconds: float,
     *,
-    network: str = Network.UNET3D_HALF.value,
+    start: str = "",
+    network: str | None = None,
+    channels: Sequence[str] = (),
     regions: str | Sequence[str] | None = None,
     noisyLabels: bool = False,
     seed: int = 0,
@@ -52,23 +54,19 @@ def startTraining(
         raise UsageError("There is no annotated volume to train from.", "Check volumes that have a segmentation.")
     if not name.strip():
         raise UsageError("The model has no name.", "Give it one.")
+    settings = _beginning(start, network, len(_channels(cases[0][0])))
+    found: list[TrainingCase] = []
     terminologies: dict[str, str] = {}
-    found = []
     for volumes, segmentationNode in cases:
-        channels = _channels(volumes)
-        volumeNode = channels[0]
-        planes = knownPlanes(parameterNode, volumeNode, segmentationNode)
-        drawing = takeDrawing(volumeNode, segmentationNode, planes)
+        nodes = _channels(volumes)
+        planes = knownPlanes(parameterNode, nodes[0], segmentationNode)
+        drawing = takeDrawing(nodes[0], segmentationNode, planes)
         terminologies.update({style.name: style.terminology for style in segmentStyles(segmentationNode)})
-        found.append(TrainingCase(volumeNode.GetName(), _images(channels), drawing))
-    settings: dict[str, Any] = {
-        "name": name,
-        "network": network,
-        "seed": seed,
-        "device": device,
-        "budget_seconds": float(budgetSeconds),
-        "terminologies": terminologies,
-    }
+        found.append(TrainingCase(nodes[0].GetName(), _images(nodes), drawing))
+    settings |= {"name": name, "seed": seed, "device": device, "terminologies": terminologies}
+    settings["budget_seconds"] = float(budgetSeconds)
+    if channels:
+        settings["channels"] = list(channels)
     if regions is not None:
         settings["regions"] = regions
     if noisyLabels:
@@ -162,6 +160,22 @@ def cardText(card: ModelCard) -> str:
     lines.append(f"License: {card.license}" if card.license else "")
     lines.append("<b>Not for clinical use.</b>")
     return "<br>".join(line for line in lines if line)
+
+
+def _beginning(start: str, network: str | None, count: int) -> dict[str, Any]:
+    """The settings for a new network, or for one that begins with a model; its channels keep their names, if so many.
+
+    Raises ModelError if there is no such model.
+    """
+    if not start:
+        return {"network": network or Network.UNET3D_HALF.value}
+    entry = ModelLibrary().find(start)
+    settings: dict[str, Any] = {"start": str(entry.path.absolute())}
+    if network is not None:
+        settings["network"] = network
+    if len(entry.card.preprocessing.channels) == count:
+        settings["channels"] = list(entry.card.preprocessing.channels)
+    return settings
 
 
 def _channels(volumes: Volumes) -> list[vtkMRMLScalarVolumeNode]:

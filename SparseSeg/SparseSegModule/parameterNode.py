@@ -27,8 +27,9 @@ class SparseSegParameterNode:
     preset, budgetSeconds, margin, seed, device, output - how to densify; 0 seconds is what the preset says.
     resultOpacity, showUncertainty - how the result is shown.
     allFrames - whether a model runs on every frame of a volume that belongs to a sequence.
-    network, noisyLabels, nested - how to train a model: noisyLabels weighs labels by how good they seem, nested says
-        that each segment lies inside the one before.
+    startModel - the model that a training begins with, or "" for none; it decides network, channelNames and nested.
+    network, channelNames, noisyLabels, nested - how to train a model: channelNames has commas between the names,
+        noisyLabels weighs labels by how good they seem, nested says that each segment lies inside the one before.
     shown, reference - two segmentations to compare slice by slice; shown is also what is exported, as exportFormat.
     """
 
@@ -47,7 +48,9 @@ class SparseSegParameterNode:
     resultOpacity: Annotated[float, WithinRange(0, 1)] = 0.7
     showUncertainty: bool = False
     allFrames: bool = False
+    startModel: str = ""
     network: Network = Network.UNET3D_HALF
+    channelNames: str = ""
     noisyLabels: bool = False
     nested: bool = False
     exportFormat: ExportFormat = ExportFormat.SEG_NRRD

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 
-import qt
 import slicer
 from slicer.i18n import tr as _
 
 from SparseSegModule.background import BackgroundCall
 from SparseSegModule.dependencies import Missing, findMissing, hasNvidiaCard, install
 from SparseSegModule.engine import addEngineToPath, pythonExecutable
+from SparseSegModule.waiting import Waiting
 
 POLL_MILLISECONDS = 200
 
@@ -22,10 +22,7 @@ class StatusPart:
     def __init__(self, panel) -> None:
         self.panel = panel
         self.missing: Missing = findMissing()
-        self._call: BackgroundCall | None = None
-        self._timer = qt.QTimer()
-        self._timer.setInterval(POLL_MILLISECONDS)
-        self._timer.connect("timeout()", self._onTimer)
+        self._waiting = Waiting(self._onAnswer, POLL_MILLISECONDS)
         panel.ui.installButton.connect("clicked()", self._onInstall)
         self._look()
 
@@ -34,7 +31,7 @@ class StatusPart:
 
     def cleanup(self) -> None:
         """Stop asking."""
-        self._timer.stop()
+        self._waiting.forget()
 
     def requireTorch(self) -> bool:
         """Whether a job can run; if not, offer to install what is missing."""
@@ -54,8 +51,7 @@ class StatusPart:
             ui.statusLabel.text = ""
             return
         ui.statusLabel.text = _("Looking for a GPU...")
-        self._call = BackgroundCall(_askWorker)
-        self._timer.start()
+        self._waiting.start(_askWorker)
 
     def _onInstall(self) -> None:
         if self.missing.torch and self.missing.extension:
@@ -71,11 +67,7 @@ class StatusPart:
         self.missing = findMissing()
         self._look()
 
-    def _onTimer(self) -> None:
-        if self._call is None or not self._call.done:
-            return
-        self._timer.stop()
-        call, self._call = self._call, None
+    def _onAnswer(self, call: BackgroundCall) -> None:
         try:
             self._show(call.result())
         except (OSError, ValueError, subprocess.SubprocessError) as error:

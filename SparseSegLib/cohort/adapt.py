@@ -10,6 +10,7 @@ from SparseSegLib.cohort.learner import CohortLearner
 from SparseSegLib.cohort.settings import TrainSettings
 from SparseSegLib.errors import UsageError
 from SparseSegLib.models.bundle import load_card, load_weights
+from SparseSegLib.models.fields import LONGEST_TEXT
 
 AVERAGED_STEPS = 100  # as if the averaged weights were so many steps old: new ones soon count
 
@@ -51,8 +52,23 @@ def adapted(settings: TrainSettings) -> TrainSettings:
     )
 
 
+def inherited(bundle: str) -> dict[str, str]:
+    """What an adapted model's card takes over from the first one's, by the names that ``About`` has for it."""
+    card = load_card(bundle)
+    data = f"Adapted from {card.name}: {card.data}" if card.data else f"Adapted from {card.name}."
+    return {
+        "data": data[:LONGEST_TEXT],
+        "intended_use": card.intended_use,
+        "license": card.license,
+        "modality": card.modality,
+    }
+
+
 def begin_with(learner: CohortLearner, dataset: Dataset, bundle: Path) -> None:
-    """Give a learner the weights of a model; UsageError if that knows other structures, or takes other channels."""
+    """Give a learner the weights of a model.
+
+    Raises UsageError if that knows other structures, takes other channels, or is another network after all.
+    """
     card, weights = load_weights(bundle)
     known = [label.name.strip().casefold() for label in card.labels]
     if known != [name.strip().casefold() for name in dataset.names]:
@@ -67,4 +83,10 @@ def begin_with(learner: CohortLearner, dataset: Dataset, bundle: Path) -> None:
             f"{dataset.channels}.",
             "Give the same channels, in the same order.",
         )
-    learner.warm_start({"network": weights, "averaged": weights, "averaged_steps": AVERAGED_STEPS})
+    try:
+        learner.warm_start({"network": weights, "averaged": weights, "averaged_steps": AVERAGED_STEPS})
+    except ValueError as error:
+        raise UsageError(
+            f"The weights of the model {card.name} do not fit the network: {error}",
+            "Choose neither regions nor arguments of the network, or do without the model.",
+        ) from error

@@ -25,8 +25,8 @@ class Recipe:
     learner : what trains the network: its optimizer, its loss, and how patches are changed at random
     network : entry of the network registry
     learning_rate, other_rate : at its highest, with the recipe's own network and with another one
-    full_steps : a training with the own network that has fewer steps takes a lower rate, see ``in_proportion``; so does
-        one that goes on from weights that know something, for which ``other_rate`` is the highest. 0 for always all.
+    full_steps : a training with the own network that has fewer steps takes a lower rate, see ``in_proportion``; 0 for
+        the same rate always
     schedule : how it goes on from there
     spacing : (z, y, x) mm of the grid to work on; None for the median over the cases
     patch : (z, y, x) voxels that the network sees at once; None for a size that suits the volumes
@@ -59,10 +59,10 @@ class Recipe:
         return replace(self, network=network, learning_rate=self.other_rate, full_steps=0)
 
     def going_on(self) -> Recipe:
-        """The recipe for weights that know something, which shall not be shaken off."""
+        """The recipe for weights that know something, which shall not be shaken off: with ``other_rate``."""
         if self.other_rate is None:
             return self
-        return replace(self, learning_rate=self.other_rate, full_steps=FULL_STEPS)
+        return replace(self, learning_rate=self.other_rate, full_steps=0)
 
 
 RECIPES = {

@@ -25,7 +25,7 @@ from SparseSegLib.cohort import (
     scores_as_json,
     split_folds,
 )
-from SparseSegLib.cohort.adapt import adapted
+from SparseSegLib.cohort.adapt import adapted, inherited
 from SparseSegLib.control import Control
 from SparseSegLib.errors import AnnotationError, JobError, SparseSegError, UsageError
 from SparseSegLib.io import read_labels, volume_name
@@ -97,7 +97,8 @@ def _order(folder: Path, job: dict[str, Any]) -> _Order:
     files = Files(folder / CHECKPOINT_FILE, log, tensorboard, label_weights=folder / LABEL_WEIGHTS)
     try:
         settings = TrainSettings(**chosen)
-        settings = adapted(settings) if settings.start else settings
+        if settings.start:
+            settings, about = adapted(settings), {**inherited(settings.start), **about}
         cases = tuple(_case(folder, case) for case in inputs["cases"])
         validation = tuple(_case(folder, case) for case in inputs.get("validation", ()))
     except (TypeError, KeyError) as error:

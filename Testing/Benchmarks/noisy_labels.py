@@ -159,7 +159,7 @@ def main() -> None:
     """Measure what is not measured yet, and write the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder with images/ and labels/ of the hippocampus")
-    parser.add_argument("--size", type=int, default=96, help="pixels of a radiograph's side (256 with --full)")
+    parser.add_argument("--size", type=int, default=72, help="pixels of a radiograph's side (256 with --full)")
     parser.add_argument("--train", type=int, help="training cases (default: 120, or 48 volumes)")
     parser.add_argument("--test", type=int, help="test cases (default: 40, or 24 volumes)")
     parser.add_argument(

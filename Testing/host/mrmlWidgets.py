@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import shiboken6
 import slicer
 from PySide6.QtCore import Property, Qt, Signal
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QVBoxLayout, QWidget
@@ -35,7 +36,11 @@ class _SceneHolder:
         self._sceneChanged()
 
     def _onSceneEvent(self, scene: Any, _event: str) -> None:
-        if not scene.IsBatchProcessing():
+        if not shiboken6.isValid(self):  # Qt has deleted it, which ends a widget's observations
+            for tag in self._sceneTags:
+                scene.RemoveObserver(tag)
+            self._sceneTags = []
+        elif not scene.IsBatchProcessing():
             self._sceneChanged()
 
     def _sceneChanged(self) -> None:
