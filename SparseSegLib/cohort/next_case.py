@@ -14,8 +14,7 @@ from SparseSegLib.geometry import Geometry, resample
 
 FAINT = 0.1
 CERTAIN = 0.5
-REACH = 0.15  # of the structures' extent: slices that lie as near in theirs show much the same
-FIRST = 0.2  # how much less than one neighbor a place without neighbors counts
+REACH = 0.1  # of the structures' extent: slices that lie as near in theirs show much the same
 
 Extent = tuple[int, int]
 """First and last slice along an axis that show the structures."""
@@ -94,8 +93,8 @@ def suggest_slices(views: Iterable[CaseView], count: int = 1) -> list[Suggestion
 
     What a model learns from a few slices of many volumes depends on how well they complete each other: a cohort whose
     slices all lie in the middle never shows where the structure ends. So the volumes with the fewest annotated slices
-    come first. The slice is the one whose place in the structures' extent, along its axis, has the fewest annotated
-    ones near it over all volumes; where places are equal, the one that shows more of the structures.
+    come first. The slice is the one that shows most of the structures for each slice, itself included, that lies near
+    its place in the structures' extent, along the same axis, over all volumes.
 
     Doubt chooses neither. While a model knows little, it doubts slices that show nothing, and the same ones in every
     volume; and the volumes of which it expects least are the odd ones, from which the others learn least. Among
@@ -151,7 +150,7 @@ def _best_plane(view: CaseView, views: Sequence[CaseView]) -> Plane | None:
                 continue
             distance = (view.place(plane) - np.array(taken)) / REACH
             crowd = float(np.exp(-np.square(distance) / 2).sum())
-            gain = float(np.sqrt(view.areas[axis][index])) / (FIRST + crowd)
+            gain = float(view.areas[axis][index]) / (1 + crowd)
             if gain > most:
                 best, most = plane, gain
     return best
