@@ -192,9 +192,10 @@ class SparseSegLogic(ScriptedLoadableModuleLogic):
         :param segmentationNode: what is drawn on it (vtkMRMLSegmentationNode); each segment is a class
         :param budgetSeconds: how long it may take in all; None for what the preset says
         :param wait: return the result, keeping Slicer alive meanwhile; else a job handle
-        :param options: ``preset`` ("fast"), ``channels`` (further volume nodes), ``planes`` (a PlaneTable; by default
-          those that the panel knows of this segmentation, else found from its shape), ``margin`` (0.1), ``seed`` (0),
-          ``device`` ("auto"), ``output`` ("both", "labelmap" or "segmentation"), ``budgetSteps``, ``listener``
+        :param options: ``preset`` ("fast"), ``network`` (to train instead of what the preset does), ``channels``
+          (further volume nodes), ``planes`` (a PlaneTable; by default those that the panel knows of this segmentation,
+          else found from its shape), ``margin`` (0.1), ``seed`` (0), ``device`` ("auto"), ``output`` ("both",
+          "labelmap" or "segmentation"), ``budgetSteps``, ``listener``
         :return: a DenseResult: ``labelmapNode``, ``segmentationNode``, ``uncertaintyNode``, ``estimatedIoU``,
           ``nextSlice``, ``seconds``, ``steps``
         :raises SparseSegError: with a message that says what is wrong and what to do

@@ -226,6 +226,22 @@ def test_parts_of_the_prior_can_be_switched_off(case, parts):
     assert result.steps == 4
 
 
+@pytest.mark.parametrize("network", ["resunet-se-small", "segresnet-vae-small", "unet2d-slices"])
+def test_other_networks_can_be_trained_on_the_slices(case, network):
+    phantom, labels = case
+    result = densify(phantom.volume, labels, DensifySettings(network=network, budget_steps=1, device="cpu"))
+    assert result.labels.shape == phantom.labels.shape
+    assert (result.labels[labels.labeled] == labels.array[labels.labeled]).all()
+    assert 0 < result.uncertainty.mean() < 1
+
+
+@pytest.mark.parametrize(("network", "why"), [("cicek2016", "not padded"), ("unet2d", "3D network"), ("x", "called x")])
+def test_networks_that_cannot_are_refused(case, network, why):
+    phantom, labels = case
+    with pytest.raises(UsageError, match=why):
+        densify(phantom.volume, labels, DensifySettings(network=network, budget_steps=1, device="cpu"))
+
+
 def test_several_channels(case):
     phantom, labels = case
     second = np.random.default_rng(1).normal(size=phantom.labels.shape).astype(np.float32)

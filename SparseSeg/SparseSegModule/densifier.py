@@ -33,6 +33,7 @@ def startDensify(
     budgetSeconds: float | None,
     *,
     preset: str = "fast",
+    network: str | None = None,
     channels: Sequence[vtkMRMLScalarVolumeNode] = (),
     planes: PlaneTable | None = None,
     margin: float = 0.1,
@@ -58,6 +59,8 @@ def startDensify(
     drawing = takeDrawing(volumeNode, segmentationNode, planes, applied)
     styles = segmentStyles(segmentationNode)
     settings = {"preset": preset, "margin": margin, "seed": seed, "device": device}
+    if network is not None:
+        settings["network"] = network
     if budgetSeconds:
         settings["budget_seconds"] = float(budgetSeconds)
     if budgetSteps:
@@ -68,7 +71,13 @@ def startDensify(
         return deliverDense(volumeNode, arrays, styles, figures, settings, output)  # type: ignore[arg-type]
 
     work = DensifyWork(
-        images, drawing, styles, settings, jobs.checkpoint(_key(images, segmentationNode, preset)), deliver, show
+        images,
+        drawing,
+        styles,
+        settings,
+        jobs.checkpoint(_key(images, segmentationNode, network or preset)),
+        deliver,
+        show,
     )
     return jobs.start(work, listener)
 
@@ -86,8 +95,8 @@ def knownPlanes(
     return PlaneTable().withFound(findPlanes(volumeNode, segmentationNode))
 
 
-def _key(images: list[vtkMRMLScalarVolumeNode], segmentationNode: vtkMRMLSegmentationNode, preset: str) -> str:
+def _key(images: list[vtkMRMLScalarVolumeNode], segmentationNode: vtkMRMLSegmentationNode, way: str) -> str:
     """One name for the weights of this segmentation on these images."""
-    text = "|".join([*(node.GetID() for node in images), segmentationNode.GetID(), preset])
+    text = "|".join([*(node.GetID() for node in images), segmentationNode.GetID(), way])
     segments = "|".join(style.name for style in segmentStyles(segmentationNode))
     return hashlib.sha256(f"{text}|{segments}".encode()).hexdigest()[:24]

@@ -34,7 +34,7 @@ def deliverDense(
     output: Output,
 ) -> DenseResult:
     """Add the dense labels (as labelmap volume, segmentation or both) and the uncertainty to the scene."""
-    name = f"{volumeNode.GetName()} dense ({settings['preset']})"
+    name = f"{volumeNode.GetName()} dense ({_way(settings)})"
     number = freeNumber([f"{name} {kind}" for kind in ("labels", "segments", "uncertainty")])
     styles = styles + [_style(value) for value in range(len(styles) + 1, arrays.classes + 1)]
     labelmapNode = segmentationNode = None
@@ -83,10 +83,15 @@ def showPreview(
     setLabels(segmentationNode, labels, matrixFromGeometry(geometry), styles)
 
 
+def _way(settings: dict[str, Any]) -> str:
+    """The model that segmented, or the network or preset that was densified with."""
+    return str(next((settings[key] for key in ("model", "network", "preset") if key in settings), ""))
+
+
 def describe(node: vtkMRMLDisplayableNode, volumeNode: vtkMRMLScalarVolumeNode, settings: dict[str, Any]) -> None:
     """Say where a node comes from, put it under the volume's transform and into the volume's study."""
     node.SetAttribute(INPUT_ATTRIBUTE, volumeNode.GetName())
-    node.SetAttribute("SparseSeg.Model", str(settings.get("model", settings.get("preset", ""))))
+    node.SetAttribute("SparseSeg.Model", _way(settings))
     node.SetAttribute("SparseSeg.Settings", settingsText(settings))
     node.SetNodeReferenceID(INPUT_ROLE, volumeNode.GetID())
     node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())

@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--preset", default="fast", help="fast, balanced, thorough, unet3d or cicek2016 (default: fast)"
     )
+    parser.add_argument("--network", help="train this one on patches instead, as vnet-small; sparseseg info lists them")
     parser.add_argument("--seconds", type=float, help="budget in seconds, prediction included (default: the preset's)")
     parser.add_argument("--steps", type=int, help="budget in training steps instead; repeatable with the same --seed")
     parser.add_argument("--seed", type=int, default=0)
@@ -91,6 +92,7 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
         prior = [part for part in arguments.prior.split(",") if part and part != "none"]
     settings = {
         "preset": arguments.preset,
+        "network": arguments.network,
         "budget_seconds": arguments.seconds,
         "budget_steps": arguments.steps,
         "seed": arguments.seed,

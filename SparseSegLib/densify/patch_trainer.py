@@ -17,6 +17,7 @@ from SparseSegLib.densify.settings import PatchRecipe
 from SparseSegLib.errors import UsageError
 from SparseSegLib.losses import class_weights, has_labels, weighted_cross_entropy
 from SparseSegLib.networks import create_network
+from SparseSegLib.networks.objective import training_loss
 from SparseSegLib.sampling import PatchSampler
 from SparseSegLib.training.averaging import AveragedWeights
 
@@ -107,8 +108,9 @@ class PatchTrainer:
 
     def learn(self, image: torch.Tensor, labels: torch.Tensor) -> float:
         """Leave the gradients of a batch ``(B, C, z, y, x)`` and ``(B, z, y, x)`` in the network; the loss."""
-        logits = self.network(image)
-        loss = self.loss(logits, seen(labels, logits))
+        loss = training_loss(
+            self.network, image, labels, lambda logits, target: self.loss(logits, seen(target, logits))
+        )
         loss.backward()
         return float(loss.detach())
 

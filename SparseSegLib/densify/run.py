@@ -23,6 +23,7 @@ from SparseSegLib.densify.result import DensifyResult
 from SparseSegLib.densify.settings import DensifySettings, SliceRecipe
 from SparseSegLib.densify.slice_learner import SliceLearner
 from SparseSegLib.devices import choose_device
+from SparseSegLib.errors import UsageError
 from SparseSegLib.training.budget import Budget
 from SparseSegLib.training.checkpoint import load_checkpoint
 from SparseSegLib.training.loop import TrainingLoop, on_device_or_cpu
@@ -65,6 +66,8 @@ def densify(
     ------
     VolumeError, AnnotationError, GeometryError
         For input that cannot be worked on; nothing has been changed then.
+    UsageError
+        If there is no such network, or none for volumes.
     Canceled
         When the token says so; the checkpoint stays.
     ResourceError
@@ -273,7 +276,13 @@ def _make_learner(problem: Problem, settings: DensifySettings, device: torch.dev
     if isinstance(recipe, SliceRecipe):
         parts = recipe.prior if settings.prior is None else settings.prior
         return SliceLearner(problem, recipe, parts, settings.seed, device, estimate=settings.estimate)
-    return PatchLearner(problem, recipe, settings.seed, device)
+    learner = PatchLearner(problem, recipe, settings.seed, device)
+    if settings.network is not None and not getattr(learner.network, "padded", True):
+        raise UsageError(
+            f"The network {settings.network} is not padded, and takes patches of certain sizes only.",
+            "Use the preset cicek2016, or another network.",
+        )
+    return learner
 
 
 def _refines(settings: DensifySettings) -> bool:

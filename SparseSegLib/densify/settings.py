@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from SparseSegLib.errors import UsageError
 from SparseSegLib.prior import PRIOR_PARTS
@@ -68,6 +68,11 @@ class PatchRecipe:
     most_voxels: int = 64_000_000
 
 
+SMALL_PATCHES = PatchRecipe(
+    network="unet3d-small", patch=(48, 64, 64), batch=2, momentum=0.9, learning_rate=2e-2, balance=0.5
+)
+
+
 @dataclass(frozen=True)
 class Preset:
     """A recipe with the budget that suits it."""
@@ -85,11 +90,7 @@ PRESETS = {
         900,
         "a quarter of an hour, finer grid for large regions",
     ),
-    "unet3d": Preset(
-        PatchRecipe(network="unet3d-small", patch=(48, 64, 64), batch=2, momentum=0.9, learning_rate=2e-2, balance=0.5),
-        180,
-        "a small 3D U-Net that sees the image only",
-    ),
+    "unet3d": Preset(SMALL_PATCHES, 180, "a small 3D U-Net that sees the image only"),
     "cicek2016": Preset(PatchRecipe(), 36_000, "the 3D U-Net paper to the letter; wants a GPU"),
 }
 """The presets by name."""
@@ -102,6 +103,8 @@ class DensifySettings:
     Attributes
     ----------
     preset : name out of ``PRESETS``
+    network : entry of the network registry, to be trained as the preset unet3d trains its own (on patches of the image,
+        without the annotation prior) instead of what the preset says; padded networks for volumes only
     budget_seconds, budget_steps : when to be done; seconds count everything, steps count training steps and win
     seed : the same seed and number of steps give the same result on a CPU
     device : auto, cpu, cuda, cuda:N or mps
@@ -114,6 +117,7 @@ class DensifySettings:
     """
 
     preset: str = "fast"
+    network: str | None = None
     budget_seconds: float | None = None
     budget_steps: int | None = None
     seed: int = 0
@@ -143,8 +147,8 @@ class DensifySettings:
 
     @property
     def recipe(self) -> SliceRecipe | PatchRecipe:
-        """The preset's recipe."""
-        return PRESETS[self.preset].recipe
+        """The preset's recipe, or that of the network that was chosen."""
+        return PRESETS[self.preset].recipe if self.network is None else replace(SMALL_PATCHES, network=self.network)
 
     @property
     def seconds(self) -> float:
