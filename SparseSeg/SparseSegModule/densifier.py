@@ -70,15 +70,8 @@ def startDensify(
     def deliver(arrays: DenseArrays, figures: dict[str, Any]) -> DenseResult:
         return deliverDense(volumeNode, arrays, styles, figures, settings, output)  # type: ignore[arg-type]
 
-    work = DensifyWork(
-        images,
-        drawing,
-        styles,
-        settings,
-        jobs.checkpoint(_key(images, segmentationNode, network or preset)),
-        deliver,
-        show,
-    )
+    checkpoint = jobs.checkpoint(_key(images, segmentationNode, network or preset))
+    work = DensifyWork(images, drawing, styles, settings, checkpoint, deliver, show)
     return jobs.start(work, listener)
 
 
