@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from SparseSegLib.annotation import UNLABELED
+from SparseSegLib.networks.convolution import Convolution
 
 
 class QualityNetwork(nn.Module):
@@ -30,17 +31,17 @@ class QualityNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.classes = classes
-        convolution = nn.Conv3d if dimensions == 3 else nn.Conv2d
-        self.pool = F.max_pool3d if dimensions == 3 else F.max_pool2d
+        solid = dimensions == 3
+        self.pool = F.max_pool3d if solid else F.max_pool2d
         self.levels = nn.ModuleList()
         for before, after in zip([in_channels + classes, *widths[:-1]], widths, strict=True):
             layers: list[nn.Module] = []
             for channels in (before, after):
-                layer = convolution(channels, after, 3, padding=1)
+                layer = Convolution(channels, after, 3) if solid else nn.Conv2d(channels, after, 3, padding=1)
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
                 layers += [layer, nn.ReLU(inplace=True)]
             self.levels.append(nn.Sequential(*layers))
-        self.judge = convolution(widths[-1], 1, 1)
+        self.judge = (nn.Conv3d if solid else nn.Conv2d)(widths[-1], 1, 1)
         nn.init.normal_(self.judge.weight, std=0.01)
         if self.judge.bias is not None:
             nn.init.zeros_(self.judge.bias)

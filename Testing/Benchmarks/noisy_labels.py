@@ -252,7 +252,7 @@ def volumes(arguments: argparse.Namespace) -> Experiment:
     )
     cases = read_hippocampus(arguments.data, train + test)
     group = min(8 if arguments.full else 4, train)
-    network = ("unet3d", {"base": 16}) if arguments.full else ("unet3d-small", {})
+    network = ("unet3d", {"base": 16}) if arguments.full else ("resunet-se-small", {"passes": 1, "squeeze": False})
     loss = LOSSES[arguments.loss]
     return Experiment(PARTS, cases[:train], cases[train:], [(1, 3)], group, 3, network, (8, 16, 16), loss)
 
