@@ -50,7 +50,8 @@ from SparseSegLib.training.schedule import cosine_rate
 METHODS: dict[str, float | None] = {"plain": 0.0, "QAM": None, "QAM + OCM": 2.0}  # λ
 LEVELS = {"5-13": (5, 13), "1-8": (1, 8)}
 SHARES = (0.0, 0.25, 0.5, 0.75)
-RATE, QUALITY_RATE = 5e-3, 2e-3
+RATE = 5e-3
+QUALITY_RATES = {2: 2e-3, 3: 5e-4}  # a group has 16 images, but four volumes: it takes longer to tell them apart
 CURVE_POINTS = 50
 LOSSES: dict[str, Loss] = {
     "entropy": weighted_cross_entropy,
@@ -100,7 +101,7 @@ class Training:
         self.optimizer = torch.optim.Adam(
             [
                 {"params": self.network.parameters(), "lr": RATE},
-                {"params": self.weighting.parameters(), "lr": QUALITY_RATE},
+                {"params": self.weighting.parameters(), "lr": QUALITY_RATES[made.dimensions]},
             ]
         )
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
