@@ -231,6 +231,12 @@ def test_where_to_compute_must_be_an_address():
             pass
 
 
+def test_as_many_processes_are_started_as_were_asked_for():
+    pytest.importorskip("distributed")
+    with connect("local:1") as cluster:
+        assert len(cluster.client.nthreads()) == 1
+
+
 def _dies_once(number, folder):
     mark = Path(folder) / str(number)
     if not mark.exists():

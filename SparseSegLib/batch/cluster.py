@@ -23,6 +23,11 @@ T = TypeVar("T")
 WORKERS_SECONDS = 120
 RESULT_SECONDS = 60
 POLL_SECONDS = 0.2
+QUIET = {
+    "distributed.worker.profile.interval": "10s",
+    "distributed.worker.profile.cycle": "100s",
+    "distributed.admin.system-monitor.interval": "10s",
+}  # Dask looks at what its workers do a hundred times a second, which takes a tenth of their time
 HINT = "Start a scheduler and workers with: dask scheduler, dask worker ADDRESS"
 
 
@@ -126,10 +131,14 @@ def connect(address: str) -> Iterator[Cluster]:
 @contextmanager
 def _start(count: int) -> Iterator[Any]:
     """Processes of this machine."""
+    import dask
     from distributed import Client, LocalCluster
 
     with (
-        LocalCluster(count, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=0) as here,
+        dask.config.set(QUIET),
+        LocalCluster(
+            n_workers=count, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=0
+        ) as here,
         Client(here) as client,
     ):
         yield client
