@@ -23,11 +23,13 @@ T = TypeVar("T")
 WORKERS_SECONDS = 120
 RESULT_SECONDS = 60
 POLL_SECONDS = 0.2
-QUIET = {
-    "distributed.worker.profile.interval": "10s",
+LOCAL = {
+    "distributed.worker.profile.interval": "10s",  # a hundred looks a second take a tenth of a worker's time
     "distributed.worker.profile.cycle": "100s",
     "distributed.admin.system-monitor.interval": "10s",
-}  # Dask looks at what its workers do a hundred times a second, which takes a tenth of their time
+    "distributed.nanny.pre-spawn-environ.GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",  # as in SparseSegLib.memory
+    "distributed.nanny.pre-spawn-environ.MALLOC_ARENA_MAX": "1",
+}
 HINT = "Start a scheduler and workers with: dask scheduler, dask worker ADDRESS"
 
 
@@ -135,7 +137,7 @@ def _start(count: int) -> Iterator[Any]:
     from distributed import Client, LocalCluster
 
     with (
-        dask.config.set(QUIET),
+        dask.config.set(LOCAL),
         LocalCluster(
             n_workers=count, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=0
         ) as here,
