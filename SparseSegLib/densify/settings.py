@@ -103,8 +103,6 @@ class DensifySettings:
     Attributes
     ----------
     preset : name out of ``PRESETS``
-    network : entry of the network registry, to be trained as the preset unet3d trains its own (on patches of the image,
-        without the annotation prior) instead of what the preset says; padded networks for volumes only
     budget_seconds, budget_steps : when to be done; seconds count everything, steps count training steps and win
     seed : the same seed and number of steps give the same result on a CPU
     device : auto, cpu, cuda, cuda:N or mps
@@ -114,10 +112,11 @@ class DensifySettings:
     estimate : hold out some slices during the first part of the training to estimate the IoU
     stop_early : finish sooner when the loss no longer falls
     preview_seconds, checkpoint_seconds : how often
+    network : entry of the network registry, to be trained as the preset unet3d trains its own (on patches of the image,
+        without the annotation prior) instead of what the preset says; padded networks for volumes only
     """
 
     preset: str = "fast"
-    network: str | None = None
     budget_seconds: float | None = None
     budget_steps: int | None = None
     seed: int = 0
@@ -129,6 +128,7 @@ class DensifySettings:
     stop_early: bool = False
     preview_seconds: float = 10.0
     checkpoint_seconds: float = 5.0
+    network: str | None = None
 
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
