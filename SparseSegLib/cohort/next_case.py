@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from scipy import ndimage
 
 from SparseSegLib.annotation import Plane
 from SparseSegLib.geometry import Geometry, resample
+from SparseSegLib.prediction.components import largest_component
 
 FAINT = 0.1
 CERTAIN = 0.5
@@ -76,7 +76,7 @@ def view_case(
     planes : its annotated slices, on ``target``
     """
     chance = resample((1 - probabilities[0]).numpy(), grid, target)
-    found = _largest(chance >= min(CERTAIN, float(chance.max()) / 2))
+    found = largest_component(chance >= min(CERTAIN, float(chance.max()) / 2))
     extents, areas = [], []
     for axis in range(3):
         others = tuple(other for other in range(3) if other != axis)
@@ -129,14 +129,6 @@ def expected_dice(probabilities: torch.Tensor) -> float:
         total = float(there.sum() + chance.sum())
         values.append(2 * float(chance[there].sum()) / total if total else 0.0)
     return float(np.mean(values)) if values else 0.0
-
-
-def _largest(mask: np.ndarray) -> np.ndarray:
-    """The largest connected part of a mask."""
-    parts, count = ndimage.label(mask)
-    if count < 2:
-        return mask
-    return parts == 1 + int(np.bincount(parts.ravel())[1:].argmax())
 
 
 def _best_plane(view: CaseView, views: Sequence[CaseView]) -> Plane | None:
