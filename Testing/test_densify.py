@@ -179,6 +179,33 @@ def test_a_second_run_with_more_annotation_starts_warm(case, tmp_path, monkeypat
     assert iou(warm.labels == 1, phantom.labels == 1) > iou(cold.labels == 1, phantom.labels == 1)
 
 
+def test_a_warm_start_is_not_judged_by_slices_that_it_learned_from(case, tmp_path, monkeypatch):
+    phantom, labels = case
+    held_out = []
+    hold_out = SliceLearner.hold_out
+
+    def spy(learner, chosen):
+        hold_out(learner, chosen)
+        held_out.append(learner.held_out_planes())
+
+    monkeypatch.setattr(SliceLearner, "hold_out", spy)
+    first = densify(phantom.volume, labels, QUICK, checkpoint=tmp_path / "c.pt")
+    assert held_out[0]
+    held_out.clear()
+    again = densify(phantom.volume, labels, replace(QUICK, budget_steps=6), checkpoint=tmp_path / "c.pt")
+    assert again.estimate == first.estimate
+    assert not any(held_out[1:])  # the first is before the weights came
+    held_out.clear()
+    new = next(Plane(0, index) for index in (18, 19) if Plane(0, index) not in labels.planes)
+    array = labels.array.copy()
+    array[new.index] = phantom.labels[new.index]
+    more = replace(labels, array=array, planes=(*labels.planes, new))
+    result = densify(phantom.volume, more, replace(QUICK, budget_steps=6), checkpoint=tmp_path / "c.pt")
+    problem = make_problem(phantom.volume, more, QUICK.margin, QUICK.recipe.most_voxels)
+    assert held_out[1] == [problem.on_working_grid(new)]
+    assert result.estimate not in (None, first.estimate)
+
+
 def test_a_new_annotation_goes_into_the_running_training(case):
     phantom, labels = case
     updates = Mailbox()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import torch
 
@@ -14,17 +16,23 @@ FEWEST_PLANES = 3
 CLEARLY = 0.01  # IoU by which a refinement has to be better than none
 
 
-def choose_held_out(sources: list[PlaneSource | ScribbleSource]) -> frozenset[int]:
+def choose_held_out(
+    sources: list[PlaneSource | ScribbleSource], learned: Collection[Plane] = frozenset()
+) -> frozenset[int]:
     """Which planes to hold out: about a quarter, from the middle of each orientation in turn.
 
-    None where fewer than three planes are annotated, or where what is left would not show every class.
+    None where fewer than three planes are annotated, or where what is left would not show every class; none that the
+    network has ``learned`` from before, which would not tell how it does on others.
     """
     planes = [number for number, source in enumerate(sources) if isinstance(source, PlaneSource)]
     if len(planes) < FEWEST_PLANES:
         return frozenset()
     by_axis: dict[int, list[int]] = {}
     for number in planes:
-        by_axis.setdefault(sources[number].axis, []).append(number)  # type: ignore[union-attr]
+        source = sources[number]
+        assert isinstance(source, PlaneSource)
+        if Plane(source.axis, source.index) not in learned:
+            by_axis.setdefault(source.axis, []).append(number)
     middles = [group[len(group) // 2] for group in sorted(by_axis.values(), key=len, reverse=True)]
     chosen: list[int] = []
     for number in middles[: max(1, round(SHARE * len(planes)))]:

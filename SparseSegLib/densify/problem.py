@@ -49,6 +49,10 @@ class Problem:
         z, y, x = (side.stop - side.start for side in self.box)
         return z, y, x
 
+    def on_working_grid(self, plane: Plane) -> Plane:
+        """Where a plane of the whole volume lies on the working grid; outside of it if not in the region."""
+        return Plane(plane.axis, (plane.index - self.box[plane.axis].start) // self.factors[plane.axis])
+
     def to_region(self, values: torch.Tensor, start: int, stop: int) -> torch.Tensor:
         """Bring ``(K, z, y, x)`` from the working grid to the region's own grid, for its slices ``start:stop`` (z)."""
         if self.factors == (1, 1, 1):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from SparseSegLib.annotation import UNLABELED, SparseLabels
+from SparseSegLib.annotation import UNLABELED, Plane, SparseLabels
 from SparseSegLib.control import Control
 from SparseSegLib.densify.finish import region_labels, suggest, whole
 from SparseSegLib.densify.held_out import choose_refinement, mean_iou
@@ -149,11 +149,14 @@ class _Run:
         if _refines(self.settings) and self._is_small():
             problem = self.problem
             probabilities = learner.predict(self.control.token, guess=False)  # as it will speak at the end
-            self.refinement, self.estimate = choose_refinement(
+            refinement, estimate = choose_refinement(
                 probabilities, problem.image, problem.labels, learner.held_out_planes(), problem.classes
             )
+            if estimate is not None:
+                self.refinement, self.estimate = refinement, estimate
         else:
-            self.estimate = mean_iou(learner.predict_held_out(), self.problem.classes)
+            estimate = mean_iou(learner.predict_held_out(), self.problem.classes)
+            self.estimate = self.estimate if estimate is None else estimate
         learner.hold_out(frozenset())
 
     def _is_small(self) -> bool:
@@ -248,10 +251,18 @@ class _Run:
         return {
             "fingerprint": _fingerprint(self.problem, self.settings),
             "estimate": self.estimate,
+            "refines": _refines(self.settings),
             "refinement": None if self.refinement is None else asdict(self.refinement),
+            "learned": self._learned(),
             "learner": self.learner.state(),
             "finished": False,
         }
+
+    def _learned(self) -> list[tuple[int, int]]:
+        """Axis and index, in the whole volume, of the planes that are learned from."""
+        held_out = self.learner.held_out_planes() if isinstance(self.learner, SliceLearner) else []
+        planes = self.problem.full.planes
+        return [(plane.axis, plane.index) for plane in planes if self.problem.on_working_grid(plane) not in held_out]
 
     def _resume(self) -> float:
         """Take over a checkpoint if there is one; the seconds that it has used of the budget."""
@@ -259,8 +270,7 @@ class _Run:
             state = load_checkpoint(self.checkpoint)
             if state["fingerprint"] == _fingerprint(self.problem, self.settings) and not state["finished"]:
                 self.learner.restore(state["learner"])
-                self.estimate = state["estimate"]
-                self.refinement = None if state["refinement"] is None else Refinement(**state["refinement"])
+                self._take_findings(state)
                 self.control.events.message(f"Going on after {self.learner.steps} steps.")
                 return float(state["spent"])
             try:
@@ -268,7 +278,21 @@ class _Run:
                 self.control.events.message("Starting from the weights of the last training.")
             except ValueError:
                 self.control.events.message("The last training had another network: starting over.")
+            else:
+                self._estimate_anew(state)
         return 0.0
+
+    def _estimate_anew(self, state: dict[str, Any]) -> None:
+        """Hold out slices that the weights do not know; until they tell, what the last training found holds."""
+        if not isinstance(self.learner, SliceLearner) or not self.settings.estimate:
+            return
+        self.learner.hold_out_others({self.problem.on_working_grid(Plane(*place)) for place in state["learned"]})
+        if state["refines"] == _refines(self.settings):
+            self._take_findings(state)
+
+    def _take_findings(self, state: dict[str, Any]) -> None:
+        self.estimate = state["estimate"]
+        self.refinement = None if state["refinement"] is None else Refinement(**state["refinement"])
 
 
 def _make_learner(problem: Problem, settings: DensifySettings, device: torch.device) -> SliceLearner | PatchLearner:

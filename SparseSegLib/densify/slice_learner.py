@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -78,6 +78,10 @@ class SliceLearner:
         self.much_is_labeled = bool(problem.labels.labeled.sum() >= MANY_PIXELS)
         self.hidden_share = 0.0 if self.much_is_labeled else self.recipe.part_dropout
         self.hold_out(choose_held_out(self.prior.sources) if estimate else frozenset())
+
+    def hold_out_others(self, learned: Collection[Plane]) -> None:
+        """Hold out some of the planes on the working grid that are not among those ``learned`` from before."""
+        self.hold_out(choose_held_out(self.prior.sources, learned))
 
     def hold_out(self, held_out: frozenset[int]) -> None:
         """From now on neither learn from these sources nor let a prior know them."""
@@ -283,7 +287,6 @@ class SliceLearner:
         self.optimizer.load_state_dict(state["optimizer"])
         self.rng.bit_generator.state = json.loads(state["rng"])
         self.steps = state["steps"]
-        self.share = state["share"]
         self.hold_out(frozenset(state["held_out"]))
         for number, keep in state["entries"][len(self.bank.entries) :]:
             self.bank.add(number, tuple(keep))
@@ -296,6 +299,7 @@ class SliceLearner:
         except (RuntimeError, KeyError) as error:
             raise ValueError(str(error)) from error
         self.averaged.steps = state["averaged_steps"]
+        self.share = state["share"]
 
 
 def _filled(known: torch.Tensor | None, slices: torch.Tensor, stride: int) -> torch.Tensor:
