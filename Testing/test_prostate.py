@@ -12,6 +12,7 @@ from scipy import ndimage
 
 sys.path.append(str(Path(__file__).parent / "Benchmarks"))
 
+import prostate
 import prostate_training
 from prostate import challenge_score, score, taps_command
 from prostate_cases import find_cases, split_cases
@@ -110,10 +111,41 @@ def test_cross_validation_measures_every_volume_once(data, calls, tmp_path, caps
     assert prostate_training.main(given) == 0
     figures = json.loads((tmp_path / "cv.training" / "cross-validation.json").read_text(encoding="utf-8"))
     assert figures["cross-validated volumes"] == 2
+    assert figures["of these accepted as prostates"] == 0  # their field of view is too small
     table = capsys.readouterr().out
     assert "| nci_0 |" in table
     assert "| px_1 |" in table
     assert not (tmp_path / "cv").exists()
+
+
+def test_the_benchmark_measures_a_bundle_and_asks_the_gate(data, tmp_path, capsys):
+    bundle, rows = tmp_path / "tiny", tmp_path / "rows.json"
+    given = ["--data", str(data), "-o", str(bundle), "--holdout", "none", "--steps", "1", *TINY]
+    assert prostate_training.main(given) == 0
+    noise = tmp_path / "noise.nii.gz"
+    array = np.random.default_rng(0).normal(500, 100, (20, 60, 60)).astype(np.float32)
+    write_image(array, Geometry.identity(array.shape, (3.0, 3.0, 3.0)), noise)
+    capsys.readouterr()
+    given = ["--data", str(data), "--model", str(bundle), "--taps-python", str(tmp_path / "no"), "--json", str(rows)]
+    assert prostate.main([*given, "--wrong", str(noise)]) == 0
+    said = capsys.readouterr()
+    assert "TAPS" in said.err
+    assert "1 of 1 wrong images are refused" in said.out
+    found = json.loads(rows.read_text(encoding="utf-8"))
+    assert {row["name"] for row in found["rows"]} == {"nci_0", "promise12_demo0", "px_1"}
+    assert all("field of view" in row["problem"] for row in found["rows"])
+    assert found["sizes"]["SparseSeg"]["model_mb"] > 0
+    assert "noise" in found["refusals"]["noise.nii.gz"]
+
+
+def test_figures_that_cannot_be_read_are_refused_before_the_training(data, tmp_path, capsys):
+    nested = tmp_path / "nested.json"
+    nested.write_text('{"rows": []}', encoding="utf-8")
+    for path in (nested, tmp_path / "missing.json"):
+        given = ["--data", str(data), "-o", str(tmp_path / "tiny"), "--steps", "1", *TINY, "--figures", str(path)]
+        assert prostate_training.main([*given, "--holdout", "px_1"]) == UsageError.exit_code
+        assert "--figures" in capsys.readouterr().err
+    assert not (tmp_path / "tiny.training").exists()
 
 
 def test_the_benchmark_scores_and_says_when_taps_is_missing(data, tmp_path):

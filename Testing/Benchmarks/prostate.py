@@ -2,6 +2,7 @@
 
     python Testing/Benchmarks/prostate.py --data FOLDER --model prostate-vnet
     python Testing/Benchmarks/prostate.py --data FOLDER --model BUNDLE --taps-python venv/bin/python --json rows.json
+    python Testing/Benchmarks/prostate.py --data FOLDER --wrong ct.nii.gz brain.nii.gz
 
 TAPS is the PyPI package lavlab-taps (a SegResNet, ONNX; MIT). It wants packages of its own: give it a virtual
 environment (python -m venv venv; venv/bin/pip install lavlab-taps) and name its Python; without, its rows are left out.
@@ -34,14 +35,17 @@ sys.path[:0] = [str(HERE.parents[1])]
 import numpy as np
 from prostate_cases import ProstateCase, find_cases
 
-from SparseSegLib.errors import DependencyError, SparseSegError
+from SparseSegLib.devices import choose_device
+from SparseSegLib.errors import DependencyError, ModelError, SparseSegError, VolumeError
 from SparseSegLib.evaluation import evaluate
 from SparseSegLib.geometry import resample
 from SparseSegLib.io import read_labels, read_volume, write_image
-from SparseSegLib.models import ModelLibrary
+from SparseSegLib.models import ModelLibrary, load_network
+from SparseSegLib.prediction.predictor import Predictor
 
 OBSERVER_SCORE = 85.0
 COLUMNS = ("method", "volume", "mask", "Dice", "Hausdorff mm", "95 % mm", "ml", "of", "s", "remarks")
+MEANS = ("method", "masks", "volumes", "Dice", "±", "Hausdorff mm", "95 % mm", "s", "model MB", "memory MB")
 
 
 @dataclass(frozen=True)
@@ -61,8 +65,10 @@ def main(given: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return error.exit_code
     _print(rows, sizes)
+    refusals = look_at_wrong_images(arguments)
     if arguments.json:
-        arguments.json.write_text(json.dumps({"rows": rows, "sizes": sizes}, indent=2) + "\n", encoding="utf-8")
+        measured = {"rows": rows, "sizes": sizes, "refusals": refusals}
+        arguments.json.write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
     return 0
 
 
@@ -87,6 +93,25 @@ def compare(arguments: argparse.Namespace) -> tuple[list[dict[str, Any]], dict[s
     return rows, sizes
 
 
+def look_at_wrong_images(arguments: argparse.Namespace) -> dict[str, str]:
+    """What the gate says about each image that is no prostate; "" where it lets one pass."""
+    if not arguments.wrong:
+        return {}
+    device = choose_device(arguments.device)
+    card, network = load_network(ModelLibrary().find(arguments.model).path, device)
+    refusals = {}
+    for path in arguments.wrong:
+        try:
+            Predictor(card, network, device).segment(read_volume(path))
+            refusals[path.name] = ""
+        except (ModelError, VolumeError) as error:
+            refusals[path.name] = error.message
+    print(f"\n{sum(map(bool, refusals.values()))} of {len(refusals)} wrong images are refused.")
+    for name, reason in refusals.items():
+        print(f"- {name}: {reason or 'ACCEPTED'}")
+    return refusals
+
+
 def taps_command(python: Path, device: str) -> list[str]:
     """How to run TAPS; DependencyError if that Python does not have it."""
     asked = [str(python), "-c", "import taps"]
@@ -104,7 +129,9 @@ def taps_command(python: Path, device: str) -> list[str]:
 def run_process(command: Sequence[str], images: Sequence[Path], outputs: Sequence[Path]) -> Run:
     """Segment all images in one process."""
     pairs = [str(path) for pair in zip(images, outputs, strict=True) for path in pair]
-    done = subprocess.run([*command, *pairs], stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run([*command, *pairs], stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise DependencyError(f"{Path(command[1]).name} ended with code {done.returncode}.", "See its error above.")
     *lines, size = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     return Run(lines, size)
 
@@ -123,8 +150,8 @@ def score(case: ProstateCase, output: Path, observer: Sequence[float] | None = N
         "name": case.name,
         "expert": case.expert,
         "dice": round(scores.dice, 4),
-        "hausdorff": round(scores.hausdorff, 2),
-        "hausdorff95": round(scores.hausdorff95, 2),
+        "hausdorff": _known(scores.hausdorff),
+        "hausdorff95": _known(scores.hausdorff95),
         "ml": round(scores.volume, 1),
         "reference_ml": round(scores.reference_volume, 1),
     }
@@ -132,6 +159,11 @@ def score(case: ProstateCase, output: Path, observer: Sequence[float] | None = N
         row["dice_score"] = round(challenge_score(1 - scores.dice, 1 - observer[0]), 1)
         row["hausdorff_score"] = round(challenge_score(scores.hausdorff95, observer[1]), 1)
     return row
+
+
+def _known(distance: float) -> float | None:
+    """A distance in mm, or None where nothing was found."""
+    return round(distance, 2) if np.isfinite(distance) else None
 
 
 def challenge_score(error: float, observer: float) -> float:
@@ -155,10 +187,10 @@ def _print(rows: list[dict[str, Any]], sizes: dict[str, dict[str, float]]) -> No
         mask = "expert" if row["expert"] else "pseudo"
         parts = [f"{key} {row[key]}" for key in ("dice_score", "hausdorff_score") if key in row]
         remarks = "; ".join([*parts, *([row["problem"]] if row["problem"] else [])])
-        figures = (row[key] for key in ("dice", "hausdorff", "hausdorff95", "ml", "reference_ml"))
+        known = ("–" if row[key] is None else row[key] for key in ("dice", "hausdorff", "hausdorff95"))
+        figures = (*known, row["ml"], row["reference_ml"])
         print(_line([row["method"], row["name"], mask, *figures, f"{row['seconds']:.1f}", remarks]))
-    print("\n| method | masks | volumes | Dice | ± | 95 % mm | s | model MB | memory MB |")
-    print(_line(["---"] * 9))
+    print("\n" + _line(MEANS) + "\n" + _line(["---"] * len(MEANS)))
     for method, size in sizes.items():
         for expert in (True, False):
             some = [row for row in rows if row["method"] == method and row["expert"] == expert]
@@ -168,12 +200,20 @@ def _print(rows: list[dict[str, Any]], sizes: dict[str, dict[str, float]]) -> No
             cells = [
                 f"{statistics.mean(dices):.3f}",
                 f"{statistics.stdev(dices):.3f}" if len(dices) > 1 else "–",
-                f"{statistics.mean(row['hausdorff95'] for row in some):.2f}",
+                *(_mean_distance([row[key] for row in some]) for key in ("hausdorff", "hausdorff95")),
                 f"{statistics.mean(row['seconds'] for row in some):.1f}",
             ]
             masks = "expert" if expert else "pseudo (TAPS)"
             megabytes = [f"{size['model_mb']:.1f}", f"{size['peak_mb']:.0f}"]
             print(_line([method, masks, len(some), *cells, *megabytes]))
+
+
+def _mean_distance(distances: Sequence[float | None]) -> str:
+    """The mean where something was found, and how often nothing was."""
+    known = [distance for distance in distances if distance is not None]
+    text = f"{statistics.mean(known):.2f}" if known else "–"
+    missing = len(distances) - len(known)
+    return f"{text} ({missing} without)" if missing else text
 
 
 def _line(cells: Sequence[Any]) -> str:
@@ -189,6 +229,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--observer", type=float, nargs=2, metavar=("DICE", "MM"), help="the second observer's Dice and 95 % Hausdorff"
     )
+    parser.add_argument("--wrong", type=Path, nargs="+", metavar="IMAGE", help="no prostates: are they refused?")
     parser.add_argument("--json", type=Path, help="file to write all rows to")
     return parser
 

@@ -31,8 +31,9 @@ EXPECTATIONS = Expectations(
 CARD = ModelCard(
     name="prostate-vnet",
     network="vnet-small",
-    preprocessing=Preprocessing((2.0, 1.25, 1.25), ("T2",), bias_field="n4"),
-    window=(32, 96, 96),
+    preprocessing=Preprocessing((3.0, 2.0, 2.0), ("T2",), bias_field="n4"),
+    window=(32, 64, 64),
+    modality="MR",
     labels=(ModelLabel(1, "prostate", (0.9, 0.62, 0.55), TERMINOLOGY),),
     summary="The prostate as a whole on axial T2-weighted MRI, by a narrow V-Net (Milletari et al. 2016).",
     intended_use=(
@@ -47,21 +48,22 @@ CARD = ModelCard(
     postprocessing=("largest_component",),
     expectations=EXPECTATIONS,
 )
-PSEUDO = "Their masks are pseudo-labels that the TAPS model made (PyPI lavlab-taps 1.1.2, MIT), not an expert's. "
+PSEUDO = "Masks that no expert drew are pseudo-labels of the TAPS model (PyPI lavlab-taps 1.1.2, MIT). "
 
 
 def make_card(arguments: argparse.Namespace, train: Sequence[ProstateCase], held: Sequence[ProstateCase]) -> ModelCard:
-    """The card before the training; ``arguments`` has ``width``, ``kernel`` and ``window``."""
+    """The card before the training; ``arguments`` has ``width``, ``kernel``, ``spacing`` and ``window``."""
     held_out = f"; {_names(held)} held out to choose the weights by" if held else ""
     data = (
         f"{len(train)} axial T2 volumes of the prostate: {_names(train)}{held_out}. Those called nci are of TCIA's "
         "NCI-ISBI 2013 challenge, CC BY 3.0, those called px of TCIA's PROSTATEx, CC BY 4.0. "
-        + ("" if any(case.expert for case in (*train, *held)) else PSEUDO)
+        + ("" if all(case.expert for case in (*train, *held)) else PSEUDO)
         + "And volumes painted from their tissue maps and from phantoms. Nothing was learned from PROMISE12."
     )
     return replace(
         CARD,
         arguments={"base": arguments.width, "kernel": arguments.kernel, "norm": "group"},
+        preprocessing=replace(CARD.preprocessing, spacing=tuple(arguments.spacing or CARD.preprocessing.spacing)),
         window=tuple(arguments.window or CARD.window),
         data=data,
         date=date.today().isoformat(),

@@ -15,6 +15,7 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
 
 from SparseSegLib.devices import choose_device
+from SparseSegLib.errors import SparseSegError
 from SparseSegLib.io import read_volume, write_image
 from SparseSegLib.models import load_network
 from SparseSegLib.prediction.predictor import Predictor
@@ -26,12 +27,16 @@ def main() -> None:
     pairs = sys.argv[3:]
     for image, output in zip(pairs[::2], pairs[1::2], strict=True):
         begin = time.perf_counter()
-        card, network = load_network(bundle, device)
-        predictor = Predictor(card, network, device, force=True)
-        volume = read_volume(image)
-        write_image(predictor.segment(volume), volume.geometry, output)
-        seconds = time.perf_counter() - begin
-        print(json.dumps({"seconds": seconds, "problem": "; ".join(predictor.doubts)}), flush=True)
+        problem = ""
+        try:
+            card, network = load_network(bundle, device)
+            predictor = Predictor(card, network, device, force=True)
+            volume = read_volume(image)
+            write_image(predictor.segment(volume), volume.geometry, output)
+            problem = "; ".join(predictor.doubts)
+        except SparseSegError as error:
+            problem = str(error)
+        print(json.dumps({"seconds": time.perf_counter() - begin, "problem": problem}), flush=True)
     files = [bundle] if bundle.is_file() else [path for path in bundle.iterdir() if path.is_file()]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
     print(json.dumps({"model_mb": sum(path.stat().st_size for path in files) / 1e6, "peak_mb": peak}), flush=True)

@@ -26,6 +26,8 @@ def main() -> None:
             taps.segment(image, output, None, device, True)
         except BlankMaskError:
             problem = "found nothing"
+        except Exception as error:  # the other volumes shall be measured all the same
+            problem = f"{type(error).__name__}: {error}"
         print(json.dumps({"seconds": time.perf_counter() - begin, "problem": problem}), flush=True)
     model = max(Path(taps.__file__).parent.rglob("*.onnx"), key=lambda path: path.stat().st_size)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)

@@ -45,6 +45,7 @@ from SparseSegLib.prediction.gate import layer_means, with_features
 from SparseSegLib.prediction.predictor import Predictor
 
 FEATURE_SAMPLES = 6  # of each training volume
+HINT = "Give --figures a JSON object of names and numbers, as --cross-validate writes it."
 
 
 class Printer(NullEvents):
@@ -89,6 +90,7 @@ def main(given: Sequence[str] | None = None, token: CancelToken | None = None) -
 def train(arguments: argparse.Namespace, control: Control) -> None:
     """Train one model and write its bundle."""
     names = [] if arguments.holdout == ["none"] else arguments.holdout
+    more = _more_figures(arguments.figures)
     train_cases, held_cases = split_cases(find_cases(arguments.data), names)
     card, settings, work = make_card(arguments, train_cases, held_cases), _settings(arguments), _work(arguments.output)
     if (work / CHECKPOINT).exists() and not arguments.resume:
@@ -108,7 +110,7 @@ def train(arguments: argparse.Namespace, control: Control) -> None:
         control,
         on_better=lambda weights: _save(arguments.output, card, weights),
     )
-    card = _finished(card, fitted, learned, _more_figures(arguments.figures))
+    card = _finished(card, fitted, learned, more)
     card = save_bundle(arguments.output, card, fitted.weights, half=True)
     control.events.message(
         f"{arguments.output}: {_megabytes(arguments.output):.1f} MB, {json.dumps(dict(card.figures))}"
@@ -116,30 +118,37 @@ def train(arguments: argparse.Namespace, control: Control) -> None:
 
 
 def cross_validate(arguments: argparse.Namespace, control: Control) -> None:
-    """Train K models, each without every K-th volume, and measure these; folds that were measured are passed over."""
+    """Train K models, each without every K-th volume, and measure these.
+
+    Volumes that were measured by a model of the same settings are passed over.
+    """
     cases, _ = split_cases(find_cases(arguments.data), ())
     count, settings, work = arguments.cross_validate, _settings(arguments), _work(arguments.output)
     if not 2 <= count <= len(cases):
         raise UsageError(f"{count} folds of {len(cases)} volumes cannot be.", f"Choose 2 to {len(cases)}.")
     work.mkdir(parents=True, exist_ok=True)
     rows = work / "folds.jsonl"
+    model = make_card(arguments, cases, [])
+    made_by = repr((model.arguments, model.preprocessing, model.window, count, settings_as_text(settings)))
+    measured = {row["name"]: row for row in read_rows(rows) if row["made_by"] == made_by}
     for fold in range(count):
-        left_out = cases[fold::count]
-        if {case.name for case in left_out} <= {row["name"] for row in read_rows(rows)}:
+        left_out = [case for case in cases[fold::count] if case.name not in measured]
+        if not left_out:
             continue
-        kept = [case for case in cases if case not in left_out]
+        kept = [case for case in cases if case not in cases[fold::count]]
         card = make_card(arguments, kept, [])
         folder = work / f"fold-{fold}"
         folder.mkdir(exist_ok=True)
-        fitted = fit([prepare_case(case, card.preprocessing) for case in kept], [], card, settings, folder, control)
+        learned = [prepare_case(case, card.preprocessing) for case in kept]
+        fitted = fit(learned, [], card, settings, folder, control)
         if control.token.stopped:
             break
-        save_bundle(folder / "bundle", card, fitted.weights, half=True)
+        save_bundle(folder / "bundle", _finished(card, fitted, learned, {}), fitted.weights, half=True)
         for case in left_out:
-            append_row(
-                rows, {"fold": fold, "steps": fitted.steps, **measure(folder / "bundle", case, folder, settings.device)}
-            )
-    _summarize(read_rows(rows), work / "cross-validation.json")
+            found = measure(folder / "bundle", case, folder, settings.device)
+            measured[case.name] = {"made_by": made_by, "fold": fold, "steps": fitted.steps, **found}
+            append_row(rows, measured[case.name])
+    _summarize([measured[case.name] for case in cases if case.name in measured], work / "cross-validation.json")
 
 
 def measure(bundle: Path, case: ProstateCase, folder: Path, device: str) -> dict[str, Any]:
@@ -157,17 +166,20 @@ def _summarize(rows: list[dict[str, Any]], path: Path) -> None:
     if not rows:
         return
     values = np.array([row["dice"] for row in rows])
+    distances = [row["hausdorff95"] for row in rows if row["hausdorff95"] is not None]
+    against = "" if all(row["expert"] for row in rows) else " against pseudo-labels"
     figures = {
         "cross-validated volumes": len(rows),
-        "cross-validated Dice against pseudo-labels": round(float(values.mean()), 4),
+        "of these accepted as prostates": sum(not row["doubts"] for row in rows),
+        f"cross-validated Dice{against}": round(float(values.mean()), 4),
         "its standard deviation": round(float(values.std(ddof=1)) if len(values) > 1 else 0.0, 4),
         "its lowest": round(float(values.min()), 4),
-        "cross-validated Hausdorff 95 % mm": round(float(np.nanmean([row["hausdorff95"] for row in rows])), 2),
+        "cross-validated Hausdorff 95 % mm": round(float(np.mean(distances)), 2) if distances else "unknown",
     }
     path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    print("| volume | Dice | Hausdorff mm | 95 % mm | ml | of |\n| --- | --- | --- | --- | --- | --- |")
+    print("| volume | Dice | Hausdorff mm | 95 % mm | ml | of | doubts |\n| --- | --- | --- | --- | --- | --- | --- |")
     for row in rows:
-        cells = (row[key] for key in ("name", "dice", "hausdorff", "hausdorff95", "ml", "reference_ml"))
+        cells = (row[key] for key in ("name", "dice", "hausdorff", "hausdorff95", "ml", "reference_ml", "doubts"))
         print("| " + " | ".join(map(str, cells)) + " |")
     print(json.dumps(figures))
 
@@ -209,7 +221,16 @@ def _finished(card: ModelCard, fitted: Fitted, learned: list[PreparedCase], more
 
 
 def _more_figures(path: Path | None) -> dict[str, Any]:
-    return {} if path is None else dict(json.loads(path.read_text(encoding="utf-8")))
+    """The figures in a JSON file; UsageError, before hours of training, if there are none."""
+    if path is None:
+        return {}
+    try:
+        figures = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"The figures in {path} cannot be read: {error}", HINT) from error
+    if not isinstance(figures, dict) or not all(isinstance(value, int | float | str) for value in figures.values()):
+        raise UsageError(f"{path} has more than names and numbers.", HINT)
+    return figures
 
 
 def _work(output: Path) -> Path:
@@ -234,6 +255,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--width", type=int, default=8, help="channels of the first stage; 16 is the paper's")
     parser.add_argument("--kernel", type=int, default=3, help="5 is the paper's")
     parser.add_argument("--batch", type=int, default=1, help="samples a step")
+    parser.add_argument("--spacing", type=float, nargs=3, metavar=("Z", "Y", "X"), help="mm of the model's grid")
     parser.add_argument("--window", type=int, nargs=3, metavar=("Z", "Y", "X"), help="voxels seen at once")
     parser.add_argument("--phantoms", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0)
