@@ -11,9 +11,14 @@ slicer = pytest.importorskip("slicer", reason="needs the package slicer-core")
 vtk = pytest.importorskip("vtk")
 numpy_support = pytest.importorskip("vtk.util.numpy_support")
 
+VESSEL = (
+    "Segmentation category and type - 3D Slicer General Anatomy list~SCT^85756007^Tissue~SCT^59820001^Blood vessel"
+    "~^^~Anatomic codes - DICOM master list~^^~^^"
+)
+TISSUE = VESSEL.replace("SCT^59820001^Blood vessel", "SCT^85756007^Tissue")
 LABELS = multi_class().labels
 SEGMENTS = [
-    SegmentInfo(3, "Gefäß 日本", (0.25, 0.5, 1.0)),
+    SegmentInfo(3, "Gefäß 日本", (0.25, 0.5, 1.0), VESSEL),
     SegmentInfo(1, "shell", (1.0, 0.0, 0.0)),
     SegmentInfo(2, "core", (0.0, 1.0, 0.125)),
     SegmentInfo(4, "empty", (0.5, 0.5, 0.5)),
@@ -75,6 +80,9 @@ def test_slicer_reads_what_we_write(scene, tmp_path, geometry):
         segment = segmentation.GetNthSegment(index)
         assert segment.GetName() == info.name and segment.GetLabelValue() == info.value
         assert segment.GetColor() == pytest.approx(info.color)
+        tag = vtk.reference("")
+        assert segment.GetTag("TerminologyEntry", tag)  # Slicer's own where the file has none
+        assert str(tag) == (info.terminology or TISSUE)
         image = segment.GetRepresentation("Binary labelmap")
         np.testing.assert_array_equal(dense(image) == info.value, info.value == LABELS)
         np.testing.assert_allclose(matrix_of(image), ijk_to_ras(geometry), atol=1e-6)
@@ -108,6 +116,8 @@ def slicer_segmentation(scene, geometry, segments):
         segment = slicer.vtkSegment()
         segment.SetName(name)
         segment.SetColor(0.5, 0.25, 1.0)
+        if name == "B":
+            segment.SetTag("TerminologyEntry", VESSEL)
         segment.AddRepresentation("Binary labelmap", image)
         segmentation.AddSegment(segment, name)
     reference = slicer.vtkOrientedImageData()
@@ -128,7 +138,8 @@ def test_we_read_what_slicer_writes(scene, tmp_path, geometry, cropped):
     assert writer.WriteData(node) == 1
     labels, grid, segments = read_labels(tmp_path / "a.seg.nrrd")
     assert labels.shape == ((9, 21, 28) if cropped else SHAPE)
-    assert segments == [SegmentInfo(1, "Leber ü", (0.5, 0.25, 1.0)), SegmentInfo(2, "B", (0.5, 0.25, 1.0))]
+    color = (0.5, 0.25, 1.0)
+    assert segments == [SegmentInfo(1, "Leber ü", color, TISSUE), SegmentInfo(2, "B", color, VESSEL)]
     expected = np.zeros(SHAPE, np.uint8)
     expected[first], expected[second] = 1, 2
     np.testing.assert_array_equal(place(labels, grid, geometry), expected)

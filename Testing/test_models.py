@@ -346,6 +346,8 @@ def test_the_command_line(made, tmp_path, monkeypatch, capsys):
     assert run("export", CARD.name)[0] == 2
     assert run("export", CARD.name, "-o", tmp_path / "x.zip")[0] == 0
     assert load_card(tmp_path / "x.zip").classes == 3
+    assert run("export", CARD.name, "-o", tmp_path / "x.zip")[0] == 2
+    assert run("export", CARD.name, "-o", tmp_path / "x.zip", "--overwrite")[0] == 0
     assert run("remove", CARD.name)[0] == 0
     status, _, err = run("show", CARD.name)
     assert (status, "There is no model" in err) == (7, True)

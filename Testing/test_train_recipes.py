@@ -66,6 +66,19 @@ def test_the_learner_of_the_paper(dataset):
     assert all(torch.equal(trained[name], predicting[name]) for name in trained)
 
 
+def test_the_loss_that_the_paper_compares_with(dataset):
+    learner = trainer_module._make_learner(dataset, replace(MILLETARI, recipe="milletari2016-logistic"), CPU)
+    assert isinstance(learner.optimizer, torch.optim.SGD)
+    _, labels = learner._draw()
+    classes = [label for label in (0, 1) if (labels == label).any()]
+    assert classes == [0, 1]
+    logits = torch.zeros(2, 2, 16, 16, 16)
+    logits[:, 1] = torch.randn(2, 16, 16, 16, generator=torch.Generator().manual_seed(0))
+    losses = -logits.log_softmax(1)
+    of_class = [losses[:, label][labels == label].mean() for label in classes]
+    assert float(learner.loss(logits, labels)) == pytest.approx(float(sum(of_class)) / 2, rel=1e-4)
+
+
 def test_the_paper_takes_gray_values_from_another_volume(dataset):
     darker = replace(dataset.examples[1], image=dataset.examples[1].image * 0.25 - 5)
     both = replace(dataset, examples=(dataset.examples[0], darker))

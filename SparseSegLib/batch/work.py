@@ -84,7 +84,7 @@ class CaseWork:
         """Write the result (and its picture), and say what there is to say of the case."""
         start = time.perf_counter()
         case, volume, card = segmented.case, segmented.volume, self.predictor.card
-        segments = [SegmentInfo(label.value, label.name, label.color) for label in card.labels]
+        segments = [SegmentInfo(label.value, label.name, label.color, label.terminology) for label in card.labels]
         write_labels(segmented.labels, volume.geometry, self.folder / case.file, segments)
         if self.pictures:
             write_row(volume, segmented.labels, card, self.folder, case.name)

@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", help="name of the model (combine; default: the output's)")
     parser.add_argument("--add", action="store_true", help="also put the model into your library (combine)")
     parser.add_argument(
-        "--overwrite", action="store_true", help="replace a model of the same name (import) or place (combine)"
+        "--overwrite", action="store_true", help="replace a model of the same name (import) or file (combine, export)"
     )
 
 
@@ -81,6 +81,8 @@ def _import(library: ModelLibrary, arguments: argparse.Namespace, console: Conso
 def _export(library: ModelLibrary, arguments: argparse.Namespace, console: Console) -> None:
     if arguments.output is None:
         raise UsageError("Where shall the model be written?", "Add -o FILE.zip.")
+    if arguments.output.exists() and not arguments.overwrite:
+        raise UsageError(f"{arguments.output} is there already.", "Choose another name, or add --overwrite.")
     path = library.export(arguments.model[0], arguments.output)
     console.result({"output": str(path)}, f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 

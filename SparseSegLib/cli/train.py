@@ -23,6 +23,7 @@ from SparseSegLib.models.files import is_bundle
 
 SHOWN = 5  # cases with labels to look at again
 LIGHT = 0.5  # of an even share: below, labels are worth a look
+RECIPES = "usual, milletari2016, milletari2016-logistic or myronenko2018"
 NAME = "train"
 SUMMARY = "train a model on several annotated volumes"
 DESCRIPTION = """\
@@ -71,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("how to train")
     start = "begin with the weights of a model of your library, or of a bundle: adapt it to your own scanner"
     how.add_argument("--start", metavar="MODEL", help=start)
-    how.add_argument("--recipe", default="usual", help="usual, milletari2016 or myronenko2018 (default: usual)")
+    how.add_argument("--recipe", default="usual", help=f"{RECIPES} (default: usual)")
     networks = "unet3d-half, unet3d-small, unet3d, vnet-small, vnet and others (default: the recipe's)"
     how.add_argument("--network", help=networks)
     regions = "structures that hold one another: nested (each all after it), or sums of names, as in edema+core core"

@@ -12,7 +12,7 @@ from SparseSegLib.annotation import UNLABELED
 from SparseSegLib.augmentation import deform, match_histograms, quantile_tables
 from SparseSegLib.cohort.learner import CohortLearner, within
 from SparseSegLib.densify.patch_trainer import LabeledImage
-from SparseSegLib.losses import region_dice, vnet_dice
+from SparseSegLib.losses import batch_weights, region_cross_entropy, region_dice, vnet_dice, weighted_cross_entropy
 
 MOMENTUM = 0.99
 
@@ -62,3 +62,15 @@ class MilletariLearner(CohortLearner):
 
     def _cut_from(self, number: int, count: int) -> tuple[torch.Tensor, torch.Tensor]:
         return deform(*super()._cut_from(number, count), self.generator)
+
+
+class LogisticMilletariLearner(MilletariLearner):
+    """The same with the loss that the paper compares its Dice with (section 5): a logistic one, balanced in each batch."""
+
+    def loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """The multinomial logistic loss of the labeled voxels, every class of the batch with the same influence."""
+        return weighted_cross_entropy(logits, labels, batch_weights(labels, logits.shape[1]))
+
+    def region_loss(self, logits: torch.Tensor, truth: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """The sigmoids' logistic loss, with the weights of the classes over all volumes."""
+        return region_cross_entropy(logits, truth, labels, self.weights)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import colorsys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
 
 from SparseSegLib.geometry import Geometry
 
+_TERMINOLOGY = "TerminologyEntry"
 _REPRESENTATION = "Binary labelmap"
 _GOLDEN_RATIO = 0.618034
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -28,11 +29,14 @@ class SegmentInfo:
         What the user calls it.
     color : tuple of float
         (red, green, blue), each 0 to 1.
+    terminology : str
+        3D Slicer's terminology entry, or "".
     """
 
     value: int
     name: str
     color: tuple[float, float, float]
+    terminology: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,9 +67,16 @@ def segments_from_metadata(metadata: Mapping[str, str]) -> list[StoredSegment]:
         name = metadata.get(f"Segment{index}_Name", "") or metadata[f"Segment{index}_ID"]
         color = _color(metadata.get(f"Segment{index}_Color", ""), value)
         layer = _integer(metadata.get(f"Segment{index}_Layer", ""), index)
-        found.append(StoredSegment(SegmentInfo(value, name, color), layer))
+        terminology = _tags(metadata.get(f"Segment{index}_Tags", "")).get(_TERMINOLOGY, "")
+        found.append(StoredSegment(SegmentInfo(value, name, color, terminology), layer))
         index += 1
     return found
+
+
+def _tags(text: str) -> dict[str, str]:
+    """A segment's tags, which Slicer writes as ``name:value|name:value|``."""
+    pairs = (part.partition(":") for part in text.split("|"))
+    return {name: value for name, _, value in pairs if name}
 
 
 def _integer(text: str, default: int) -> int:
@@ -105,7 +116,7 @@ def merge_layers(layers: np.ndarray, stored: Sequence[StoredSegment]) -> tuple[n
     for number, one in sorted(numbered, key=lambda pair: (pair[1].layer, pair[0])):
         if one.layer < len(layers):
             merged[layers[one.layer] == one.info.value] = number
-    return merged, [SegmentInfo(number, one.info.name, one.info.color) for number, one in numbered]
+    return merged, [replace(one.info, value=number) for number, one in numbered]
 
 
 def segment_metadata(array: np.ndarray, geometry: Geometry, segments: Sequence[SegmentInfo]) -> dict[str, str]:
@@ -129,6 +140,8 @@ def segment_metadata(array: np.ndarray, geometry: Geometry, segments: Sequence[S
             f"Segment{index}_Layer": "0",
             f"Segment{index}_Extent": _extent(box),
         }
+        if segment.terminology:
+            metadata[f"Segment{index}_Tags"] = f"{_TERMINOLOGY}:{segment.terminology}|"
     return metadata
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -174,6 +176,11 @@ def card_to_json(card: ModelCard) -> dict[str, Any]:
     if card.expectations is not None:
         content["expectations"] = asdict(card.expectations)
     return content
+
+
+def card_hash(card: ModelCard) -> str:
+    """A hash (hexadecimal) of all that a model is: its weights' own, and everything else on its card."""
+    return hashlib.sha256(json.dumps(card_to_json(card), sort_keys=True).encode()).hexdigest()
 
 
 def card_from_json(content: Any, source: str) -> ModelCard:

@@ -21,6 +21,7 @@ ALIKE = {
     "preprocessing": "preprocessing",
     "postprocessing": "postprocessing",
     "modality": "modality",
+    "window": "window",
 }
 HINT = "Combine models that were trained with the same settings, for example the folds of a cross-validation."
 

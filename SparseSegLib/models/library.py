@@ -154,8 +154,11 @@ class ModelLibrary:
         path = own[0].path
         if path.is_dir() and not path.is_symlink():
             remove_folder(path)
-        else:
+            return path
+        try:
             path.unlink()
+        except OSError as error:
+            raise FileError(f"{path} cannot be deleted: {error.strerror}.", "Close programs that use it.") from error
         return path
 
 

@@ -20,6 +20,7 @@ from SparseSegLib.errors import DependencyError, FileError, JobError, SparseSegE
 from SparseSegLib.io.dicom import find_series
 from SparseSegLib.io.dicom_checks import check_series
 from SparseSegLib.models import ModelLibrary, load_card
+from SparseSegLib.models.card import card_hash
 from SparseSegLib.worker.densify_task import leave_one_core_free
 from SparseSegLib.worker.explain import explain
 
@@ -73,7 +74,7 @@ class _Run:
         self.control = control
         card = load_card(plan.bundle)
         self.scans = card.scans
-        self.manifest = Manifest(plan.folder, [card.sha256, plan.flips, plan.force])
+        self.manifest = Manifest(plan.folder, [card_hash(card), plan.flips, plan.force])
         self.entries = {case: entry for case in cases if (entry := self.manifest.find(case)) is not None}
 
     def refuse_to_replace(self) -> None:
