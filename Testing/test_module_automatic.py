@@ -113,3 +113,36 @@ def test_a_model_that_does_not_exist_and_no_volume_are_refused_with_words(panel)
         panel.logic.applyModel("nothing", [])
     with pytest.raises(UsageError, match="no annotated volume"):
         panel.logic.trainModel([], "name")
+
+
+def test_the_prostate_button_segments_the_input_and_refuses_what_is_no_prostate(panel, bundle, tmp_path):
+    from SparseSegLib.models import ModelLibrary, load_card, save_bundle
+    from SparseSegLib.models.bundle import load_weights
+    from SparseSegLib.models.card import Expectations
+
+    host, ui = Host.instance(), panel.ui
+    part = panel.parts[3]
+    expected = Expectations("a small blob", (15.0,) * 3, (60.0,) * 3, 0.3, 0.3, (0.5, 60.0), 0.6, 0.3, 30.0)
+    card = replace(load_card(bundle), name="prostate-vnet", expectations=expected)
+    save_bundle(tmp_path / "made", card, load_weights(bundle)[1])
+    ModelLibrary().add(tmp_path / "made")
+    part.showModels()
+    assert not ui.prostateButton.isHidden()
+    panel.parameterNode.inputVolume = add_phantom(GEOMETRIES["identity"], name="pelvis")[1]
+    host.processEvents()
+    ui.prostateButton.click()
+    assert host.wait(lambda: part.handle is None, 90)
+    assert "1 of 1 segmented" in ui.automaticLabel.text
+    assert " ml" in ui.automaticLabel.text
+    noise = np.random.default_rng(0).normal(500, 50, GEOMETRIES["identity"].shape)
+    panel.parameterNode.inputVolume = add_volume(noise, GEOMETRIES["identity"], "noise")
+    ui.prostateButton.click()
+    assert host.wait(lambda: part.handle is None, 90)
+    assert "0 of 1 segmented" in ui.automaticLabel.text
+    assert "does not look like a small blob" in ui.automaticLabel.text
+    panel.parameterNode.force = True
+    ui.prostateButton.click()
+    assert host.wait(lambda: part.handle is None, 90)
+    assert "1 of 1 segmented" in ui.automaticLabel.text
+    assert "does not look like" not in ui.automaticLabel.text
+    assert "noise: " in ui.automaticLabel.text

@@ -17,9 +17,11 @@ from SparseSegModule.jobHandle import JobHandle, Listener
 from SparseSegModule.labelWeights import lightCases
 from SparseSegModule.modelChannels import ModelChannels
 from SparseSegModule.modelJobs import cardText, startSegmentingFolder
+from SparseSegModule.modelWork import ModelResult
 from SparseSegModule.trainingOptions import TrainingOptions
 
 PROSTATE = "prostate-vnet"
+MOST_LINES = 12  # about single volumes
 
 
 class AutomaticPart(Listener):
@@ -79,29 +81,21 @@ class AutomaticPart(Listener):
             return
         cases = self._cases()
         folder = self.panel.ui.folderSelector.currentPath
-        device, allFrames = self.panel.parameterNode.device, self.panel.parameterNode.allFrames
+        options, allFrames = self._options(), self.panel.parameterNode.allFrames
         if cases:
             self._start(
-                lambda: self.panel.logic.applyModel(
-                    str(entry.path), cases, wait=False, device=device, allFrames=allFrames, listener=self
-                )
+                lambda: self.panel.logic.applyModel(str(entry.path), cases, wait=False, allFrames=allFrames, **options)
             )
         elif folder:
             jobs = self.panel.logic.jobRunner
-            self._start(
-                lambda: startSegmentingFolder(jobs, str(entry.path), Path(folder), device=device, listener=self)
-            )
+            self._start(lambda: startSegmentingFolder(jobs, str(entry.path), Path(folder), **options))
 
     def onProstate(self) -> None:
         """Segment the prostate on the volume chosen under Inputs."""
         if self.handle is not None or not self.panel.requireTorch():
             return
-        node = self.panel.parameterNode
-        self._start(
-            lambda: self.panel.logic.applyModel(
-                PROSTATE, node.inputVolume, wait=False, device=node.device, listener=self
-            )
-        )
+        volumeNode, options = self.panel.parameterNode.inputVolume, self._options()
+        self._start(lambda: self.panel.logic.applyModel(PROSTATE, volumeNode, wait=False, **options))
 
     def onTrain(self) -> None:
         """Train a model from the checked volumes and the segmentations that belong to them."""
@@ -144,12 +138,20 @@ class AutomaticPart(Listener):
         else:
             good = [result for result in handle.result if result.volumeNode is not None]
             lines = [_("{good} of {all} segmented.").format(good=len(good), all=len(handle.result))]
-            lines += [f"{result.name}: {result.error}" for result in handle.result if result.error]
+            texts = [text for result in handle.result if (text := _inWords(result))]
+            lines += texts[:MOST_LINES]
+            if len(texts) > MOST_LINES:
+                lines.append(_("and {count} more").format(count=len(texts) - MOST_LINES))
             label.text = "\n".join(lines)
             self.compare.show(good)
             if good and good[0].segmentationNode is not None:
                 self.panel.parameterNode.shown = good[0].segmentationNode
         self._updateButtons()
+
+    def _options(self) -> dict[str, Any]:
+        """How a model runs, as chosen in the panel."""
+        node = self.panel.parameterNode
+        return {"device": node.device, "flips": node.flips, "force": node.force, "listener": self}
 
     def _start(self, start) -> None:
         try:
@@ -212,6 +214,13 @@ def annotatedCases(volumeNodes) -> list[tuple]:
         if segmentationNode is not None:
             pairs.append((volumeNode, segmentationNode))
     return pairs
+
+
+def _inWords(result: ModelResult) -> str:
+    """What there is to say of a volume: why it has no result, or its structures' size and what speaks against them."""
+    parts = [f"{name} {milliliters:.1f} ml" for name, milliliters in (result.volumesMl or {}).items()]
+    parts += [text for text in (result.doubts, result.error) if text]
+    return f"{result.name}: {', '.join(parts)}" if parts else ""
 
 
 def _trained(handle: JobHandle) -> str:

@@ -84,6 +84,7 @@ def startSegmenting(
     device: str = "auto",
     output: str = "both",
     flips: bool = False,
+    force: bool = False,
     allFrames: bool = False,
     listener: Listener | None = None,
 ) -> JobHandle:
@@ -99,7 +100,7 @@ def startSegmenting(
         _checkChannels(card, channels)
         groups.append(Frames.of(channels[0]) if allFrames else Frames.alone(channels[0]))
         cases += _cases(channels, groups[-1])
-    settings = {"model": str(entry.path), "device": device, "flips": flips}
+    settings = {"model": str(entry.path), "device": device, "flips": flips, "force": force}
 
     def deliver(found: list[ModelArrays]) -> list[ModelResult]:
         results, rest = [], iter(found)
@@ -115,7 +116,14 @@ def startSegmenting(
 
 
 def startSegmentingFolder(
-    jobs: Jobs, modelName: str, folder: Path, *, device: str = "auto", listener: Listener | None = None
+    jobs: Jobs,
+    modelName: str,
+    folder: Path,
+    *,
+    device: str = "auto",
+    flips: bool = False,
+    force: bool = False,
+    listener: Listener | None = None,
 ) -> JobHandle:
     """Start segmenting the image files of a folder; image and result of each are loaded into the scene."""
     files = imageFiles(folder)
@@ -127,7 +135,7 @@ def startSegmentingFolder(
             "Load the volumes and choose one for each channel.",
         )
     cases = [ModelCase(path.name, [], (path,)) for path in files]
-    settings = {"model": str(entry.path), "device": device, "flips": False}
+    settings = {"model": str(entry.path), "device": device, "flips": flips, "force": force}
 
     def deliver(found: list[ModelArrays]) -> list[ModelResult]:
         results = []
@@ -241,4 +249,4 @@ def _nodesOf(
         segmentationNode = addSegmentation(volumeNode, f"{name} segments{number}")
         setLabels(segmentationNode, arrays.labels, matrixFromGeometry(arrays.geometry), styles)
         describe(segmentationNode, volumeNode, settings)
-    return ModelResult(arrays.name, labelmapNode, segmentationNode, volumeNode, arrays.volumesMl)
+    return ModelResult(arrays.name, labelmapNode, segmentationNode, volumeNode, arrays.volumesMl, doubts=arrays.doubts)

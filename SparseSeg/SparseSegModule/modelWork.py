@@ -41,6 +41,7 @@ class ModelResult:
     labelmapNode, segmentationNode : the result, as the user chose; None if there is an error
     volumesMl : milliliters of each structure
     error : why this volume, or a frame of its sequence, has no result, or ""
+    doubts : what speaks against a result that was made in spite of it, or ""
     """
 
     name: str
@@ -49,6 +50,7 @@ class ModelResult:
     volumeNode: vtkMRMLScalarVolumeNode | None = None
     volumesMl: dict[str, float] | None = None
     error: str = ""
+    doubts: str = ""
 
     def orRaise(self) -> ModelResult:
         """The result itself, or JobError where there is none."""
@@ -119,6 +121,7 @@ class ModelArrays:
     geometry: Geometry | None
     volumesMl: dict[str, float]
     error: str
+    doubts: str = ""
 
 
 class SegmentWork:
@@ -164,7 +167,8 @@ class SegmentWork:
                 found.append(ModelArrays(case.name, None, None, {}, error))
                 continue
             labels, geometry, _segments = read_labels(folder / entry["file"])
-            found.append(ModelArrays(case.name, labels.astype(np.uint8), geometry, entry["volume_ml"], ""))
+            milliliters, doubts = entry["volume_ml"], entry.get("doubts", "")
+            found.append(ModelArrays(case.name, labels.astype(np.uint8), geometry, milliliters, "", doubts))
         return found
 
     def deliver(self, results: list[ModelArrays], ending: dict[str, Any]) -> list[ModelResult]:

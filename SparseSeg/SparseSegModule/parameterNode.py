@@ -27,6 +27,7 @@ class SparseSegParameterNode:
     preset, budgetSeconds, margin, seed, device, output - how to densify; 0 seconds is what the preset says.
     resultOpacity, showUncertainty - how the result is shown.
     allFrames - whether a model runs on every frame of a volume that belongs to a sequence.
+    flips, force - whether a model looks at mirror images too, and whether it runs on images that it is not for.
     startModel - the model that a training begins with, or "" for none; it decides network, channelNames and nested.
     network, channelNames, noisyLabels, nested - how to train a model: channelNames has commas between the names,
         noisyLabels weighs labels by how good they seem, nested says that each segment lies inside the one before.
@@ -48,6 +49,8 @@ class SparseSegParameterNode:
     resultOpacity: Annotated[float, WithinRange(0, 1)] = 0.7
     showUncertainty: bool = False
     allFrames: bool = False
+    flips: bool = False
+    force: bool = False
     startModel: str = ""
     network: Network = Network.UNET3D_HALF
     channelNames: str = ""

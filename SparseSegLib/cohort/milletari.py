@@ -65,7 +65,7 @@ class MilletariLearner(CohortLearner):
 
 
 class LogisticMilletariLearner(MilletariLearner):
-    """The same with the loss that the paper compares its Dice with (section 5): a logistic one, balanced in each batch."""
+    """The same with the loss that the paper compares its Dice with: a logistic one, balanced in every batch."""
 
     def loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """The multinomial logistic loss of the labeled voxels, every class of the batch with the same influence."""

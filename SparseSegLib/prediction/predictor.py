@@ -120,7 +120,8 @@ class Predictor:
             return
         text = f"{volume.name or 'The volume'} does not look like {expected.image}: {'; '.join(doubts)}."
         if not self.force:
-            raise ModelError(text, f"Choose {expected.image}, or force the segmentation (--force).")
+            hint = f"Choose {expected.image}, or have it segmented in spite of doubts (--force; in the panel, a box)."
+            raise ModelError(text, hint)
         self.events.message(text)
 
     def check(self, volume: Volume) -> None:
