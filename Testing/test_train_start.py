@@ -62,14 +62,26 @@ def test_the_card_says_what_it_was_adapted_from(model, adapt, tmp_path):
     assert adapt(tmp_path / "licensed", license="CC0")[0].license == "CC0"
 
 
+def test_bias_fields_are_treated_as_the_model_knows_them_unless_chosen_otherwise(model, adapt, tmp_path, monkeypatch):
+    corrected = []
+    monkeypatch.setattr("SparseSegLib.cohort.dataset.correct_bias_field", lambda volume: corrected.append(1) or volume)
+    bundle, weights = model
+    assert adapt(bundle, recipe="milletari2016")[0].preprocessing.bias_field == "none"
+    assert not corrected
+    save_bundle(tmp_path / "n4", replace(KNOWN, preprocessing=replace(KNOWN.preprocessing, bias_field="n4")), weights)
+    assert adapt(tmp_path / "n4")[0].preprocessing.bias_field == "n4"
+    assert corrected
+    assert adapt(tmp_path / "n4", bias_field="none")[0].preprocessing.bias_field == "none"
+    with pytest.raises(UsageError, match="none, n4"):
+        adapt(bundle, bias_field="n5")
+
+
 def test_a_card_that_does_not_fit_is_refused(model, adapt, tmp_path):
     bundle, weights = model
     with pytest.raises(UsageError, match="is unet3d-small, not vnet-small"):
         adapt(bundle, network="vnet-small")
     with pytest.raises(UsageError, match="do not fit the network"):
         adapt(bundle, regions="separate")
-    with pytest.raises(UsageError, match="bias fields"):
-        adapt(bundle, recipe="milletari2016")
     save_bundle(tmp_path / "other", replace(KNOWN, labels=(ModelLabel(1, "liver", (1, 0, 0)),)), weights)
     with pytest.raises(UsageError, match="knows liver; annotated are blob"):
         adapt(tmp_path / "other")

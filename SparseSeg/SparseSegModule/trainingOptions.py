@@ -115,9 +115,8 @@ class TrainingOptions:
 
 
 def _mayBeAdapted(entry: ModelEntry) -> bool:
-    """Whether a training can begin with a model: one network, whose images are prepared as the panel's trainings do."""
-    card = entry.card
-    return card is not None and card.members == 1 and card.preprocessing.bias_field == "none"
+    """Whether a training can begin with a model: a single network."""
+    return entry.card is not None and entry.card.members == 1
 
 
 def _reason(card: ModelCard) -> str:

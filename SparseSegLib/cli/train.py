@@ -86,6 +86,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--noisy-labels", action="store_true", help=noisy)
     normalization = "of gray values: percentiles, or nonzero for skull-stripped images (default: the recipe's)"
     how.add_argument("--normalization", help=normalization)
+    bias_field = "none, or n4: correct it in every volume, here and before a prediction (default: the recipe's)"
+    how.add_argument("--bias-field", help=bias_field)
     mirror = "learn from mirrored images too; not for left and right (default: the recipe's)"
     how.add_argument("--mirror", action=argparse.BooleanOptionalAction, help=mirror)
     budget = how.add_mutually_exclusive_group()
@@ -210,6 +212,7 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
         "batch": arguments.batch,
         "noisy_labels": arguments.noisy_labels,
         "normalization": arguments.normalization,
+        "bias_field": arguments.bias_field,
         "mirror": arguments.mirror,
         "budget_seconds": arguments.seconds,
         "budget_steps": arguments.steps,

@@ -21,8 +21,7 @@ def adapted(settings: TrainSettings) -> TrainSettings:
     Raises
     ------
     UsageError
-        If another network was chosen, if the model is several, or if its images have their bias field corrected and
-        those of the recipe do not, or the other way round.
+        If another network was chosen, or the model is several.
     ModelError
         If the card cannot be read.
     """
@@ -34,11 +33,6 @@ def adapted(settings: TrainSettings) -> TrainSettings:
         )
     if card.members > 1:
         raise UsageError(f"The model {card.name} is {card.members} models.", "Start from one of them.")
-    if settings.plan.bias_field != card.preprocessing.bias_field:
-        raise UsageError(
-            f"The model {card.name} and the recipe {settings.recipe} treat bias fields differently.",
-            "Choose the recipe that the model was trained with.",
-        )
     arguments = dict(card.arguments)
     regions = arguments.pop("regions", None)
     return replace(
@@ -49,6 +43,7 @@ def adapted(settings: TrainSettings) -> TrainSettings:
         spacing=settings.spacing or card.preprocessing.spacing,
         patch=settings.patch or card.window,
         normalization=settings.normalization or card.preprocessing.normalization,
+        bias_field=settings.bias_field or card.preprocessing.bias_field,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from SparseSegLib.cohort import label_judge
 from SparseSegLib.cohort.recipes import RECIPES, Recipe
 from SparseSegLib.errors import UsageError
-from SparseSegLib.models.card import NORMALIZATIONS
+from SparseSegLib.models.card import BIAS_FIELDS, NORMALIZATIONS
 from SparseSegLib.training.precision import check_precision
 
 VOXELS = 48 * 64 * 64  # of a patch, unless it is chosen
@@ -45,6 +45,7 @@ class TrainSettings:
     start : path of a bundle whose weights to begin with, see :func:`SparseSegLib.cohort.adapt.adapted`; "" for none
     validations : how often to look at the validation volumes, if there are any
     checkpoint_seconds : how often to save what was learned
+    bias_field : "n4" to correct the bias field of every volume first, here and before a prediction, "none" not to
     """
 
     recipe: str = "usual"
@@ -65,6 +66,7 @@ class TrainSettings:
     start: str = ""
     validations: int = 10
     checkpoint_seconds: float = 10.0
+    bias_field: str | None = None
 
     def __post_init__(self) -> None:
         if self.recipe not in RECIPES:
@@ -92,6 +94,10 @@ class TrainSettings:
             raise UsageError(
                 f"There is no normalization called {self.normalization}.", f"Use one of {', '.join(NORMALIZATIONS)}."
             )
+        if self.bias_field not in (None, *BIAS_FIELDS):
+            raise UsageError(
+                f"A bias field cannot be treated by {self.bias_field}.", f"Use one of {', '.join(BIAS_FIELDS)}."
+            )
         if not 1 <= self.validations <= 1000:
             raise UsageError(f"Validation must take place 1 to 1000 times, not {self.validations}.", "10 is usual.")
         check_precision(self.precision)
@@ -101,7 +107,7 @@ class TrainSettings:
         """The recipe, with what was chosen instead."""
         chosen = {
             name: getattr(self, name)
-            for name in ("spacing", "patch", "batch", "normalization", "mirror")
+            for name in ("spacing", "patch", "batch", "normalization", "mirror", "bias_field")
             if getattr(self, name) is not None
         }
         if self.noisy_labels and self.batch is None:

@@ -13,6 +13,7 @@ from SparseSegLib.models.fields import Fields
 FORMAT = 1
 NOTICE = "Not for clinical use."
 NORMALIZATIONS = ("percentiles", "nonzero")
+BIAS_FIELDS = ("none", "n4")
 MODALITIES = ("CT", "MR", "PT", "US")
 MOST_MEMBERS = 64
 MIRRORS = ("z", "y", "x", "zy", "zx", "yx", "zyx")
@@ -45,7 +46,7 @@ class Preprocessing:
     spacing : (z, y, x) mm of the grid that the network works on
     channels : names of the input channels, in order
     orientation : "LPS": the axes are flipped and exchanged so that x, y, z run mostly to the left, back and head
-    bias_field : "n4": each channel is divided by its bias field first; "none": it is not
+    bias_field : one of ``BIAS_FIELDS``; "n4": each channel is divided by its bias field first; "none": it is not
     normalization : "percentiles": each channel's 1st to 99th percentile becomes −1…1, clipped at ±2; "nonzero": the
         voxels of each channel but zeros get mean 0 and standard deviation 1, for skull-stripped images
     """
@@ -227,7 +228,7 @@ def _preprocessing(fields: Fields) -> Preprocessing:
         channels=fields.texts("channels"),
         orientation=fields.choice("orientation", ("LPS",)),
         normalization=fields.choice("normalization", NORMALIZATIONS),
-        bias_field=fields.choice("bias_field", ("none", "n4"), "none"),
+        bias_field=fields.choice("bias_field", BIAS_FIELDS, "none"),
     )
 
 
