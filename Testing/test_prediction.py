@@ -12,7 +12,7 @@ from SparseSegLib.densify.patch_prediction import count_tiles, predict_patches
 from SparseSegLib.errors import ModelError, VolumeError
 from SparseSegLib.evaluation import dice
 from SparseSegLib.geometry import Geometry, resample
-from SparseSegLib.models import load_network
+from SparseSegLib.models import load_card, load_network
 from SparseSegLib.networks import create_network
 from SparseSegLib.prediction.predictor import Predictor
 from SparseSegLib.preprocessing.grid import labels_on, oriented, prepare, working_grid
@@ -101,6 +101,35 @@ def test_mirrored_images_are_averaged_only_where_the_model_knows_them(bundle):
     plain = mirrored.segment(volume)
     turned = mirrored.segment(replace(volume, array=volume.array[:, :, ::-1].copy()))
     assert (plain != turned[:, ::-1]).mean() < 0.002
+
+
+class _Bright(torch.nn.Module):
+    """Calls bright voxels the structure, and remembers what it was shown."""
+
+    padded = True
+    multiple = 1
+    classes = 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = []
+
+    def forward(self, image):
+        self.seen.append(image.clone())
+        return torch.cat([-image, image], 1) * 20
+
+
+def test_the_cards_postprocessing_and_mirror_axes_reach_the_prediction(bundle):
+    array = np.full((1, 16, 16, 16), -1.0, np.float32)
+    array[:, 2:8, 2:8, 2:8] = array[:, 12:14, 12:14, 12:14] = 1.0
+    volume = Volume(array, Geometry.identity((16, 16, 16)))
+    card = replace(load_card(bundle), window=(16, 16, 16), mirrored=True, mirrored_axes="x")
+    assert (Predictor(card, _Bright(), CPU).segment(volume) == 1).sum() == 6**3 + 2**3
+    network = _Bright()
+    cleaned = Predictor(replace(card, postprocessing=("largest_component",)), network, CPU, flips=True).segment(volume)
+    assert (cleaned == 1).sum() == 6**3
+    plain, mirrored = network.seen
+    assert torch.equal(mirrored, plain.flip(4))
 
 
 def test_a_volume_that_does_not_fit_the_model_is_refused(bundle):

@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ sys.path.append(str(Path(__file__).parent / "Benchmarks"))
 import prostate
 import prostate_training
 from prostate import challenge_score, score, taps_command
+from prostate_card import CARD
 from prostate_cases import find_cases, split_cases
 
 from SparseSegLib.cli import main
@@ -23,7 +25,10 @@ from SparseSegLib.errors import DependencyError, UsageError
 from SparseSegLib.geometry import Geometry
 from SparseSegLib.io import read_labels, write_image, write_labels
 from SparseSegLib.models import load_network
+from SparseSegLib.prediction.gate import doubts_about_image, doubts_about_volume
+from SparseSegLib.preprocessing.for_model import prepare_for
 from SparseSegLib.synthesis import paint, pelvis_phantom
+from SparseSegLib.volume import Volume
 from SparseSegLib.worker.segment_task import segment_task
 
 SPACING = (2.0, 1.25, 1.25)
@@ -157,3 +162,22 @@ def test_the_benchmark_scores_and_says_when_taps_is_missing(data, tmp_path):
     assert challenge_score(float("nan"), 4.0) == 0
     with pytest.raises(DependencyError, match="TAPS"):
         taps_command(tmp_path / "no" / "python", "cpu")
+
+
+def test_images_of_other_things_are_refused_by_what_the_prostate_model_expects():
+    """By the volume alone, before the network is asked: a CT, a head, noise; a prostate's field of view is not."""
+    rng = np.random.default_rng(0)
+    smooth = ndimage.gaussian_filter(rng.normal(size=(24, 90, 90)), 2.0)
+    gray = (300 + 2000 * smooth).astype(np.float32).clip(0)
+    expected, pelvis = CARD.expectations, Geometry.identity(gray.shape, (3.0, 2.0, 2.0))
+
+    def doubts(array, geometry):
+        volume = Volume(array[None], geometry)
+        image, _ = prepare_for(volume, replace(CARD.preprocessing, bias_field="none"))
+        return doubts_about_volume(volume, expected) + doubts_about_image(image, expected)
+
+    assert doubts(gray, pelvis) == []
+    assert "CT" in doubts(gray - 1024, pelvis)[0]
+    assert "field of view" in doubts(gray, Geometry.identity(gray.shape, (8.0, 2.5, 2.5)))[0]
+    assert "noise" in doubts(rng.normal(500, 100, gray.shape).astype(np.float32), pelvis)[0]
+    assert CARD.modality == "MR"

@@ -69,7 +69,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     card.add_argument("--data", help="what it was trained on")
     card.add_argument("--license", help="under which license it may be used")
     card.add_argument("--modality", help="CT, MR, PT or US: the only DICOM scans that it will segment (default: any)")
-    how = parser.add_argument_group("how to train")
+    _add_training(parser.add_argument_group("how to train"))
+
+
+def _add_training(how: argparse._ArgumentGroup) -> None:
     start = "begin with the weights of a model of your library, or of a bundle: adapt it to your own scanner"
     how.add_argument("--start", metavar="MODEL", help=start)
     how.add_argument("--recipe", default="usual", help=f"{RECIPES} (default: usual)")
