@@ -120,7 +120,15 @@ def test_cross_validation_measures_every_volume_once(data, calls, tmp_path, caps
     table = capsys.readouterr().out
     assert "| nci_0 |" in table
     assert "| px_1 |" in table
-    assert not (tmp_path / "cv").exists()
+    card, network = load_network(tmp_path / "cv")
+    assert (card.members, len(network.members)) == (2, 2)
+    assert "nci_0, px_1" in card.data
+    assert card.figures["steps of each"] == 1
+    assert card.expectations.layer.startswith("members.0.")
+    capsys.readouterr()
+    (tmp_path / "cv.training" / "fold-0" / "checkpoint.pt").unlink()
+    assert prostate_training.main(given) == 0  # nothing is trained or measured again
+    assert not (tmp_path / "cv.training" / "fold-0" / "checkpoint.pt").exists()
 
 
 def test_the_benchmark_measures_a_bundle_and_asks_the_gate(data, tmp_path, capsys):

@@ -121,12 +121,18 @@ def folds(count: int, parts: int) -> list[list[int]]:
 
 
 def drawn_volume(
-    case: LabeledVolume, generator: torch.Generator, settings: Augmentation | None = None
+    case: LabeledVolume,
+    generator: torch.Generator,
+    settings: Augmentation | None = None,
+    size: tuple[int, int, int] = HIPPOCAMPUS,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """A batch of one volume, turned and bent at random: ``(1, C, z, y, x)`` and labels ``(1, z, y, x)``."""
+    """A batch of one volume, or of its middle, turned and bent at random: ``(1, C, *size)`` and labels ``(1, *size)``.
+
+    ``size`` is (z, y, x) voxels.
+    """
     settings = settings or Augmentation(flips=False, deformation_deviation=0)
     center = (torch.tensor(case.labels.shape, dtype=torch.float32) - 1)[None] / 2
-    places = random_places(center, HIPPOCAMPUS, settings, generator)
+    places = random_places(center, size, settings, generator)
     device = generator.device
     image, labels = cut(case.image.to(device), torch.from_numpy(case.labels).to(device), places)
     return vary_gray(image, settings, generator), labels

@@ -8,9 +8,10 @@ FOLDER holds NAME_t2.nii.gz with NAME_prostate.nii.gz or NAME_pseudo_prostate.ni
 touched: they are for testing. Half of the samples are the real volumes, changed at random; the others are painted
 from their tissue maps and from phantoms (see SparseSegLib/synthesis). The weights are those of the step that did best
 on the held-out volumes; --holdout none takes all volumes to learn from, and the last weights. Checkpoint and log.csv
-lie beside the bundle, in NAME.training/. Ctrl-C ends the training early, with a bundle. Cross-validation measures each
-volume with a model that has not seen it, writes cross-validation.json there, and no bundle; --figures puts such a file
-onto a later bundle's card. The bundle that comes with SparseSeg lies in Resources/Models; copy it there.
+lie beside the bundle, in NAME.training/. Ctrl-C ends the training early, with a bundle. Cross-validation trains K
+models for so many minutes each, measures each volume with the one that has not seen it, and writes
+cross-validation.json there; the bundle is all of them, which answer as one. The one that comes with SparseSeg was made
+that way: see Resources/Documentation/prostate.md. --figures puts further figures onto a bundle's card.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import argparse
 import json
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -39,7 +41,8 @@ from SparseSegLib.control import CancelSource, CancelToken, Control, NullEvents
 from SparseSegLib.devices import choose_device
 from SparseSegLib.errors import SparseSegError, UsageError
 from SparseSegLib.io import read_volume, write_image
-from SparseSegLib.models import ModelCard, load_network, save_bundle
+from SparseSegLib.models import ModelCard, combine_bundles, load_network, save_bundle
+from SparseSegLib.models.bundle import load_weights
 from SparseSegLib.networks import create_network
 from SparseSegLib.prediction.gate import layer_means, with_features
 from SparseSegLib.prediction.predictor import Predictor
@@ -118,10 +121,11 @@ def train(arguments: argparse.Namespace, control: Control) -> None:
 
 
 def cross_validate(arguments: argparse.Namespace, control: Control) -> None:
-    """Train K models, each without every K-th volume, and measure these.
+    """Train K models, each without every K-th volume, measure these, and write a bundle of all models.
 
     Volumes that were measured by a model of the same settings are passed over.
     """
+    more = _more_figures(arguments.figures)
     cases, _ = split_cases(find_cases(arguments.data), ())
     count, settings, work = arguments.cross_validate, _settings(arguments), _work(arguments.output)
     if not 2 <= count <= len(cases):
@@ -148,7 +152,23 @@ def cross_validate(arguments: argparse.Namespace, control: Control) -> None:
             found = measure(folder / "bundle", case, folder, settings.device)
             measured[case.name] = {"made_by": made_by, "fold": fold, "steps": fitted.steps, **found}
             append_row(rows, measured[case.name])
-    _summarize([measured[case.name] for case in cases if case.name in measured], work / "cross-validation.json")
+    figures = _summarize([measured[case.name] for case in cases if case.name in measured])
+    if figures:
+        (work / "cross-validation.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    if all(case.name in measured for case in cases):
+        steps = max(measured[case.name]["steps"] for case in cases)
+        bundles = [work / f"fold-{fold}" / "bundle" for fold in range(count)]
+        _combine(arguments.output, model, bundles, {"steps of each": steps, **figures, **more})
+
+
+def _combine(output: Path, card: ModelCard, bundles: Sequence[Path], figures: dict[str, Any]) -> None:
+    """Write one bundle whose networks answer as one; ``card`` names all volumes that any of them learned from."""
+    with tempfile.TemporaryDirectory() as folder:
+        combined = combine_bundles(bundles, Path(folder) / "all", card.name)
+        _, weights = load_weights(Path(folder) / "all")
+    card = replace(card, members=combined.members, expectations=combined.expectations, figures=figures)
+    save_bundle(output, card, weights, half=True)
+    print(f"{output}: {_megabytes(output):.1f} MB")
 
 
 def measure(bundle: Path, case: ProstateCase, folder: Path, device: str) -> dict[str, Any]:
@@ -161,10 +181,10 @@ def measure(bundle: Path, case: ProstateCase, folder: Path, device: str) -> dict
     return {**score(case, output), "doubts": predictor.doubts}
 
 
-def _summarize(rows: list[dict[str, Any]], path: Path) -> None:
-    """Mean and standard deviation over the volumes, as a table and as JSON for ``--figures``."""
+def _summarize(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Print a table of the volumes; mean and standard deviation over them."""
     if not rows:
-        return
+        return {}
     values = np.array([row["dice"] for row in rows])
     distances = [row["hausdorff95"] for row in rows if row["hausdorff95"] is not None]
     against = "" if all(row["expert"] for row in rows) else " against pseudo-labels"
@@ -176,12 +196,12 @@ def _summarize(rows: list[dict[str, Any]], path: Path) -> None:
         "its lowest": round(float(values.min()), 4),
         "cross-validated Hausdorff 95 % mm": round(float(np.mean(distances)), 2) if distances else "unknown",
     }
-    path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     print("| volume | Dice | Hausdorff mm | 95 % mm | ml | of | doubts |\n| --- | --- | --- | --- | --- | --- | --- |")
     for row in rows:
         cells = (row[key] for key in ("name", "dice", "hausdorff", "hausdorff95", "ml", "reference_ml", "doubts"))
         print("| " + " | ".join(map(str, cells)) + " |")
     print(json.dumps(figures))
+    return figures
 
 
 def _save(output: Path, card: ModelCard, weights: dict[str, torch.Tensor]) -> None:
@@ -250,7 +270,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, default=60.0, help="of each training (default: 60)")
     parser.add_argument("--steps", type=int, help="instead of minutes")
     parser.add_argument("--holdout", nargs="+", default=["nci_2", "px_5"], metavar="NAME", help="or none")
-    parser.add_argument("--cross-validate", type=int, metavar="K", help="measure with K folds instead")
+    parser.add_argument("--cross-validate", type=int, metavar="K", help="K models instead, each measured")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
     parser.add_argument("--width", type=int, default=8, help="channels of the first stage; 16 is the paper's")
     parser.add_argument("--kernel", type=int, default=3, help="5 is the paper's")
@@ -263,7 +283,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, help="of the CPU")
     parser.add_argument("--validation-seconds", type=float, default=150.0)
     parser.add_argument("--checkpoint-seconds", type=float, default=60.0)
-    parser.add_argument("--figures", type=Path, help="JSON of further figures for the card, from a cross-validation")
+    parser.add_argument("--figures", type=Path, help="JSON of further figures for the card")
     return parser
 
 
