@@ -18,7 +18,7 @@ from SparseSegLib.annotation import Plane, keep_planes, sparsify
 from SparseSegLib.densify import PRESETS, DensifySettings
 from SparseSegLib.errors import DependencyError
 from SparseSegLib.geometry import Geometry
-from SparseSegLib.io import write_image
+from SparseSegLib.io import write_image, write_labels
 
 BENCHMARKS = Path(__file__).with_name("Benchmarks")
 sys.path.append(str(BENCHMARKS))
@@ -33,6 +33,8 @@ import peers
 import report
 import rows
 import throughput
+from experiment import annotate, unseen_iou
+from volumes import Case
 
 
 def _row(method, iou, seconds=0.0, seed=0, volume="a", budget="3,3,2", **more):
@@ -104,9 +106,55 @@ def test_the_report_of_old_results_is_written(tmp_path, capsys):
     assert (tmp_path / "plot.png").stat().st_size > 1000
 
 
+def test_margins_of_each_annotation():
+    lines = report.margins_by_annotation([row for row in MADE_UP if row["method"] != "nnU-Net"]).splitlines()
+    assert lines[2:] == [
+        "| 60 s | 3,3,2 | 1 | +0.150 | +0.150 | a |",
+        "| 60 s | 1,1,1 | 1 | -0.090 | -0.090 | b |",
+    ]
+    assert report.margins_by_annotation([]) == ""
+
+
+def test_first_previews_are_compared_with_grow_from_seeds():
+    grown = [_row("Grow from seeds", 0.6), _row("Grow from seeds", 0.5, volume="b")]
+    early = {"first_preview": 2.0, "first_iou": 0.7}, {"first_preview": 4.0, "first_iou": 0.4}
+    own = [_row("SparseSeg", 0.9, 20.0, **early[0]), _row("SparseSeg", 0.9, 20.0, volume="b", **early[1])]
+    text = report.previews([*grown, *own])
+    assert text.startswith("First previews: after 3.0 s in the mean, at most 4.0 s; IoU +0.000 against Grow")
+    assert text.endswith("at worst -0.100 (b, 3,3,2).")
+    assert report.previews(MADE_UP) == ""
+
+
+def test_rows_of_several_versions_are_noticed():
+    own = [_row("SparseSeg", 0.9, 20.0, engine=version) for version in ("b1", "a0", "a0")]
+    assert report.engines(own) == "Rows of several versions: a0, b1."
+    assert report.engines(own[:1]) == ""
+    assert rows.commit() == "" or len(rows.commit()) >= 7
+
+
+def test_cases_of_several_classes_and_at_the_border(tmp_path):
+    image, dense = np.zeros((8, 9, 10), np.float32), np.zeros((8, 9, 10), np.uint8)
+    dense[2:6, 2:4, 2:8], dense[2:6, 5:7, 2:5], dense[2:6, 5:7, 6:8] = 4, 7, 9
+    geometry = Geometry.identity(dense.shape)
+    write_image(image, geometry, tmp_path / "image.nrrd")
+    write_labels(dense, geometry, tmp_path / "labels.nrrd")
+    case = Case.parse(f"three={tmp_path / 'image.nrrd'},{tmp_path / 'labels.nrrd'},7+9/4")
+    volume, truth = case.load()
+    assert (truth[3, 5, 2], truth[3, 5, 6], truth[3, 2, 2]) == (1, 1, 2)
+    labels = annotate(truth, volume, "1,0,1")
+    assert labels.names == ("object 1", "object 2")
+    half = np.where(truth == 1, 1, 0).astype(np.uint8)
+    assert unseen_iou(half, truth, labels) == 0.5
+    volume, truth = replace(case, cut=True).load()
+    assert volume.geometry.shape == truth.shape == (3, 9, 10)
+    assert truth[-1].any()
+
+
 def test_estimates_are_compared_with_the_truth():
-    text = report.estimates([*MADE_UP, _row("SparseSeg", 0.5, 20.0, estimate=0.4)])
-    assert text.startswith("3 estimates")
+    more = [_row("SparseSeg", 0.5, 60.0, volume="c", estimate=0.4), _row("SparseSeg", 0.5, 20.0, estimate=0.5)]
+    first, text = report.estimates([*MADE_UP, *more]).split("\n\n")
+    assert first.startswith("20 s: 1 estimates")
+    assert text.startswith("60 s: 3 estimates")
     assert "off by 0.100 in the mean, bias -0.100" in text
     assert "r = 1.00" in text
     assert "r =" not in report.estimates(MADE_UP)

@@ -76,10 +76,11 @@ def _choose_strength(gray: np.ndarray, labels: np.ndarray) -> float:
     hidden_slice = labels[plane.voxels]
     if np.unique(hidden[hidden != UNLABELED]).size < 2:
         return USUAL_STRENGTH
+    objects = [value for value in np.unique(hidden_slice) if value not in (0, UNLABELED)]
     scores = {}
     for strength in STRENGTHS:
         found = _classes(_walk(gray, hidden, strength), hidden, labels.shape)[plane.voxels]
-        scores[strength] = iou(found > 0, hidden_slice > 0)
+        scores[strength] = np.mean([iou(found == value, hidden_slice == value) for value in objects])
     return max(scores, key=lambda strength: scores[strength])
 
 

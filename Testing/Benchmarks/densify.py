@@ -28,14 +28,15 @@ import numpy as np
 from experiment import add_volume_arguments, annotate, chosen_cases, unseen_iou
 from peers import PEERS, segment_with_peer
 from report import write_report
-from rows import Row, append_row, read_rows
+from rows import Row, append_row, commit, read_rows
 from volumes import Case
 
 from SparseSegLib.annotation import SparseLabels
 from SparseSegLib.comparison import METHODS, segment_with
 from SparseSegLib.control import Control, NullEvents
-from SparseSegLib.densify import DensifySettings, densify
+from SparseSegLib.densify import DensifyResult, DensifySettings, densify
 from SparseSegLib.errors import DependencyError
+from SparseSegLib.geometry import place
 from SparseSegLib.volume import Volume
 
 BUDGETS = ("1,1,1", "2,2,1", "3,3,2", "5,5,3", "every8")
@@ -46,15 +47,22 @@ Segmented = tuple[np.ndarray, dict[str, Any]]
 
 
 class FirstPreview(NullEvents):
-    """Remembers when the first preview came."""
+    """Remembers the first preview."""
 
     def __init__(self) -> None:
-        self.seconds: float | None = None
+        self.result: DensifyResult | None = None
 
     def preview(self, result: Any) -> None:
-        """Keep the time of the first one."""
-        if self.seconds is None:
-            self.seconds = result.seconds
+        """Keep the first one."""
+        if self.result is None:
+            self.result = result
+
+    def figures(self, volume: Volume, truth: np.ndarray, labels: SparseLabels) -> dict[str, Any]:
+        """When it came, and how good it was."""
+        if self.result is None:
+            return {"first_preview": None}
+        dense = place(self.result.labels, self.result.geometry, volume.geometry)
+        return {"first_preview": self.result.seconds, "first_iou": unseen_iou(dense, truth, labels)}
 
 
 def main() -> None:
@@ -129,11 +137,13 @@ def run_case(case: Case, budget: str, arguments: argparse.Namespace, recorder: R
         for name in METHODS:
             record(name, 0.0, 0, partial(classical, name, volume, labels))
     prior = arguments.prior and tuple(part for part in arguments.prior.split(",") if part != "none")
-    own_name = "SparseSeg" if prior is None and arguments.preset == "fast" else f"{arguments.preset} {prior}"
+    own_name = (
+        "SparseSeg" if prior is None and arguments.preset == "fast" else f"{arguments.preset} {prior or ''}".strip()
+    )
     for seconds in arguments.seconds:
         for seed in arguments.seeds:
             settings = DensifySettings(arguments.preset, seconds, seed=seed, prior=prior)
-            record(own_name, seconds, seed, partial(ours, volume, labels, settings))
+            record(own_name, seconds, seed, partial(ours, volume, truth, labels, settings))
     if arguments.peers in ("networks", "all"):
         for seconds in arguments.peer_seconds or arguments.seconds:
             for seed in arguments.seeds:
@@ -146,12 +156,12 @@ def classical(name: str, volume: Volume, labels: SparseLabels) -> Segmented:
     return segment_with(name, volume, labels), {}
 
 
-def ours(volume: Volume, labels: SparseLabels, settings: DensifySettings) -> Segmented:
+def ours(volume: Volume, truth: np.ndarray, labels: SparseLabels, settings: DensifySettings) -> Segmented:
     """SparseSeg's labels and figures."""
     events = FirstPreview()
     result = densify(volume, labels, settings, Control(events=events))
-    figures = {"estimate": result.estimate, "steps": result.steps, "first_preview": events.seconds}
-    return result.labels, figures
+    figures = {"estimate": result.estimate, "steps": result.steps, "engine": commit()}
+    return result.labels, figures | events.figures(volume, truth, labels)
 
 
 def _key(row: Row) -> tuple[Any, ...]:

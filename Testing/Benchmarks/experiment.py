@@ -6,19 +6,19 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from volumes import Case, development_cases
+from volumes import Case, development_cases, special_cases
 
 from SparseSegLib.annotation import SparseLabels, sparsify, sparsify_every
 from SparseSegLib.evaluation import iou
 from SparseSegLib.resources import sample_data
 from SparseSegLib.volume import Volume
 
-NAMES = ("object",)
-
 
 def add_volume_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare which volumes to run on."""
     parser.add_argument("--data", type=Path, help="folder with the usual development volumes")
+    special = "instead of the usual ones: several classes, thick slices, several pieces, at the border"
+    parser.add_argument("--special", action="store_true", help=special)
     parser.add_argument(
         "--volume",
         action="append",
@@ -30,7 +30,9 @@ def add_volume_arguments(parser: argparse.ArgumentParser) -> None:
 
 def chosen_cases(arguments: argparse.Namespace) -> list[Case]:
     """The volumes that the arguments name."""
-    cases = development_cases(arguments.data) if arguments.data else []
+    cases = []
+    if arguments.data:
+        cases = special_cases(arguments.data) if arguments.special else development_cases(arguments.data)
     cases += [Case.parse(text) for text in arguments.volume]
     return cases or [shipped_case()]
 
@@ -42,13 +44,20 @@ def shipped_case() -> Case:
 
 def annotate(truth: np.ndarray, volume: Volume, budget: str) -> SparseLabels:
     """The annotation of a budget: ``x,y,z`` slices per axis, or ``everyK`` axial slices."""
+    names = names_of(truth)
     if budget.startswith("every"):
-        return sparsify_every(truth, volume.geometry, int(budget[5:]), names=NAMES)
+        return sparsify_every(truth, volume.geometry, int(budget[5:]), names=names)
     x, y, z = map(int, budget.split(","))
-    return sparsify(truth, volume.geometry, (z, y, x), names=NAMES)
+    return sparsify(truth, volume.geometry, (z, y, x), names=names)
+
+
+def names_of(truth: np.ndarray) -> tuple[str, ...]:
+    """What the objects are called."""
+    return tuple(f"object {number}" for number in range(1, int(truth.max()) + 1))
 
 
 def unseen_iou(segmented: np.ndarray, truth: np.ndarray, labels: SparseLabels) -> float:
-    """IoU of the objects on the voxels that are not labeled, to four digits."""
+    """IoU on the voxels that are not labeled, mean over the objects, to four digits."""
     unseen = ~labels.labeled
-    return round(iou((segmented > 0) & unseen, (truth > 0) & unseen), 4)
+    objects = range(1, int(truth.max()) + 1)
+    return round(float(np.mean([iou((segmented == k) & unseen, (truth == k) & unseen) for k in objects])), 4)

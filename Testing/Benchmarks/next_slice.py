@@ -27,7 +27,7 @@ from statistics import mean, stdev
 sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
 
 import numpy as np
-from experiment import NAMES, add_volume_arguments, annotate, chosen_cases, unseen_iou
+from experiment import add_volume_arguments, annotate, chosen_cases, names_of, unseen_iou
 from rows import Row, append_row, read_rows
 from volumes import Case
 
@@ -120,7 +120,7 @@ class Trial:
             if plane is None:
                 break
             planes.append(plane)
-            labels = labels.merge(keep_planes(self.truth, self.volume.geometry, [plane], NAMES))
+            labels = labels.merge(keep_planes(self.truth, self.volume.geometry, [plane], names_of(self.truth)))
             result = densify(self.volume, labels, self.settings, checkpoint=self.checkpoint)
             everywhere.append(self._iou(result))
             unseen.append(unseen_iou(result.labels, self.truth, labels))

@@ -10,6 +10,7 @@ from statistics import StatisticsError, correlation, mean
 from margins import OWN, Comparison, Margin, Place, compare
 from rows import Row, read_rows
 
+RIVAL = "Grow from seeds"
 FEWEST_PAIRS = 3  # for a correlation that says anything
 
 
@@ -19,7 +20,8 @@ def write_report(results: Path, folder: Path) -> None:
     if not rows:
         print("Nothing was measured.")
         return
-    text = "\n\n".join(part for part in (table(rows), margins(rows), estimates(rows)) if part)
+    parts = (table(rows), margins(rows), margins_by_annotation(rows), previews(rows), estimates(rows), engines(rows))
+    text = "\n\n".join(part for part in parts if part)
     (folder / "table.md").write_text(text + "\n", encoding="utf-8")
     print(text)
     plot(rows, folder / "plot.png")
@@ -69,6 +71,44 @@ def margins(rows: list[Row]) -> str:
     return "\n".join(lines) if len(lines) > 2 else ""
 
 
+def margins_by_annotation(rows: list[Row]) -> str:
+    """The margin over the best peer, networks included where they were run, for each annotation; empty without any."""
+    lines = [_line("SparseSeg", "slices x, y, z", "volumes", "mean margin", "worst", "where"), "| --- " * 6 + "|"]
+    for seconds in sorted({row["budget_seconds"] for row in rows if row["method"] == OWN}):
+        found = compare(rows, seconds, networks=True) or compare(rows, seconds, networks=False)
+        for budget in dict.fromkeys(place[1] for place in found.places) if found else ():
+            here = {place: margin.value for place, margin in found.places.items() if place[1] == budget}
+            worst = min(here, key=lambda place: here[place])
+            cells = f"{mean(here.values()):+.3f}", f"{here[worst]:+.3f}", worst[0]
+            lines.append(_line(f"{seconds:g} s", budget, str(len(here)), *cells))
+    return "\n".join(lines) if len(lines) > 2 else ""
+
+
+def previews(rows: list[Row]) -> str:
+    """When SparseSeg's first preview came and how good it was, against Grow from seeds; empty where none was scored."""
+    grown = {(row["volume"], row["budget"]): row["iou"] for row in rows if row["method"] == RIVAL}
+    own = [row for row in rows if row["method"] == OWN and row.get("first_iou") is not None]
+    if not own:
+        return ""
+    seconds = [row["first_preview"] for row in own]
+    text = f"First previews: after {mean(seconds):.1f} s in the mean, at most {max(seconds):.1f} s"
+    ahead = {
+        f"{row['volume']}, {row['budget']}": row["first_iou"] - grown[row["volume"], row["budget"]]
+        for row in own
+        if (row["volume"], row["budget"]) in grown
+    }
+    if ahead:
+        worst = min(ahead, key=lambda place: ahead[place])
+        text += f"; IoU {mean(ahead.values()):+.3f} against {RIVAL}, at worst {ahead[worst]:+.3f} ({worst})"
+    return text + "."
+
+
+def engines(rows: list[Row]) -> str:
+    """Which versions of SparseSeg were measured, if more than one was; else nothing."""
+    known = sorted({row["engine"] for row in rows if row.get("engine")})
+    return f"Rows of several versions: {', '.join(known)}." if len(known) > 1 else ""
+
+
 def _margin_line(name: str, found: Comparison) -> str:
     worst = (*_worst(found.worst()), *_worst(found.worst(few_slices=False)))
     return _line(f"{found.seconds:g} s", name, _range(*found.seeds), str(len(found.places)), str(found.mean), *worst)
@@ -79,13 +119,17 @@ def _worst(found: tuple[Place, Margin] | None) -> tuple[str, str]:
 
 
 def estimates(rows: list[Row]) -> str:
-    """How SparseSeg's own estimate of its IoU relates to the true one, in a sentence; empty without any estimate."""
-    pairs = [(row["estimate"], row["iou"]) for row in rows if row["method"] == OWN and row.get("estimate") is not None]
-    if not pairs:
-        return ""
+    """How SparseSeg's own estimate of its IoU relates to the true one, a line for each budget; empty without any."""
+    known = [row for row in rows if row["method"] == OWN and row.get("estimate") is not None]
+    budgets = sorted({row["budget_seconds"] for row in known})
+    return "\n\n".join(_estimates([row for row in known if row["budget_seconds"] == one], one) for one in budgets)
+
+
+def _estimates(rows: list[Row], seconds: float) -> str:
+    pairs = [(row["estimate"], row["iou"]) for row in rows]
     errors = [estimate - true for estimate, true in pairs]
     off, bias = mean(map(abs, errors)), mean(errors)
-    text = f"{len(pairs)} estimates of the IoU: off by {off:.3f} in the mean, bias {bias:+.3f}"
+    text = f"{seconds:g} s: {len(pairs)} estimates of the IoU: off by {off:.3f} in the mean, bias {bias:+.3f}"
     with suppress(StatisticsError):  # where all are the same
         if len(pairs) >= FEWEST_PAIRS:
             text += f", correlation with the true one r = {correlation(*zip(*pairs, strict=True)):.2f}"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,3 +24,14 @@ def append_row(path: Path, row: Row) -> None:
     print(line, flush=True)
     with open(path, "a", encoding="utf-8") as file:
         file.write(line + "\n")
+
+
+@cache
+def commit() -> str:
+    """The version of SparseSeg that is measured, with a plus if files were changed; "" outside of a repository."""
+    asked = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
+    try:
+        done = subprocess.run(asked, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return done.stdout.strip()

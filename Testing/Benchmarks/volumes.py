@@ -1,4 +1,4 @@
-"""The volumes that benchmarks run on: an image, and a mask made of dense labels."""
+"""The volumes that benchmarks run on: an image, and one or several structures made of dense labels."""
 
 from __future__ import annotations
 
@@ -15,12 +15,21 @@ from SparseSegLib.volume import Volume
 
 @dataclass(frozen=True)
 class Case:
-    """One volume of a benchmark: files, and which label values are the object (``5``, ``1+2`` or ``>127``)."""
+    """One volume of a benchmark.
+
+    Attributes
+    ----------
+    name : what tables call it
+    image, labels : files
+    values : which label values are the object (``5``, ``1+2`` or ``>127``), or each of several (``1/2/3+4``)
+    cut : whether the volume ends at the middle of the objects, along its first axis, which then touch the border
+    """
 
     name: str
     image: Path
     labels: Path
     values: str = ">0"
+    cut: bool = False
 
     @classmethod
     def parse(cls, text: str) -> Case:
@@ -32,13 +41,20 @@ class Case:
         return cls(name, Path(image), Path(labels), values or ">0")
 
     def load(self) -> tuple[Volume, np.ndarray]:
-        """The volume, and the object as ``(Z, Y, X)`` uint8."""
+        """The volume, and the objects as ``(Z, Y, X)`` uint8: 1, 2 and so on."""
         labels, _, _ = read_labels(self.labels)
-        if self.values.startswith(">"):
-            mask = labels > float(self.values[1:])
-        else:
-            mask = np.isin(labels, [int(value) for value in self.values.split("+")])
-        return read_volume(self.image), mask.astype(np.uint8)
+        truth = np.zeros(labels.shape, np.uint8)
+        for number, values in enumerate(self.values.split("/"), start=1):
+            if values.startswith(">"):
+                truth[labels > float(values[1:])] = number
+            else:
+                truth[np.isin(labels, [int(value) for value in values.split("+")])] = number
+        volume = read_volume(self.image)
+        if self.cut:
+            middle = int(np.nonzero(truth.any((1, 2)))[0].mean())
+            box = slice(0, middle), slice(0, truth.shape[1]), slice(0, truth.shape[2])
+            volume, truth = volume.crop(box), truth[box]
+        return volume, truth
 
 
 def development_cases(folder: Path) -> list[Case]:
@@ -54,4 +70,19 @@ def development_cases(folder: Path) -> list[Case]:
             folder / "prostate/promise12_demo0_prostate.nii.gz",
         ),
         Case("liver", folder / "ct_abdomen/ct.nii.gz", folder / "ct_abdomen/organs.nii.gz", "5"),
+    ]
+
+
+def special_cases(folder: Path) -> list[Case]:
+    """What single compact objects are not: several classes, thick slices, several pieces, at the border."""
+    hippocampus, ct = "hippocampus_001.nii.gz", folder / "ct_abdomen"
+    prostate = folder / "prostate"
+    return [
+        Case(
+            "two parts", folder / "hippocampus/images" / hippocampus, folder / "hippocampus/labels" / hippocampus, "1/2"
+        ),
+        Case("four organs", ct / "ct.nii.gz", ct / "organs.nii.gz", "5/1/2/3"),
+        Case("thick slices", prostate / "nci_0_t2.nii.gz", prostate / "nci_0_pseudo_prostate.nii.gz"),
+        Case("two kidneys", ct / "ct.nii.gz", ct / "organs.nii.gz", "2+3"),
+        Case("cut liver", ct / "ct.nii.gz", ct / "organs.nii.gz", "5", cut=True),
     ]
