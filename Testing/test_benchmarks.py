@@ -26,6 +26,7 @@ sys.path.append(str(BENCHMARKS))
 import ablation
 import changes
 import densify as densify_benchmark
+import first_preview
 import gpu
 import margins
 import next_slice
@@ -179,13 +180,32 @@ def test_a_method_without_its_packages_is_left_out_and_said_once(tmp_path, capsy
     assert len(rows.read_rows(results)) == 1
 
 
-@pytest.mark.parametrize("program", ["densify", "next_slice", "ablation", "gpu"])
-def test_help(program, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("program", "option"),
+    [
+        ("densify", "--output"),
+        ("next_slice", "--output"),
+        ("ablation", "--output"),
+        ("gpu", "--output"),
+        ("first_preview", "--budgets"),
+        ("augmentation", "--device"),
+        ("vnet", "--device"),
+    ],
+)
+def test_help(program, option, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [program, "--help"])
     with pytest.raises(SystemExit) as ending:
         runpy.run_path(str(BENCHMARKS / f"{program}.py"), run_name="__main__")
     assert ending.value.code == 0
-    assert "--output" in capsys.readouterr().out
+    assert option in capsys.readouterr().out
+
+
+def test_the_first_preview_is_timed_from_the_button_on():
+    phantom, labels = _case((16, 18, 20), (1, 1, 1))
+    seconds, found = first_preview.first_preview(phantom.volume, labels, "fast")
+    assert seconds > 0.5  # a process was started
+    assert found.shape == phantom.labels.shape
+    assert set(np.unique(found)) == {0, 1}
 
 
 def _case(shape, slices):
