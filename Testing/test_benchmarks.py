@@ -312,7 +312,7 @@ def test_every_change_changes_something(presets):
     assert len({change.name for change in made}) == len(made)
     for change in made[1:]:
         settings = change.make(5.0, 0)
-        assert settings.recipe != usual.recipe or replace(settings, preset="fast") != usual
+        assert change.variant or settings.recipe != usual.recipe or replace(settings, preset="fast") != usual
     assert changes.Change("x", {"widths": (4, 8)}).make(5.0, 2).recipe.widths == (4, 8)
 
 
@@ -333,11 +333,13 @@ def test_the_ablation_compares_run_by_run():
 
     found = [row("fast", 0.8, 0), row("fast", 0.9, 1), row("fast", 0.5, 0, "b")]
     found += [row("x", 0.7, 0), row("x", 0.9, 1), row("better", 0.9, 0), row("x", 0.1, 2)]
+    found += [row(changes.ALONE, 0.7, 0), row("no prior", 0.6, 0)]
     lines = ablation.table(found, 60.0).splitlines()
-    assert lines[0] == "After 60 s, seeds: 2"
+    assert lines[0].startswith("After 60 s, seeds: 2; * is compared with")
     assert lines[2] == "| change | runs | steps | IoU | difference | a (3,3,2) | b (3,3,2) |"
     assert lines[4] == "| better | 1 | 10 | 0.900 | +0.100 | +0.100 |  |"
     assert lines[5] == "| fast | 3 | 10 | 0.733 |  |  |  |"
+    assert "| no prior * | 1 | 10 | 0.600 | -0.100 | -0.100 |  |" in lines
     assert lines[6] == "| x | 2 | 10 | 0.800 | -0.050 ± 0.050 | -0.050 |  |"
 
 

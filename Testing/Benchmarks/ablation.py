@@ -20,9 +20,10 @@ from typing import Any
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
 
-from changes import BASELINE, Change, all_changes
+from changes import ALONE, BASELINE, Change, all_changes
 from experiment import add_volume_arguments, annotate, chosen_cases, unseen_iou
 from rows import Row, append_row, read_rows
+from variants import VARIANTS
 from volumes import Case
 
 from SparseSegLib.densify import densify
@@ -87,7 +88,8 @@ def run_case(case: Case, budget: str, seed: int, changes: list[Change], seconds:
     volume, truth = case.load()
     labels = annotate(truth, volume, budget)
     for change in missing:
-        result = densify(volume, labels, change.make(seconds, seed))
+        with VARIANTS[change.variant]():
+            result = densify(volume, labels, change.make(seconds, seed))
         figures = {"steps": result.steps, "seconds": round(result.seconds, 2), "estimate": result.estimate}
         row = {**base, "change": change.name, **figures, "iou": unseen_iou(result.labels, truth, labels)}
         append_row(results, row)
@@ -105,35 +107,45 @@ def write_report(results: Path, folder: Path) -> None:
 def table(rows: list[Row], seconds: float) -> str:
     """Each change's mean IoU and its difference to the unchanged preset, as Markdown, the worst change last.
 
-    Differences are taken run by run (same volume, annotation and seed); ± is the standard error of their mean. The
-    columns after that are differences per volume and annotation, mean over seeds.
+    Changes that silence the pretrained network too are compared with the preset without it, and marked. Differences
+    are taken run by run (same volume, annotation and seed); ± is the standard error of their mean. The columns after
+    that are differences per volume and annotation, mean over seeds.
     """
     found: dict[str, dict[tuple[str, str, int], Row]] = defaultdict(dict)
     for row in rows:
         if row["budget_seconds"] == seconds:
             found[row["change"]][row["volume"], row["budget"], row["seed"]] = row
-    usual = found.get(BASELINE, {})
-    places = list(dict.fromkeys(key[:2] for key in usual))
+    against = {change.name: change.against for change in all_changes()}
+    places = list(dict.fromkeys(key[:2] for key in found.get(BASELINE, {})))
     head = ["change", "runs", "steps", "IoU", "difference", *(f"{volume} ({budget})" for volume, budget in places)]
     lines = []
     for name, runs in found.items():
+        usual = found.get(against.get(name, BASELINE), {})
         shared = [key for key in runs if key in usual]
         if shared:
             differences = {key: runs[key]["iou"] - usual[key]["iou"] for key in shared}
-            lines.append((-mean(differences.values()), _line(name, [runs[key] for key in shared], differences, places)))
+            mark = " *" if usual is not found.get(BASELINE) else ""
+            line = _line(name, [runs[key] for key in shared], differences, places, mark)
+            lines.append((-mean(differences.values()), line))
     lines.sort(key=lambda item: item[0])
-    title = f"After {seconds:g} s, seeds: {len({key[2] for key in usual})}"
+    title = f"After {seconds:g} s, seeds: {len({key[2] for key in found.get(BASELINE, {})})}"
+    if any(" * |" in line for _, line in lines):
+        title += f"; * is compared with the preset {ALONE}"
     table = ["| " + " | ".join(head) + " |", "| --- " * len(head) + "|", *(line for _, line in lines)]
     return title + "\n\n" + "\n".join(table)
 
 
 def _line(
-    name: str, runs: list[Row], differences: dict[tuple[str, str, int], float], places: list[tuple[str, str]]
+    name: str,
+    runs: list[Row],
+    differences: dict[tuple[str, str, int], float],
+    places: list[tuple[str, str]],
+    mark: str,
 ) -> str:
     spread = stdev(differences.values()) / len(differences) ** 0.5 if len(differences) > 1 else None
     difference = f"{mean(differences.values()):+.3f}" + ("" if spread is None else f" ± {spread:.3f}")
     steps, score = mean(row["steps"] for row in runs), mean(row["iou"] for row in runs)
-    cells = [name, str(len(runs)), f"{steps:.0f}", f"{score:.3f}"]
+    cells = [name + mark, str(len(runs)), f"{steps:.0f}", f"{score:.3f}"]
     cells.append("" if name == BASELINE else difference)
     for place in places:
         here = [value for key, value in differences.items() if key[:2] == place]
