@@ -26,6 +26,11 @@ def _report_every_step(monkeypatch):
     monkeypatch.setattr("SparseSegLib.training.loop.REPORT_SECONDS", 0.0)
 
 
+@pytest.fixture(autouse=True)
+def _judge_at_once(monkeypatch):
+    monkeypatch.setattr("SparseSegLib.cohort.label_judge.FROM", 0)
+
+
 def _with_a_wrong_case(dataset):
     """Four cases: of the last one inside and outside are exchanged."""
     first, second = dataset.examples
@@ -69,6 +74,16 @@ def test_patches_of_a_step_come_from_different_cases_and_the_judge_learns_slowly
     few = trainer_module._make_learner(dataset, replace(QUICK, noisy_labels=True, batch=4), CPU)
     few.step(1.0)
     assert sorted(few.drawn) == [0, 0, 1, 1]
+
+
+def test_the_judge_waits_until_the_network_knows_something(dataset, monkeypatch):
+    monkeypatch.setattr("SparseSegLib.cohort.label_judge.FROM", 2)
+    learner = trainer_module._make_learner(_with_a_wrong_case(dataset), replace(QUICK, noisy_labels=True, batch=4), CPU)
+    before = [weight.clone() for weight in learner.judge.weighting.parameters()]
+    for step in (1, 2, 3):
+        learner.step(1.0)
+        same = all(map(torch.equal, before, learner.judge.weighting.parameters()))
+        assert same == (step < 3)
 
 
 def test_a_training_that_draws_and_judges_goes_on_to_the_same_weights(dataset, tmp_path):

@@ -15,6 +15,7 @@ from SparseSegLib.noisy import QualityNetwork, QualityWeighting
 
 WIDTHS = (8, 16, 32, 32)
 SHARE = 0.1  # of the learning rate; a judge that learns as fast decides before anything is known
+FROM = 100  # steps; before, losses tell how large a structure is labeled rather than how well
 FEWEST = 2  # patches a step: a single one has nothing to be weighed against
 USUAL = 4
 

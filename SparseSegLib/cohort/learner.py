@@ -10,6 +10,7 @@ import torch
 
 from SparseSegLib.annotation import UNLABELED
 from SparseSegLib.augmentation import vary_gray
+from SparseSegLib.cohort import label_judge
 from SparseSegLib.cohort.label_judge import LabelJudge
 from SparseSegLib.densify.patch_prediction import output_size
 from SparseSegLib.densify.patch_trainer import PatchTrainer, seen
@@ -75,7 +76,7 @@ class CohortLearner(PatchTrainer):
     def step(self, rate: float) -> float:
         """One training step with ``rate`` times the learning rate; the loss."""
         loss = super().step(rate)
-        if self.judge is not None:
+        if self.judge is not None and self.steps > label_judge.FROM:
             self.judge.step(rate * self.recipe.learning_rate)
         return loss
 
