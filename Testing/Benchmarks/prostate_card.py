@@ -32,7 +32,7 @@ CARD = ModelCard(
     name="prostate-vnet",
     network="vnet-small",
     preprocessing=Preprocessing((3.0, 2.0, 2.0), ("T2",), bias_field="n4"),
-    window=(32, 64, 64),
+    window=(32, 96, 96),
     modality="MR",
     labels=(ModelLabel(1, "prostate", (0.9, 0.62, 0.55), TERMINOLOGY),),
     summary="The prostate as a whole on axial T2-weighted MRI, by a narrow V-Net (Milletari et al. 2016).",
@@ -52,7 +52,7 @@ PSEUDO = "Masks that no expert drew are pseudo-labels of the TAPS model (PyPI la
 
 
 def make_card(arguments: argparse.Namespace, train: Sequence[ProstateCase], held: Sequence[ProstateCase]) -> ModelCard:
-    """The card before the training; ``arguments`` has ``width``, ``kernel``, ``spacing`` and ``window``."""
+    """The card before the training; ``arguments`` has ``width``, ``kernel`` and ``spacing``."""
     held_out = f"; {_names(held)} held out to choose the weights by" if held else ""
     data = (
         f"{len(train)} axial T2 volumes of the prostate: {_names(train)}{held_out}. Those called nci are of TCIA's "
@@ -64,7 +64,6 @@ def make_card(arguments: argparse.Namespace, train: Sequence[ProstateCase], held
         CARD,
         arguments={"base": arguments.width, "kernel": arguments.kernel, "norm": "group"},
         preprocessing=replace(CARD.preprocessing, spacing=tuple(arguments.spacing or CARD.preprocessing.spacing)),
-        window=tuple(arguments.window or CARD.window),
         data=data,
         date=date.today().isoformat(),
     )

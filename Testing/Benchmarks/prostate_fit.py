@@ -25,6 +25,8 @@ from SparseSegLib.training.budget import Budget
 from SparseSegLib.training.checkpoint import load_checkpoint
 from SparseSegLib.training.loop import TrainingLoop
 
+Size = tuple[int, int, int]
+
 CHECKPOINT = "checkpoint.pt"
 LOG = "log.csv"
 MARGIN = 1.3  # how much larger than the window a phantom is along each axis
@@ -42,7 +44,8 @@ class FitSettings:
     device : auto, cpu, cuda, cuda:N or mps
     phantoms, shapes : how many to make
     validation_seconds, checkpoint_seconds : how often to measure the held-out volumes, and to save
-    synthesis : what the samples are like, but window and spacing, which are the card's
+    synthesis : what the samples are like, but window, and spacing, which is the card's
+    window : (z, y, x) voxels of a sample; the card's, which predictions see at once, may be larger
     """
 
     minutes: float = 60.0
@@ -55,6 +58,7 @@ class FitSettings:
     validation_seconds: float = 150.0
     checkpoint_seconds: float = 60.0
     synthesis: dict[str, Any] = field(default_factory=dict)
+    window: Size = (32, 64, 64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +116,7 @@ class _Fit:
         samples = make_generator(train, card, settings, device)
         self.learner = SynthesisLearner(card.network, card.arguments, samples, settings.batch, settings.seed)
         names = sorted(case.name for case in train), [case.name for case in held]
-        self.fingerprint = repr((card.network, card.arguments, card.window, card.preprocessing, names))
+        self.fingerprint = repr((card.network, card.arguments, settings.window, card.preprocessing, names))
         self.best: dict[str, Any] | None = None
         spent, loss = self._resume()
         self.budget = Budget(60 * settings.minutes, settings.steps, spent)
@@ -209,7 +213,7 @@ def make_generator(
     train: Sequence[PreparedCase], card: ModelCard, settings: FitSettings, device: torch.device
 ) -> SampleGenerator:
     """Samples from the training volumes and from phantoms."""
-    spacing, window = card.preprocessing.spacing, card.window
+    spacing, window = card.preprocessing.spacing, settings.window
     depth, height, width = (round(MARGIN * side) for side in window)
     rng = np.random.default_rng(settings.seed)
     synthesis = SynthesisSettings(window, spacing, **settings.synthesis)

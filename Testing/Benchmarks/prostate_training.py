@@ -219,6 +219,7 @@ def _settings(arguments: argparse.Namespace) -> FitSettings:
         shapes=max(1, arguments.phantoms // 3),
         validation_seconds=arguments.validation_seconds,
         checkpoint_seconds=arguments.checkpoint_seconds,
+        **({"window": tuple(arguments.window)} if arguments.window else {}),
     )
 
 
@@ -230,9 +231,11 @@ def _finished(card: ModelCard, fitted: Fitted, learned: list[PreparedCase], more
         figures.update({f"held-out Dice {name}": round(value, 4) for name, value in fitted.dice.items()})
     network = create_network(card.network, 1, 2, **card.arguments).eval()
     network.load_state_dict(fitted.weights)
+    generator = fitted.generator
+    generator.settings = replace(generator.settings, window=card.window)
     features = [
-        layer_means(network, LAYER, fitted.generator.realistic(anatomy)[0][None, None].cpu())[0]
-        for anatomy in fitted.generator.real
+        layer_means(network, LAYER, generator.realistic(anatomy)[0][None, None].cpu())[0]
+        for anatomy in generator.real
         for _ in range(FEATURE_SAMPLES)
     ]
     assert card.expectations is not None
@@ -276,7 +279,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--kernel", type=int, default=3, help="5 is the paper's")
     parser.add_argument("--batch", type=int, default=1, help="samples a step")
     parser.add_argument("--spacing", type=float, nargs=3, metavar=("Z", "Y", "X"), help="mm of the model's grid")
-    parser.add_argument("--window", type=int, nargs=3, metavar=("Z", "Y", "X"), help="voxels seen at once")
+    parser.add_argument("--window", type=int, nargs=3, metavar=("Z", "Y", "X"), help="voxels of a sample")
     parser.add_argument("--phantoms", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
