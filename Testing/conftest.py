@@ -42,6 +42,7 @@ def panel(tmp_path, monkeypatch):
     from module_helpers import MODULE
 
     monkeypatch.setenv("SPARSESEG_MODELS", str(tmp_path / "models"))
+    monkeypatch.setattr("SparseSegLib.models.library.shipped_folders", tuple)
     host = Host.instance()
     host.closeScene()
     host.testing = False

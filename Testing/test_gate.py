@@ -1,5 +1,6 @@
 """The gate before a result: images and findings that are unlike the model's own are refused; and what the card says."""
 
+import copy
 import json
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from SparseSegLib.geometry import Geometry
 from SparseSegLib.models import load_card, load_network, save_bundle
 from SparseSegLib.models.card import Expectations, card_from_json, card_to_json
 from SparseSegLib.networks import create_network
+from SparseSegLib.networks.ensemble import Ensemble
 from SparseSegLib.prediction import gate
 from SparseSegLib.prediction.components import largest_components
 from SparseSegLib.prediction.mirrored import Mirrored
@@ -104,6 +106,24 @@ def test_features_far_from_the_training_volumes_are_noticed():
     corner[:, 4:, :16, :16] = near[0]
     found = gate.features_around(network, "left.4", corner, mask, (16, 16, 16), CPU)
     np.testing.assert_allclose(found, features[0], rtol=1e-3, atol=1e-4)
+
+
+def test_networks_that_disagree_are_noticed(known):
+    card, network = known
+    several = replace(card, members=2, expectations=replace(EXPECTED, agreement=0.7))
+    volume = blob(Geometry.identity((20, 24, 28)), seed=7).volume
+    alike = Ensemble([network, network])
+    assert Predictor(several, alike, CPU).segment(volume).any()
+    reluctant = copy.deepcopy(network)
+    with torch.no_grad():
+        reluctant.classify.bias[0] += 50.0  # finds nothing
+    image = torch.from_numpy(volume.array)
+    agreement = gate.agreement_around(alike, image, np.ones((20, 24, 28), bool), card.window, CPU)
+    assert agreement == 1
+    with pytest.raises(ModelError, match=r"networks disagree about what they found \(Dice 0"):
+        Predictor(several, Ensemble([network, network, reluctant]), CPU).segment(volume)
+    assert gate.agreement_around(alike, image, np.zeros((20, 24, 28), bool), card.window, CPU) is None
+    assert gate.doubts_about_agreement(None, several.expectations) == []
 
 
 def test_a_layer_that_the_network_does_not_have_or_that_does_not_fit_is_refused(known):

@@ -75,6 +75,8 @@ class Expectations:
     layer, mean, deviation, distance : the network's layer whose mean output, in a window around what is found, is
         compared with that of the training volumes, channel by channel; the root mean square of the differences in
         standard deviations may be ``distance``. Without a layer nothing is compared.
+    agreement : of several networks, the least mean Dice between what each of them finds and what all find together:
+        where they learned from the same kind of images, they differ on another kind
     """
 
     image: str
@@ -90,6 +92,7 @@ class Expectations:
     mean: tuple[float, ...] = ()
     deviation: tuple[float, ...] = ()
     distance: float = 0.0
+    agreement: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -247,6 +250,7 @@ def _expectations(fields: Fields) -> Expectations:
         mean=fields.numbers("mean", None, low=-1e6, high=1e6),
         deviation=fields.numbers("deviation", None, low=0, high=1e6),
         distance=fields.number("distance", low=0, high=1e6),
+        agreement=fields.number("agreement", low=0, high=1) if fields.has("agreement") else 0.0,
     )
     if len(expected.deviation) != len(expected.mean):
         raise fields.wrong("deviation", 'must have as many numbers as "mean"')

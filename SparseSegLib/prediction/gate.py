@@ -11,10 +11,12 @@ import torch
 from torch import nn
 
 from SparseSegLib.errors import ModelError
+from SparseSegLib.evaluation import dice
 from SparseSegLib.geometry import Geometry
 from SparseSegLib.models import ModelCard
 from SparseSegLib.models.card import Expectations
 from SparseSegLib.models.fields import HINT
+from SparseSegLib.networks.ensemble import Ensemble
 from SparseSegLib.prediction.components import largest_component
 from SparseSegLib.preprocessing.grid import oriented
 from SparseSegLib.volume import Volume
@@ -116,6 +118,29 @@ def doubts_about_features(features: np.ndarray | None, expected: Expectations) -
 def feature_distance(features: np.ndarray, expected: Expectations) -> float:
     """Root mean square over the channels of how many standard deviations features lie from the training volumes'."""
     return float(np.sqrt(np.mean(((features - expected.mean) / np.asarray(expected.deviation)) ** 2)))
+
+
+@torch.inference_mode()
+def agreement_around(
+    network: Ensemble, image: torch.Tensor, mask: np.ndarray, window: Size, device: torch.device
+) -> float | None:
+    """Mean Dice of what each network finds with what all find, in a window of ``image`` (C, Z, Y, X) around ``mask``.
+
+    None if the mask is empty.
+    """
+    if not mask.any():
+        return None
+    part = _window(image, np.argwhere(mask).mean(0), window)[None].to(device)
+    found = [(member(part).argmax(1) > 0).cpu().numpy() for member in network.members]
+    together = (network(part).argmax(1) > 0).cpu().numpy()
+    return float(np.mean([dice(one, together) for one in found]))
+
+
+def doubts_about_agreement(agreement: float | None, expected: Expectations) -> list[str]:
+    """What speaks against what several networks found (see :func:`agreement_around`), in words."""
+    if agreement is None or agreement >= expected.agreement:
+        return []
+    return [f"the model's networks disagree about what they found (Dice {agreement:.2f})"]
 
 
 @torch.inference_mode()

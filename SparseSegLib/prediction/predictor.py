@@ -14,6 +14,7 @@ from SparseSegLib.errors import ModelError, ResourceError
 from SparseSegLib.geometry import Geometry
 from SparseSegLib.models import ModelCard
 from SparseSegLib.models.card import Expectations
+from SparseSegLib.networks.ensemble import Ensemble
 from SparseSegLib.prediction import gate
 from SparseSegLib.prediction.components import largest_component, largest_components
 from SparseSegLib.prediction.mirrored import Mirrored
@@ -107,11 +108,14 @@ class Predictor:
         """What speaks against a segmentation."""
         found = gate.Found(probabilities.argmax(0).numpy() > 0, 1 - probabilities[0].numpy(), grid)
         doubts = gate.doubts_about_finding(found, expected)
-        if not expected.layer:
-            return doubts
-        piece = largest_component(found.mask)
-        features = gate.features_around(self.network, expected.layer, image, piece, self.card.window, self.device)
-        return doubts + gate.doubts_about_features(features, expected)
+        piece, window = largest_component(found.mask), self.card.window
+        if expected.agreement and isinstance(self.network, Ensemble):
+            agreement = gate.agreement_around(self.network, image, piece, window, self.device)
+            doubts += gate.doubts_about_agreement(agreement, expected)
+        if expected.layer:
+            features = gate.features_around(self.network, expected.layer, image, piece, window, self.device)
+            doubts += gate.doubts_about_features(features, expected)
+        return doubts
 
     def _doubt(self, volume: Volume, expected: Expectations, doubts: list[str]) -> None:
         """Refuse a volume that something speaks against, or say so where that is forced."""

@@ -27,6 +27,7 @@ EXPECTATIONS = Expectations(
     confidence=0.7,
     compactness=0.6,
     off_center=60.0,
+    agreement=0.7,
 )
 CARD = ModelCard(
     name="prostate-vnet",
