@@ -1,0 +1,50 @@
+"""The models that come with SparseSeg: sound, small, with a card that says everything, and a gate that works."""
+
+import numpy as np
+import pytest
+import torch
+
+from SparseSegLib.errors import ModelError
+from SparseSegLib.geometry import Geometry
+from SparseSegLib.io import read_volume
+from SparseSegLib.models import ModelLibrary, load_network
+from SparseSegLib.prediction.predictor import Predictor
+from SparseSegLib.resources import sample_data
+from SparseSegLib.volume import Volume
+
+CPU = torch.device("cpu")
+MOST_MEGABYTES = 40.0
+SHIPPED = [entry for entry in ModelLibrary("no such folder").entries() if entry.shipped]
+
+
+def test_the_prostate_model_is_there():
+    assert [entry.name for entry in SHIPPED] == ["prostate-vnet"]
+
+
+@pytest.mark.parametrize("entry", SHIPPED, ids=lambda entry: entry.name)
+def test_a_card_says_what_it_has_to(entry):
+    card = entry.card
+    assert card is not None, entry.problem
+    assert all((card.summary, card.data, card.license, card.date, card.intended_use))
+    assert "clinical" in card.intended_use
+    assert any("Dice" in name for name in card.figures)
+    assert all(label.terminology for label in card.labels)
+    assert card.expectations is not None
+    size = sum(path.stat().st_size for path in entry.path.iterdir())
+    assert size / 1e6 < MOST_MEGABYTES
+
+
+def test_the_prostate_model_refuses_a_brain_a_ct_and_noise():
+    (entry,) = SHIPPED
+    predictor = Predictor(*load_network(entry.path, CPU), CPU)
+    brain = read_volume(sample_data("mni152_t1.nrrd"))
+    z, y, x = brain.geometry.shape
+    crop = brain.crop((slice(z // 2 - 30, z // 2 + 30), slice(0, y), slice(0, x)))  # 60 mm, as a prostate's
+    assert crop.geometry.spacing == (1.0, 1.0, 1.0)
+    rng = np.random.default_rng(0)
+    grid = Geometry.identity((20, 96, 96), (3.0, 2.0, 2.0))
+    noise = Volume(rng.normal(500, 100, (1, *grid.shape)).astype(np.float32), grid)
+    air = Volume(np.where(rng.random((1, *grid.shape)) < 0.4, -1000, 40).astype(np.float32), grid)
+    for volume, reason in ((brain, "field of view"), (crop, "."), (noise, "noise"), (air, "CT")):
+        with pytest.raises(ModelError, match=reason):
+            predictor.segment(volume)
