@@ -9,9 +9,14 @@ from SparseSegLib.errors import FileError
 PACKAGE = Path(__file__).resolve().parent
 
 
+def resource_folders(name: str) -> tuple[Path, Path]:
+    """Where a folder of Resources/ may lie: in the package when installed, beside it in a checkout."""
+    return PACKAGE / "Resources" / name, PACKAGE.parent / "Resources" / name
+
+
 def sample_data(name: str) -> Path:
     """The path of a sample data file, for example ``mni152_t1.nrrd``; FileError if the installation lacks it."""
-    for folder in (PACKAGE / "SampleData", PACKAGE.parent / "Resources" / "SampleData"):
+    for folder in resource_folders("SampleData"):
         if (folder / name).exists():
             return folder / name
     raise FileError(f"The sample data file {name} is missing from this installation.", "Install SparseSeg again.")

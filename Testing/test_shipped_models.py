@@ -1,5 +1,7 @@
 """The models that come with SparseSeg: sound, small, with a card that says everything, and a gate that works."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from SparseSegLib.geometry import Geometry
 from SparseSegLib.io import read_volume
 from SparseSegLib.models import ModelLibrary, load_network
 from SparseSegLib.prediction.predictor import Predictor
-from SparseSegLib.resources import sample_data
+from SparseSegLib.resources import PACKAGE, resource_folders, sample_data
 from SparseSegLib.volume import Volume
 
 CPU = torch.device("cpu")
@@ -48,3 +50,18 @@ def test_the_prostate_model_refuses_a_brain_a_ct_and_noise():
     for volume, reason in ((brain, "field of view"), (crop, "."), (noise, "noise"), (air, "CT")):
         with pytest.raises(ModelError, match=reason):
             predictor.segment(volume)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="tomllib comes with Python 3.11")
+def test_installed_packages_have_them_where_they_are_looked_for():
+    """Beside the code in a folder of its own: names that differ in case only are one folder on Windows and macOS."""
+    import tomllib
+
+    installed, checkout = resource_folders("Models")
+    assert checkout.is_dir()
+    settings = tomllib.loads((checkout.parents[1] / "pyproject.toml").read_text(encoding="utf-8"))
+    included = settings["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    for name in ("Models", "Pretrained", "SampleData"):
+        assert included[f"Resources/{name}"] == f"SparseSegLib/Resources/{name}"
+    assert installed == PACKAGE / "Resources" / "Models"
+    assert "resources" not in {path.name for path in PACKAGE.iterdir() if path.is_dir()}

@@ -15,9 +15,9 @@ import torch
 
 from SparseSegLib.annotation import UNLABELED
 from SparseSegLib.networks.slice_unet import SliceUNet
-from SparseSegLib.resources import PACKAGE
+from SparseSegLib.resources import resource_folders
 
-FOLDERS = (PACKAGE / "Pretrained", PACKAGE.parent / "Resources" / "Pretrained")
+FOLDERS = resource_folders("Pretrained")
 FILE = "slice-unet.pt"
 WORSE, ALIKE, BETTER = 0.0, 0.15, 0.5  # share of its opinion in a prediction, by how well it does on held-out slices
 CLEARLY = 0.05  # IoU

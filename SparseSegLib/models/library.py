@@ -14,7 +14,7 @@ from SparseSegLib.errors import FileError, ModelError, UsageError
 from SparseSegLib.models.bundle import copy_bundle, load_card
 from SparseSegLib.models.card import ModelCard
 from SparseSegLib.models.files import is_bundle, is_zip, remove_folder
-from SparseSegLib.resources import PACKAGE
+from SparseSegLib.resources import resource_folders
 
 VARIABLE = "SPARSESEG_MODELS"
 
@@ -57,7 +57,7 @@ def user_folder(environment: Mapping[str, str] = os.environ, platform: str = sys
 
 def shipped_folders() -> tuple[Path, ...]:
     """Where the models that come with SparseSeg lie: in the package when installed, in Resources/ in a checkout."""
-    return PACKAGE / "Models", PACKAGE.parent / "Resources" / "Models"
+    return resource_folders("Models")
 
 
 class ModelLibrary:
