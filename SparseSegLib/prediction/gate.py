@@ -131,8 +131,8 @@ def agreement_around(
     if not mask.any():
         return None
     part = _window(image, np.argwhere(mask).mean(0), window)[None].to(device)
-    found = [(member(part).argmax(1) > 0).cpu().numpy() for member in network.members]
-    together = (network(part).argmax(1) > 0).cpu().numpy()
+    each = torch.stack([member(part).softmax(1) for member in network.members])
+    found, together = (each.argmax(2) > 0).cpu().numpy(), (each.mean(0).argmax(1) > 0).cpu().numpy()
     return float(np.mean([dice(one, together) for one in found]))
 
 
