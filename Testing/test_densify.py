@@ -169,6 +169,8 @@ def test_a_second_run_with_more_annotation_starts_warm(case, tmp_path, monkeypat
     phantom, labels = case
     image_only = replace(QUICK, prior=(), refine=False)  # else the annotation does it all
     monkeypatch.setattr("SparseSegLib.densify.first_guess.FORGOTTEN_AFTER", 1)  # or the first guess does
+    fast = PRESETS["fast"]
+    monkeypatch.setitem(PRESETS, "fast", replace(fast, recipe=replace(fast.recipe, forest=False)))  # or the forest
     densify(phantom.volume, labels, image_only, checkpoint=tmp_path / "c.pt")
     more = sparsify(phantom.labels, phantom.volume.geometry, (3, 3, 3), names=("blob",))
     short = replace(image_only, budget_steps=6)

@@ -107,7 +107,7 @@ def test_a_missing_package_is_named_and_offered(panel, result, tmp_path, monkeyp
 
     host, ui = Host.instance(), panel.ui
     node = result[0]
-    there = {"scikit-image": "0.25", "pydicom": "3.0"}
+    there = {"scikit-image": "0.25", "scikit-learn": "1.7", "pydicom": "3.0"}
     monkeypatch.setattr(dependencies, "installedVersion", there.get)
     with pytest.raises(DependencyError, match="highdicom"):
         _write(panel, node, tmp_path / "seg.dcm", "dicom-seg")

@@ -13,7 +13,7 @@ def packages(panel, monkeypatch):
     """Which Python packages the module believes are installed; may be changed."""
     from SparseSegModule import dependencies
 
-    there = {"torch": "2.13.0", "scikit-image": "0.25"}
+    there = {"torch": "2.13.0", "scikit-image": "0.25", "scikit-learn": "1.7"}
     monkeypatch.setattr(dependencies, "installedVersion", there.get)
     return there
 

@@ -116,9 +116,10 @@ def test_crossing_planes_and_a_single_one_have_no_such_limit():
 
 
 def test_the_walk_solves_the_dirichlet_problem_of_its_graph(monkeypatch):
-    """Against a dense solution of Grady's equations, written down once more."""
+    """Against a dense solution of Grady's equations, with a way to get lost, written down once more."""
     monkeypatch.setattr("SparseSegLib.prior.walk.CONTRASTS", (50.0,))
     monkeypatch.setattr("SparseSegLib.prior.walk.TOLERANCE", 1e-8)
+    monkeypatch.setattr("SparseSegLib.prior.walk.LOST", 0.1)
     geometry = Geometry.identity((5, 6, 7), (2.0, 1.0, 1.0))
     image = np.random.default_rng(0).uniform(-0.3, 0.3, geometry.shape).astype(np.float32)
     dense = np.zeros(geometry.shape, np.uint8)
@@ -132,6 +133,7 @@ def test_the_walk_solves_the_dirichlet_problem_of_its_graph(monkeypatch):
             weight = (np.exp(-50.0 * (image.flat[one] - image.flat[other]) ** 2) + 1e-4) / length
             laplacian[[one, other], [other, one]] -= weight
             laplacian[[one, other], [one, other]] += weight
+    laplacian += 0.1 * np.eye(image.size)
     free = (labels.array == UNLABELED).ravel()
     expected = (labels.array == 1).ravel().astype(float)
     expected[free] = np.linalg.solve(laplacian[np.ix_(free, free)], -laplacian[np.ix_(free, ~free)] @ expected[~free])

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import slicer
 from slicer.i18n import tr as _
 
-PACKAGES = ["scikit-image>=0.22"]
+PACKAGES = ["scikit-image>=0.22", "scikit-learn>=1.4"]
 TORCH_REQUIREMENT = ">=2.5"
 
 

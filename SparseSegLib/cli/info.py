@@ -16,7 +16,7 @@ DESCRIPTION = (
     "Show which device will compute, the versions of what is installed, the presets of densify, and the networks that\n"
     "can be trained."
 )
-PACKAGES = ("torch", "numpy", "scipy", "SimpleITK", "scikit-image", "slicer-core", "matplotlib")
+PACKAGES = ("torch", "numpy", "scipy", "SimpleITK", "scikit-image", "scikit-learn", "slicer-core", "matplotlib")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

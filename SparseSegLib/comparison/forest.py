@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from SparseSegLib.annotation import UNLABELED
-from SparseSegLib.errors import DependencyError
 from SparseSegLib.geometry import Box
 
 MOST_SAMPLES = 100_000
@@ -21,12 +20,8 @@ def random_forest(
     Features are computed in three dimensions at scales of 1 to 16 voxels, from the image around the region too; at
     most 100 000 labeled voxels are learned from, with balanced classes and fully grown trees.
     """
-    try:
-        from sklearn.ensemble import RandomForestClassifier
-    except ImportError as error:
-        raise DependencyError(
-            "scikit-learn is not installed.", 'Install it with: pip install "SparseSegLib[compare]"'
-        ) from error
+    from sklearn.ensemble import RandomForestClassifier
+
     table = _features(image, region)
     drawn = labels[region].ravel()
     labeled = np.flatnonzero(drawn != UNLABELED)

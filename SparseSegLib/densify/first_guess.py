@@ -57,6 +57,6 @@ class FirstGuess:
         return torch.lerp(probabilities, F.conv2d(inputs, self.coefficients, self.intercepts).softmax(1), share)
 
 
-def fading_share(steps: int) -> float:
+def fading_share(steps: int, until: int | None = None) -> float:
     """How much what was known before counts beside a network of so many steps: from all to nothing."""
-    return max(0.0, 1 - steps / FORGOTTEN_AFTER)
+    return max(0.0, 1 - steps / (until or FORGOTTEN_AFTER))

@@ -38,7 +38,7 @@ class Refinement:
 
 
 USUAL = Refinement(contrast=30, trust=3)
-CHOICES = tuple(Refinement(contrast, trust) for trust in (3.0, 1.0, 0.3) for contrast in (10.0, 30.0))
+CHOICES = (USUAL, Refinement(contrast=30, trust=1))
 """What is tried on held-out slices; the gentlest first."""
 
 

@@ -146,8 +146,10 @@ class _Run:
         if not isinstance(learner, SliceLearner) or not learner.bank.held_out:
             return
         learner.weigh_pretrained()
+        learner.weigh_forest()
         if _refines(self.settings) and self._is_small():
             problem = self.problem
+            learner.ask_forest(self.control.token)
             probabilities = learner.predict(self.control.token, guess=False)  # as it will speak at the end
             refinement, estimate = choose_refinement(
                 probabilities, problem.image, problem.labels, learner.held_out_planes(), problem.classes
@@ -158,6 +160,15 @@ class _Run:
             estimate = mean_iou(learner.predict_held_out(), self.problem.classes)
             self.estimate = self.estimate if estimate is None else estimate
         learner.hold_out(frozenset())
+        self._ask_forest()
+
+    def _ask_forest(self) -> None:
+        """In a large region only once no slices are held out, when its opinion holds to the end, and in time."""
+        learner = self.learner
+        if isinstance(learner, SliceLearner):
+            late = self.budget.steps is None and self.budget.fraction(learner.steps) >= 1
+            if self._is_small() or not (learner.bank.held_out or late):
+                learner.ask_forest(self.control.token)
 
     def _is_small(self) -> bool:
         return self.problem.labels.array.size <= MOST_QUICK_VOXELS
@@ -187,6 +198,9 @@ class _Run:
         if now < self._next_preview:
             return
         stride = 4 if self._next_preview == 0.0 else 2
+        if stride == 2:
+            self._ask_forest()
+            now = self.budget.elapsed
         probabilities = self.learner.predict(self.control.token, stride, quick=True)
         predicted = self.budget.elapsed
         if self._is_small():
@@ -225,6 +239,7 @@ class _Run:
         return {plane.axis for plane in self.problem.labels.planes} or {0}
 
     def _result(self) -> DensifyResult:
+        self._ask_forest()
         probabilities = self._refined(self.learner.predict(self.control.token, self._stride()), self.refinement)
         labels, entropy = region_labels(self.problem, probabilities, uncertainty=True)
         assert entropy is not None

@@ -11,13 +11,15 @@ import torch
 
 from SparseSegLib.annotation import UNLABELED, Plane
 from SparseSegLib.control import CancelToken
+from SparseSegLib.densify import voxel_forest
 from SparseSegLib.densify.first_guess import FirstGuess, fading_share
-from SparseSegLib.densify.held_out import choose_held_out
+from SparseSegLib.densify.held_out import choose_held_out, mean_iou
 from SparseSegLib.densify.pretrained import ALIKE, fitting_share, load_pretrained
 from SparseSegLib.densify.problem import Problem
 from SparseSegLib.densify.settings import SliceRecipe
 from SparseSegLib.densify.slice_augmentation import SlicePatch, cut_patches, sampling_grid, vary_gray_values
 from SparseSegLib.densify.slice_bank import SliceBank, features
+from SparseSegLib.densify.voxel_forest import VoxelForest
 from SparseSegLib.losses import class_weights, soft_dice, weighted_cross_entropy
 from SparseSegLib.networks.slice_unet import SliceUNet
 from SparseSegLib.prior import AnnotationPrior, PlaneSource, SliceView
@@ -56,6 +58,7 @@ class SliceLearner:
         self.parts = prior_parts
         self.device = device
         self.batch = recipe.batch
+        self.seed = seed
         self.rng = np.random.default_rng(seed)
         self.steps = 0
         self._set(problem, estimate=estimate)
@@ -71,12 +74,15 @@ class SliceLearner:
         if recipe.pretrained and (known := load_pretrained(self._channels(), problem.classes)) is not None:
             self.pretrained = known.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.share = ALIKE
+        self.forest_share = voxel_forest.ALIKE
 
     def _set(self, problem: Problem, *, estimate: bool = False) -> None:
         self.problem = problem
         self.prior = AnnotationPrior(problem.image, problem.labels, problem.classes, problem.spacing, self.parts)
         self.much_is_labeled = bool(problem.labels.labeled.sum() >= MANY_PIXELS)
         self.hidden_share = 0.0 if self.much_is_labeled else self.recipe.part_dropout
+        self._forest: VoxelForest | None = None
+        self._forest_hides: frozenset[int] | None = None  # which sources it did not learn from, once it has learned
         self.hold_out(choose_held_out(self.prior.sources) if estimate else frozenset())
 
     def hold_out_others(self, learned: Collection[Plane]) -> None:
@@ -92,6 +98,7 @@ class SliceLearner:
             counts += np.bincount(seen.numpy(), minlength=self.problem.classes)
         self.weights = class_weights(counts, exponent=self.recipe.balance).to(self.device)
         self._guess: FirstGuess | None = None
+        self._opinion: torch.Tensor | None = None
 
     def replace(self, problem: Problem) -> None:
         """Go on with another annotation of the same volume; weights and optimizer stay."""
@@ -207,13 +214,34 @@ class SliceLearner:
         stack = [features(self.problem.image, self.prior, view, keep, self.recipe.neighbors) for view in views]
         return torch.stack(stack).to(self.device).contiguous(memory_format=torch.channels_last)
 
+    def ask_forest(self, token: CancelToken) -> None:
+        """From now on, until the annotation changes, let a forest on gray values have its share in what is predicted.
+
+        Takes about a second for a million voxels; nothing, if nothing has changed.
+        """
+        if self.recipe.forest and self._opinion is None:
+            self._opinion = self._taught_forest().everywhere(token)
+
+    def _taught_forest(self) -> VoxelForest:
+        """A forest that knows what the network may know."""
+        problem = self.problem
+        if self._forest is None:
+            self._forest = VoxelForest(problem.image, problem.spacing, problem.classes, self.seed)
+        if self._forest_hides != self.bank.held_out:
+            known = problem.labels
+            for plane in self.held_out_planes():
+                known = known.without(plane)
+            self._forest.learn(known)
+            self._forest_hides = self.bank.held_out
+        return self._forest
+
     @torch.inference_mode()
     def predict(self, token: CancelToken, stride: int = 1, *, quick: bool = False, guess: bool = True) -> torch.Tensor:
         """Class probabilities ``(K, Z, Y, X)`` on the working grid, the mean over the orientations.
 
-        With a ``stride`` only every so many slices are predicted and those between them are interpolated. A ``quick``
-        look takes the shortest of the orientations alone. Without ``guess`` the network speaks alone, however little it
-        has learned.
+        The forest has its share if it was asked. With a ``stride`` only every so many slices are predicted and those
+        between them are interpolated. A ``quick`` look takes the shortest of the orientations alone. Without ``guess``
+        nothing else fills in for what the network has not learned yet.
         """
         keep = self.prior.without(set(self.bank.held_out))
         orientations = self.views()
@@ -231,7 +259,12 @@ class SliceLearner:
                 total.narrow(axis, stop - len(slices), len(slices)).add_(slices.transpose(0, 1).movedim(1, axis))
             if known is not None and stop <= last:
                 total.narrow(axis, stop, last + 1 - stop).add_(known.unsqueeze(axis))
-        return total / len(orientations)
+        total /= len(orientations)
+        if self._opinion is None:
+            return total
+        leads = guess and self.much_is_labeled
+        share = fading_share(self.averaged.steps, voxel_forest.LEADS) if leads else 0.0
+        return total.lerp_(self._opinion.to(total), max(self.forest_share, share))
 
     def held_out_planes(self) -> list[Plane]:
         """The planes that are held out, on the working grid."""
@@ -254,11 +287,31 @@ class SliceLearner:
     @torch.inference_mode()
     def predict_held_out(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """For each held-out plane the predicted and the drawn labels ``(U, V)``, the sources held out not known."""
-        keep = self.prior.without(set(self.bank.held_out))
-        return [
-            (self.predict_slices([view], keep, guess=False)[0].argmax(0), drawn)
-            for view, drawn in self._held_out_views()
-        ]
+        if not self.recipe.forest:
+            keep, views = self.prior.without(set(self.bank.held_out)), self._held_out_views()
+            return [(self.predict_slices([view], keep, guess=False)[0].argmax(0), drawn) for view, drawn in views]
+        share = self.forest_share
+        return [(own.lerp(other, share).argmax(0), drawn) for own, other, drawn in self._held_out_opinions()]
+
+    @torch.inference_mode()
+    def weigh_forest(self) -> None:
+        """Let the held-out slices decide how much the forest has to say from now on."""
+        if self.recipe.forest and self.bank.held_out:
+            opinions, classes = self._held_out_opinions(), self.problem.classes
+            own = mean_iou([(opinion.argmax(0), drawn) for opinion, _, drawn in opinions], classes)
+            other = mean_iou([(opinion.argmax(0), drawn) for _, opinion, drawn in opinions], classes)
+            if own is not None and other is not None:
+                self.forest_share = voxel_forest.BETTER if other > own else voxel_forest.WORSE
+
+    def _held_out_opinions(self) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+        """For each held-out plane what network and forest say ``(K, U, V)``, and what is drawn ``(U, V)``."""
+        keep, forest = self.prior.without(set(self.bank.held_out)), self._taught_forest()
+        opinions = []
+        for view, drawn in self._held_out_views():
+            own = self.predict_slices([view], keep, guess=False)[0]
+            other = forest.slices(view.axis, range(view.index, view.index + 1)).squeeze(1 + view.axis)
+            opinions.append((own, other, drawn))
+        return opinions
 
     def _held_out_views(self) -> Iterator[tuple[SliceView, torch.Tensor]]:
         """The held-out slices, and what is drawn on them ``(U, V)``."""
@@ -277,6 +330,7 @@ class SliceLearner:
             "rng": json.dumps(self.rng.bit_generator.state),
             "steps": self.steps,
             "share": self.share,
+            "forest_share": self.forest_share,
             "held_out": sorted(self.bank.held_out),
             "entries": [[number, list(keep)] for number, keep in self.bank.entries],
         }
@@ -300,6 +354,7 @@ class SliceLearner:
             raise ValueError(str(error)) from error
         self.averaged.steps = state["averaged_steps"]
         self.share = state["share"]
+        self.forest_share = state.get("forest_share", voxel_forest.ALIKE)
 
 
 def _filled(known: torch.Tensor | None, slices: torch.Tensor, stride: int) -> torch.Tensor:

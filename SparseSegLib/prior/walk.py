@@ -1,8 +1,9 @@
 """Which labeled voxels a random walk over the image meets first, as a prior.
 
 Random walker segmentation (Grady, IEEE TPAMI 2006): the probability of a class is harmonic on the grid of voxels, with
-edges that are weak where gray values change, and 0 or 1 on the labeled voxels. Large regions are walked on coarser; the
-network sees the detail itself.
+edges that are weak where gray values change, and 0 or 1 on the labeled voxels. Here a walker may also get lost, which
+counts as background: what is cut off from all labels, or far from them, belongs to no object. Large regions are walked
+on coarser; the network sees the detail itself.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ MOST_VOXELS = 100_000  # times classes
 FEWEST_VOXELS = 2_000  # of a grid that is worth a coarser one
 ITERATIONS = (100, 40)  # on the coarsest grid, and on the others
 TOLERANCE = 1e-3
+LOST = 3e-4  # weight of getting lost, against 1 for an edge inside a flat region
 MOST_KEPT = 64  # walks
 
 
@@ -67,17 +69,18 @@ class WalkPrior:
         """Probabilities ``(count, z, y, x)`` on the last grid, from the sources ``keep``; one half without any."""
         if not keep:
             return torch.full((self.count, *self._grids[-1].shape), 0.5)
-        found = torch.full((len(CONTRASTS), self.classes - 1, *self._grids[0].shape), 0.5)
+        found = torch.zeros(len(CONTRASTS), self.classes - 1, *self._grids[0].shape)
         before = self._grids[0]
         for grid in self._grids:
             found = _between(found, before, grid)
             before = grid
             own = grid.seeds(keep, self.classes)
             free = own < 0
+            lost, nowhere = torch.full(grid.shape, LOST), torch.zeros(grid.shape)
             for label in range(1, self.classes):
                 start = torch.where(free, found[:, label - 1], (own == label).float())
                 iterations = ITERATIONS[0 if grid is self._grids[0] else 1]
-                found[:, label - 1] = solve(grid.edges, free.float(), start, iterations, TOLERANCE)
+                found[:, label - 1] = solve(grid.edges, free.float(), start, iterations, TOLERANCE, lost, nowhere)
         return found.flatten(0, 1).clamp_(0, 1)
 
     def _cut(self, walk: torch.Tensor, view: SliceView) -> torch.Tensor:

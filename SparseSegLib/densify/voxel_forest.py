@@ -1,0 +1,168 @@
+"""What gray values around a voxel say of its class, by a random forest: a second opinion beside the network's.
+
+A network that learns from a few slices trusts the annotation prior most; a forest on gray values at several scales
+knows nothing of places. They err in different voxels, so the mean of both is better than either.
+
+The features are those of pixel classifiers (Sommer et al., ilastik, ISBI 2011), in three dimensions: the image under
+Gaussians of 1 to 16 voxels, and of each its gradient's length and the eigenvalues of its Hessian.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy import ndimage
+
+from SparseSegLib.annotation import UNLABELED, SparseLabels
+from SparseSegLib.coarse import block_means
+from SparseSegLib.control import CancelToken
+from SparseSegLib.prior.types import Spacing3
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import RandomForestClassifier
+
+SCALES = (1, 2, 4, 8, 16)  # voxels, of the finest spacing
+MOST_SAMPLES = 30_000
+TREES = 30
+VOXELS_AT_ONCE = 250_000
+WORSE, ALIKE, BETTER = 0.3, 0.4, 0.5  # share of its opinion in a prediction, by how well it does on held-out slices
+LEADS = 200  # steps of the network, during which the forest has more than that where much is labeled
+FINE = 2.0  # voxels: a Gaussian that is wider is taken on a coarser grid, of which it is as wide
+
+Indices = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""Voxels in z, y and x, whose every combination is meant."""
+
+
+class VoxelForest:
+    """A random forest on multi-scale features of one image; learns from sparse labels, answers for any voxel.
+
+    Parameters
+    ----------
+    image : Tensor (C, Z, Y, X), normalized gray values
+    spacing : (z, y, x) mm
+    classes : int, background included
+    seed : int
+    """
+
+    def __init__(self, image: torch.Tensor, spacing: Spacing3, classes: int, seed: int) -> None:
+        self.shape = tuple(image.shape[1:])
+        self.classes = classes
+        self.seed = seed
+        self._levels = []
+        for scale in SCALES:
+            deviations = [scale * min(spacing) / step for step in spacing]
+            reach = tuple(max(1, round(deviation)) for deviation in deviations)
+            self._levels.append((_smooth(image, deviations), reach))
+        self._forest: RandomForestClassifier | None = None
+
+    def learn(self, labels: SparseLabels) -> None:
+        """Learn from ``labels`` on the image's grid, and forget what was learned before."""
+        from sklearn.ensemble import RandomForestClassifier
+
+        drawn = torch.from_numpy(labels.array)
+        scribbled = torch.from_numpy(np.where(labels.scribbles, labels.array, np.uint8(UNLABELED)))
+        parts = [(plane.axis, plane.index, drawn) for plane in labels.planes]
+        parts += [(0, int(z), scribbled) for z in np.unique(np.nonzero(labels.scribbles)[0])]
+        tables, classes = [], []
+        for axis, index, array in parts:
+            part = array.select(axis, index).flatten()
+            labeled = part != UNLABELED
+            tables.append(self._table(_slices(self.shape, axis, range(index, index + 1)))[labeled])
+            classes.append(part[labeled])
+        table, wanted = torch.cat(tables).numpy(), torch.cat(classes).numpy()
+        if len(wanted) > MOST_SAMPLES:
+            chosen = np.random.default_rng(self.seed).choice(len(wanted), MOST_SAMPLES, replace=False)
+            table, wanted = table[chosen], wanted[chosen]
+        threads = torch.get_num_threads()
+        forest = RandomForestClassifier(TREES, class_weight="balanced", n_jobs=threads, random_state=self.seed)
+        self._forest = forest.fit(table, wanted)
+
+    def slices(self, axis: int, indices: range) -> torch.Tensor:
+        """Class probabilities ``(K, Z, Y, X)`` of neighboring slices across ``axis``; only after :meth:`learn`."""
+        assert self._forest is not None
+        found = torch.from_numpy(self._forest.predict_proba(self._table(_slices(self.shape, axis, indices)).numpy()))
+        shape = list(self.shape)
+        shape[axis] = len(indices)
+        out = torch.zeros(self.classes, *shape)
+        out[self._forest.classes_.tolist()] = found.T.reshape(-1, *shape).float()
+        return out
+
+    def everywhere(self, token: CancelToken) -> torch.Tensor:
+        """Class probabilities ``(K, Z, Y, X)`` of the whole image, in half precision; only after :meth:`learn`."""
+        out = torch.empty(self.classes, *self.shape, dtype=torch.float16)
+        depth = max(1, VOXELS_AT_ONCE // (self.shape[1] * self.shape[2]))
+        for start in range(0, self.shape[0], depth):
+            token.check()
+            part = range(start, min(start + depth, self.shape[0]))
+            out[:, part.start : part.stop] = self.slices(0, part)
+        return out
+
+    def _table(self, where: Indices) -> torch.Tensor:
+        """The features ``(N, F)`` of the voxels ``where``, z slowest."""
+        columns = [column for smooth, reach in self._levels for column in _derived(smooth, reach, where)]
+        return torch.cat(columns).flatten(1).T.contiguous()
+
+
+def _slices(shape: tuple[int, ...], axis: int, indices: range) -> Indices:
+    """All voxels whose index along ``axis`` is one of ``indices``."""
+    z, y, x = (torch.arange(size) for size in shape)
+    part = torch.arange(indices.start, indices.stop)
+    return (part, y, x) if axis == 0 else (z, part, x) if axis == 1 else (z, y, part)
+
+
+def _smooth(image: torch.Tensor, deviations: list[float]) -> torch.Tensor:
+    """A Gaussian of such standard deviations (voxels) over ``(C, Z, Y, X)``; wide ones by way of a coarser grid."""
+    z, y, x = (max(1, int(deviation / FINE)) for deviation in deviations)
+    factors = (z, y, x)
+    small = block_means(image, factors)
+    rest = [deviation / factor for deviation, factor in zip(deviations, factors, strict=True)]
+    smooth = torch.from_numpy(ndimage.gaussian_filter(small.numpy(), (0, *rest), mode="nearest", truncate=3.0))
+    if factors == (1, 1, 1):
+        return smooth
+    size = [count * factor for count, factor in zip(small.shape[1:], factors, strict=True)]
+    depth, height, width = image.shape[1:]
+    return F.interpolate(smooth[None], size=size, mode="trilinear", align_corners=False)[0, :, :depth, :height, :width]
+
+
+def _derived(smooth: torch.Tensor, reach: tuple[int, ...], where: Indices) -> list[torch.Tensor]:
+    """Of ``(C, Z, Y, X)`` at the voxels ``where``: value, gradient's length, and the Hessian's three eigenvalues."""
+    steps = [
+        [(indices + offset * step).clamp(0, size - 1) for offset in (-1, 0, 1)]
+        for indices, step, size in zip(where, reach, smooth.shape[1:], strict=True)
+    ]
+    layers = [smooth.index_select(1, at) for at in steps[0]]
+    rows = [[layer.index_select(2, at) for at in steps[1]] for layer in layers]
+
+    def at(z: int, y: int, x: int) -> torch.Tensor:
+        return rows[z + 1][y + 1].index_select(3, steps[2][x + 1])
+
+    middle = at(0, 0, 0)
+    low, high = (at(-1, 0, 0), at(0, -1, 0), at(0, 0, -1)), (at(1, 0, 0), at(0, 1, 0), at(0, 0, 1))
+    gradient = sum(((after - before) / 2).square() for before, after in zip(low, high, strict=True))
+    straight = [after + before - 2 * middle for before, after in zip(low, high, strict=True)]
+    mixed = [
+        (at(1, 1, 0) + at(-1, -1, 0) - at(1, -1, 0) - at(-1, 1, 0)) / 4,
+        (at(1, 0, 1) + at(-1, 0, -1) - at(1, 0, -1) - at(-1, 0, 1)) / 4,
+        (at(0, 1, 1) + at(0, -1, -1) - at(0, 1, -1) - at(0, -1, 1)) / 4,
+    ]
+    return [middle, torch.as_tensor(gradient).sqrt(), *_eigenvalues(straight, mixed)]
+
+
+def _eigenvalues(straight: list[torch.Tensor], mixed: list[torch.Tensor]) -> list[torch.Tensor]:
+    """Of symmetric 3×3 matrices, the largest first, in closed form (Smith, CACM 1961).
+
+    ``straight`` are the elements zz, yy and xx, ``mixed`` zy, zx and yx.
+    """
+    mean = (straight[0] + straight[1] + straight[2]) / 3
+    a, b, c = (element - mean for element in straight)
+    d, e, f = mixed
+    size = ((a.square() + b.square() + c.square() + 2 * (d.square() + e.square() + f.square())) / 6).sqrt()
+    determinant = a * (b * c - f.square()) - d * (d * c - f * e) + e * (d * f - b * e)
+    angle = (determinant / (2 * size.pow(3)).clamp(min=1e-20)).clamp(-1, 1).acos() / 3
+    first = mean + 2 * size * angle.cos()
+    last = mean + 2 * size * (angle + 2 * math.pi / 3).cos()
+    return [first, 3 * mean - first - last, last]
