@@ -190,6 +190,7 @@ def test_a_method_without_its_packages_is_left_out_and_said_once(tmp_path, capsy
         ("first_preview", "--budgets"),
         ("augmentation", "--device"),
         ("vnet", "--device"),
+        ("speed", "--steps"),
     ],
 )
 def test_help(program, option, monkeypatch, capsys):
