@@ -166,7 +166,7 @@ class _Run:
         """In a large region only once no slices are held out, when its opinion holds to the end, and in time."""
         learner = self.learner
         if isinstance(learner, SliceLearner):
-            late = self.budget.steps is None and self.budget.fraction(learner.steps) >= 1
+            late = self.budget.steps is None and self.budget.elapsed >= self.settings.seconds
             if self._is_small() or not (learner.bank.held_out or late):
                 learner.ask_forest(self.control.token)
 
