@@ -100,3 +100,19 @@ def test_a_learner_that_was_saved_keeps_the_share():
     other = _learner(estimate=True)
     other.restore(learner.state())
     assert other.share == 0.0
+
+
+@pytest.mark.parametrize("slices", [(3, 0, 0), (2, 1, 0)])
+def test_it_has_more_to_say_where_a_few_slices_of_one_orientation_are_all_there_is(slices):
+    case = blob()
+    problem = make_problem(case.volume, sparsify(case.labels, case.volume.geometry, slices), 0.1, 100_000)
+    learner = SliceLearner(problem, NARROW, NARROW.prior, 0, torch.device("cpu"))
+    learner.averaged.steps, learner.share = 1000, pretrained.WORSE
+    view, keep = _slice(learner), learner.prior.everything
+    found = learner.predict_slices([view], keep, guess=False)
+    inputs = learner._inputs([view], keep)
+    own, theirs = (network(inputs).softmax(1) for network in (learner.averaged.network, learner.pretrained))
+    share = pretrained.PARALLEL if slices == (3, 0, 0) else pretrained.WORSE
+    torch.testing.assert_close(found, torch.lerp(own, theirs, share))
+    learner.share = pretrained.BETTER
+    assert learner._pretrained_share() == pretrained.BETTER

@@ -140,6 +140,22 @@ def test_what_is_drawn_on_held_out_slices_does_not_reach_the_forest(learner):
     assert not torch.equal(learner._opinion, before)
 
 
+def test_a_forest_is_not_taught_again_where_that_takes_too_long_unless_it_knows_too_much(learner):
+    held_out = learner.bank.held_out
+    learner.ask_forest(CancelToken())
+    hidden = learner._opinion
+    learner.hold_out(frozenset())
+    learner.ask_forest(CancelToken(), most_seconds=0.0)
+    assert torch.equal(learner._opinion, hidden)
+    learner.hold_out(frozenset())
+    learner.ask_forest(CancelToken())
+    everything = learner._opinion
+    assert not torch.equal(everything, hidden)
+    learner.hold_out(held_out)
+    learner.ask_forest(CancelToken(), most_seconds=0.0)
+    assert torch.equal(learner._opinion, hidden)
+
+
 def test_it_has_its_share_once_it_was_asked_and_none_where_the_recipe_does_without(learner):
     alone = learner.predict(CancelToken(), guess=False)
     learner.ask_forest(CancelToken())

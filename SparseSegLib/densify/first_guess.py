@@ -52,9 +52,9 @@ class FirstGuess:
         optimizer.step(loss)  # type: ignore[no-untyped-call]
         return cls(coefficients.detach()[..., None, None], intercepts.detach())
 
-    def blend(self, probabilities: torch.Tensor, inputs: torch.Tensor, share: float) -> torch.Tensor:
-        """What a network says ``(N, K, U, V)`` of ``inputs`` ``(N, C, U, V)``, with a ``share`` of this guess."""
-        return torch.lerp(probabilities, F.conv2d(inputs, self.coefficients, self.intercepts).softmax(1), share)
+    def probabilities(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Class probabilities ``(N, K, U, V)`` of ``inputs`` ``(N, C, U, V)``."""
+        return F.conv2d(inputs, self.coefficients, self.intercepts).softmax(1)
 
 
 def fading_share(steps: int, until: int | None = None) -> float:

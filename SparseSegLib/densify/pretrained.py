@@ -21,6 +21,9 @@ FOLDERS = resource_folders("Pretrained")
 FILE = "slice-unet.pt"
 WORSE, ALIKE, BETTER = 0.0, 0.15, 0.5  # share of its opinion in a prediction, by how well it does on held-out slices
 CLEARLY = 0.05  # IoU
+FEW_PLANES = 8
+PARALLEL = 0.4  # its share at the least where fewer planes than that are annotated, all in one orientation: a learner,
+# which sees each of them from the next one only, never sees what lies halfway between two, and may learn them by heart
 
 Opinions = Sequence[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
 """Of some slices: what a learner and the pretrained network say ``(K, U, V)``, and what is drawn ``(U, V)``."""

@@ -37,6 +37,7 @@ PREVIEW_SHARE = 0.1  # of the time, at most
 PREDICTION_SHARE = 0.35  # of the time; slices are left out of the last prediction and interpolated where it takes more
 MOST_STRIDE = 4
 MOST_QUICK_VOXELS = 1_500_000  # of a region in which refinements cost no time to speak of
+TEACHING_SHARE = 0.05  # of the time: a forest that takes longer to learn is not taught again what was held out from it
 TIMED_SHARE = 1 / 16  # of a larger region: what is refined to tell how long all of it will take
 
 
@@ -168,7 +169,8 @@ class _Run:
         if isinstance(learner, SliceLearner):
             late = self.budget.steps is None and self.budget.elapsed >= self.settings.seconds
             if self._is_small() or not (learner.bank.held_out or late):
-                learner.ask_forest(self.control.token)
+                most = math.inf if self.budget.steps is not None else TEACHING_SHARE * self.settings.seconds
+                learner.ask_forest(self.control.token, most)
 
     def _is_small(self) -> bool:
         return self.problem.labels.array.size <= MOST_QUICK_VOXELS
@@ -197,8 +199,10 @@ class _Run:
         now = self.budget.elapsed
         if now < self._next_preview:
             return
-        stride = 4 if self._next_preview == 0.0 else 2
-        if stride == 2:
+        if self._next_preview == 0.0:
+            stride = self.learner.first_stride if isinstance(self.learner, SliceLearner) else 4
+        else:
+            stride = 2
             self._ask_forest()
             now = self.budget.elapsed
         probabilities = self.learner.predict(self.control.token, stride, quick=True)

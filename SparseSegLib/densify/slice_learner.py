@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection, Iterator
 from typing import Any
 
@@ -13,12 +14,13 @@ from SparseSegLib.annotation import UNLABELED, Plane
 from SparseSegLib.control import CancelToken
 from SparseSegLib.densify import voxel_forest
 from SparseSegLib.densify.first_guess import FirstGuess, fading_share
+from SparseSegLib.densify.gray_guess import GrayGuess, is_clearly_better
 from SparseSegLib.densify.held_out import choose_held_out, mean_iou
-from SparseSegLib.densify.pretrained import ALIKE, fitting_share, load_pretrained
+from SparseSegLib.densify.pretrained import ALIKE, FEW_PLANES, PARALLEL, fitting_share, load_pretrained
 from SparseSegLib.densify.problem import Problem
 from SparseSegLib.densify.settings import SliceRecipe
 from SparseSegLib.densify.slice_augmentation import SlicePatch, cut_patches, sampling_grid, vary_gray_values
-from SparseSegLib.densify.slice_bank import SliceBank, features
+from SparseSegLib.densify.slice_bank import SliceBank, features, slab
 from SparseSegLib.densify.voxel_forest import VoxelForest
 from SparseSegLib.losses import class_weights, soft_dice, weighted_cross_entropy
 from SparseSegLib.networks.slice_unet import SliceUNet
@@ -29,6 +31,8 @@ PIXELS_AT_ONCE = 300_000
 STEPS_PER_VARIANT = 8
 MANY_PIXELS = 16_000
 """Labeled pixels above which the network need not fear to learn by heart, and knows better than the pretrained one."""
+NOTHING_YET = 0.95
+"""Share of what was known before, above which the network need not be asked."""
 
 
 class SliceLearner:
@@ -80,6 +84,7 @@ class SliceLearner:
         self.problem = problem
         self.prior = AnnotationPrior(problem.image, problem.labels, problem.classes, problem.spacing, self.parts)
         self.much_is_labeled = bool(problem.labels.labeled.sum() >= MANY_PIXELS)
+        self.few_parallel = _few_parallel(self.prior)
         self.hidden_share = 0.0 if self.much_is_labeled else self.recipe.part_dropout
         self._forest: VoxelForest | None = None
         self._forest_hides: frozenset[int] | None = None  # which sources it did not learn from, once it has learned
@@ -98,6 +103,8 @@ class SliceLearner:
             counts += np.bincount(seen.numpy(), minlength=self.problem.classes)
         self.weights = class_weights(counts, exponent=self.recipe.balance).to(self.device)
         self._guess: FirstGuess | None = None
+        self._gray_guess: GrayGuess | None = None
+        self._gray_guess_is_chosen = False
         self._opinion: torch.Tensor | None = None
 
     def replace(self, problem: Problem) -> None:
@@ -194,45 +201,93 @@ class SliceLearner:
         The pretrained network has its share in them, if there is one. With ``guess`` it, or else the first guess, has
         more to say as long as the network has learned little.
         """
-        inputs = self._inputs(views, keep)
-        own = self.averaged.network(inputs).softmax(1)
         fading = fading_share(self.averaged.steps) if guess else 0.0
-        if self.pretrained is None:
-            return (self._first_guess().blend(own, inputs, fading) if fading else own).cpu()
-        share = max(0.0 if self.much_is_labeled else self.share, fading)
-        return (torch.lerp(own, self.pretrained(inputs).softmax(1), share) if share else own).cpu()
+        if guess and (gray := self._early_gray_guess()) is not None:
+            slabs = [slab(self.problem.image, view, self.recipe.neighbors) for view in views]
+            return gray.probabilities(torch.stack(slabs).to(self.device)).cpu()
+        inputs = self._inputs(views, keep)
+        if fading > NOTHING_YET:
+            return self._known_before(inputs).cpu()
+        own = self.averaged.network(inputs).softmax(1)
+        share = max(fading, self._pretrained_share())
+        return (torch.lerp(own, self._known_before(inputs), share) if share else own).cpu()
 
-    def _first_guess(self) -> FirstGuess:
+    def _pretrained_share(self) -> float:
+        if self.pretrained is None:
+            return 0.0
+        if self.few_parallel:
+            return max(self.share, PARALLEL)
+        return 0.0 if self.much_is_labeled else self.share
+
+    def _known_before(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Class probabilities ``(N, K, U, V)`` of ``inputs`` that need none of the network's steps."""
+        if self.pretrained is not None:
+            return torch.as_tensor(self.pretrained(inputs)).softmax(1)
         if self._guess is None:
-            drawn = [self.bank.labels(number) for number, _ in self.bank.entries]
             with torch.inference_mode(False):
-                self._guess = FirstGuess.of(self.bank.inputs, drawn, self.weights)
-        return self._guess
+                self._guess = FirstGuess.of(self.bank.inputs, self._drawn(), self.weights)
+        return self._guess.probabilities(inputs)
+
+    def _drawn(self) -> list[torch.Tensor]:
+        """The labels ``(U, V)`` of the bank's inputs."""
+        return [self.bank.labels(number) for number, _ in self.bank.entries]
+
+    @property
+    def first_stride(self) -> int:
+        """Of the slices in the first preview; what gray values alone say costs next to nothing."""
+        return 4 if self._early_gray_guess() is None else 2
+
+    def _early_gray_guess(self) -> GrayGuess | None:
+        """What gray values alone say, as long as there is nothing better."""
+        return self._chosen_gray_guess() if fading_share(self.averaged.steps) > NOTHING_YET else None
+
+    @torch.inference_mode()
+    def _chosen_gray_guess(self) -> GrayGuess | None:
+        """Where much is labeled, and the held-out slices find it clearly better than what else was known before."""
+        if not self._gray_guess_is_chosen:
+            self._gray_guess_is_chosen = True
+            if self.much_is_labeled and self.bank.held_out:
+                self._gray_guess = self._better_gray_guess()
+        return self._gray_guess
+
+    def _better_gray_guess(self) -> GrayGuess | None:
+        channels, keep = self._gray_channels, self.prior.without(set(self.bank.held_out))
+        with torch.inference_mode(False):
+            gray = [inputs[:channels] for inputs in self.bank.inputs]
+            guess = GrayGuess.of(gray, self._drawn(), self.weights, self.seed)
+        ours, others = [], []
+        for view, drawn in self._held_out_views():
+            inputs = self._inputs([view], keep)
+            ours.append((guess.probabilities(inputs[:, :channels])[0].cpu(), drawn))
+            others.append((self._known_before(inputs)[0].cpu(), drawn))
+        return guess if is_clearly_better(ours, others, self.problem.classes) else None
 
     def _inputs(self, views: list[SliceView], keep: tuple[int, ...]) -> torch.Tensor:
         """What a network sees of the slices, ``(N, C, U, V)``."""
         stack = [features(self.problem.image, self.prior, view, keep, self.recipe.neighbors) for view in views]
         return torch.stack(stack).to(self.device).contiguous(memory_format=torch.channels_last)
 
-    def ask_forest(self, token: CancelToken) -> None:
+    def ask_forest(self, token: CancelToken, most_seconds: float = math.inf) -> None:
         """From now on, until the annotation changes, let a forest on gray values have its share in what is predicted.
 
-        Takes about a second for a million voxels; nothing, if nothing has changed.
+        Takes about a second for a million voxels; nothing, if nothing has changed. If learning takes more than
+        ``most_seconds``, a forest that does not know the slices held out before is not taught anew.
         """
         if self.recipe.forest and self._opinion is None:
-            self._opinion = self._taught_forest().everywhere(token)
+            self._opinion = self._taught_forest(most_seconds).everywhere(token)
 
-    def _taught_forest(self) -> VoxelForest:
-        """A forest that knows what the network may know."""
+    def _taught_forest(self, most_seconds: float = math.inf) -> VoxelForest:
+        """A forest that knows what the network may know, or a little less."""
         problem = self.problem
         if self._forest is None:
             self._forest = VoxelForest(problem.image, problem.spacing, problem.classes, self.seed)
-        if self._forest_hides != self.bank.held_out:
+        hidden, held_out = self._forest_hides, self.bank.held_out
+        if hidden is None or not hidden >= held_out or (hidden != held_out and self._forest.seconds <= most_seconds):
             known = problem.labels
             for plane in self.held_out_planes():
                 known = known.without(plane)
             self._forest.learn(known)
-            self._forest_hides = self.bank.held_out
+            self._forest_hides = held_out
         return self._forest
 
     @torch.inference_mode()
@@ -355,6 +410,12 @@ class SliceLearner:
         self.averaged.steps = state["averaged_steps"]
         self.share = state["share"]
         self.forest_share = state.get("forest_share", voxel_forest.ALIKE)
+
+
+def _few_parallel(prior: AnnotationPrior) -> bool:
+    """Whether little more is known than a few slices of one orientation."""
+    planes = [source for source in prior.sources if isinstance(source, PlaneSource)]
+    return len(prior.sources) == len(planes) < FEW_PLANES and len({plane.axis for plane in planes}) == 1
 
 
 def _filled(known: torch.Tensor | None, slices: torch.Tensor, stride: int) -> torch.Tensor:

@@ -10,6 +10,7 @@ Gaussians of 1 to 16 voxels, and of each its gradient's length and the eigenvalu
 from __future__ import annotations
 
 import math
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,6 +47,10 @@ class VoxelForest:
     spacing : (z, y, x) mm
     classes : int, background included
     seed : int
+
+    Attributes
+    ----------
+    seconds : that it took to learn
     """
 
     def __init__(self, image: torch.Tensor, spacing: Spacing3, classes: int, seed: int) -> None:
@@ -58,11 +63,13 @@ class VoxelForest:
             reach = tuple(max(1, round(deviation)) for deviation in deviations)
             self._levels.append((_smooth(image, deviations), reach))
         self._forest: RandomForestClassifier | None = None
+        self.seconds = 0.0
 
     def learn(self, labels: SparseLabels) -> None:
         """Learn from ``labels`` on the image's grid, and forget what was learned before."""
         from sklearn.ensemble import RandomForestClassifier
 
+        started = time.monotonic()
         drawn = torch.from_numpy(labels.array)
         scribbled = torch.from_numpy(np.where(labels.scribbles, labels.array, np.uint8(UNLABELED)))
         parts = [(plane.axis, plane.index, drawn) for plane in labels.planes]
@@ -80,6 +87,7 @@ class VoxelForest:
         threads = torch.get_num_threads()
         forest = RandomForestClassifier(TREES, class_weight="balanced", n_jobs=threads, random_state=self.seed)
         self._forest = forest.fit(table, wanted)
+        self.seconds = time.monotonic() - started
 
     def slices(self, axis: int, indices: range) -> torch.Tensor:
         """Class probabilities ``(K, Z, Y, X)`` of neighboring slices across ``axis``; only after :meth:`learn`."""
