@@ -298,7 +298,8 @@ class SliceLearner:
         between them are interpolated. A ``quick`` look takes the shortest of the orientations alone. Without ``guess``
         nothing else fills in for what the network has not learned yet.
         """
-        keep = self.prior.without(set(self.bank.held_out))
+        early = guess and fading_share(self.averaged.steps) > NOTHING_YET  # what speaks then is not judged by anything
+        keep = self.prior.everything if early else self.prior.without(set(self.bank.held_out))
         orientations = self.views()
         if quick:
             orientations = [min(orientations, key=len)]
