@@ -44,7 +44,7 @@ def test_weights_come_back_as_they_were_saved(tmp_path, monkeypatch):
 def test_it_comes_with_the_project_and_segments_what_it_never_saw():
     """Before the first step, on a blob that it was not trained on."""
     learner = _learner()
-    assert learner.pretrained is not None
+    assert learner.before.network is not None
     view = _slice(learner)
     found = learner.predict_slices([view], learner.prior.everything, guess=True)[0].argmax(0)
     case = blob()
@@ -57,8 +57,8 @@ def test_it_comes_with_the_project_and_segments_what_it_never_saw():
 @pytest.mark.parametrize(("case", "parts"), [(multi_class(), NARROW.prior), (blob(), ("distance",))])
 def test_other_problems_are_learned_without_it(case, parts):
     learner = _learner(case, parts)
-    assert learner.pretrained is None
-    learner.weigh_pretrained()
+    assert learner.before.network is None
+    learner.weigh_others()
     view = _slice(learner)
     probabilities = learner.predict_slices([view], learner.prior.everything, guess=True)
     torch.testing.assert_close(probabilities.sum(1), torch.ones_like(probabilities[:, 0]))
@@ -88,7 +88,7 @@ def test_it_falls_silent_where_much_is_labeled(monkeypatch):
     monkeypatch.setattr("SparseSegLib.densify.slice_learner.MANY_PIXELS", 0)
     learner.replace(learner.problem)
     alone = learner.predict_slices([view], learner.prior.everything, guess=True)
-    theirs = learner.pretrained(learner._inputs([view], learner.prior.everything)).softmax(1)
+    theirs = learner.before.network(learner._inputs([view], learner.prior.everything)).softmax(1)
     torch.testing.assert_close(both, torch.lerp(alone, theirs, pretrained.ALIKE))
     assert not torch.allclose(both, alone)
 
@@ -96,10 +96,10 @@ def test_it_falls_silent_where_much_is_labeled(monkeypatch):
 def test_a_learner_that_was_saved_keeps_the_share():
     learner = _learner(estimate=True)
     assert learner.bank.held_out
-    learner.share = 0.0
+    learner.before.share = 0.0
     other = _learner(estimate=True)
     other.restore(learner.state())
-    assert other.share == 0.0
+    assert other.before.share == 0.0
 
 
 @pytest.mark.parametrize("slices", [(3, 0, 0), (2, 1, 0)])
@@ -107,12 +107,12 @@ def test_it_has_more_to_say_where_a_few_slices_of_one_orientation_are_all_there_
     case = blob()
     problem = make_problem(case.volume, sparsify(case.labels, case.volume.geometry, slices), 0.1, 100_000)
     learner = SliceLearner(problem, NARROW, NARROW.prior, 0, torch.device("cpu"))
-    learner.averaged.steps, learner.share = 1000, pretrained.WORSE
+    learner.averaged.steps, learner.before.share = 1000, pretrained.WORSE
     view, keep = _slice(learner), learner.prior.everything
     found = learner.predict_slices([view], keep, guess=False)
     inputs = learner._inputs([view], keep)
-    own, theirs = (network(inputs).softmax(1) for network in (learner.averaged.network, learner.pretrained))
+    own, theirs = (network(inputs).softmax(1) for network in (learner.averaged.network, learner.before.network))
     share = pretrained.PARALLEL if slices == (3, 0, 0) else pretrained.WORSE
     torch.testing.assert_close(found, torch.lerp(own, theirs, share))
-    learner.share = pretrained.BETTER
-    assert learner._pretrained_share() == pretrained.BETTER
+    learner.before.share = pretrained.BETTER
+    assert learner.before.lasting_share == pretrained.BETTER

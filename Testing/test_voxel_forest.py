@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from SparseSegLib.annotation import UNLABELED, Plane, SparseLabels, keep_planes, sparsify
 from SparseSegLib.control import CancelToken
-from SparseSegLib.densify import voxel_forest
+from SparseSegLib.densify import forest_opinion, voxel_forest
 from SparseSegLib.densify.problem import make_problem
 from SparseSegLib.densify.settings import ALL_PARTS, SliceRecipe
 from SparseSegLib.densify.slice_learner import SliceLearner
@@ -120,7 +120,7 @@ def learner():
 def test_what_is_drawn_on_held_out_slices_does_not_reach_the_forest(learner):
     assert learner.bank.held_out
     learner.ask_forest(CancelToken())
-    before = learner._opinion
+    before = learner.forest.everywhere
     (plane, *_), labels = learner.held_out_planes(), learner.problem.labels
     others = np.zeros(labels.array.shape, bool)
     for other in labels.planes:
@@ -133,48 +133,46 @@ def test_what_is_drawn_on_held_out_slices_does_not_reach_the_forest(learner):
     learner.replace(changed)
     learner.hold_out(held_out)
     learner.ask_forest(CancelToken())
-    assert learner._opinion is not before
-    assert torch.equal(learner._opinion, before)
+    assert learner.forest.everywhere is not before
+    assert torch.equal(learner.forest.everywhere, before)
     learner.hold_out(frozenset())
     learner.ask_forest(CancelToken())
-    assert not torch.equal(learner._opinion, before)
+    assert not torch.equal(learner.forest.everywhere, before)
 
 
 def test_a_forest_is_not_taught_again_where_that_takes_too_long_unless_it_knows_too_much(learner):
     held_out = learner.bank.held_out
     learner.ask_forest(CancelToken())
-    hidden = learner._opinion
+    hidden = learner.forest.everywhere
     learner.hold_out(frozenset())
     learner.ask_forest(CancelToken(), most_seconds=0.0)
-    assert torch.equal(learner._opinion, hidden)
+    assert torch.equal(learner.forest.everywhere, hidden)
     learner.hold_out(frozenset())
     learner.ask_forest(CancelToken())
-    everything = learner._opinion
+    everything = learner.forest.everywhere
     assert not torch.equal(everything, hidden)
     learner.hold_out(held_out)
     learner.ask_forest(CancelToken(), most_seconds=0.0)
-    assert torch.equal(learner._opinion, hidden)
+    assert torch.equal(learner.forest.everywhere, hidden)
 
 
 def test_it_has_its_share_once_it_was_asked_and_none_where_the_recipe_does_without(learner):
     alone = learner.predict(CancelToken(), guess=False)
     learner.ask_forest(CancelToken())
-    opinion = learner._opinion.float()
-    expected = torch.lerp(alone, opinion, learner.forest_share)
+    opinion = learner.forest.everywhere.float()
+    expected = torch.lerp(alone, opinion, learner.forest.share)
     torch.testing.assert_close(learner.predict(CancelToken(), guess=False), expected)
-    learner.recipe = replace(learner.recipe, forest=False)
-    learner.hold_out(learner.bank.held_out)
+    learner.forest = None
     learner.ask_forest(CancelToken())
     torch.testing.assert_close(learner.predict(CancelToken(), guess=False), alone)
 
 
-@pytest.mark.parametrize(("wrong", "expected"), [(1, voxel_forest.BETTER), (0, voxel_forest.WORSE)])
-def test_held_out_slices_decide_on_its_share(learner, monkeypatch, wrong, expected):
+@pytest.mark.parametrize(("wrong", "expected"), [(1, forest_opinion.BETTER), (0, forest_opinion.WORSE)])
+def test_held_out_slices_decide_on_its_share(learner, wrong, expected):
     """``wrong`` is which of network and forest says the opposite of what is drawn."""
     drawn = torch.tensor([[0, 1, 1, UNLABELED]])
     right = torch.nn.functional.one_hot(drawn.clamp(max=1), 2).movedim(-1, 0).float()
     opinions = (1 - right, right) if wrong else (right, 1 - right)
-    monkeypatch.setattr(learner, "_held_out_opinions", lambda: [(*opinions, drawn)])
-    learner.weigh_forest()
-    assert learner.forest_share == expected
+    learner.forest.weigh([(*opinions, drawn)])
+    assert learner.forest.share == expected
     assert learner.state()["forest_share"] == expected

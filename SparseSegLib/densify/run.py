@@ -146,8 +146,7 @@ class _Run:
         learner = self.learner
         if not isinstance(learner, SliceLearner) or not learner.bank.held_out:
             return
-        learner.weigh_pretrained()
-        learner.weigh_forest()
+        learner.weigh_others()
         if _refines(self.settings) and self._is_small():
             problem = self.problem
             learner.ask_forest(self.control.token)

@@ -111,6 +111,11 @@ class SliceBank:
             gone = rng.choice(keep, size=min(int(rng.integers(1, 3)), len(keep) - 1), replace=False)
             self.add(number, tuple(source for source in keep if source not in gone))
 
+    @property
+    def drawn(self) -> list[torch.Tensor]:
+        """The labels of :attr:`inputs`, one for one."""
+        return [self.labels(number) for number, _ in self.entries]
+
     def labels(self, number: int) -> torch.Tensor:
         """Labels of target ``number`` padded with ``UNLABELED`` to the bank's size."""
         return _padded(self.targets[number].labels, self.size, UNLABELED).to(self.device)

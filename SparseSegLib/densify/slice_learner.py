@@ -12,16 +12,15 @@ import torch
 
 from SparseSegLib.annotation import UNLABELED, Plane
 from SparseSegLib.control import CancelToken
-from SparseSegLib.densify import voxel_forest
-from SparseSegLib.densify.first_guess import FirstGuess, fading_share
-from SparseSegLib.densify.gray_guess import GrayGuess, is_clearly_better
-from SparseSegLib.densify.held_out import choose_held_out, mean_iou
-from SparseSegLib.densify.pretrained import ALIKE, FEW_PLANES, PARALLEL, fitting_share, load_pretrained
+from SparseSegLib.densify.first_guess import fading_share
+from SparseSegLib.densify.forest_opinion import ALIKE, LEADS, ForestOpinion
+from SparseSegLib.densify.held_out import choose_held_out
+from SparseSegLib.densify.known_before import KnownBefore
+from SparseSegLib.densify.pretrained import Opinions
 from SparseSegLib.densify.problem import Problem
 from SparseSegLib.densify.settings import SliceRecipe
 from SparseSegLib.densify.slice_augmentation import SlicePatch, cut_patches, sampling_grid, vary_gray_values
 from SparseSegLib.densify.slice_bank import SliceBank, features, slab
-from SparseSegLib.densify.voxel_forest import VoxelForest
 from SparseSegLib.losses import class_weights, soft_dice, weighted_cross_entropy
 from SparseSegLib.networks.slice_unet import SliceUNet
 from SparseSegLib.prior import AnnotationPrior, PlaneSource, SliceView
@@ -31,8 +30,6 @@ PIXELS_AT_ONCE = 300_000
 STEPS_PER_VARIANT = 8
 MANY_PIXELS = 16_000
 """Labeled pixels above which the network need not fear to learn by heart, and knows better than the pretrained one."""
-NOTHING_YET = 0.95
-"""Share of what was known before, above which the network need not be asked."""
 
 
 class SliceLearner:
@@ -62,10 +59,11 @@ class SliceLearner:
         self.parts = prior_parts
         self.device = device
         self.batch = recipe.batch
-        self.seed = seed
         self.rng = np.random.default_rng(seed)
         self.steps = 0
-        self._set(problem, estimate=estimate)
+        self.forest = ForestOpinion(seed) if recipe.forest else None
+        self._set(problem)
+        self.before = KnownBefore(recipe, self._channels(), self._gray_channels, problem.classes, seed, device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = SliceUNet(self._channels(), problem.classes, recipe.widths)
@@ -74,21 +72,15 @@ class SliceLearner:
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
         )
-        self.pretrained: SliceUNet | None = None
-        if recipe.pretrained and (known := load_pretrained(self._channels(), problem.classes)) is not None:
-            self.pretrained = known.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.share = ALIKE
-        self.forest_share = voxel_forest.ALIKE
+        self.hold_out(choose_held_out(self.prior.sources) if estimate else frozenset())
 
-    def _set(self, problem: Problem, *, estimate: bool = False) -> None:
+    def _set(self, problem: Problem) -> None:
         self.problem = problem
         self.prior = AnnotationPrior(problem.image, problem.labels, problem.classes, problem.spacing, self.parts)
         self.much_is_labeled = bool(problem.labels.labeled.sum() >= MANY_PIXELS)
-        self.few_parallel = _few_parallel(self.prior)
         self.hidden_share = 0.0 if self.much_is_labeled else self.recipe.part_dropout
-        self._forest: VoxelForest | None = None
-        self._forest_hides: frozenset[int] | None = None  # which sources it did not learn from, once it has learned
-        self.hold_out(choose_held_out(self.prior.sources) if estimate else frozenset())
+        if self.forest is not None:
+            self.forest.meet(problem)
 
     def hold_out_others(self, learned: Collection[Plane]) -> None:
         """Hold out some of the planes on the working grid that are not among those ``learned`` from before."""
@@ -102,14 +94,16 @@ class SliceLearner:
             seen = target.labels[target.labels != UNLABELED]
             counts += np.bincount(seen.numpy(), minlength=self.problem.classes)
         self.weights = class_weights(counts, exponent=self.recipe.balance).to(self.device)
-        self._guess: FirstGuess | None = None
-        self._gray_guess: GrayGuess | None = None
-        self._gray_guess_is_chosen = False
-        self._opinion: torch.Tensor | None = None
+        self.before.meet(self.prior, self.bank, self.weights, much_is_labeled=self.much_is_labeled)
+        if self.before.is_all(self.averaged.steps):
+            self.before.try_gray_values(self._held_out_inputs())
+        if self.forest is not None:
+            self.forest.forget()
 
     def replace(self, problem: Problem) -> None:
         """Go on with another annotation of the same volume; weights and optimizer stay."""
         self._set(problem)
+        self.hold_out(frozenset())
 
     @property
     def _gray_channels(self) -> int:
@@ -198,69 +192,25 @@ class SliceLearner:
     def predict_slices(self, views: list[SliceView], keep: tuple[int, ...], *, guess: bool) -> torch.Tensor:
         """Class probabilities ``(N, K, U, V)`` of slices of one orientation, known to the sources ``keep``.
 
-        The pretrained network has its share in them, if there is one. With ``guess`` it, or else the first guess, has
-        more to say as long as the network has learned little.
+        What was known before the training has its share in them; with ``guess`` more than to the end, as long as the
+        network has learned little.
         """
-        fading = fading_share(self.averaged.steps) if guess else 0.0
-        if guess and (gray := self._early_gray_guess()) is not None:
+        steps, before = self.averaged.steps, self.before
+        early = guess and before.is_all(steps)
+        if early and (gray := before.gray_guess) is not None:
             slabs = [slab(self.problem.image, view, self.recipe.neighbors) for view in views]
             return gray.probabilities(torch.stack(slabs).to(self.device)).cpu()
         inputs = self._inputs(views, keep)
-        if fading > NOTHING_YET:
-            return self._known_before(inputs).cpu()
+        if early:
+            return before.probabilities(inputs).cpu()
         own = self.averaged.network(inputs).softmax(1)
-        share = max(fading, self._pretrained_share())
-        return (torch.lerp(own, self._known_before(inputs), share) if share else own).cpu()
-
-    def _pretrained_share(self) -> float:
-        if self.pretrained is None:
-            return 0.0
-        if self.few_parallel:
-            return max(self.share, PARALLEL)
-        return 0.0 if self.much_is_labeled else self.share
-
-    def _known_before(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Class probabilities ``(N, K, U, V)`` of ``inputs`` that need none of the network's steps."""
-        if self.pretrained is not None:
-            return torch.as_tensor(self.pretrained(inputs)).softmax(1)
-        if self._guess is None:
-            with torch.inference_mode(False):
-                self._guess = FirstGuess.of(self.bank.inputs, self._drawn(), self.weights)
-        return self._guess.probabilities(inputs)
-
-    def _drawn(self) -> list[torch.Tensor]:
-        """The labels ``(U, V)`` of the bank's inputs."""
-        return [self.bank.labels(number) for number, _ in self.bank.entries]
+        share = before.share_after(steps) if guess else before.lasting_share
+        return (torch.lerp(own, before.probabilities(inputs), share) if share else own).cpu()
 
     @property
     def first_stride(self) -> int:
-        """Of the slices in the first preview; what gray values alone say costs next to nothing."""
-        return 4 if self._early_gray_guess() is None else 2
-
-    def _early_gray_guess(self) -> GrayGuess | None:
-        """What gray values alone say, as long as there is nothing better."""
-        return self._chosen_gray_guess() if fading_share(self.averaged.steps) > NOTHING_YET else None
-
-    @torch.inference_mode()
-    def _chosen_gray_guess(self) -> GrayGuess | None:
-        """Where much is labeled, and the held-out slices find it clearly better than what else was known before."""
-        if not self._gray_guess_is_chosen:
-            self._gray_guess_is_chosen = True
-            if self.much_is_labeled and self.bank.held_out:
-                self._gray_guess = self._better_gray_guess()
-        return self._gray_guess
-
-    def _better_gray_guess(self) -> GrayGuess | None:
-        channels, keep = self._gray_channels, self.prior.without(set(self.bank.held_out))
-        with torch.inference_mode(False):
-            gray = [inputs[:channels] for inputs in self.bank.inputs]
-            guess = GrayGuess.of(gray, self._drawn(), self.weights, self.seed)
-        ours, others = [], []
-        for view, drawn in self._held_out_views():
-            inputs = self._inputs([view], keep)
-            ours.append((guess.probabilities(inputs[:, :channels])[0].cpu(), drawn))
-            others.append((self._known_before(inputs)[0].cpu(), drawn))
-        return guess if is_clearly_better(ours, others, self.problem.classes) else None
+        """Of the slices in the first preview: what gray values alone say costs next to nothing."""
+        return 4 if self.before.gray_guess is None else 2
 
     def _inputs(self, views: list[SliceView], keep: tuple[int, ...]) -> torch.Tensor:
         """What a network sees of the slices, ``(N, C, U, V)``."""
@@ -268,27 +218,9 @@ class SliceLearner:
         return torch.stack(stack).to(self.device).contiguous(memory_format=torch.channels_last)
 
     def ask_forest(self, token: CancelToken, most_seconds: float = math.inf) -> None:
-        """From now on, until the annotation changes, let a forest on gray values have its share in what is predicted.
-
-        Takes about a second for a million voxels; nothing, if nothing has changed. If learning takes more than
-        ``most_seconds``, a forest that does not know the slices held out before is not taught anew.
-        """
-        if self.recipe.forest and self._opinion is None:
-            self._opinion = self._taught_forest(most_seconds).everywhere(token)
-
-    def _taught_forest(self, most_seconds: float = math.inf) -> VoxelForest:
-        """A forest that knows what the network may know, or a little less."""
-        problem = self.problem
-        if self._forest is None:
-            self._forest = VoxelForest(problem.image, problem.spacing, problem.classes, self.seed)
-        hidden, held_out = self._forest_hides, self.bank.held_out
-        if hidden is None or not hidden >= held_out or (hidden != held_out and self._forest.seconds <= most_seconds):
-            known = problem.labels
-            for plane in self.held_out_planes():
-                known = known.without(plane)
-            self._forest.learn(known)
-            self._forest_hides = held_out
-        return self._forest
+        """From now on, until the annotation changes, let the forest have its share (see :meth:`ForestOpinion.ask`)."""
+        if self.forest is not None:
+            self.forest.ask(self.held_out_planes(), token, most_seconds)
 
     @torch.inference_mode()
     def predict(self, token: CancelToken, stride: int = 1, *, quick: bool = False, guess: bool = True) -> torch.Tensor:
@@ -298,8 +230,8 @@ class SliceLearner:
         between them are interpolated. A ``quick`` look takes the shortest of the orientations alone. Without ``guess``
         nothing else fills in for what the network has not learned yet.
         """
-        early = guess and fading_share(self.averaged.steps) > NOTHING_YET  # what speaks then is not judged by anything
-        keep = self.prior.everything if early else self.prior.without(set(self.bank.held_out))
+        early = guess and self.before.is_all(self.averaged.steps)  # what speaks then is not judged by held-out slices
+        keep = self.prior.everything if early else self._kept
         orientations = self.views()
         if quick:
             orientations = [min(orientations, key=len)]
@@ -316,11 +248,15 @@ class SliceLearner:
             if known is not None and stop <= last:
                 total.narrow(axis, stop, last + 1 - stop).add_(known.unsqueeze(axis))
         total /= len(orientations)
-        if self._opinion is None:
+        if self.forest is None:
             return total
         leads = guess and self.much_is_labeled
-        share = fading_share(self.averaged.steps, voxel_forest.LEADS) if leads else 0.0
-        return total.lerp_(self._opinion.to(total), max(self.forest_share, share))
+        return self.forest.blend(total, fading_share(self.averaged.steps, LEADS) if leads else 0.0)
+
+    @property
+    def _kept(self) -> tuple[int, ...]:
+        """The sources that may be known while some are held out."""
+        return self.prior.without(set(self.bank.held_out))
 
     def held_out_planes(self) -> list[Plane]:
         """The planes that are held out, on the working grid."""
@@ -328,46 +264,37 @@ class SliceLearner:
         return [Plane(source.axis, source.index) for source in sources if isinstance(source, PlaneSource)]
 
     @torch.inference_mode()
-    def weigh_pretrained(self) -> None:
-        """Let the held-out slices decide how much the pretrained network has to say from now on."""
-        if self.pretrained is None or self.much_is_labeled or not self.bank.held_out:
-            return
-        keep = self.prior.without(set(self.bank.held_out))
-        opinions = []
-        for view, drawn in self._held_out_views():
-            inputs = self._inputs([view], keep)
-            own, other = (network(inputs).softmax(1)[0].cpu() for network in (self.averaged.network, self.pretrained))
-            opinions.append((own, other, drawn))
-        self.share = fitting_share(opinions)
+    def weigh_others(self) -> None:
+        """Let the held-out slices decide how much pretrained network and forest have to say from now on."""
+        if self.before.network is not None and self.bank.held_out:
+            opinions = []
+            for inputs, drawn in self._held_out_inputs():
+                own, other = (network(inputs) for network in (self.averaged.network, self.before.network))
+                opinions.append((own.softmax(1)[0].cpu(), other.softmax(1)[0].cpu(), drawn))
+            self.before.weigh(opinions)
+        if self.forest is not None:
+            self.forest.weigh(self._held_out_opinions(self.forest))
 
     @torch.inference_mode()
     def predict_held_out(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """For each held-out plane the predicted and the drawn labels ``(U, V)``, the sources held out not known."""
-        if not self.recipe.forest:
-            keep, views = self.prior.without(set(self.bank.held_out)), self._held_out_views()
-            return [(self.predict_slices([view], keep, guess=False)[0].argmax(0), drawn) for view, drawn in views]
-        share = self.forest_share
-        return [(own.lerp(other, share).argmax(0), drawn) for own, other, drawn in self._held_out_opinions()]
+        if self.forest is None:
+            views = self._held_out_views()
+            return [(self.predict_slices([view], self._kept, guess=False)[0].argmax(0), drawn) for view, drawn in views]
+        share = self.forest.share
+        return [(own.lerp(other, share).argmax(0), drawn) for own, other, drawn in self._held_out_opinions(self.forest)]
 
-    @torch.inference_mode()
-    def weigh_forest(self) -> None:
-        """Let the held-out slices decide how much the forest has to say from now on."""
-        if self.recipe.forest and self.bank.held_out:
-            opinions, classes = self._held_out_opinions(), self.problem.classes
-            own = mean_iou([(opinion.argmax(0), drawn) for opinion, _, drawn in opinions], classes)
-            other = mean_iou([(opinion.argmax(0), drawn) for _, opinion, drawn in opinions], classes)
-            if own is not None and other is not None:
-                self.forest_share = voxel_forest.BETTER if other > own else voxel_forest.WORSE
-
-    def _held_out_opinions(self) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    def _held_out_opinions(self, forest: ForestOpinion) -> Opinions:
         """For each held-out plane what network and forest say ``(K, U, V)``, and what is drawn ``(U, V)``."""
-        keep, forest = self.prior.without(set(self.bank.held_out)), self._taught_forest()
-        opinions = []
-        for view, drawn in self._held_out_views():
-            own = self.predict_slices([view], keep, guess=False)[0]
-            other = forest.slices(view.axis, range(view.index, view.index + 1)).squeeze(1 + view.axis)
-            opinions.append((own, other, drawn))
-        return opinions
+        hidden = self.held_out_planes()
+        return [
+            (self.predict_slices([view], self._kept, guess=False)[0], forest.of_slice(view, hidden), drawn)
+            for view, drawn in self._held_out_views()
+        ]
+
+    def _held_out_inputs(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """What a network sees of the held-out slices ``(1, C, U, V)``, and what is drawn on them ``(U, V)``."""
+        return ((self._inputs([view], self._kept), drawn) for view, drawn in self._held_out_views())
 
     def _held_out_views(self) -> Iterator[tuple[SliceView, torch.Tensor]]:
         """The held-out slices, and what is drawn on them ``(U, V)``."""
@@ -385,8 +312,8 @@ class SliceLearner:
             "optimizer": self.optimizer.state_dict(),
             "rng": json.dumps(self.rng.bit_generator.state),
             "steps": self.steps,
-            "share": self.share,
-            "forest_share": self.forest_share,
+            "share": self.before.share,
+            "forest_share": ALIKE if self.forest is None else self.forest.share,
             "held_out": sorted(self.bank.held_out),
             "entries": [[number, list(keep)] for number, keep in self.bank.entries],
         }
@@ -409,14 +336,9 @@ class SliceLearner:
         except (RuntimeError, KeyError) as error:
             raise ValueError(str(error)) from error
         self.averaged.steps = state["averaged_steps"]
-        self.share = state["share"]
-        self.forest_share = state.get("forest_share", voxel_forest.ALIKE)
-
-
-def _few_parallel(prior: AnnotationPrior) -> bool:
-    """Whether little more is known than a few slices of one orientation."""
-    planes = [source for source in prior.sources if isinstance(source, PlaneSource)]
-    return len(prior.sources) == len(planes) < FEW_PLANES and len({plane.axis for plane in planes}) == 1
+        self.before.share = state["share"]
+        if self.forest is not None:
+            self.forest.share = state.get("forest_share", ALIKE)
 
 
 def _filled(known: torch.Tensor | None, slices: torch.Tensor, stride: int) -> torch.Tensor:

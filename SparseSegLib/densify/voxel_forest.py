@@ -30,8 +30,6 @@ SCALES = (1, 2, 4, 8, 16)  # voxels, of the finest spacing
 MOST_SAMPLES = 30_000
 TREES = 30
 VOXELS_AT_ONCE = 250_000
-WORSE, ALIKE, BETTER = 0.3, 0.4, 0.5  # share of its opinion in a prediction, by how well it does on held-out slices
-LEADS = 200  # steps of the network, during which the forest has more than that where much is labeled
 FINE = 2.0  # voxels: a Gaussian that is wider is taken on a coarser grid, of which it is as wide
 
 Indices = tuple[torch.Tensor, torch.Tensor, torch.Tensor]

@@ -1,0 +1,93 @@
+"""The say of a random forest on gray values (see ``voxel_forest``) beside the network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+
+from SparseSegLib.annotation import Plane
+from SparseSegLib.control import CancelToken
+from SparseSegLib.densify.held_out import mean_iou
+from SparseSegLib.densify.pretrained import Opinions
+from SparseSegLib.densify.problem import Problem
+from SparseSegLib.densify.voxel_forest import VoxelForest
+from SparseSegLib.prior import SliceView
+
+WORSE, ALIKE, BETTER = 0.3, 0.4, 0.5  # share of its opinion in a prediction, by how well it does on held-out slices
+LEADS = 200  # steps of the network, during which the forest has more than that where much is labeled
+
+
+class ForestOpinion:
+    """What a forest says of a whole volume once it is asked, until the annotation changes, and how much that counts.
+
+    Parameters
+    ----------
+    seed : int
+
+    Attributes
+    ----------
+    share : as held-out slices judge it
+    everywhere : what it says ``(K, Z, Y, X)``, half precision; None until it is asked
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.share = ALIKE
+        self.everywhere: torch.Tensor | None = None
+
+    def meet(self, problem: Problem) -> None:
+        """Speak of another annotation from now on."""
+        self._problem = problem
+        self._forest: VoxelForest | None = None
+        self._hidden: frozenset[Plane] = frozenset()  # the planes that it did not learn from
+        self.everywhere = None
+
+    def ask(self, hidden: Iterable[Plane], token: CancelToken, most_seconds: float = math.inf) -> None:
+        """Have it say what it knows of the whole volume, without knowing the planes ``hidden``.
+
+        Takes about a second for a million voxels; nothing, if it was asked before. If learning takes more than
+        ``most_seconds``, a forest that knows a little less is not taught anew.
+        """
+        if self.everywhere is None:
+            self.everywhere = self.taught(hidden, most_seconds).everywhere(token)
+
+    def forget(self) -> None:
+        """What it said holds no longer: other planes are hidden now."""
+        self.everywhere = None
+
+    def taught(self, hidden: Iterable[Plane], most_seconds: float = math.inf) -> VoxelForest:
+        """A forest that knows all but the planes ``hidden``, or a little less; see :meth:`ask`."""
+        wanted, forest = frozenset(hidden), self._forest
+        if forest is None:
+            problem = self._problem
+            forest = VoxelForest(problem.image, problem.spacing, problem.classes, self.seed)
+        elif self._hidden == wanted or (self._hidden > wanted and forest.seconds > most_seconds):
+            return forest
+        known = self._problem.labels
+        for plane in wanted:
+            known = known.without(plane)
+        forest.learn(known)
+        self._forest, self._hidden = forest, wanted
+        return forest
+
+    def of_slice(self, view: SliceView, hidden: Iterable[Plane]) -> torch.Tensor:
+        """Class probabilities ``(K, U, V)`` of one slice, the planes ``hidden`` not known."""
+        found = self.taught(hidden).slices(view.axis, range(view.index, view.index + 1))
+        return found.squeeze(1 + view.axis)
+
+    def weigh(self, opinions: Opinions) -> None:
+        """Let held-out slices decide how much it has to say from now on; ``opinions`` are the network's and its."""
+        if not opinions:
+            return
+        classes = len(opinions[0][0])
+        own, other = (mean_iou([(one[which].argmax(0), one[2]) for one in opinions], classes) for which in (0, 1))
+        if own is not None and other is not None:
+            self.share = BETTER if other > own else WORSE
+
+    def blend(self, probabilities: torch.Tensor, least: float = 0.0) -> torch.Tensor:
+        """Give it its share, ``least`` or more, in ``probabilities`` ``(K, Z, Y, X)``, in place, if it was asked."""
+        if self.everywhere is None:
+            return probabilities
+        return probabilities.lerp_(self.everywhere.to(probabilities), max(self.share, least))
