@@ -62,6 +62,16 @@ def multi_class(geometry: Geometry | None = None, *, noise: float = 0.1, seed: i
     return _phantom(labels, np.array([0.1, 0.5, 0.9, 0.7]), geometry, noise, seed)
 
 
+def pieces(*, noise: float = 0.1, seed: int = 0) -> Phantom:
+    """Return one structure of three balls: one cut by the first slice of z, one by a corner, one in the midst."""
+    geometry = Geometry.identity((24, 36, 40))
+    places = np.stack(np.meshgrid(*(np.arange(size) for size in geometry.shape), indexing="ij"), -1)
+    labels = np.zeros(geometry.shape, np.uint8)
+    for center, radius in (((0, 12, 10), 7), ((23, 0, 39), 9), ((13, 26, 20), 7)):
+        labels[np.linalg.norm(places - np.array(center), axis=-1) < radius] = 1
+    return _phantom(labels, np.array([0.2, 0.8]), geometry, noise, seed)
+
+
 def _coordinates(geometry: Geometry) -> list[np.ndarray]:
     """Return z, y, x that run from -1 to 1 over the grid."""
     return np.meshgrid(*(np.linspace(-1, 1, n) for n in geometry.shape), indexing="ij")

@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from phantoms import GEOMETRIES, blob, multi_class
+from phantoms import GEOMETRIES, blob, multi_class, pieces
+from scipy import ndimage
 
-from SparseSegLib.annotation import UNLABELED, Plane, SparseLabels, sparsify
+from SparseSegLib.annotation import UNLABELED, Plane, SparseLabels, keep_planes, sparsify
 from SparseSegLib.coarse import coarsening
 from SparseSegLib.control import CancelSource, Control, Mailbox, NullEvents
 from SparseSegLib.densify import DensifySettings, densify
@@ -234,6 +235,20 @@ def test_scribbles_and_one_orientation_are_enough(case):
     array[2, 2:5, 2:5] = 0
     result = densify(phantom.volume, replace(labels, array=array), QUICK)
     assert iou(result.labels == 1, phantom.labels == 1) > 0.75
+
+
+def test_several_pieces_some_of_them_at_the_border():
+    phantom = pieces()
+    planes = [Plane(0, 2), Plane(0, 12), Plane(0, 20), Plane(1, 4), Plane(1, 12), Plane(1, 26), Plane(2, 20)]
+    labels = keep_planes(phantom.labels, phantom.volume.geometry, planes)
+    result = densify(phantom.volume, labels, QUICK)
+    unseen, (numbers, count) = ~labels.labeled, ndimage.label(phantom.labels)
+    assert count == 3
+    assert iou((result.labels == 1) & unseen, (phantom.labels == 1) & unseen) > 0.8
+    for number in range(1, count + 1):
+        assert ((result.labels == 1) & (numbers == number) & unseen).sum() > 0.8 * ((numbers == number) & unseen).sum()
+    for end in ((0,), (-1,), (slice(None), 0), (slice(None), slice(None), -1)):
+        assert iou(result.labels[end] == 1, phantom.labels[end] == 1) > 0.7
 
 
 def test_a_region_that_is_too_large_is_worked_on_at_a_coarser_grid(case, monkeypatch):
