@@ -82,8 +82,9 @@ def test_it_is_shown_where_held_out_slices_prefer_it(monkeypatch, speckled):
 def test_nothing_is_shown_of_it_once_the_network_knows_something(monkeypatch):
     monkeypatch.setattr(slice_learner, "MANY_PIXELS", 0)
     learner, _ = _learner(True, estimate=True)
-    assert learner.before.gray_guess is not None
+    assert learner.gray_values_speak
     learner.averaged.steps = 1000
+    assert not learner.gray_values_speak
     known = learner.predict(CancelToken())
     learner.before._gray_guess = None
     assert torch.equal(known, learner.predict(CancelToken()))
@@ -94,3 +95,14 @@ def test_little_annotation_does_without(options):
     learner, _ = _learner(True, **options)
     assert not learner.much_is_labeled
     assert learner.first_stride == 4
+
+
+def test_the_network_is_timed_where_it_does_not_speak_yet(monkeypatch):
+    learner, _ = _learner(True, estimate=True)
+    seen = []
+    monkeypatch.setattr(slice_learner, "PIXELS_AT_ONCE", 1000)
+    monkeypatch.setattr(slice_learner.time, "monotonic", iter([10.0, 10.5]).__next__)
+    monkeypatch.setattr(learner, "predict_slices", lambda views, keep, guess: seen.extend(views))
+    slices = sum(map(len, learner.views()))
+    assert learner.time_prediction() == pytest.approx(0.5 * slices / len(seen))
+    assert 0 < len(seen) < slices

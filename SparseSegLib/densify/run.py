@@ -198,13 +198,12 @@ class _Run:
         now = self.budget.elapsed
         if now < self._next_preview:
             return
-        if self._next_preview == 0.0:
-            stride = self.learner.first_stride if isinstance(self.learner, SliceLearner) else 4
-        else:
-            stride = 2
+        learner, first = self.learner, self._next_preview == 0.0
+        stride = learner.first_stride if first and isinstance(learner, SliceLearner) else 4 if first else 2
+        if not first:
             self._ask_forest()
             now = self.budget.elapsed
-        probabilities = self.learner.predict(self.control.token, stride, quick=True)
+        probabilities = learner.predict(self.control.token, stride, quick=True)
         predicted = self.budget.elapsed
         if self._is_small():
             probabilities = self._refined(probabilities, self.refinement)
@@ -214,7 +213,10 @@ class _Run:
         ended = self.budget.elapsed
         if self._refinement_seconds is None:
             self._refinement_seconds = 0.0 if self._is_small() else self._time_refinement(probabilities)
-        self._prediction_seconds = (predicted - now) * stride * len(self._orientations())
+        if first and isinstance(learner, SliceLearner):  # the network had nothing to say in that preview
+            self._prediction_seconds = learner.time_prediction()
+        else:
+            self._prediction_seconds = (predicted - now) * stride * len(self._orientations())
         reserve = self._prediction_seconds / self._stride() + self._refinement_seconds + 2 * (ended - predicted)
         self.budget.reserve = min(reserve, 0.4 * self.settings.seconds)
         pause = min(self.settings.preview_seconds, ended)  # at first they follow each other faster

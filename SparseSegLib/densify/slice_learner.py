@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Collection, Iterator
 from typing import Any
 
@@ -210,7 +211,21 @@ class SliceLearner:
     @property
     def first_stride(self) -> int:
         """Of the slices in the first preview: what gray values alone say costs next to nothing."""
-        return 4 if self.before.gray_guess is None else 2
+        return 2 if self.gray_values_speak else 4
+
+    @property
+    def gray_values_speak(self) -> bool:
+        """Whether what is predicted now is what gray values alone say."""
+        return self.before.gray_guess is not None and self.before.is_all(self.averaged.steps)
+
+    @torch.inference_mode()
+    def time_prediction(self) -> float:
+        """Seconds that the network would take for the whole volume, judged by a few slices."""
+        orientations = self.views()
+        group = _groups(min(orientations, key=len))[0]
+        started = time.monotonic()
+        self.predict_slices(group, self._kept, guess=False)
+        return (time.monotonic() - started) * sum(map(len, orientations)) / len(group)
 
     def _inputs(self, views: list[SliceView], keep: tuple[int, ...]) -> torch.Tensor:
         """What a network sees of the slices, ``(N, C, U, V)``."""
