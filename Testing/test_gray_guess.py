@@ -86,7 +86,7 @@ def test_nothing_is_shown_of_it_once_the_network_knows_something(monkeypatch):
     learner.averaged.steps = 1000
     assert not learner.gray_values_speak
     known = learner.predict(CancelToken())
-    learner.before._gray_guess = None
+    learner.before.gray_guess = None
     assert torch.equal(known, learner.predict(CancelToken()))
 
 

@@ -6,6 +6,7 @@ from phantoms import blob, multi_class
 
 from SparseSegLib.annotation import UNLABELED, sparsify
 from SparseSegLib.densify import pretrained
+from SparseSegLib.densify.first_guess import FORGOTTEN_AFTER
 from SparseSegLib.densify.problem import make_problem
 from SparseSegLib.densify.settings import SliceRecipe
 from SparseSegLib.densify.slice_learner import SliceLearner
@@ -116,3 +117,13 @@ def test_it_has_more_to_say_where_a_few_slices_of_one_orientation_are_all_there_
     torch.testing.assert_close(found, torch.lerp(own, theirs, share))
     learner.before.share = pretrained.BETTER
     assert learner.before.lasting_share == pretrained.BETTER
+
+
+def test_it_fades_with_the_steps_of_the_network():
+    view, half = _slice(learner := _learner()), FORGOTTEN_AFTER // 2
+    inputs = learner._inputs([view], learner.prior.everything)
+    own, theirs = (network(inputs).softmax(1) for network in (learner.averaged.network, learner.before.network))
+    for steps, share in ((0, 1.0), (half, 0.5), (FORGOTTEN_AFTER, pretrained.ALIKE)):
+        learner.averaged.steps = steps
+        found = learner.predict_slices([view], learner.prior.everything, guess=True)
+        torch.testing.assert_close(found, torch.lerp(own, theirs, share))

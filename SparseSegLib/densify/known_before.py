@@ -36,6 +36,7 @@ class KnownBefore:
     ----------
     network : the pretrained network; None where there is none for so many channels and classes
     share : how much it has to say to the end, as held-out slices judge it
+    gray_guess : what gray values alone say, if :meth:`try_gray_values` found it worth showing
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class KnownBefore:
         self._much_is_labeled = much_is_labeled
         self._few_parallel = _few_parallel(prior)
         self._guess: FirstGuess | None = None
-        self._gray_guess: GrayGuess | None = None
+        self.gray_guess: GrayGuess | None = None
 
     @staticmethod
     def is_all(steps: int) -> bool:
@@ -91,11 +92,6 @@ class KnownBefore:
         if self.network is not None and not self._much_is_labeled:
             self.share = fitting_share(opinions)
 
-    @property
-    def gray_guess(self) -> GrayGuess | None:
-        """What gray values alone say, if :meth:`try_gray_values` found it worth showing."""
-        return self._gray_guess
-
     @torch.inference_mode()
     def try_gray_values(self, held_out: Seen) -> None:
         """Where much is labeled, let slices that are not learned from tell whether gray values alone find more."""
@@ -108,7 +104,7 @@ class KnownBefore:
         ours = [(guess.probabilities(inputs[:, : self.gray_channels])[0].cpu(), drawn) for inputs, drawn in seen]
         others = [(self.probabilities(inputs)[0].cpu(), drawn) for inputs, drawn in seen]
         if is_clearly_better(ours, others, self.classes):
-            self._gray_guess = guess
+            self.gray_guess = guess
 
 
 def _few_parallel(prior: AnnotationPrior) -> bool:
