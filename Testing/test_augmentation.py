@@ -55,6 +55,17 @@ def test_image_and_labels_move_together():
     assert agree > 0.97
 
 
+def test_some_patches_stay_on_the_grid_if_asked():
+    generator = torch.Generator().manual_seed(0)
+    centers = torch.full((200, 3), 6.5)
+    places = random_places(centers, (4, 4, 4), Augmentation(still=0.5), generator)
+    whole = torch.isclose(places, places.round(), atol=1e-4).flatten(1).all(1)
+    assert 0.35 < float(whole.float().mean()) < 0.65
+    middles = places[whole].flatten(1, 3).mean(1)
+    torch.testing.assert_close(middles, centers[whole], atol=1e-4, rtol=0)
+    assert len({tuple(place.flatten().round().tolist()) for place in places[whole]}) == 8  # mirrored all the same
+
+
 def test_the_deformation_is_smooth_and_as_strong_as_it_should_be():
     settings = Augmentation(0, 0, False, 0, 32, 4)
     places = random_places(torch.zeros(16, 3), (64, 64, 64), settings, torch.Generator().manual_seed(0))

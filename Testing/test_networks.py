@@ -55,6 +55,7 @@ SMALLER = {  # with few channels: the papers' sizes and layers are checked elsew
     "cicek2016": {"base": 4, "levels": 2},
     "unet3d": {"base": 4},
     "unet3d-half": {"widths": (4, 8), "head": 4},
+    "unet3d-residual": {"widths": (4, 8)},
     "ronneberger2015": {"base": 4, "levels": 2, "norm": "batch"},
     "vnet": {"base": 2, "kernel": 3},
     "vnet-small": {"base": 2},
@@ -73,7 +74,8 @@ SMALLER = {  # with few channels: the papers' sizes and layers are checked elsew
     "resunet-se-small": {"widths": (4, 8)},
 }
 ONE_OF_A_KIND = (
-    "cicek2016", "unet3d-half", "ronneberger2015", "unet2d-slices", "slice-unet", "vnet", "segresnet_vae", "resunet_se",
+    "cicek2016", "unet3d-half", "unet3d-residual", "ronneberger2015", "unet2d-slices", "slice-unet", "vnet",
+    "segresnet_vae", "resunet_se",
 )  # fmt: skip
 
 

@@ -26,6 +26,7 @@ class Augmentation:
     gray : standard deviation of contrast (logarithm) and brightness (in units of the normalized image)
     deformation_spacing, deformation_deviation : grid spacing and standard deviation of the random vectors of the
         B-spline deformation, in voxels (Çiçek et al. 2016, section 3.2: 32 and 4); 0 for none
+    still : share of the patches that are mirrored at most, neither turned nor scaled nor deformed
     """
 
     rotation: float = 0.15
@@ -34,6 +35,7 @@ class Augmentation:
     gray: float = 0.1
     deformation_spacing: float = 32.0
     deformation_deviation: float = 4.0
+    still: float = 0.0
 
 
 def random_places(
@@ -46,10 +48,14 @@ def random_places(
     device, count = generator.device, len(centers)
     lines = [torch.arange(part, device=device) - (part - 1) / 2 for part in size]
     offsets = torch.stack(torch.meshgrid(*lines, indexing="ij"), -1)
-    matrix = _random_matrices(count, settings, generator)
+    moved = torch.ones(count, device=device)
+    if settings.still > 0:
+        moved = (torch.rand(count, generator=generator, device=device) >= settings.still).float()
+    matrix = _random_matrices(moved, settings, generator)
     places = torch.einsum("bij,zyxj->bzyxi", matrix, offsets) + centers.to(device)[:, None, None, None]
     if settings.deformation_deviation > 0:
-        places = places + _deformation(count, size, settings, generator).movedim(1, -1)
+        deformation = _deformation(count, size, settings, generator) * moved.view(-1, 1, 1, 1, 1)
+        places = places + deformation.movedim(1, -1)
     return places
 
 
@@ -60,14 +66,14 @@ def vary_gray(image: torch.Tensor, settings: Augmentation, generator: torch.Gene
     return image * torch.exp(settings.gray * gain) + settings.gray * shift
 
 
-def _random_matrices(count: int, settings: Augmentation, generator: torch.Generator) -> torch.Tensor:
-    """Rotation, scaling and flips as ``(B, 3, 3)``."""
-    device = generator.device
-    turns = settings.rotation * torch.randn(count, 3, generator=generator, device=device)
+def _random_matrices(moved: torch.Tensor, settings: Augmentation, generator: torch.Generator) -> torch.Tensor:
+    """Rotation and scaling where ``moved (B,)`` is 1 and not 0, and flips, as ``(B, 3, 3)``."""
+    device, count = generator.device, len(moved)
+    turns = settings.rotation * torch.randn(count, 3, generator=generator, device=device) * moved[:, None]
     skew = torch.zeros(count, 3, 3, device=device)
     for axis, (first, second) in enumerate(((1, 2), (0, 2), (0, 1))):
         skew[:, first, second], skew[:, second, first] = -turns[:, axis], turns[:, axis]
-    scale = torch.exp(settings.scaling * torch.randn(count, generator=generator, device=device))
+    scale = torch.exp(settings.scaling * torch.randn(count, generator=generator, device=device) * moved)
     signs = torch.ones(count, 3, device=device)
     if settings.flips:
         signs = torch.randint(0, 2, (count, 3), generator=generator, device=device) * 2.0 - 1

@@ -31,6 +31,7 @@ class SliceRecipe:
     variants : further priors per slice in which more than the slice itself is left out
     balance : exponent on the inverse class frequency in the loss; 1 gives classes equal influence
     most_voxels : larger regions of interest are worked on at a coarser grid
+    volume : in a small region, train a 3D network on the image alone beside it, and hear both (see ``volume_opinion``)
     """
 
     widths: tuple[int, ...] = (16, 32, 48, 64)
@@ -49,6 +50,7 @@ class SliceRecipe:
     balance: float = 0.5
     most_voxels: int = 8_000_000
     forest: bool = True
+    volume: bool = True
 
 
 @dataclass(frozen=True)

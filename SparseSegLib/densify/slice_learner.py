@@ -22,6 +22,7 @@ from SparseSegLib.densify.problem import Problem
 from SparseSegLib.densify.settings import SliceRecipe
 from SparseSegLib.densify.slice_augmentation import SlicePatch, cut_patches, sampling_grid, vary_gray_values
 from SparseSegLib.densify.slice_bank import SliceBank, features, slab
+from SparseSegLib.densify.volume_opinion import EVERY, VolumeOpinion
 from SparseSegLib.losses import class_weights, soft_dice, weighted_cross_entropy
 from SparseSegLib.networks.slice_unet import SliceUNet
 from SparseSegLib.prior import AnnotationPrior, PlaneSource, SliceView
@@ -64,6 +65,8 @@ class SliceLearner:
         self.steps = 0
         self.forest = ForestOpinion(seed) if recipe.forest else None
         self._set(problem)
+        suits = recipe.volume and VolumeOpinion.suits(problem)
+        self.volume = VolumeOpinion(problem, seed, device) if suits else None
         self.before = KnownBefore(recipe, self._channels(), self._gray_channels, problem.classes, seed, device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -100,6 +103,8 @@ class SliceLearner:
             self.before.try_gray_values(self._held_out_inputs())
         if self.forest is not None:
             self.forest.forget()
+        if self.volume is not None:
+            self.volume.meet(self.problem, self.held_out_planes())
 
     def replace(self, problem: Problem) -> None:
         """Go on with another annotation of the same volume; weights and optimizer stay."""
@@ -114,7 +119,15 @@ class SliceLearner:
         return self._gray_channels + self.prior.count
 
     def step(self, rate: float) -> float:
-        """One training step with ``rate`` times the learning rate; the loss."""
+        """One training step with ``rate`` times the learning rate, and beside it the volume's network's; the loss."""
+        if self.volume is None or not self.volume.share:
+            return self._step(rate)
+        if self.steps % EVERY == 0:
+            self.volume.begin_step(rate)
+        with self.volume.beside():
+            return self._step(rate)
+
+    def _step(self, rate: float) -> float:
         if self.steps % STEPS_PER_VARIANT == 0 and len(self.bank.inputs) < self._most_entries():
             self.bank.vary(self.rng)
         inputs, labels = self._draw()
@@ -241,9 +254,10 @@ class SliceLearner:
     def predict(self, token: CancelToken, stride: int = 1, *, quick: bool = False, guess: bool = True) -> torch.Tensor:
         """Class probabilities ``(K, Z, Y, X)`` on the working grid, the mean over the orientations.
 
-        The forest has its share if it was asked. With a ``stride`` only every so many slices are predicted and those
-        between them are interpolated. A ``quick`` look takes the shortest of the orientations alone. Without ``guess``
-        nothing else fills in for what the network has not learned yet.
+        The forest has its share if it was asked, the volume's network as soon as it has learned something. With a
+        ``stride`` only every so many slices are predicted and those between them are interpolated. A ``quick`` look
+        takes the shortest of the orientations alone. Without ``guess`` nothing else fills in for what the network has
+        not learned yet.
         """
         early = guess and self.before.is_all(self.averaged.steps)  # what speaks then is not judged by held-out slices
         keep = self.prior.everything if early else self._kept
@@ -263,10 +277,10 @@ class SliceLearner:
             if known is not None and stop <= last:
                 total.narrow(axis, stop, last + 1 - stop).add_(known.unsqueeze(axis))
         total /= len(orientations)
-        if self.forest is None:
-            return total
-        leads = guess and self.much_is_labeled
-        return self.forest.blend(total, fading_share(self.averaged.steps, LEADS) if leads else 0.0)
+        if self.forest is not None:
+            leads = guess and self.much_is_labeled
+            total = self.forest.blend(total, fading_share(self.averaged.steps, LEADS) if leads else 0.0)
+        return total if self.volume is None else self.volume.blend(total, token, at_once=not guess)
 
     @property
     def _kept(self) -> tuple[int, ...]:
@@ -289,15 +303,25 @@ class SliceLearner:
             self.before.weigh(opinions)
         if self.forest is not None:
             self.forest.weigh(self._held_out_opinions(self.forest))
+        if self.volume is not None:
+            self.volume.weigh(self._with_volume(self._held_out_without_volume(), self.volume))
 
     @torch.inference_mode()
     def predict_held_out(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """For each held-out plane the predicted and the drawn labels ``(U, V)``, the sources held out not known."""
+        slices = self._held_out_without_volume()
+        if self.volume is not None:
+            share = self.volume.share
+            slices = [(others.lerp(own, share), drawn) for others, own, drawn in self._with_volume(slices, self.volume)]
+        return [(probabilities.argmax(0), drawn) for probabilities, drawn in slices]
+
+    def _held_out_without_volume(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """For each held-out plane what network and forest say together ``(K, U, V)``, and what is drawn ``(U, V)``."""
         if self.forest is None:
             views = self._held_out_views()
-            return [(self.predict_slices([view], self._kept, guess=False)[0].argmax(0), drawn) for view, drawn in views]
+            return [(self.predict_slices([view], self._kept, guess=False)[0], drawn) for view, drawn in views]
         share = self.forest.share
-        return [(own.lerp(other, share).argmax(0), drawn) for own, other, drawn in self._held_out_opinions(self.forest)]
+        return [(own.lerp(other, share), drawn) for own, other, drawn in self._held_out_opinions(self.forest)]
 
     def _held_out_opinions(self, forest: ForestOpinion) -> Opinions:
         """For each held-out plane what network and forest say ``(K, U, V)``, and what is drawn ``(U, V)``."""
@@ -305,6 +329,15 @@ class SliceLearner:
         return [
             (self.predict_slices([view], self._kept, guess=False)[0], forest.of_slice(view, hidden), drawn)
             for view, drawn in self._held_out_views()
+        ]
+
+    def _with_volume(self, slices: list[tuple[torch.Tensor, torch.Tensor]], volume: VolumeOpinion) -> Opinions:
+        """For each held-out plane what all others and the volume's network say ``(K, U, V)``, and what is drawn."""
+        said = volume.everywhere(CancelToken())
+        planes = self.held_out_planes()
+        return [
+            (others, said.select(1 + plane.axis, plane.index), drawn)
+            for plane, (others, drawn) in zip(planes, slices, strict=True)
         ]
 
     def _held_out_inputs(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -329,6 +362,7 @@ class SliceLearner:
             "steps": self.steps,
             "share": self.before.share,
             "forest_share": ALIKE if self.forest is None else self.forest.share,
+            "volume": None if self.volume is None else self.volume.state(),
             "held_out": sorted(self.bank.held_out),
             "entries": [[number, list(keep)] for number, keep in self.bank.entries],
         }
@@ -336,6 +370,8 @@ class SliceLearner:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on where :meth:`state` was taken, on the same problem."""
         self.warm_start(state)
+        if self.volume is not None and state["volume"] is not None:
+            self.volume.restore(state["volume"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.rng.bit_generator.state = json.loads(state["rng"])
         self.steps = state["steps"]
@@ -354,6 +390,8 @@ class SliceLearner:
         self.before.share = state["share"]
         if self.forest is not None:
             self.forest.share = state.get("forest_share", ALIKE)
+        if self.volume is not None and state.get("volume") is not None:
+            self.volume.warm_start(state["volume"])
 
 
 def _filled(known: torch.Tensor | None, slices: torch.Tensor, stride: int) -> torch.Tensor:

@@ -10,6 +10,7 @@ from torch import nn
 from SparseSegLib.errors import UsageError
 from SparseSegLib.networks.half_unet3d import HalfUNet3D
 from SparseSegLib.networks.region_network import RegionNetwork
+from SparseSegLib.networks.residual_unet3d import ResidualUNet3D
 from SparseSegLib.networks.resunet_se import ResUNetSE
 from SparseSegLib.networks.segresnet_vae import SegResNetVAE
 from SparseSegLib.networks.slice_by_slice import SliceBySlice
@@ -23,6 +24,7 @@ _NETWORKS: dict[str, tuple[Callable[..., nn.Module], dict[str, Any]]] = {
     "unet3d": (UNet3D, {"padded": True}),
     "unet3d-small": (UNet3D, {"base": 8, "levels": 3, "padded": True, "norm": "group", "affine": True}),
     "unet3d-half": (HalfUNet3D, {}),
+    "unet3d-residual": (ResidualUNet3D, {}),
     "ronneberger2015": (UNet2D, {}),
     "unet2d": (UNet2D, {"base": 16, "levels": 4, "padded": True, "norm": "batch", "dropout": 0.0}),
     "slice-unet": (SliceUNet, {}),
