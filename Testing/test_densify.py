@@ -11,8 +11,9 @@ from scipy import ndimage
 from SparseSegLib.annotation import UNLABELED, Plane, SparseLabels, keep_planes, sparsify
 from SparseSegLib.coarse import coarsening
 from SparseSegLib.control import CancelSource, Control, Mailbox, NullEvents
-from SparseSegLib.densify import DensifySettings, densify
+from SparseSegLib.densify import DensifySettings, densify, forest_opinion
 from SparseSegLib.densify import run as run_module
+from SparseSegLib.densify.forest_opinion import ForestOpinion
 from SparseSegLib.densify.next_slice import suggest_slice
 from SparseSegLib.densify.patch_learner import PatchLearner
 from SparseSegLib.densify.problem import make_problem
@@ -261,6 +262,23 @@ def test_a_region_that_is_too_large_is_worked_on_at_a_coarser_grid(case, monkeyp
     result = densify(phantom.volume, labels, QUICK)
     assert result.labels.shape == phantom.labels.shape
     assert iou(result.labels == 1, phantom.labels == 1) > 0.75
+
+
+@pytest.mark.parametrize(("share", "refined"), [(forest_opinion.BETTER, False), (forest_opinion.WORSE, True)])
+def test_a_large_region_is_not_refined_where_gray_values_alone_say_more(case, monkeypatch, share, refined):
+    phantom, labels = case
+    calls = []
+
+    def refine(probabilities, image, *others):
+        calls.append(tuple(image.shape[1:]))
+        return probabilities
+
+    monkeypatch.setattr(run_module, "MOST_QUICK_VOXELS", 0)
+    monkeypatch.setattr(run_module, "refine", refine)
+    monkeypatch.setattr(ForestOpinion, "weigh", lambda forest, opinions: setattr(forest, "share", share))
+    densify(phantom.volume, labels, QUICK)
+    region = make_problem(phantom.volume, labels, QUICK.margin, QUICK.recipe.most_voxels).labels.array.shape
+    assert (region in calls) == refined
 
 
 @pytest.mark.parametrize("parts", [(), ("distance",), ("coordinates", "appearance")])

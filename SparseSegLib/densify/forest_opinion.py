@@ -37,6 +37,11 @@ class ForestOpinion:
         self.share = ALIKE
         self.everywhere: torch.Tensor | None = None
 
+    @property
+    def is_better(self) -> bool:
+        """Whether gray values alone say more of held-out slices than the network did."""
+        return self.share == BETTER
+
     def meet(self, problem: Problem) -> None:
         """Speak of another annotation from now on."""
         self._problem = problem
