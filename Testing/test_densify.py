@@ -281,6 +281,17 @@ def test_a_large_region_is_not_refined_where_gray_values_alone_say_more(case, mo
     assert (region in calls) == refined
 
 
+@pytest.mark.parametrize(
+    ("limits", "trained"),
+    [({"budget_steps": 5}, True), ({"budget_seconds": 60}, True), ({"budget_seconds": 20}, False)],
+)
+def test_no_3d_network_learns_beside_where_there_is_no_time(case, limits, trained):
+    phantom, labels = case
+    problem = make_problem(phantom.volume, labels, QUICK.margin, QUICK.recipe.most_voxels)
+    learner = _make_learner(problem, DensifySettings(**limits), torch.device("cpu"))
+    assert (learner.volume is not None) == trained
+
+
 @pytest.mark.parametrize("parts", [(), ("distance",), ("coordinates", "appearance")])
 def test_parts_of_the_prior_can_be_switched_off(case, parts):
     phantom, labels = case

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ PREDICTION_SHARE = 0.35  # of the time; slices are left out of the last predicti
 MOST_STRIDE = 4
 MOST_QUICK_VOXELS = 1_500_000  # of a region in which refinements cost no time to speak of
 TEACHING_SHARE = 0.05  # of the time: a forest that takes longer to learn is not taught again what was held out from it
+VOLUME_SECONDS = 40.0  # on a CPU: in less time a 3D network learns nothing worth the core that it takes
 TIMED_SHARE = 1 / 16  # of a larger region: what is refined to tell how long all of it will take
 
 
@@ -320,6 +321,8 @@ class _Run:
 def _make_learner(problem: Problem, settings: DensifySettings, device: torch.device) -> SliceLearner | PatchLearner:
     recipe = settings.recipe
     if isinstance(recipe, SliceRecipe):
+        if device.type == "cpu" and settings.budget_steps is None and settings.seconds < VOLUME_SECONDS:
+            recipe = replace(recipe, volume=False)
         parts = recipe.prior if settings.prior is None else settings.prior
         return SliceLearner(problem, recipe, parts, settings.seed, device, estimate=settings.estimate)
     learner = PatchLearner(problem, recipe, settings.seed, device)

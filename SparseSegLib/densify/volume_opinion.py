@@ -135,7 +135,8 @@ class VolumeOpinion(PatchTrainer):
 
     def blend(self, probabilities: torch.Tensor, token: CancelToken, *, at_once: bool = False) -> torch.Tensor:
         """Give it its share in ``probabilities`` ``(K, Z, Y, X)``, in place: little at first, or all ``at_once``."""
-        share = self.share * (1.0 if at_once else 1 - fading_share(self.averaged.steps, LISTENED_FROM))
+        steps = self.averaged.steps
+        share = self.share * (1.0 if at_once and steps else 1 - fading_share(steps, LISTENED_FROM))
         return probabilities.lerp_(self.everywhere(token), share) if share else probabilities
 
     def state(self) -> dict[str, Any]:
