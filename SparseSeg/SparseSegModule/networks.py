@@ -34,7 +34,7 @@ class Network(Enum):
 def presetTips() -> dict[str, str]:
     """What each preset of densify is."""
     return {
-        "fast": _("A 2.5D U-Net beside a prior from your outlines; about a minute on a laptop."),
+        "fast": _("A 2.5D U-Net beside a prior from your outlines, in small regions a 3D one too; about a minute."),
         "balanced": _("The same with a wider network; three minutes."),
         "thorough": _("A wider one yet, on a finer grid where the region is large; a quarter of an hour."),
         "unet3d": _("A small 3D U-Net that sees the image only; three minutes."),

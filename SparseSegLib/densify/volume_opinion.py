@@ -22,8 +22,8 @@ from SparseSegLib.augmentation import Augmentation
 from SparseSegLib.control import CancelToken
 from SparseSegLib.densify.first_guess import fading_share
 from SparseSegLib.densify.held_out import mean_iou
-from SparseSegLib.densify.patch_prediction import predict_patches
-from SparseSegLib.densify.patch_trainer import LabeledImage, PatchTrainer
+from SparseSegLib.densify.patch_learner import PatchLearner
+from SparseSegLib.densify.patch_trainer import LabeledImage
 from SparseSegLib.densify.pretrained import Opinions
 from SparseSegLib.densify.problem import Problem
 from SparseSegLib.densify.settings import PatchRecipe
@@ -37,7 +37,7 @@ CLEARLY = 0.05  # IoU
 LISTENED_FROM = 100  # steps after which it has all of its share
 
 
-class VolumeOpinion(PatchTrainer):
+class VolumeOpinion(PatchLearner):
     """A residual 3D U-Net on the image alone, and how much what it says counts.
 
     Parameters
@@ -54,7 +54,7 @@ class VolumeOpinion(PatchTrainer):
     def __init__(self, problem: Problem, seed: int, device: torch.device) -> None:
         depth, height, width = (min(side, LONGEST_SIDE) for side in problem.image.shape[1:])
         recipe = PatchRecipe("unet3d-residual", patch=(depth, height, width), learning_rate=3e-3, balance=0.5)
-        super().__init__(recipe, len(problem.image), problem.classes, seed, device)
+        super().__init__(problem, recipe, seed, device)
         self.augmentation = Augmentation(deformation_deviation=0, still=0.5)
         self.share = ALIKE
         self._step: Future[float] | None = None
@@ -114,18 +114,10 @@ class VolumeOpinion(PatchTrainer):
         z, y, x = (min(max(place, (part - 1) / 2), side - (part + 1) / 2) for place, part, side in sides)
         return z, y, x
 
-    @torch.inference_mode()
     def everywhere(self, token: CancelToken) -> torch.Tensor:
         """Class probabilities ``(K, Z, Y, X)`` of the region."""
         self._wait()
-        return predict_patches(
-            self.averaged.network,
-            self.images[0],
-            classes=self.classes,
-            patch=self.recipe.patch,
-            device=self.device,
-            check=token.check,
-        )
+        return self.predict(token)
 
     def weigh(self, opinions: Opinions) -> None:
         """Let held-out slices decide on its share; ``opinions`` are those of all others together, and its own."""
@@ -135,6 +127,7 @@ class VolumeOpinion(PatchTrainer):
 
     def blend(self, probabilities: torch.Tensor, token: CancelToken, *, at_once: bool = False) -> torch.Tensor:
         """Give it its share in ``probabilities`` ``(K, Z, Y, X)``, in place: little at first, or all ``at_once``."""
+        self._wait()
         steps = self.averaged.steps
         share = self.share * (1.0 if at_once and steps else 1 - fading_share(steps, LISTENED_FROM))
         return probabilities.lerp_(self.everywhere(token), share) if share else probabilities
