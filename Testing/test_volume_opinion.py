@@ -89,7 +89,7 @@ def test_it_has_its_share_as_soon_as_it_has_learned_and_no_more_steps_without_on
     for _ in range(2 * volume_opinion.EVERY):
         learner.step(1.0)
         other.step(1.0)
-    assert learner.volume.steps == 2
+    assert learner.state()["volume"]["steps"] == 2  # asks when the step beside is done
     alone = other.predict(CancelToken(), guess=False)
     said = learner.volume.everywhere(CancelToken())
     share = learner.volume.share
@@ -99,7 +99,7 @@ def test_it_has_its_share_as_soon_as_it_has_learned_and_no_more_steps_without_on
     learner.volume.share = 0.0
     for _ in range(volume_opinion.EVERY):
         learner.step(1.0)
-    assert learner.volume.steps == 2
+    assert learner.state()["volume"]["steps"] == 2  # asks when the step beside is done
 
 
 @pytest.mark.parametrize(
