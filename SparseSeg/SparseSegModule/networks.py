@@ -13,6 +13,7 @@ class Network(Enum):
 
     UNET3D_HALF = "unet3d-half"
     UNET3D_SMALL = "unet3d-small"
+    UNET3D_RESIDUAL = "unet3d-residual"
     UNET3D = "unet3d"
     VNET_SMALL = "vnet-small"
     VNET = "vnet"
@@ -57,6 +58,10 @@ def _inWords() -> dict[Network, tuple[str, str]]:
         Network.UNET3D_SMALL: (
             _("3D U-Net, small"),
             _("Works at full resolution, at a third of the speed. Çiçek et al. 2016, narrower and with group norm."),
+        ),
+        Network.UNET3D_RESIDUAL: (
+            _("Residual 3D U-Net at half resolution"),
+            _("Learns one small structure from few labels; densify trains it beside its slices. Kerfoot et al. 2018."),
         ),
         Network.UNET3D: (_("3D U-Net"), _("At its full width: for a GPU and hours. Çiçek et al. 2016.")),
         Network.VNET_SMALL: (
