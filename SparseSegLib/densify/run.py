@@ -161,7 +161,7 @@ class _Run:
             estimate = mean_iou(learner.predict_held_out(), self.problem.classes)
             self.estimate = self.estimate if estimate is None else estimate
             if learner.forest is not None and learner.forest.is_better:  # walking over gray values again only blurs
-                self.refinement = None
+                self.refinement, self._refinement_seconds = None, 0.0
         learner.hold_out(frozenset())
         self._ask_forest()
 
