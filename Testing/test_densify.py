@@ -282,12 +282,20 @@ def test_a_large_region_is_not_refined_where_gray_values_alone_say_more(case, mo
 
 
 @pytest.mark.parametrize(
-    ("limits", "trained"),
-    [({"budget_steps": 5}, True), ({"budget_seconds": 60}, True), ({"budget_seconds": 20}, False)],
+    ("limits", "voxels", "trained"),
+    [
+        ({"budget_steps": 5}, 1, True),
+        ({"budget_seconds": 60}, 10_000, True),
+        ({"budget_seconds": 20}, 10_000, False),
+        ({"budget_seconds": 60}, 100, False),
+        ({"budget_seconds": 900}, 100, True),
+    ],
 )
-def test_no_3d_network_learns_beside_where_there_is_no_time(case, limits, trained):
+def test_no_3d_network_learns_beside_where_there_is_no_time(case, monkeypatch, limits, voxels, trained):
     phantom, labels = case
+    monkeypatch.setattr(run_module, "VOLUME_VOXELS", voxels)
     problem = make_problem(phantom.volume, labels, QUICK.margin, QUICK.recipe.most_voxels)
+    assert 60 * 100 < problem.labels.array.size < 900 * 100
     learner = _make_learner(problem, DensifySettings(**limits), torch.device("cpu"))
     assert (learner.volume is not None) == trained
 

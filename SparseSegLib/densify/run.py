@@ -39,6 +39,7 @@ MOST_STRIDE = 4
 MOST_QUICK_VOXELS = 1_500_000  # of a region in which refinements cost no time to speak of
 TEACHING_SHARE = 0.05  # of the time: a forest that takes longer to learn is not taught again what was held out from it
 VOLUME_SECONDS = 40.0  # on a CPU: in less time a 3D network learns nothing worth the core that it takes
+VOLUME_VOXELS = 2_500  # of a region for each of the seconds; in a larger one it learns too little, too
 TIMED_SHARE = 1 / 16  # of a larger region: what is refined to tell how long all of it will take
 
 
@@ -321,8 +322,9 @@ class _Run:
 def _make_learner(problem: Problem, settings: DensifySettings, device: torch.device) -> SliceLearner | PatchLearner:
     recipe = settings.recipe
     if isinstance(recipe, SliceRecipe):
-        if device.type == "cpu" and settings.budget_steps is None and settings.seconds < VOLUME_SECONDS:
-            recipe = replace(recipe, volume=False)
+        if device.type == "cpu" and settings.budget_steps is None:
+            seconds = max(VOLUME_SECONDS, problem.labels.array.size / VOLUME_VOXELS)
+            recipe = replace(recipe, volume=recipe.volume and settings.seconds >= seconds)
         parts = recipe.prior if settings.prior is None else settings.prior
         return SliceLearner(problem, recipe, parts, settings.seed, device, estimate=settings.estimate)
     learner = PatchLearner(problem, recipe, settings.seed, device)
