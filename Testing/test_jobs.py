@@ -131,7 +131,7 @@ def test_a_full_disk_is_said_and_leaves_no_broken_file(folder, tmp_path):
     assert (ending["event"], ending["code"]) == ("failed", "resource")
     assert "disk is full" in ending["message"]
     assert ending["hint"]
-    preview = folder / "preview-000001.nrrd"  # may have been written before the disk was full, and is whole then
+    preview = folder / "preview-000000.nrrd"  # may have been written before the disk was full, and is whole then
     if preview.exists():
         assert read_labels(preview)[0].max() == 1
         preview.unlink()

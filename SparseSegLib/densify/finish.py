@@ -28,7 +28,7 @@ def region_labels(
     for start in range(0, shape[0], depth):
         stop = min(start + depth, shape[0])
         part = problem.to_region(probabilities, start, stop)
-        labels[start:stop] = part.argmax(0).numpy()
+        labels[start:stop] = most_probable(part).numpy()
         if entropy is not None:
             total = torch.special.entr(part).sum(0) / math.log(problem.classes)
             entropy[start:stop] = total.clamp(0, 1).numpy()
@@ -38,6 +38,16 @@ def region_labels(
     if entropy is not None:
         entropy[labeled] = 0
     return labels, entropy
+
+
+def most_probable(probabilities: torch.Tensor) -> torch.Tensor:
+    """The class with the highest of ``probabilities`` ``(K, ...)``, uint8; many times as fast as argmax over planes."""
+    best = probabilities[0]
+    found = torch.zeros(best.shape, dtype=torch.uint8)
+    for number, other in enumerate(probabilities[1:], start=1):
+        found.masked_fill_(other > best, number)
+        best = torch.maximum(best, other)
+    return found
 
 
 def whole(problem: Problem, region: np.ndarray, dtype: type) -> np.ndarray:

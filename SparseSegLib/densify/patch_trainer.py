@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -70,7 +71,11 @@ class PatchTrainer:
             raise UsageError(f"The patch learner needs a 3D network, and {recipe.network} is none.")
         self.network = network.to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self.averaged = AveragedWeights(self.network, self.averaging)
-        self.optimizer = self.make_optimizer()
+
+    @cached_property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """Made when first needed: with it, torch imports its compiler, for which the first preview need not wait."""
+        return self.make_optimizer()
 
     def make_optimizer(self) -> torch.optim.Optimizer:
         """SGD with momentum, as the paper has it."""

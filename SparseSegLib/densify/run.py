@@ -132,11 +132,11 @@ class _Run:
                 self._release()
             if fraction >= 1 and self.learner.steps:
                 break
+            self._preview()
             loss = self.loop.step(self.learner)
             if loss is not None and self.settings.stop_early and self.plateau.add(loss):
                 self.budget.finish_by(self.learner.steps, 0.8)
             self.loop.report(self.learner.steps, **({} if self.estimate is None else {"estimated_iou": self.estimate}))
-            self._preview()
             self.loop.save(self._state)
         self._release()
         result = self._result()
@@ -199,10 +199,10 @@ class _Run:
         self.control.events.message(f"{len(labels.planes)} annotated slices from now on.")
 
     def _preview(self) -> None:
-        now = self.budget.elapsed
-        if now < self._next_preview:
+        now, learner = self.budget.elapsed, self.learner
+        if now < self._next_preview or not (learner.steps or isinstance(learner, SliceLearner)):
             return
-        learner, first = self.learner, self._next_preview == 0.0
+        first = self._next_preview == 0.0
         stride = learner.first_stride if first and isinstance(learner, SliceLearner) else 4 if first else 2
         if not first:
             self._ask_forest()

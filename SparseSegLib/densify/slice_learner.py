@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Collection, Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -73,10 +74,13 @@ class SliceLearner:
             network = SliceUNet(self._channels(), problem.classes, recipe.widths)
         self.network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.averaged = AveragedWeights(self.network, recipe.averaging)
-        self.optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
-        )
         self.hold_out(choose_held_out(self.prior.sources) if estimate else frozenset())
+
+    @cached_property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """Made when first needed: with it, torch imports its compiler, for which the first preview need not wait."""
+        recipe = self.recipe
+        return torch.optim.AdamW(self.network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
 
     def _set(self, problem: Problem) -> None:
         self.problem = problem
