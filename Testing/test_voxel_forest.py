@@ -14,7 +14,7 @@ from SparseSegLib.densify import forest_opinion, voxel_forest
 from SparseSegLib.densify.problem import make_problem
 from SparseSegLib.densify.settings import ALL_PARTS, SliceRecipe
 from SparseSegLib.densify.slice_learner import SliceLearner
-from SparseSegLib.densify.voxel_forest import VoxelForest, _derived, _eigenvalues, _slices, _smooth
+from SparseSegLib.densify.voxel_forest import VoxelForest, _eigenvalues, _Level, _slices, _smooth
 from SparseSegLib.geometry import Geometry
 
 SHAPE = (12, 20, 24)
@@ -63,8 +63,8 @@ def test_smoothing_is_a_gaussian_even_by_way_of_a_coarser_grid(deviations):
 def test_derivatives_of_a_paraboloid():
     z, y, x = torch.meshgrid(*[torch.arange(9.0) - 4] * 3, indexing="ij")
     image = (z**2 + 2 * y**2 + 3 * x**2)[None]
-    middle = tuple(torch.tensor([index]) for index in (4, 5, 4))
-    value, gradient, *eigenvalues = (float(part) for part in _derived(image, (1, 1, 1), middle))
+    middle = tuple(range(index, index + 1) for index in (4, 5, 4))
+    value, gradient, *eigenvalues = (float(part) for part in _Level.of(image, (1, 1, 1)).features(middle))
     assert (value, gradient) == (2.0, 4.0)
     assert eigenvalues == pytest.approx([6.0, 4.0, 2.0], abs=1e-4)
 
