@@ -167,12 +167,24 @@ def test_it_has_its_share_once_it_was_asked_and_none_where_the_recipe_does_witho
     torch.testing.assert_close(learner.predict(CancelToken(), guess=False), alone)
 
 
-@pytest.mark.parametrize(("wrong", "expected"), [(1, forest_opinion.BETTER), (0, forest_opinion.WORSE)])
-def test_held_out_slices_decide_on_its_share(learner, wrong, expected):
-    """``wrong`` is which of network and forest says the opposite of what is drawn."""
-    drawn = torch.tensor([[0, 1, 1, UNLABELED]])
-    right = torch.nn.functional.one_hot(drawn.clamp(max=1), 2).movedim(-1, 0).float()
-    opinions = (1 - right, right) if wrong else (right, 1 - right)
-    learner.forest.weigh([(*opinions, drawn)])
+@pytest.mark.parametrize(
+    ("right", "expected", "better"),
+    [
+        (0.80, forest_opinion.WORSE, False),
+        (0.91, forest_opinion.BETTER, True),
+        (0.99, forest_opinion.FAR_BETTER, True),
+    ],
+)
+def test_held_out_slices_decide_on_its_share(learner, right, expected, better):
+    """``right`` is how much of the object it finds, where the network finds 90 of 100 pixels."""
+    drawn = torch.ones(1, 101)
+    drawn[0, 100] = UNLABELED
+
+    def finding(share: float) -> torch.Tensor:
+        found = (torch.arange(101) < round(100 * share))[None].float()
+        return torch.stack([1 - found, found])
+
+    learner.forest.weigh([(finding(0.9), finding(right), drawn)])
     assert learner.forest.share == expected
+    assert learner.forest.is_better == better
     assert learner.state()["forest_share"] == expected

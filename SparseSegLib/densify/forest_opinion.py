@@ -15,7 +15,8 @@ from SparseSegLib.densify.problem import Problem
 from SparseSegLib.densify.voxel_forest import VoxelForest
 from SparseSegLib.prior import SliceView
 
-WORSE, ALIKE, BETTER = 0.3, 0.4, 0.5  # share of its opinion in a prediction, by how well it does on held-out slices
+WORSE, BETTER, FAR_BETTER = 0.4, 0.5, 0.8  # share in a prediction, by how well it does on held-out slices
+FAR = 0.03  # IoU
 LEADS = 200  # steps of the network, during which the forest has more than that where much is labeled
 
 
@@ -34,13 +35,13 @@ class ForestOpinion:
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
-        self.share = ALIKE
+        self.share = WORSE  # as long as nothing tells
         self.everywhere: torch.Tensor | None = None
 
     @property
     def is_better(self) -> bool:
         """Whether gray values alone say more of held-out slices than the network did."""
-        return self.share == BETTER
+        return self.share >= BETTER
 
     def meet(self, problem: Problem) -> None:
         """Speak of another annotation from now on."""
@@ -89,7 +90,7 @@ class ForestOpinion:
         classes = len(opinions[0][0])
         own, other = (mean_iou([(one[which].argmax(0), one[2]) for one in opinions], classes) for which in (0, 1))
         if own is not None and other is not None:
-            self.share = BETTER if other > own else WORSE
+            self.share = FAR_BETTER if other > own + FAR else BETTER if other > own else WORSE
 
     def blend(self, probabilities: torch.Tensor, least: float = 0.0) -> torch.Tensor:
         """Give it its share, ``least`` or more, in ``probabilities`` ``(K, Z, Y, X)``, in place, if it was asked."""

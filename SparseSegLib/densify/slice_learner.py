@@ -15,7 +15,7 @@ import torch
 from SparseSegLib.annotation import UNLABELED, Plane
 from SparseSegLib.control import CancelToken
 from SparseSegLib.densify.first_guess import fading_share
-from SparseSegLib.densify.forest_opinion import ALIKE, LEADS, ForestOpinion
+from SparseSegLib.densify.forest_opinion import LEADS, WORSE, ForestOpinion
 from SparseSegLib.densify.held_out import choose_held_out
 from SparseSegLib.densify.known_before import KnownBefore
 from SparseSegLib.densify.pretrained import Opinions
@@ -365,7 +365,7 @@ class SliceLearner:
             "rng": json.dumps(self.rng.bit_generator.state),
             "steps": self.steps,
             "share": self.before.share,
-            "forest_share": ALIKE if self.forest is None else self.forest.share,
+            "forest_share": WORSE if self.forest is None else self.forest.share,
             "volume": None if self.volume is None else self.volume.state(),
             "held_out": sorted(self.bank.held_out),
             "entries": [[number, list(keep)] for number, keep in self.bank.entries],
@@ -393,7 +393,7 @@ class SliceLearner:
         self.averaged.steps = state["averaged_steps"]
         self.before.share = state["share"]
         if self.forest is not None:
-            self.forest.share = state.get("forest_share", ALIKE)
+            self.forest.share = state.get("forest_share", WORSE)
         if self.volume is not None and state.get("volume") is not None:
             self.volume.warm_start(state["volume"])
 
