@@ -1,4 +1,4 @@
-"""The say of a random forest on gray values (see ``voxel_forest``) beside the network."""
+"""The say of a forest on gray values (see ``voxel_forest``) beside the network."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class SliceRecipe:
     moved : share of the patches that are rotated, scaled and deformed; all are flipped at random
     learning_rate, weight_decay : AdamW
     pretrained : hear the network that learned on other volumes, where it is for such a problem
-    forest : hear a random forest that knows gray values at several scales (see ``voxel_forest``)
+    forest : hear a forest of randomized trees that knows gray values at several scales (see ``voxel_forest``)
     averaging : decay of the averaged weights, which predict
     dice : weight of the soft Dice beside the cross-entropy in the loss
     part_dropout : share of the patches in which a part of the prior is hidden, each part but the walk by itself;

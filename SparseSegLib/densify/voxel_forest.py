@@ -1,4 +1,4 @@
-"""What gray values around a voxel say of its class, by a random forest: a second opinion beside the network's.
+"""What gray values around a voxel say of its class, by a forest of trees: a second opinion beside the network's.
 
 A network that learns from a few slices trusts the annotation prior most; a forest on gray values at several scales
 knows nothing of places. They err in different voxels, so the mean of both is better than either. Its trees draw their
@@ -41,7 +41,7 @@ Block = tuple[range, range, range]
 
 
 class VoxelForest:
-    """A random forest on multi-scale features of one image; learns from sparse labels, answers for any voxel.
+    """Randomized trees on multi-scale features of one image; learns from sparse labels, answers for any voxel.
 
     Parameters
     ----------

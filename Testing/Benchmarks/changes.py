@@ -91,7 +91,7 @@ def _part_changes(usual: tuple[str, ...]) -> list[Change]:
 
 def _training_changes() -> list[Change]:
     return [
-        Change("no random forest", {"forest": False}),
+        Change("no forest", {"forest": False}),
         Change("no 3D network beside", {"volume": False}),
         Change("no refinement", settings={"refine": False}),
         Change("no estimate: all slices learned from at once", settings={"estimate": False}),
