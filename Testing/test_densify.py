@@ -1,10 +1,6 @@
 """Densify, from end to end on small phantoms, with budgets in steps so that results are repeatable."""
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +13,6 @@ from SparseSegLib.coarse import coarsening
 from SparseSegLib.control import CancelSource, Control, Mailbox, NullEvents
 from SparseSegLib.densify import DensifySettings, densify, forest_opinion
 from SparseSegLib.densify import run as run_module
-from SparseSegLib.densify.finish import most_probable
 from SparseSegLib.densify.forest_opinion import ForestOpinion
 from SparseSegLib.densify.next_slice import suggest_slice
 from SparseSegLib.densify.patch_learner import PatchLearner
@@ -34,22 +29,6 @@ from SparseSegLib.volume import Volume
 STEPS = 60
 GPU = torch.device("cuda")
 QUICK = DensifySettings(budget_steps=STEPS, device="cpu", preview_seconds=0.1)
-UNTIL_PREVIEW = """
-import sys
-from phantoms import blob
-from SparseSegLib.annotation import sparsify
-from SparseSegLib.control import Control, NullEvents
-from SparseSegLib.densify import DensifySettings, densify
-
-class Stop(NullEvents):
-    def preview(self, result):
-        print("preview", "torch._dynamo" in sys.modules)
-        sys.exit()
-
-phantom = blob()
-labels = sparsify(phantom.labels, phantom.volume.geometry, (2, 2, 2))
-densify(phantom.volume, labels, DensifySettings(device="cpu"), Control(events=Stop()))
-"""
 
 
 class Listener(NullEvents):
@@ -264,26 +243,6 @@ def test_the_first_preview_waits_for_no_step_where_something_is_known_before(cas
     events = Listener()
     densify(phantom.volume, labels, replace(QUICK, preset=preset, budget_steps=3), Control(events=events))
     assert events.previews[0].steps == steps
-
-
-def test_the_first_preview_waits_for_no_compiler(tmp_path):
-    """Torch imports its own with the first optimizer, which takes about a second."""
-    script = tmp_path / "until_preview.py"
-    script.write_text(UNTIL_PREVIEW, encoding="utf-8")
-    folders = os.pathsep.join(map(str, (Path(__file__).parent, Path(__file__).parents[1])))
-    done = subprocess.run(
-        [sys.executable, script], env={**os.environ, "PYTHONPATH": folders}, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["preview", "False"]
-
-
-def test_the_most_probable_class_is_the_first_of_the_highest():
-    probabilities = torch.rand(5, 4, 6, 7, generator=torch.Generator().manual_seed(0)).softmax(0)
-    probabilities[3, 0] = probabilities[1, 0] = 0.9
-    found = most_probable(probabilities)
-    assert found.dtype is torch.uint8
-    assert np.array_equal(found.numpy(), probabilities.numpy().argmax(0))
 
 
 def test_several_pieces_some_of_them_at_the_border():
