@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from opinions import opinions_on_a_slice
 from phantoms import blob
 
-from SparseSegLib.annotation import UNLABELED, sparsify
+from SparseSegLib.annotation import sparsify
 from SparseSegLib.control import CancelToken
 from SparseSegLib.densify import volume_opinion
 from SparseSegLib.densify.problem import Problem, make_problem
@@ -108,14 +109,7 @@ def test_it_has_its_share_as_soon_as_it_has_learned_and_no_more_steps_without_on
 )
 def test_held_out_slices_decide_on_its_share(learner, right, expected):
     """``right`` is how much of the object it finds, where the others find 99 of 100 pixels."""
-    drawn = torch.ones(1, 101)
-    drawn[0, 100] = UNLABELED
-
-    def finding(share: float) -> torch.Tensor:
-        found = (torch.arange(101) < round(100 * share))[None].float()
-        return torch.stack([1 - found, found])
-
-    learner.volume.weigh([(finding(0.99), finding(right), drawn)])
+    learner.volume.weigh([opinions_on_a_slice(0.99, right)])
     assert learner.volume.share == expected
     assert learner.state()["volume"]["share"] == expected
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from opinions import opinions_on_a_slice
 from phantoms import blob
 from scipy import ndimage
 
@@ -177,14 +178,7 @@ def test_it_has_its_share_once_it_was_asked_and_none_where_the_recipe_does_witho
 )
 def test_held_out_slices_decide_on_its_share(learner, right, expected, better):
     """``right`` is how much of the object it finds, where the network finds 90 of 100 pixels."""
-    drawn = torch.ones(1, 101)
-    drawn[0, 100] = UNLABELED
-
-    def finding(share: float) -> torch.Tensor:
-        found = (torch.arange(101) < round(100 * share))[None].float()
-        return torch.stack([1 - found, found])
-
-    learner.forest.weigh([(finding(0.9), finding(right), drawn)])
+    learner.forest.weigh([opinions_on_a_slice(0.9, right)])
     assert learner.forest.share == expected
     assert learner.forest.is_better == better
     assert learner.state()["forest_share"] == expected

@@ -2,7 +2,7 @@
 
 A network that learns from a few slices trusts the annotation prior most; a forest on gray values at several scales
 knows nothing of places. They err in different voxels, so the mean of both is better than either. Its trees draw their
-thresholds at random (Geurts et al., Machine Learning 2006): that takes a quarter of the time to learn, and finds more.
+thresholds at random (Geurts et al., Machine Learning 2006): they take less time to learn than others, and find more.
 
 The features are those of pixel classifiers (Sommer et al., ilastik, ISBI 2011), in three dimensions: the image under
 Gaussians of 1 to 16 voxels, and of each its gradient's length and the eigenvalues of its Hessian.
