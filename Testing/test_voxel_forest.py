@@ -171,8 +171,9 @@ def test_it_has_its_share_once_it_was_asked_and_none_where_the_recipe_does_witho
 @pytest.mark.parametrize(
     ("right", "expected", "better"),
     [
+        (0.70, forest_opinion.FAR_WORSE, False),
         (0.80, forest_opinion.WORSE, False),
-        (0.91, forest_opinion.BETTER, True),
+        (0.92, forest_opinion.BETTER, True),
         (0.99, forest_opinion.FAR_BETTER, True),
     ],
 )
@@ -182,3 +183,30 @@ def test_held_out_slices_decide_on_its_share(learner, right, expected, better):
     assert learner.forest.share == expected
     assert learner.forest.is_better == better
     assert learner.state()["forest_share"] == expected
+
+
+def test_before_the_training_it_has_the_share_that_fits_beside_what_speaks_then(learner):
+    forest = learner.forest
+    assert forest.share_after(0, much_is_labeled=False) == forest.share == forest_opinion.WORSE
+    assert forest.share_after(0, much_is_labeled=True) == 1
+    forest.weigh_first([opinions_on_a_slice(0.9, 0.7)])
+    shares = [forest.share_after(steps, much_is_labeled=True) for steps in (0, 30, 60, 1000)]
+    assert shares == pytest.approx([forest_opinion.FAR_WORSE, 0.3, forest_opinion.WORSE, forest_opinion.WORSE])
+    assert forest.share == forest_opinion.WORSE
+    state = learner.state()
+    forest.first_share = None
+    learner.restore(state)
+    assert forest.first_share == forest_opinion.FAR_WORSE
+    forest.meet(learner.problem)
+    assert forest.share_after(0, much_is_labeled=False) == forest_opinion.WORSE
+
+
+def test_the_first_preview_of_a_small_region_has_the_forest_in_it(learner, monkeypatch):
+    """Weighed against what is known before the training, on slices that neither of the two knows."""
+    monkeypatch.setattr(forest_opinion, "_fitting_share", lambda opinions: 0.6 if len(opinions) == held_out else None)
+    held_out = len(learner.bank.held_out)
+    assert held_out
+    before = learner.predict(CancelToken())
+    learner.ask_forest(CancelToken())
+    expected = torch.lerp(before, learner.forest.everywhere.float(), 0.6)
+    torch.testing.assert_close(learner.predict(CancelToken()), expected)

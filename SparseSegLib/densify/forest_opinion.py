@@ -9,14 +9,16 @@ import torch
 
 from SparseSegLib.annotation import Plane
 from SparseSegLib.control import CancelToken
+from SparseSegLib.densify.first_guess import fading_share
 from SparseSegLib.densify.held_out import mean_iou
 from SparseSegLib.densify.pretrained import Opinions
 from SparseSegLib.densify.problem import Problem
 from SparseSegLib.densify.voxel_forest import VoxelForest
 from SparseSegLib.prior import SliceView
 
-WORSE, BETTER, FAR_BETTER = 0.4, 0.5, 0.8  # share in a prediction, by how well it does on held-out slices
-FAR = 0.03  # IoU
+FAR_WORSE, WORSE, BETTER, FAR_BETTER = 0.2, 0.4, 0.5, 0.8  # share in a prediction, by what it finds of held-out slices
+FAR_FEWER_ERRORS = 0.75  # of what is missing from the network's IoU to 1
+FAR_LESS = 0.85  # of the network's IoU
 LEADS = 200  # steps of the network, during which the forest has more than that where much is labeled
 
 
@@ -30,12 +32,14 @@ class ForestOpinion:
     Attributes
     ----------
     share : as held-out slices judge it
+    first_share : the same as long as the network has nothing to say; None if they have not judged that
     everywhere : what it says ``(K, Z, Y, X)``, half precision; None until it is asked
     """
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.share = WORSE  # as long as nothing tells
+        self.first_share: float | None = None
         self.everywhere: torch.Tensor | None = None
 
     @property
@@ -46,6 +50,7 @@ class ForestOpinion:
     def meet(self, problem: Problem) -> None:
         """Speak of another annotation from now on."""
         self._problem = problem
+        self.first_share = None
         self._forest: VoxelForest | None = None
         self._hidden: frozenset[Plane] = frozenset()  # the planes that it did not learn from
         self.everywhere = None
@@ -85,15 +90,34 @@ class ForestOpinion:
 
     def weigh(self, opinions: Opinions) -> None:
         """Let held-out slices decide how much it has to say from now on; ``opinions`` are the network's and its."""
-        if not opinions:
-            return
-        classes = len(opinions[0][0])
-        own, other = (mean_iou([(one[which].argmax(0), one[2]) for one in opinions], classes) for which in (0, 1))
-        if own is not None and other is not None:
-            self.share = FAR_BETTER if other > own + FAR else BETTER if other > own else WORSE
+        fitting = _fitting_share(opinions)
+        self.share = self.share if fitting is None else fitting
 
-    def blend(self, probabilities: torch.Tensor, least: float = 0.0) -> torch.Tensor:
-        """Give it its share, ``least`` or more, in ``probabilities`` ``(K, Z, Y, X)``, in place, if it was asked."""
+    def weigh_first(self, opinions: Opinions) -> None:
+        """The same for as long as the network has nothing to say; ``opinions`` are of what speaks then, and its."""
+        self.first_share = _fitting_share(opinions)
+
+    def share_after(self, steps: int, *, much_is_labeled: bool) -> float:
+        """How much it counts beside a network of so many steps, in what is shown."""
+        if self.first_share is not None:
+            return self.share + fading_share(steps) * (self.first_share - self.share)
+        return max(self.share, fading_share(steps, LEADS)) if much_is_labeled else self.share
+
+    def blend(self, probabilities: torch.Tensor, share: float) -> torch.Tensor:
+        """Give it this share in ``probabilities`` ``(K, Z, Y, X)``, in place, if it was asked."""
         if self.everywhere is None:
             return probabilities
-        return probabilities.lerp_(self.everywhere.to(probabilities), max(self.share, least))
+        return probabilities.lerp_(self.everywhere.to(probabilities), share)
+
+
+def _fitting_share(opinions: Opinions) -> float | None:
+    """Its share by what others and it find of held-out slices; None if nothing is drawn on them."""
+    if not opinions:
+        return None
+    classes = len(opinions[0][0])
+    others, own = (mean_iou([(one[which].argmax(0), one[2]) for one in opinions], classes) for which in (0, 1))
+    if others is None or own is None:
+        return None
+    if own > others:
+        return FAR_BETTER if 1 - own < FAR_FEWER_ERRORS * (1 - others) else BETTER
+    return FAR_WORSE if own < FAR_LESS * others else WORSE

@@ -204,7 +204,7 @@ class _Run:
             return
         first = self._next_preview == 0.0
         stride = learner.first_stride if first and isinstance(learner, SliceLearner) else 4 if first else 2
-        if not first:
+        if self._is_small() or not first:
             self._ask_forest()
             now = self.budget.elapsed
         probabilities = learner.predict(self.control.token, stride, quick=True)

@@ -14,8 +14,7 @@ import torch
 
 from SparseSegLib.annotation import UNLABELED, Plane
 from SparseSegLib.control import CancelToken
-from SparseSegLib.densify.first_guess import fading_share
-from SparseSegLib.densify.forest_opinion import LEADS, WORSE, ForestOpinion
+from SparseSegLib.densify.forest_opinion import WORSE, ForestOpinion
 from SparseSegLib.densify.held_out import choose_held_out
 from SparseSegLib.densify.known_before import KnownBefore
 from SparseSegLib.densify.pretrained import Opinions
@@ -251,8 +250,11 @@ class SliceLearner:
 
     def ask_forest(self, token: CancelToken, most_seconds: float = math.inf) -> None:
         """From now on, until the annotation changes, let the forest have its share (see :meth:`ForestOpinion.ask`)."""
-        if self.forest is not None:
-            self.forest.ask(self.held_out_planes(), token, most_seconds)
+        if self.forest is None or self.forest.everywhere is not None:
+            return
+        self.forest.ask(self.held_out_planes(), token, most_seconds)
+        if self.before.is_all(self.averaged.steps):
+            self.forest.weigh_first(self._first_opinions(self.forest))
 
     @torch.inference_mode()
     def predict(self, token: CancelToken, stride: int = 1, *, quick: bool = False, guess: bool = True) -> torch.Tensor:
@@ -281,9 +283,9 @@ class SliceLearner:
             if known is not None and stop <= last:
                 total.narrow(axis, stop, last + 1 - stop).add_(known.unsqueeze(axis))
         total /= len(orientations)
-        if self.forest is not None:
-            leads = guess and self.much_is_labeled
-            total = self.forest.blend(total, fading_share(self.averaged.steps, LEADS) if leads else 0.0)
+        if (forest := self.forest) is not None:
+            shown = forest.share_after(self.averaged.steps, much_is_labeled=self.much_is_labeled)
+            total = forest.blend(total, shown if guess else forest.share)
         return total if self.volume is None else self.volume.blend(total, token, at_once=not guess)
 
     @property
@@ -335,6 +337,15 @@ class SliceLearner:
             for view, drawn in self._held_out_views()
         ]
 
+    @torch.inference_mode()
+    def _first_opinions(self, forest: ForestOpinion) -> Opinions:
+        """For each held-out plane what is known before the training and what the forest says, and what is drawn."""
+        hidden = self.held_out_planes()
+        return [
+            (self.before.probabilities(self._inputs([view], self._kept))[0].cpu(), forest.of_slice(view, hidden), drawn)
+            for view, drawn in self._held_out_views()
+        ]
+
     def _with_volume(self, slices: list[tuple[torch.Tensor, torch.Tensor]], volume: VolumeOpinion) -> Opinions:
         """For each held-out plane what all others and the volume's network say ``(K, U, V)``, and what is drawn."""
         said = volume.everywhere(CancelToken())
@@ -366,6 +377,7 @@ class SliceLearner:
             "steps": self.steps,
             "share": self.before.share,
             "forest_share": WORSE if self.forest is None else self.forest.share,
+            "forest_first_share": None if self.forest is None else self.forest.first_share,
             "volume": None if self.volume is None else self.volume.state(),
             "held_out": sorted(self.bank.held_out),
             "entries": [[number, list(keep)] for number, keep in self.bank.entries],
@@ -374,6 +386,8 @@ class SliceLearner:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on where :meth:`state` was taken, on the same problem."""
         self.warm_start(state)
+        if self.forest is not None:
+            self.forest.first_share = state.get("forest_first_share")
         if self.volume is not None and state["volume"] is not None:
             self.volume.restore(state["volume"])
         self.optimizer.load_state_dict(state["optimizer"])
