@@ -42,7 +42,7 @@ def test_what_lies_under_unlabeled_pixels_does_not_reach_the_guess():
 def test_the_guess_finds_what_it_has_learned():
     inputs, labels = _slices()
     guess = FirstGuess.of(inputs, labels, torch.ones(2))
-    found = guess.probabilities(torch.stack(inputs))
+    found = guess.logits(torch.stack(inputs)).softmax(1)
     torch.testing.assert_close(found.sum(1), torch.ones(2, 20, 20))
     seen = labels[0] != UNLABELED
     assert (found.argmax(1)[0] == labels[0])[seen].float().mean() > 0.95

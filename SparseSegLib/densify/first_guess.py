@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 
 from SparseSegLib.annotation import UNLABELED
+from SparseSegLib.losses import class_weights
+from SparseSegLib.networks.one_versus_rest import OneVersusRest, channels_about
 
 MOST_PIXELS = 20_000
 ITERATIONS = 30
@@ -52,9 +55,27 @@ class FirstGuess:
         optimizer.step(loss)  # type: ignore[no-untyped-call]
         return cls(coefficients.detach()[..., None, None], intercepts.detach())
 
-    def probabilities(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Class probabilities ``(N, K, U, V)`` of ``inputs`` ``(N, C, U, V)``."""
-        return F.conv2d(inputs, self.coefficients, self.intercepts).softmax(1)
+    def logits(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Logits ``(N, K, U, V)`` of ``inputs`` ``(N, C, U, V)``."""
+        return F.conv2d(inputs, self.coefficients, self.intercepts)
+
+
+def guess_one_by_one(
+    inputs: list[torch.Tensor], labels: list[torch.Tensor], subjects: Sequence[int], balance: float
+) -> OneVersusRest:
+    """A guess about one structure against the rest, fitted to all of them, that is asked about each.
+
+    ``inputs`` and ``labels`` are as for :meth:`FirstGuess.of`, ``subjects`` as for :class:`OneVersusRest`; ``balance``
+    is the exponent on the inverse frequency of structure and rest.
+    """
+    about, own = [], []
+    for label in range(1, max(subjects) + 1):
+        channels = channels_about(label, subjects)
+        about += [one[channels] for one in inputs]
+        own += [torch.where(drawn == UNLABELED, UNLABELED, (drawn == label).to(drawn.dtype)) for drawn in labels]
+    counts = sum(torch.bincount(drawn[drawn != UNLABELED].flatten(), minlength=2) for drawn in own)
+    weights = class_weights(torch.as_tensor(counts).cpu().numpy(), exponent=balance).to(about[0].device)
+    return OneVersusRest(FirstGuess.of(about, own, weights).logits, subjects)
 
 
 def fading_share(steps: int, until: int | None = None) -> float:

@@ -101,7 +101,8 @@ class ForestOpinion:
         """How much it counts beside a network of so many steps, in what is shown."""
         if self.first_share is not None:
             return self.share + fading_share(steps) * (self.first_share - self.share)
-        return max(self.share, fading_share(steps, LEADS)) if much_is_labeled else self.share
+        leads = much_is_labeled and self._problem.classes == 2  # of several structures it knows less than the prior
+        return max(self.share, fading_share(steps, LEADS)) if leads else self.share
 
     def blend(self, probabilities: torch.Tensor, share: float) -> torch.Tensor:
         """Give it this share in ``probabilities`` ``(K, Z, Y, X)``, in place, if it was asked."""

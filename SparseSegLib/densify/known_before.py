@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 
-from SparseSegLib.densify.first_guess import FirstGuess, fading_share
+from SparseSegLib.densify.first_guess import FirstGuess, fading_share, guess_one_by_one
 from SparseSegLib.densify.gray_guess import GrayGuess, is_clearly_better
 from SparseSegLib.densify.pretrained import ALIKE, FEW_PLANES, PARALLEL, Opinions, fitting_share, load_pretrained
 from SparseSegLib.densify.settings import SliceRecipe
@@ -26,7 +26,7 @@ class KnownBefore:
     Parameters
     ----------
     recipe : SliceRecipe
-    channels : of the network's inputs
+    subjects : of each of the network's input channels, the class that it speaks of; 0 for all
     gray_channels : how many of them are gray values; they come first
     classes : background included
     seed : int
@@ -34,18 +34,26 @@ class KnownBefore:
 
     Attributes
     ----------
-    network : the pretrained network; None where there is none for so many channels and classes
+    network : the pretrained network; None where there is none for such channels
     share : how much it has to say to the end, as held-out slices judge it
     gray_guess : what gray values alone say, if :meth:`try_gray_values` found it worth showing
     """
 
     def __init__(
-        self, recipe: SliceRecipe, channels: int, gray_channels: int, classes: int, seed: int, device: torch.device
+        self,
+        recipe: SliceRecipe,
+        subjects: Sequence[int],
+        gray_channels: int,
+        classes: int,
+        seed: int,
+        device: torch.device,
     ) -> None:
+        self.subjects = subjects
         self.gray_channels = gray_channels
         self.classes = classes
+        self.balance = recipe.balance
         self.seed = seed
-        network = load_pretrained(channels, classes) if recipe.pretrained else None
+        network = load_pretrained(subjects, classes) if recipe.pretrained else None
         if network is not None:
             network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network = network
@@ -57,7 +65,7 @@ class KnownBefore:
         self._weights = weights
         self._much_is_labeled = much_is_labeled
         self._few_parallel = _few_parallel(prior)
-        self._guess: FirstGuess | None = None
+        self._speaks: Callable[[torch.Tensor], torch.Tensor] | None = None
         self.gray_guess: GrayGuess | None = None
 
     @staticmethod
@@ -80,12 +88,20 @@ class KnownBefore:
 
     def probabilities(self, inputs: torch.Tensor) -> torch.Tensor:
         """Class probabilities ``(N, K, U, V)`` of ``inputs`` ``(N, C, U, V)``."""
-        if self.network is not None:
-            return torch.as_tensor(self.network(inputs)).softmax(1)
-        if self._guess is None:
+        if self._speaks is None:
             with torch.inference_mode(False):
-                self._guess = FirstGuess.of(self._bank.inputs, self._bank.drawn, self._weights)
-        return self._guess.probabilities(inputs)
+                self._speaks = self._who_speaks()
+        return self._speaks(inputs).softmax(1)
+
+    def _who_speaks(self) -> Callable[[torch.Tensor], torch.Tensor]:
+        """From inputs to logits: the pretrained network if there is one, but for several structures much of labels."""
+        one_by_one = self.classes > 2 and any(self.subjects)
+        if self.network is not None and not (one_by_one and self._much_is_labeled):
+            return self.network
+        inputs, drawn = self._bank.inputs, self._bank.drawn
+        if one_by_one:
+            return guess_one_by_one(inputs, drawn, self.subjects, self.balance)
+        return FirstGuess.of(inputs, drawn, self._weights).logits
 
     def weigh(self, opinions: Opinions) -> None:
         """Let held-out slices decide on the pretrained network's share, unless it has none."""

@@ -3,7 +3,7 @@
 It reads the very channels that a slice learner reads: gray values of a slice and its neighbors, and the annotation
 prior. So it has an opinion of any volume at once, which is what is shown first, and which stays worth hearing where few
 slices say little: the learner blends it in, as far as held-out slices prefer that. The weights are for one image
-channel and one structure; ``Testing/Benchmarks/pretraining.py`` makes them.
+channel and one structure (of several, it is asked about each); ``Testing/Benchmarks/pretraining.py`` makes them.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torch import nn
 
-from SparseSegLib.annotation import UNLABELED
+from SparseSegLib.densify.held_out import mean_iou
+from SparseSegLib.networks.one_versus_rest import OneVersusRest, channels_about
 from SparseSegLib.networks.slice_unet import SliceUNet
 from SparseSegLib.resources import resource_folders
 
@@ -36,32 +38,30 @@ def save_pretrained(path: Path, network: SliceUNet) -> None:
     torch.save({"arguments": network.arguments, "weights": half}, path)
 
 
-def load_pretrained(in_channels: int, classes: int) -> SliceUNet | None:
-    """The network that comes with SparseSeg, ready to predict; None if it is not for so many channels and classes."""
+def load_pretrained(subjects: Sequence[int], classes: int) -> nn.Module | None:
+    """The network that comes with SparseSeg, ready to predict; None if it is not for such channels.
+
+    ``subjects`` are the classes that the channels speak of, 0 for all: of several structures it is asked one by one.
+    """
     path = next((folder / FILE for folder in FOLDERS if (folder / FILE).is_file()), None)
     if path is None:
         return None
     saved = torch.load(path, map_location="cpu", weights_only=True)
-    if (saved["arguments"]["in_channels"], saved["arguments"]["classes"]) != (in_channels, classes):
+    tells_apart = classes == 2 or max(subjects, default=0) == classes - 1
+    if not tells_apart or len(channels_about(1, subjects)) != saved["arguments"]["in_channels"]:
         return None
     network = SliceUNet(**saved["arguments"])
     network.load_state_dict(saved["weights"])
-    return network.eval().requires_grad_(False)
+    network.eval().requires_grad_(False)
+    return network if classes == 2 else OneVersusRest(network, subjects)
 
 
 def fitting_share(opinions: Opinions) -> float:
     """How much the pretrained network should have to say, by its IoU with what is drawn and the learner's."""
-    own, other = (_iou([(opinion[which], opinion[2]) for opinion in opinions]) for which in (0, 1))
+    if not opinions:
+        return ALIKE
+    classes = len(opinions[0][0])
+    own, other = (mean_iou([(one[which].argmax(0), one[2]) for one in opinions], classes) or 0.0 for which in (0, 1))
     if abs(other - own) <= CLEARLY:
         return ALIKE
     return BETTER if other > own else WORSE
-
-
-def _iou(pairs: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> float:
-    """Of the structure, on all slices together."""
-    overlap = union = 0
-    for probabilities, drawn in pairs:
-        found, wanted = probabilities.argmax(0) > 0, (drawn > 0) & (drawn != UNLABELED)
-        overlap += int((found & wanted).sum())
-        union += int(((found | wanted) & (drawn != UNLABELED)).sum())
-    return overlap / union if union else 0.0

@@ -111,7 +111,8 @@ class _Run:
         self.checkpoint = checkpoint
         started = time.monotonic()
         self.estimate: float | None = None
-        self.refinement: Refinement | None = USUAL if _refines(settings) else None
+        one = problem.classes == 2  # several structures are refined only where held-out slices say so
+        self.refinement: Refinement | None = USUAL if one and _refines(settings) else None
         self.learner = _make_learner(problem, settings, device)
         spent = self._resume()
         self.budget = Budget(settings.seconds, settings.budget_steps, spent + time.monotonic() - started)

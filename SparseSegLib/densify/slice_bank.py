@@ -92,15 +92,22 @@ class SliceBank:
         self.targets = targets_of(problem, prior, held_out)
         self.entries: list[tuple[int, tuple[int, ...]]] = []
         self.inputs: list[torch.Tensor] = []
+        self.drawn: list[torch.Tensor] = []
+        self._objects_of = [_objects(source.values()) for source in prior.sources]
         self.size = tuple(max(target.view.size[side] for target in self.targets) for side in range(2))
-        for number, target in enumerate(self.targets):
-            self.add(number, self.prior.without(set(target.sources | held_out)))
+        keeps = [self.prior.without(set(target.sources | held_out)) for target in self.targets]
+        shown = [self._shown(keep) for keep in keeps]
+        told_of = [bool(_objects(target.labels) & known) for target, known in zip(self.targets, shown, strict=True)]
+        self._leaves_out_unknown = problem.classes > 2 and any(told_of)
+        for number, keep in enumerate(keeps):
+            self.add(number, keep)
 
     def add(self, number: int, keep: tuple[int, ...]) -> None:
         """Add the channels of target ``number`` as the sources ``keep`` see it."""
         target = self.targets[number]
         channels = features(self.image, self.prior, target.view, keep, self.neighbors)
         self.entries.append((number, keep))
+        self.drawn.append(self._labels(number, keep))
         self.inputs.append(_padded(channels, self.size, 0.0).to(self.device))
 
     def vary(self, rng: np.random.Generator) -> None:
@@ -111,14 +118,24 @@ class SliceBank:
             gone = rng.choice(keep, size=min(int(rng.integers(1, 3)), len(keep) - 1), replace=False)
             self.add(number, tuple(source for source in keep if source not in gone))
 
-    @property
-    def drawn(self) -> list[torch.Tensor]:
-        """The labels of :attr:`inputs`, one for one."""
-        return [self.labels(number) for number, _ in self.entries]
+    def _labels(self, number: int, keep: tuple[int, ...]) -> torch.Tensor:
+        """Labels of target ``number`` padded with ``UNLABELED`` to the bank's size.
 
-    def labels(self, number: int) -> torch.Tensor:
-        """Labels of target ``number`` padded with ``UNLABELED`` to the bank's size."""
-        return _padded(self.targets[number].labels, self.size, UNLABELED).to(self.device)
+        Of several structures, one that no source of ``keep`` shows is left out: nothing there tells it from the others.
+        """
+        labels = self.targets[number].labels
+        if self._leaves_out_unknown:
+            unknown = _objects(labels) - self._shown(keep)
+            labels = torch.where(torch.isin(labels, torch.tensor([*unknown])), UNLABELED, labels) if unknown else labels
+        return _padded(labels, self.size, UNLABELED).to(self.device)
+
+    def _shown(self, keep: tuple[int, ...]) -> set[int]:
+        return set().union(*(self._objects_of[number] for number in keep))
+
+
+def _objects(labels: torch.Tensor) -> set[int]:
+    """The structures that are labeled."""
+    return set(labels.unique().tolist()) - {0, UNLABELED}
 
 
 def _padded(values: torch.Tensor, size: tuple[int, ...], fill: float) -> torch.Tensor:

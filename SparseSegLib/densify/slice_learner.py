@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from SparseSegLib.annotation import UNLABELED, Plane
 from SparseSegLib.control import CancelToken
@@ -24,6 +25,7 @@ from SparseSegLib.densify.slice_augmentation import SlicePatch, cut_patches, sam
 from SparseSegLib.densify.slice_bank import SliceBank, features, slab
 from SparseSegLib.densify.volume_opinion import EVERY, VolumeOpinion
 from SparseSegLib.losses import class_weights, soft_dice, weighted_cross_entropy
+from SparseSegLib.networks.one_versus_rest import OneVersusRest, channels_about
 from SparseSegLib.networks.slice_unet import SliceUNet
 from SparseSegLib.prior import AnnotationPrior, PlaneSource, SliceView
 from SparseSegLib.training.averaging import AveragedWeights
@@ -60,17 +62,17 @@ class SliceLearner:
         self.recipe = recipe
         self.parts = prior_parts
         self.device = device
-        self.batch = recipe.batch
+        self.batch = max(1, round(recipe.batch / (problem.classes - 1) ** 0.5))
         self.rng = np.random.default_rng(seed)
         self.steps = 0
         self.forest = ForestOpinion(seed) if recipe.forest else None
         self._set(problem)
         suits = recipe.volume and VolumeOpinion.suits(problem)
         self.volume = VolumeOpinion(problem, seed, device) if suits else None
-        self.before = KnownBefore(recipe, self._channels(), self._gray_channels, problem.classes, seed, device)
+        self.before = KnownBefore(recipe, self._subjects, self._gray_channels, problem.classes, seed, device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = SliceUNet(self._channels(), problem.classes, recipe.widths)
+            network = _network(self._subjects, problem.classes, recipe.widths)
         self.network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.averaged = AveragedWeights(self.network, recipe.averaging)
         self.hold_out(choose_held_out(self.prior.sources) if estimate else frozenset())
@@ -118,8 +120,10 @@ class SliceLearner:
     def _gray_channels(self) -> int:
         return self.problem.image.shape[0] * (2 * self.recipe.neighbors + 1)
 
-    def _channels(self) -> int:
-        return self._gray_channels + self.prior.count
+    @property
+    def _subjects(self) -> list[int]:
+        """Of each input channel, the class that it speaks of; 0 for all."""
+        return [0] * self._gray_channels + self.prior.subjects
 
     def step(self, rate: float) -> float:
         """One training step with ``rate`` times the learning rate, and beside it the volume's network's; the loss."""
@@ -159,7 +163,7 @@ class SliceLearner:
             patches = [self._patch(number, size) for number in numbers]
             places = sampling_grid(patches, size, self.recipe.moved, self.rng)
             inputs = torch.stack([self.bank.inputs[entry] for entry in entries])
-            labels = torch.stack([self.bank.labels(number) for number in numbers])
+            labels = torch.stack([self.bank.drawn[entry] for entry in entries])
             inputs, labels = cut_patches(inputs, labels, places, patches)
             if bool((labels != UNLABELED).any()):
                 vary_gray_values(inputs, self._gray_channels, self.rng)
@@ -410,6 +414,13 @@ class SliceLearner:
             self.forest.share = state.get("forest_share", WORSE)
         if self.volume is not None and state.get("volume") is not None:
             self.volume.warm_start(state["volume"])
+
+
+def _network(subjects: list[int], classes: int, widths: tuple[int, ...]) -> nn.Module:
+    """Of several structures each is asked about by itself, if the prior tells them apart."""
+    if classes == 2 or not any(subjects):
+        return SliceUNet(len(subjects), classes, widths)
+    return OneVersusRest(SliceUNet(len(channels_about(1, subjects)), 2, widths), subjects)
 
 
 def _filled(known: torch.Tensor | None, slices: torch.Tensor, stride: int) -> torch.Tensor:

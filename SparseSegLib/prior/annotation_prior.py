@@ -62,13 +62,20 @@ class AnnotationPrior:
     @property
     def count(self) -> int:
         """Number of channels."""
-        return sum(part.count for part in self._parts.values()) + (3 if "coordinates" in self.parts else 0)
+        return len(self.subjects)
+
+    @property
+    def subjects(self) -> list[int]:
+        """Of each channel, the class that it speaks of; 0 for all."""
+        own = itertools.chain.from_iterable(part.subjects for part in self._parts.values())
+        return [*own, *([0] * 3 if "coordinates" in self.parts else [])]
 
     @property
     def spans(self) -> dict[str, slice]:
         """Which channels belong to each part, coordinates left out."""
-        ends = itertools.accumulate(part.count for part in self._parts.values())
-        return {name: slice(end - part.count, end) for (name, part), end in zip(self._parts.items(), ends, strict=True)}
+        counts = [len(part.subjects) for part in self._parts.values()]
+        ends = itertools.accumulate(counts)
+        return {name: slice(end - count, end) for name, count, end in zip(self._parts, counts, ends, strict=True)}
 
     @property
     def everything(self) -> tuple[int, ...]:
@@ -88,7 +95,7 @@ class AnnotationPrior:
         channels: list[torch.Tensor] = []
         for name, part in self._parts.items():
             silent = name in self._silent
-            channels += [torch.zeros(1, 1)] * part.count if silent else part.channels(view, keep)
+            channels += [torch.zeros(1, 1)] * len(part.subjects) if silent else part.channels(view, keep)
         if "coordinates" in self.parts:
             channels += [view.positions(axis) / self.shape[axis] * 2 - 1 for axis in range(3)]
         if not channels:

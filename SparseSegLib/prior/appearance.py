@@ -55,9 +55,9 @@ class AppearancePrior:
         self._tables: dict[tuple[int, ...], list[tuple[torch.Tensor, list[torch.Tensor]]]] = {}
 
     @property
-    def count(self) -> int:
-        """Number of channels."""
-        return len(self.pairs) * (1 + len(BLURS)) * (self.classes - 1)
+    def subjects(self) -> list[int]:
+        """Of each channel, the class that it speaks of."""
+        return [*range(1, self.classes)] * (1 + len(BLURS)) * len(self.pairs)
 
     def channels(self, view: SliceView, keep: tuple[int, ...]) -> list[torch.Tensor]:
         """Channels for ``view`` from the sources ``keep``; each ``(U, V)``, probabilities."""

@@ -23,9 +23,9 @@ class DistancePrior:
         self.least = least
 
     @property
-    def count(self) -> int:
-        """Number of channels."""
-        return 2 * (self.classes - 1) + 2
+    def subjects(self) -> list[int]:
+        """Of each channel, the class that it speaks of; 0 for all."""
+        return [*range(1, self.classes)] * 2 + [0, 0]
 
     def channels(self, view: SliceView, keep: tuple[int, ...]) -> list[torch.Tensor]:
         """Channels for ``view`` from the sources ``keep``; each broadcasts to ``(U, V)``, values within ±1."""

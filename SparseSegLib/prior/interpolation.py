@@ -24,9 +24,10 @@ class InterpolationPrior:
         self.least = least
 
     @property
-    def count(self) -> int:
-        """Number of channels."""
-        return 3 * self.classes + 2 * (self.classes - 1)
+    def subjects(self) -> list[int]:
+        """Of each channel, the class that it speaks of; 0 for all."""
+        own = [*range(1, self.classes)]
+        return [*own, 0] * 3 + own * 2
 
     def channels(self, view: SliceView, keep: tuple[int, ...]) -> list[torch.Tensor]:
         """Channels for ``view`` from the planes among the sources ``keep``; each ``(U, V)``, values within ±1."""

@@ -21,7 +21,8 @@ from SparseSegLib.prior.types import Shape3, Spacing3
 from SparseSegLib.random_walk import Edges, edge_weights, solve
 
 CONTRASTS = (100.0, 1000.0)  # how much an edge weakens with the squared difference of gray values (from -1 to 1)
-MOST_VOXELS = 100_000  # times classes
+MOST_VOXELS = 100_000
+MOST_OF_SEVERAL = 400_000  # where several structures are walked for, which leak into each other on coarse grids
 FEWEST_VOXELS = 2_000  # of a grid that is worth a coarser one
 ITERATIONS = (100, 40)  # on the coarsest grid, and on the others
 TOLERANCE = 1e-3
@@ -45,7 +46,8 @@ class WalkPrior:
 
     def __init__(self, image: torch.Tensor, sources: list[Source], classes: int, spacing: Spacing3) -> None:
         self.classes = classes
-        self._grids = [_Grid.of(image, sources, spacing, MOST_VOXELS // (classes - 1))]
+        finest = MOST_VOXELS if classes == 2 else MOST_OF_SEVERAL
+        self._grids = [_Grid.of(image, sources, spacing, finest)]
         while np.prod(self._grids[0].shape) > 2 * FEWEST_VOXELS:
             most = int(np.prod(self._grids[0].shape)) // 8
             self._grids.insert(0, _Grid.of(image, sources, spacing, max(most, FEWEST_VOXELS)))
@@ -53,9 +55,9 @@ class WalkPrior:
         self._walks: dict[tuple[int, ...], torch.Tensor] = {}
 
     @property
-    def count(self) -> int:
-        """Number of channels."""
-        return len(CONTRASTS) * (self.classes - 1)
+    def subjects(self) -> list[int]:
+        """Of each channel, the class that it speaks of."""
+        return [*range(1, self.classes)] * len(CONTRASTS)
 
     def channels(self, view: SliceView, keep: tuple[int, ...]) -> list[torch.Tensor]:
         """Channels for ``view`` from the sources ``keep``; each ``(U, V)``, values within ±1."""
@@ -66,9 +68,9 @@ class WalkPrior:
         return list(2 * self._cut(self._walks[keep], view) - 1)
 
     def _walk(self, keep: tuple[int, ...]) -> torch.Tensor:
-        """Probabilities ``(count, z, y, x)`` on the last grid, from the sources ``keep``; one half without any."""
+        """Probabilities ``(channels, z, y, x)`` on the last grid, from the sources ``keep``; one half without any."""
         if not keep:
-            return torch.full((self.count, *self._grids[-1].shape), 0.5)
+            return torch.full((len(self.subjects), *self._grids[-1].shape), 0.5)
         found = torch.zeros(len(CONTRASTS), self.classes - 1, *self._grids[0].shape)
         before = self._grids[0]
         for grid in self._grids:
@@ -84,7 +86,7 @@ class WalkPrior:
         return found.flatten(0, 1).clamp_(0, 1)
 
     def _cut(self, walk: torch.Tensor, view: SliceView) -> torch.Tensor:
-        """The slice ``view`` of the coarse probabilities, interpolated: ``(count, U, V)``."""
+        """The slice ``view`` of the coarse probabilities, interpolated: ``(channels, U, V)``."""
         last = walk.shape[1 + view.axis] - 1
         place = min(max((view.index + 0.5) / self.factors[view.axis] - 0.5, 0), last)
         low = int(place)

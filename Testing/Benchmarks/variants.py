@@ -78,12 +78,12 @@ class GeodesicPrior(WalkPrior):
         self._walks: dict[tuple[int, ...], torch.Tensor] = {}
 
     @property
-    def count(self) -> int:
-        """Number of channels."""
-        return self.classes - 1
+    def subjects(self) -> list[int]:
+        """Of each channel, the class that it speaks of."""
+        return [*range(1, self.classes)]
 
     def _walk(self, keep: tuple[int, ...]) -> torch.Tensor:
-        """From 0 to 1, ``(count, z, y, x)``."""
+        """From 0 to 1, ``(channels, z, y, x)``."""
         ways = np.stack([self._ways(keep, label) for label in range(self.classes)])
         others = np.stack([np.delete(ways, label, 0).min(0) for label in range(1, self.classes)])
         nearer = np.clip((others - ways[1:]) / GEODESIC_REACH, -20, 20)
