@@ -112,6 +112,20 @@ def test_a_structure_that_one_slice_shows_is_found(two_balls):
     assert [iou((found.labels == k) & unseen, (truth == k) & unseen) > 0.75 for k in (1, 2)] == [True, True]
 
 
+def test_slices_that_do_not_show_every_structure_do_not_judge(two_balls):
+    volume, truth, _ = two_balls
+    planes = [Plane(0, 8), Plane(0, 14), Plane(0, 16), Plane(2, 13), Plane(2, 36)]
+    learner = _learner((volume, truth, keep_planes(truth, volume.geometry, planes)))
+    both, first, second = planes.index(Plane(0, 14)), planes.index(Plane(2, 13)), planes.index(Plane(2, 36))
+    for held, judged in (({both}, True), ({first}, False), ({first, second}, True), (set(), False)):
+        learner.hold_out(frozenset(held))
+        assert learner.is_judged == judged
+    learner.hold_out(frozenset([first]))
+    learner.before.share = 0.33
+    learner.weigh_others()
+    assert learner.before.share == 0.33
+
+
 def test_the_prediction_is_of_all_structures(two_balls):
     learner = _learner(two_balls)
     probabilities = learner.predict(CancelToken())

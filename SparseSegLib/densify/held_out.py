@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 import numpy as np
 import torch
@@ -37,13 +37,14 @@ def choose_held_out(
     chosen: list[int] = []
     for number in middles[: max(1, round(SHARE * len(planes)))]:
         rest = [other for other in range(len(sources)) if other not in chosen and other != number]
-        if _classes(sources, rest) == _classes(sources, range(len(sources))):
+        if classes_of(sources, rest) == classes_of(sources, range(len(sources))):
             chosen.append(number)
     return frozenset(chosen)
 
 
-def _classes(sources: list[PlaneSource | ScribbleSource], numbers: object) -> set[int]:
-    return {label for number in numbers for label in sources[number].values().unique().tolist()}  # type: ignore
+def classes_of(sources: list[PlaneSource | ScribbleSource], numbers: Iterable[int]) -> set[int]:
+    """The classes that some of the sources show."""
+    return {label for number in numbers for label in sources[number].values().unique().tolist()}
 
 
 def mean_iou(pairs: list[tuple[torch.Tensor, torch.Tensor]], classes: int) -> float | None:

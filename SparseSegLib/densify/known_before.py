@@ -8,7 +8,15 @@ import torch
 
 from SparseSegLib.densify.first_guess import FirstGuess, fading_share, guess_one_by_one
 from SparseSegLib.densify.gray_guess import GrayGuess, is_clearly_better
-from SparseSegLib.densify.pretrained import ALIKE, FEW_PLANES, PARALLEL, Opinions, fitting_share, load_pretrained
+from SparseSegLib.densify.pretrained import (
+    ALIKE,
+    FEW_PLANES,
+    PARALLEL,
+    PARALLEL_OF_SEVERAL,
+    Opinions,
+    fitting_share,
+    load_pretrained,
+)
 from SparseSegLib.densify.settings import SliceRecipe
 from SparseSegLib.densify.slice_bank import SliceBank
 from SparseSegLib.prior import AnnotationPrior, PlaneSource
@@ -83,7 +91,8 @@ class KnownBefore:
         if self.network is None:
             return 0.0
         if self._few_parallel:
-            return max(self.share, PARALLEL)
+            several = self.classes > 2 and not self._much_is_labeled
+            return max(self.share, PARALLEL_OF_SEVERAL if several else PARALLEL)
         return 0.0 if self._much_is_labeled else self.share
 
     def probabilities(self, inputs: torch.Tensor) -> torch.Tensor:

@@ -26,6 +26,7 @@ CLEARLY = 0.05  # IoU
 FEW_PLANES = 8
 PARALLEL = 0.4  # its share at the least where fewer planes than that are annotated, all in one orientation: a learner,
 # which sees each of them from the next one only, never sees what lies halfway between two, and may learn them by heart
+PARALLEL_OF_SEVERAL = 0.7  # the same for several structures, of which such planes show each only once or twice
 
 Opinions = Sequence[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
 """Of some slices: what a learner and the pretrained network say ``(K, U, V)``, and what is drawn ``(U, V)``."""

@@ -158,7 +158,8 @@ class _Run:
                 probabilities, problem.image, problem.labels, learner.held_out_planes(), problem.classes
             )
             if estimate is not None:
-                self.refinement, self.estimate = refinement, estimate
+                self.estimate = estimate
+                self.refinement = refinement if learner.is_judged else self.refinement
         else:
             estimate = mean_iou(learner.predict_held_out(), self.problem.classes)
             self.estimate = self.estimate if estimate is None else estimate

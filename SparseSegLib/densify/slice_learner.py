@@ -16,7 +16,7 @@ from torch import nn
 from SparseSegLib.annotation import UNLABELED, Plane
 from SparseSegLib.control import CancelToken
 from SparseSegLib.densify.forest_opinion import WORSE, ForestOpinion
-from SparseSegLib.densify.held_out import choose_held_out
+from SparseSegLib.densify.held_out import choose_held_out, classes_of
 from SparseSegLib.densify.known_before import KnownBefore
 from SparseSegLib.densify.pretrained import Opinions
 from SparseSegLib.densify.problem import Problem
@@ -104,7 +104,7 @@ class SliceLearner:
             counts += np.bincount(seen.numpy(), minlength=self.problem.classes)
         self.weights = class_weights(counts, exponent=self.recipe.balance).to(self.device)
         self.before.meet(self.prior, self.bank, self.weights, much_is_labeled=self.much_is_labeled)
-        if self.before.is_all(self.averaged.steps):
+        if self.before.is_all(self.averaged.steps) and self.is_judged:
             self.before.try_gray_values(self._held_out_inputs())
         if self.forest is not None:
             self.forest.forget()
@@ -257,7 +257,7 @@ class SliceLearner:
         if self.forest is None or self.forest.everywhere is not None:
             return
         self.forest.ask(self.held_out_planes(), token, most_seconds)
-        if self.before.is_all(self.averaged.steps):
+        if self.before.is_all(self.averaged.steps) and self.is_judged:
             self.forest.weigh_first(self._first_opinions(self.forest))
 
     @torch.inference_mode()
@@ -297,6 +297,13 @@ class SliceLearner:
         """The sources that may be known while some are held out."""
         return self.prior.without(set(self.bank.held_out))
 
+    @property
+    def is_judged(self) -> bool:
+        """Whether the held-out slices can tell what is better: of several structures, they have to show every one."""
+        sources = self.prior.sources
+        shown, drawn = (classes_of(sources, numbers) for numbers in (self.bank.held_out, self.prior.everything))
+        return self.problem.classes == 2 or shown | {0} >= drawn
+
     def held_out_planes(self) -> list[Plane]:
         """The planes that are held out, on the working grid."""
         sources = [self.prior.sources[number] for number in sorted(self.bank.held_out)]
@@ -304,7 +311,9 @@ class SliceLearner:
 
     @torch.inference_mode()
     def weigh_others(self) -> None:
-        """Let the held-out slices decide how much pretrained network and forest have to say from now on."""
+        """Let the held-out slices decide how much all others have to say from now on, if they show every structure."""
+        if not self.is_judged:
+            return
         if self.before.network is not None and self.bank.held_out:
             opinions = []
             for inputs, drawn in self._held_out_inputs():
