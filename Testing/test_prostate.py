@@ -131,6 +131,23 @@ def test_cross_validation_measures_every_volume_once(data, calls, tmp_path, caps
     assert not (tmp_path / "cv.training" / "fold-0" / "checkpoint.pt").exists()
 
 
+def test_several_networks_of_all_volumes_answer_as_one(data, calls, tmp_path, capsys):
+    (tmp_path / "figures.json").write_text('{"cross-validated Dice": 0.5}', encoding="utf-8")
+    given = ["--data", str(data), "-o", str(tmp_path / "two"), "--networks", "2", "--seed", "7", *TINY]
+    given += ["--figures", str(tmp_path / "figures.json"), "--steps"]
+    assert prostate_training.main([*given, "1"]) == 0
+    card, network = load_network(tmp_path / "two")
+    assert (card.name, card.members) == ("prostate-vnet", 2)
+    assert "2 axial T2 volumes" in card.data
+    assert card.figures == {"steps of each": 1, "cross-validated Dice": 0.5}
+    first, second = (member.state_dict() for member in network.members)
+    assert any(not torch.equal(first[name], second[name]) for name in first)
+    assert prostate_training.main([*given, "2"]) == UsageError.exit_code
+    assert "--resume" in capsys.readouterr().err
+    assert prostate_training.main([*given, "2", "--resume"]) == 0
+    assert load_network(tmp_path / "two")[0].figures["steps of each"] == 2
+
+
 def test_the_benchmark_measures_a_bundle_and_asks_the_gate(data, tmp_path, capsys):
     bundle, rows = tmp_path / "tiny", tmp_path / "rows.json"
     given = ["--data", str(data), "-o", str(bundle), "--holdout", "none", "--steps", "1", *TINY]

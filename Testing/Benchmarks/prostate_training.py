@@ -3,6 +3,7 @@
     python Testing/Benchmarks/prostate_training.py --data FOLDER -o work/prostate-vnet --minutes 60
     python Testing/Benchmarks/prostate_training.py --data FOLDER -o work/prostate-vnet --resume     after it was ended
     python Testing/Benchmarks/prostate_training.py --data FOLDER -o work/folds --cross-validate 3 --minutes 15
+    python Testing/Benchmarks/prostate_training.py --data FOLDER -o work/four --networks 4 --steps 4200
 
 FOLDER holds NAME_t2.nii.gz with NAME_prostate.nii.gz or NAME_pseudo_prostate.nii.gz. Cases called promise12… are never
 touched: they are for testing. Half of the samples are the real volumes, changed at random; the others are painted
@@ -10,8 +11,10 @@ from their tissue maps and from phantoms (see SparseSegLib/synthesis). The weigh
 on the held-out volumes; --holdout none takes all volumes to learn from, and the last weights. Checkpoint and log.csv
 lie beside the bundle, in NAME.training/. Ctrl-C ends the training early, with a bundle. Cross-validation trains K
 models for so many minutes each, measures each volume with the one that has not seen it, and writes
-cross-validation.json there; the bundle is all of them, which answer as one. The one that comes with SparseSeg was made
-that way: see Resources/Documentation/prostate.md. --figures puts further figures onto a bundle's card.
+cross-validation.json there; the bundle is all of them, which answer as one. --networks trains several on all volumes,
+each with the next seed, into NAME.training/network-K, for a bundle in which they answer as one; with --resume those that
+were ended go on, and those that are done stay as they are. The one that comes with SparseSeg was made that way: see
+Resources/Documentation/prostate.md. --figures puts further figures onto a bundle's card.
 """
 
 from __future__ import annotations
@@ -41,7 +44,7 @@ from SparseSegLib.control import CancelSource, CancelToken, Control, NullEvents
 from SparseSegLib.devices import choose_device
 from SparseSegLib.errors import SparseSegError, UsageError
 from SparseSegLib.io import read_volume, write_image
-from SparseSegLib.models import ModelCard, combine_bundles, load_network, save_bundle
+from SparseSegLib.models import ModelCard, combine_bundles, load_card, load_network, save_bundle
 from SparseSegLib.models.bundle import load_weights
 from SparseSegLib.networks import create_network
 from SparseSegLib.prediction.gate import layer_means, with_features
@@ -82,6 +85,8 @@ def main(given: Sequence[str] | None = None, token: CancelToken | None = None) -
     try:
         if arguments.cross_validate:
             cross_validate(arguments, control)
+        elif arguments.networks:
+            train_several(arguments, control)
         else:
             train(arguments, control)
     except SparseSegError as error:
@@ -159,6 +164,20 @@ def cross_validate(arguments: argparse.Namespace, control: Control) -> None:
         steps = max(measured[case.name]["steps"] for case in cases)
         bundles = [work / f"fold-{fold}" / "bundle" for fold in range(count)]
         _combine(arguments.output, model, bundles, {"steps of each": steps, **figures, **more})
+
+
+def train_several(arguments: argparse.Namespace, control: Control) -> None:
+    """Train networks on all volumes, which differ in their seeds, and write a bundle of all of them."""
+    more, work = _more_figures(arguments.figures), _work(arguments.output)
+    cases, _ = split_cases(find_cases(arguments.data), ())
+    bundles = [work / f"network-{number}" for number in range(arguments.networks)]
+    for number, bundle in enumerate(bundles):
+        own = {"output": bundle, "holdout": ["none"], "seed": arguments.seed + number, "figures": None}
+        train(argparse.Namespace(**{**vars(arguments), **own}), control)
+        if control.token.stopped:
+            return
+    steps = min(load_card(bundle).figures["steps"] for bundle in bundles)
+    _combine(arguments.output, make_card(arguments, cases, []), bundles, {"steps of each": steps, **more})
 
 
 def _combine(output: Path, card: ModelCard, bundles: Sequence[Path], figures: dict[str, Any]) -> None:
@@ -274,6 +293,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--steps", type=int, help="instead of minutes")
     parser.add_argument("--holdout", nargs="+", default=["nci_2", "px_5"], metavar="NAME", help="or none")
     parser.add_argument("--cross-validate", type=int, metavar="K", help="K models instead, each measured")
+    parser.add_argument("--networks", type=int, metavar="N", help="N models of all volumes instead, which answer as one")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
     parser.add_argument("--width", type=int, default=8, help="channels of the first stage; 16 is the paper's")
     parser.add_argument("--kernel", type=int, default=3, help="5 is the paper's")

@@ -126,7 +126,8 @@ def all_variants(problem: Problem, recipe: SliceRecipe) -> list[Variant]:
     try:
         variants.append(Variant("compiled (torch.compile)", _compiled(learner()), usual))
     except Exception as error:  # whatever a machine without a compiler raises
-        print(f"torch.compile is left out: {type(error).__name__}", file=sys.stderr)
+        reason = next(iter(str(error).strip().splitlines()), "")
+        print(f"torch.compile is left out: {type(error).__name__}: {reason}", file=sys.stderr)
     return variants
 
 
@@ -139,9 +140,10 @@ def _channels_first(learner: SliceLearner) -> SliceLearner:
 
 
 def _compiled(learner: SliceLearner) -> SliceLearner:
-    """Network and averaged network compiled for whatever sizes come; raises where that is not possible."""
+    """Network and averaged network compiled for each size that comes; raises where that is not possible."""
+    torch.compiler.reset()  # else what was compiled for the volumes before uses up the number that is allowed
     for network in (learner.network, learner.averaged.network):
-        network.compile(dynamic=True)
+        network.compile(dynamic=False)
     learner.step(1.0)
     return learner
 
