@@ -12,9 +12,9 @@ on the held-out volumes; --holdout none takes all volumes to learn from, and the
 lie beside the bundle, in NAME.training/. Ctrl-C ends the training early, with a bundle. Cross-validation trains K
 models for so many minutes each, measures each volume with the one that has not seen it, and writes
 cross-validation.json there; the bundle is all of them, which answer as one. --networks trains several on all volumes,
-each with the next seed, into NAME.training/network-K, for a bundle in which they answer as one; with --resume those that
-were ended go on, and those that are done stay as they are. The one that comes with SparseSeg was made that way: see
-Resources/Documentation/prostate.md. --figures puts further figures onto a bundle's card.
+each with the next seed, into NAME.training/network-K, for a bundle in which they answer as one; with --resume those
+that were ended go on, and those that are done stay as they are. The one that comes with SparseSeg was made that way:
+see Resources/Documentation/prostate.md. --figures puts further figures onto a bundle's card.
 """
 
 from __future__ import annotations
@@ -293,7 +293,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--steps", type=int, help="instead of minutes")
     parser.add_argument("--holdout", nargs="+", default=["nci_2", "px_5"], metavar="NAME", help="or none")
     parser.add_argument("--cross-validate", type=int, metavar="K", help="K models instead, each measured")
-    parser.add_argument("--networks", type=int, metavar="N", help="N models of all volumes instead, which answer as one")
+    parser.add_argument("--networks", type=int, metavar="N", help="N models of all volumes, answering as one")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
     parser.add_argument("--width", type=int, default=8, help="channels of the first stage; 16 is the paper's")
     parser.add_argument("--kernel", type=int, default=3, help="5 is the paper's")
