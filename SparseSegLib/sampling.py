@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from SparseSegLib.annotation import UNLABELED
@@ -25,3 +27,10 @@ class PatchSampler:
         places = self._places[int(self.rng.integers(len(self._places)))]
         z, y, x = places[int(self.rng.integers(len(places)))]
         return int(z), int(y), int(x)
+
+
+def within(center: Sequence[float], patch: Sequence[int], shape: Sequence[int]) -> np.ndarray:
+    """(z, y, x) of the middle of a patch that is moved into a volume of ``shape``; a smaller volume's own."""
+    half, sides = (np.array(patch) - 1) / 2, np.array(shape)
+    last = sides - 1 - half
+    return np.where(half < last, np.clip(center, half, np.maximum(half, last)), (sides - 1) / 2)

@@ -63,7 +63,7 @@ def test_it_finds_from_three_slices_what_gray_values_show():
 
 @pytest.mark.parametrize("longest", [8, 64])
 def test_its_patches_lie_inside_the_region(problem, monkeypatch, longest):
-    monkeypatch.setattr(volume_opinion, "LONGEST_SIDE", longest)
+    monkeypatch.setattr(volume_opinion, "PATCH", (longest,) * 3)
     opinion = VolumeOpinion(problem, 0, CPU)
     opinion.meet(problem, [])
     shape, patch = np.array(problem.labels.array.shape), np.array(opinion.recipe.patch)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -163,10 +162,3 @@ class CohortLearner(PatchTrainer):
             image, labels = self._cut_from(number, 1)
             if self._has_labels_inside(labels):
                 return image, labels
-
-
-def within(center: Sequence[float], patch: Sequence[int], shape: Sequence[int]) -> np.ndarray:
-    """(z, y, x) of the middle of a patch that is moved into a volume of ``shape``; a smaller volume's own."""
-    half, sides = (np.array(patch) - 1) / 2, np.array(shape)
-    last = sides - 1 - half
-    return np.where(half < last, np.clip(center, half, np.maximum(half, last)), (sides - 1) / 2)

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from SparseSegLib.annotation import UNLABELED
-from SparseSegLib.cohort.learner import CohortLearner, within
+from SparseSegLib.cohort.learner import CohortLearner
 from SparseSegLib.losses import region_dice, vnet_dice
+from SparseSegLib.sampling import within
 
 WEIGHT_DECAY = 1e-5
 SCALES = (0.9, 1.1)

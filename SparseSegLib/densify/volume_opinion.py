@@ -30,7 +30,7 @@ from SparseSegLib.densify.settings import PatchRecipe
 from SparseSegLib.losses import soft_dice
 
 MOST_VOXELS = 300_000  # of a region; in a larger one the slices learn more in the same time
-LONGEST_SIDE = 64  # voxels of a patch
+PATCH = (64, 64, 64)  # voxels at most
 WIDTHS = (16, 32, 64)  # channels at one half of the resolution, one quarter, one eighth; a fourth level learns no more
 EVERY = 2  # steps of the slice learner, which take about as long as one of its own
 WORSE, ALIKE, BETTER = 0.0, 0.3, 0.5  # share of its opinion in a prediction, by how well it does on held-out slices
@@ -53,10 +53,7 @@ class VolumeOpinion(PatchLearner):
     """
 
     def __init__(self, problem: Problem, seed: int, device: torch.device) -> None:
-        depth, height, width = (min(side, LONGEST_SIDE) for side in problem.image.shape[1:])
-        recipe = PatchRecipe(
-            "unet3d-residual", {"widths": WIDTHS}, patch=(depth, height, width), learning_rate=3e-3, balance=0.5
-        )
+        recipe = PatchRecipe("unet3d-residual", {"widths": WIDTHS}, patch=PATCH, learning_rate=3e-3, balance=0.5)
         super().__init__(problem, recipe, seed, device)
         self.augmentation = Augmentation(deformation_deviation=0, still=0.5)
         self.share = ALIKE
@@ -110,12 +107,6 @@ class VolumeOpinion(PatchLearner):
     def loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Weighted cross-entropy and soft Dice over the labeled voxels."""
         return super().loss(logits, labels) + soft_dice(logits, labels)
-
-    def center(self, number: int) -> tuple[float, float, float]:
-        """(z, y, x) of the middle of the next patch, which lies inside the region: as it will where it predicts."""
-        sides = zip(super().center(number), self.recipe.patch, self.images[number].shape[1:], strict=True)
-        z, y, x = (min(max(place, (part - 1) / 2), side - (part + 1) / 2) for place, part, side in sides)
-        return z, y, x
 
     def everywhere(self, token: CancelToken) -> torch.Tensor:
         """Class probabilities ``(K, Z, Y, X)`` of the region."""
