@@ -115,6 +115,7 @@ def test_cross_validation_measures_every_volume_once(data, calls, tmp_path, caps
     given = ["--data", str(data), "-o", str(tmp_path / "cv"), "--cross-validate", "2", "--steps", "1", *TINY]
     assert prostate_training.main(given) == 0
     figures = json.loads((tmp_path / "cv.training" / "cross-validation.json").read_text(encoding="utf-8"))
+    assert figures["cross-validated networks"].endswith("seen it, 1 steps")
     assert figures["cross-validated volumes"] == 2
     assert figures["of these accepted as prostates"] == 0  # their field of view is too small
     table = capsys.readouterr().out

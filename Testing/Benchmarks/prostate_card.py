@@ -24,10 +24,10 @@ EXPECTATIONS = Expectations(
     negative=0.2,
     smoothness=0.6,
     volume=(8.0, 250.0),
-    confidence=0.7,
+    confidence=0.8,
     compactness=0.6,
     off_center=60.0,
-    agreement=0.7,
+    agreement=0.8,
 )
 CARD = ModelCard(
     name="prostate-vnet",

@@ -207,7 +207,9 @@ def _summarize(rows: list[dict[str, Any]]) -> dict[str, Any]:
     values = np.array([row["dice"] for row in rows])
     distances = [row["hausdorff95"] for row in rows if row["hausdorff95"] is not None]
     against = "" if all(row["expert"] for row in rows) else " against pseudo-labels"
+    steps = max(row["steps"] for row in rows)
     figures = {
+        "cross-validated networks": f"each volume by one that had not seen it, {steps} steps",
         "cross-validated volumes": len(rows),
         "of these accepted as prostates": sum(not row["doubts"] for row in rows),
         f"cross-validated Dice{against}": round(float(values.mean()), 4),
