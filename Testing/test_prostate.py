@@ -134,7 +134,10 @@ def test_cross_validation_measures_every_volume_once(data, calls, tmp_path, caps
 
 def test_several_networks_of_all_volumes_answer_as_one(data, calls, tmp_path, capsys):
     (tmp_path / "figures.json").write_text('{"cross-validated Dice": 0.5}', encoding="utf-8")
-    given = ["--data", str(data), "-o", str(tmp_path / "two"), "--networks", "2", "--seed", "7", *TINY]
+    given = ["--data", str(data), "-o", str(tmp_path / "two"), "--seed", "7", *TINY, "--networks"]
+    assert prostate_training.main([*given, "1"]) == UsageError.exit_code
+    assert "2 or more" in capsys.readouterr().err
+    given += ["2"]
     given += ["--figures", str(tmp_path / "figures.json"), "--steps"]
     assert prostate_training.main([*given, "1"]) == 0
     card, network = load_network(tmp_path / "two")

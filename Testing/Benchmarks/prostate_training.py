@@ -85,7 +85,7 @@ def main(given: Sequence[str] | None = None, token: CancelToken | None = None) -
     try:
         if arguments.cross_validate:
             cross_validate(arguments, control)
-        elif arguments.networks:
+        elif arguments.networks is not None:
             train_several(arguments, control)
         else:
             train(arguments, control)
@@ -168,6 +168,8 @@ def cross_validate(arguments: argparse.Namespace, control: Control) -> None:
 
 def train_several(arguments: argparse.Namespace, control: Control) -> None:
     """Train networks on all volumes, which differ in their seeds, and write a bundle of all of them."""
+    if arguments.networks < 2:
+        raise UsageError(f"{arguments.networks} networks cannot answer as one.", "Give 2 or more, or --holdout none.")
     more, work = _more_figures(arguments.figures), _work(arguments.output)
     cases, _ = split_cases(find_cases(arguments.data), ())
     bundles = [work / f"network-{number}" for number in range(arguments.networks)]
