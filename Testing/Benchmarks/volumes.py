@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,9 @@ import numpy as np
 from SparseSegLib.errors import UsageError
 from SparseSegLib.io import read_labels, read_volume
 from SparseSegLib.volume import Volume
+
+CASE13_SPACING = (1.35, 1.23, 1.23)
+"""(z, y, x) mm of ``promise12_demo0``, case 13 of PROMISE12 as resampled to 128 × 128 × 32; its file says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,7 @@ class Case:
     image, labels : files
     values : which label values are the object (``5``, ``1+2`` or ``>127``), or each of several (``1/2/3+4``)
     cut : whether the volume ends at the middle of the objects, along its first axis, which then touch the border
+    spacing : (z, y, x) mm, where that of the file is known to be wrong
     """
 
     name: str
@@ -30,6 +34,7 @@ class Case:
     labels: Path
     values: str = ">0"
     cut: bool = False
+    spacing: tuple[float, float, float] | None = None
 
     @classmethod
     def parse(cls, text: str) -> Case:
@@ -50,6 +55,8 @@ class Case:
             else:
                 truth[np.isin(labels, [int(value) for value in values.split("+")])] = number
         volume = read_volume(self.image)
+        if self.spacing is not None:
+            volume = replace(volume, geometry=replace(volume.geometry, spacing=self.spacing))
         if self.cut:
             middle = int(np.nonzero(truth.any((1, 2)))[0].mean())
             box = slice(0, middle), slice(0, truth.shape[1]), slice(0, truth.shape[2])
@@ -68,6 +75,7 @@ def development_cases(folder: Path) -> list[Case]:
             "prostate",
             folder / "prostate/promise12_demo0_t2.nii.gz",
             folder / "prostate/promise12_demo0_prostate.nii.gz",
+            spacing=CASE13_SPACING,
         ),
         Case("liver", folder / "ct_abdomen/ct.nii.gz", folder / "ct_abdomen/organs.nii.gz", "5"),
     ]
