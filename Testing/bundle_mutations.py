@@ -12,9 +12,9 @@ from typing import Any
 
 EXTREME: list[Any] = [
     None, True, False, 0, -1, 1, 2, 255, 1024, 2**31, 2**63, 10**30, 10**400, -(10**400), 0.5, 1e-300, 1e300,
-    float("nan"), float("inf"), float("-inf"), "", " ", "a" * 5000, "\x1b[2J", "\ud800", "\u202e", "../../x", "\0", "日本",
-    [], {}, [[]], [None] * 5, [1] * 5000, ["1+2", "1"], ["9" * 4000], {"a": {"b": {}}}, "nested", "unet3d", "segresnet_vae",
-    "resunet_se", "unet3d-half", "vnet", [1024, 1024, 1024, 1024],
+    float("nan"), float("inf"), float("-inf"), "", " ", "a" * 5000, "\x1b[2J", "\ud800", "\u202e", "../../x", "\0",
+    "日本", [], {}, [[]], [None] * 5, [1] * 5000, ["1+2", "1"], ["9" * 4000], {"a": {"b": {}}}, "nested", "unet3d",
+    "segresnet_vae", "resunet_se", "unet3d-half", "vnet", [1024, 1024, 1024, 1024],
 ]  # fmt: skip
 WEIGHTS = ("weights.safetensors", "weights.pt")
 
