@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from SparseSegLib.errors import ModelError, UsageError
 from SparseSegLib.models.card import ModelCard
 from SparseSegLib.models.files import HINT
+from SparseSegLib.models.plain_text import brief
 
 if TYPE_CHECKING:
     import torch
@@ -71,7 +72,7 @@ def _create_one(path: Path, card: ModelCard) -> nn.Module:
     try:
         network = create_network(card.network, len(card.preprocessing.channels), card.classes, **card.arguments)
     except Exception as error:  # arguments of any kind end in any exception
-        reason = error.message.rstrip(".") if isinstance(error, UsageError) else str(error)[:200]
+        reason = error.message.rstrip(".") if isinstance(error, UsageError) else brief(error)
         raise ModelError(f"The network of {path} cannot be made: {reason}.", HINT) from error
     if getattr(network, "dimensions", 0) != 3:
         raise ModelError(f"{path} has the network {card.network}, which works on slices, not volumes.", HINT)

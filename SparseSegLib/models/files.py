@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 from SparseSegLib.errors import ModelError
+from SparseSegLib.models.plain_text import brief
 from SparseSegLib.models.replacing import locate
 from SparseSegLib.models.zipped import find_member
 
@@ -80,7 +81,7 @@ def read_pieces(path: Path, name: str, most: int) -> Iterator[bytes]:
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}.", HINT) from error
     except Exception as error:  # a damaged zip can end in many an exception
-        raise ModelError(f"{path} is no zip, or it is damaged: {error}.", HINT) from error
+        raise ModelError(f"{path} is no zip, or it is damaged: {brief(error)}.", HINT) from error
 
 
 def steadily(path: Path, read: Callable[[], T]) -> T:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
+LONGEST_BRIEF = 120
 SEPARATORS = "\t\n\v\f\r\x85\u2028\u2029"
 DIRECTIONS = {*"\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"}
 """Characters that turn the direction of writing, so that a text reads otherwise than it is."""
@@ -17,6 +18,12 @@ def plain_text(text: str) -> str:
     Letters of all scripts stay, and so do emoji.
     """
     return "".join(char for char in text.translate(_SPACES) if _is_shown(char))
+
+
+def brief(error: Exception) -> str:
+    """What a library says of a foreign file, which may quote it: no more of it than a line takes."""
+    text = plain_text(str(error)).rstrip(".") or type(error).__name__
+    return text if len(text) <= LONGEST_BRIEF else f"{text[:LONGEST_BRIEF]}…"
 
 
 def _is_shown(char: str) -> bool:
