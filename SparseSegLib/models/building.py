@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 LARGEST_ARGUMENT = 1024
 LARGEST_SUM = 4096  # of the numbers of one argument, such as blocks or channels of all levels
+MOST_LEVELS = 16  # each of which halves the resolution
+MOST_WEIGHTS = 100_000  # tensors of all members
 ROOM = 1 << 20  # bytes of a weights' file beside its numbers
 ROOM_EACH = 4096  # and more of them for each tensor
 
@@ -32,6 +34,8 @@ def weight_shapes(path: Path, card: ModelCard) -> Shapes:
 
     with torch.device("meta"):
         shapes = _shapes(_create_one(path, card).state_dict())
+    if card.members * len(shapes) > MOST_WEIGHTS:
+        raise _too_large(path)
     if card.members == 1:
         return shapes
     return {f"members.{member}.{name}": shape for member in range(card.members) for name, shape in shapes.items()}
@@ -68,7 +72,7 @@ def _create_one(path: Path, card: ModelCard) -> nn.Module:
     if card.network not in network_names():
         raise ModelError(f"{path} needs the network {card.network[:60]}, which is not known here.", "Update SparseSeg.")
     if _is_too_large(card):
-        raise ModelError(f"The model card of {path} asks for a network that is too large.", "Do not use this model.")
+        raise _too_large(path)
     try:
         network = create_network(card.network, len(card.preprocessing.channels), card.classes, **card.arguments)
     except Exception as error:  # arguments of any kind end in any exception
@@ -83,9 +87,13 @@ def _is_too_large(card: ModelCard) -> bool:
     for value in card.arguments.values():
         parts = value if isinstance(value, list) else [value]
         sizes = [abs(part) for part in parts if not isinstance(part, str)]
-        if max(sizes, default=0) > LARGEST_ARGUMENT or sum(sizes) > LARGEST_SUM:
+        if len(sizes) > MOST_LEVELS or max(sizes, default=0) > LARGEST_ARGUMENT or sum(sizes) > LARGEST_SUM:
             return True
     return False
+
+
+def _too_large(path: Path) -> ModelError:
+    return ModelError(f"The model card of {path} asks for a network that is too large.", "Do not use this model.")
 
 
 def _shapes(weights: Mapping[str, torch.Tensor]) -> Shapes:
