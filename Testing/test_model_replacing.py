@@ -17,7 +17,15 @@ import torch
 from cohort_helpers import CARD, SMALL
 
 from SparseSegLib.errors import FileError, ModelError, UsageError
-from SparseSegLib.models import ModelLibrary, combine_bundles, copy_bundle, load_card, load_network, save_bundle
+from SparseSegLib.models import (
+    ModelLibrary,
+    check_target,
+    combine_bundles,
+    copy_bundle,
+    load_card,
+    load_network,
+    save_bundle,
+)
 from SparseSegLib.models.bundle import load_weights
 from SparseSegLib.models.library import RESERVED
 from SparseSegLib.models.lock import library_lock
@@ -249,6 +257,10 @@ def test_what_lies_in_a_models_folder_is_not_thrown_away(bundles, tmp_path):
     with pytest.raises(ModelError, match=r"something else \(notes\.txt\)"):
         copy_bundle(bundles / "new", tmp_path / "model")
     assert (tmp_path / "model" / "notes.txt").read_text() == "precious"
+    with pytest.raises(ModelError):
+        check_target(tmp_path / "model")
+    for free in ("nothing", "nothing.zip"):
+        check_target(tmp_path / free)
     (tmp_path / "model" / "notes.txt").rename(tmp_path / "model" / ".DS_Store")
     assert copy_bundle(bundles / "new", tmp_path / "model").summary == "new"
 

@@ -61,23 +61,20 @@ def test_broken_bundles_are_read_or_refused_in_words(bundles, tmp_path, count):
     rng = random.Random(seed)
     folder = tmp_path / "bundles"
     folder.mkdir()
+    for number, bundle in enumerate(bundles):
+        (folder / f"whole {number}").mkdir()
+        for name, content in bundle.items():
+            (folder / f"whole {number}" / name).write_bytes(content)
+    assert load_card(folder / "whole 2").weights_file == "weights.pt"
     for number in range(count):
         first, second = rng.sample(bundles, 2)
         mutate(first, second, rng, folder / f"{number:05}{rng.choice(('', '.zip'))}")
     outcomes = _read(folder, count)
     wrong = {name: outcome for name, outcome in outcomes.items() if outcome not in ("read", "refused")}
     assert not wrong, f"SPARSESEG_FUZZ_SEED={seed}"
-    assert len(outcomes) == count
+    assert len(outcomes) == count + len(bundles)
+    assert {outcome for name, outcome in outcomes.items() if name.startswith("whole")} == {"read"}
     assert "refused" in outcomes.values()
-
-
-def test_whole_bundles_are_read(bundles, tmp_path):
-    for number, bundle in enumerate(bundles):
-        (tmp_path / "bundles" / str(number)).mkdir(parents=True)
-        for name, content in bundle.items():
-            (tmp_path / "bundles" / str(number) / name).write_bytes(content)
-    assert load_card(tmp_path / "bundles" / "2").weights_file == "weights.pt"
-    assert set(_read(tmp_path / "bundles", 3).values()) == {"read"}
 
 
 def _read(folder, count):

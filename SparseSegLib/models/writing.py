@@ -41,7 +41,7 @@ def write_bundle(path: Path, card: bytes, name: str, weights: Iterable[bytes]) -
     if is_zip(path):
         _write_zip(path, card, name, weights)
         return
-    _check_place(path)
+    check_target(path)
     new = beside(path, "part")
     try:
         repair(path.parent, path.name)
@@ -57,18 +57,10 @@ def write_bundle(path: Path, card: bytes, name: str, weights: Iterable[bytes]) -
         shutil.rmtree(new, ignore_errors=True)
 
 
-def _write_zip(path: Path, card: bytes, name: str, weights: Iterable[bytes]) -> None:
-    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        archive.writestr(zipfile.ZipInfo(CARD), card, zipfile.ZIP_DEFLATED)
-        with archive.open(zipfile.ZipInfo(name), "w", force_zip64=True) as member:
-            for piece in weights:
-                member.write(piece)
-
-
-def _check_place(path: Path) -> None:
-    """Raise ModelError if something that is no bundle, or more than one, would be replaced."""
+def check_target(path: Path) -> None:
+    """Raise ModelError if writing a bundle's folder would replace something that is no bundle, or more than one."""
     place = locate(path)
-    if not os.path.lexists(place):
+    if is_zip(path) or not os.path.lexists(place):
         return
     try:
         names = set(os.listdir(place))
@@ -81,3 +73,11 @@ def _check_place(path: Path) -> None:
             f"Cannot write {path}: a model is there, and with it something else ({others[0]}).",
             "Move that away, or choose another name.",
         )
+
+
+def _write_zip(path: Path, card: bytes, name: str, weights: Iterable[bytes]) -> None:
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        archive.writestr(zipfile.ZipInfo(CARD), card, zipfile.ZIP_DEFLATED)
+        with archive.open(zipfile.ZipInfo(name), "w", force_zip64=True) as member:
+            for piece in weights:
+                member.write(piece)
