@@ -265,6 +265,14 @@ def test_what_lies_in_a_models_folder_is_not_thrown_away(bundles, tmp_path):
     assert copy_bundle(bundles / "new", tmp_path / "model").summary == "new"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="the folder that a program is in cannot be moved")
+def test_the_folder_that_one_is_in_can_be_named_by_a_dot(bundles, tmp_path, monkeypatch):
+    copy_bundle(bundles / "old", tmp_path / "model")
+    monkeypatch.chdir(tmp_path / "model")
+    assert copy_bundle(bundles / "new", ".").summary == "new"
+    assert load_weights(tmp_path / "model")[0].summary == "new"
+
+
 def test_a_bad_bundle_replaces_nothing(bundles, tmp_path):
     for target in (tmp_path / "model", tmp_path / "model.zip"):
         copy_bundle(bundles / "old", target)

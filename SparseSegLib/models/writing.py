@@ -42,6 +42,7 @@ def write_bundle(path: Path, card: bytes, name: str, weights: Iterable[bytes]) -
         _write_zip(path, card, name, weights)
         return
     check_target(path)
+    path = Path(os.path.abspath(path))
     new = beside(path, "part")
     try:
         repair(path.parent, path.name)
