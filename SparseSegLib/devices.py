@@ -5,10 +5,20 @@ from __future__ import annotations
 import torch
 
 from SparseSegLib.errors import UsageError
+from SparseSegLib.torch_version import require_torch
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """The torch device for ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; UsageError if it is not there."""
+    """The torch device for ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+
+    Raises
+    ------
+    UsageError
+        If it is not there.
+    DependencyError
+        If PyTorch is too old.
+    """
+    require_torch()
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")

@@ -95,7 +95,7 @@ def test_models_of_other_kinds_and_damaged_ones_are_not_combined(three, tmp_path
             combine_bundles([first, tmp_path / "other"], tmp_path / "both", "Both")
         assert caught.value.hint
     copy_bundle(first, tmp_path / "damaged")
-    (tmp_path / "damaged" / "weights.pt").write_bytes(b"other")
+    (tmp_path / "damaged" / "weights.safetensors").write_bytes(b"other")
     with pytest.raises(ModelError, match="SHA-256"):
         combine_bundles([first, tmp_path / "damaged"], tmp_path / "both", "Both")
     with pytest.raises(UsageError, match="single"):
@@ -103,8 +103,8 @@ def test_models_of_other_kinds_and_damaged_ones_are_not_combined(three, tmp_path
     assert not (tmp_path / "both").exists()
     with pytest.raises(ModelError, match="SHA-256"):
         copy_bundle(three[1], tmp_path / "copy")
-        content = (tmp_path / "copy" / "weights.pt").read_bytes()
-        (tmp_path / "copy" / "weights.pt").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        content = (tmp_path / "copy" / "weights.safetensors").read_bytes()
+        (tmp_path / "copy" / "weights.safetensors").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
         load_network(tmp_path / "copy")
 
 

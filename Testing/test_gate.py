@@ -174,7 +174,7 @@ def test_half_precision_takes_half_the_space_and_nearly_nothing_changes(bundle, 
     card, network = load_network(bundle)
     save_bundle(tmp_path / "half", card, network.state_dict(), half=True)
     _, smaller = load_network(tmp_path / "half")
-    sizes = [(path / "weights.pt").stat().st_size for path in (tmp_path / "half", bundle)]
+    sizes = [(path / "weights.safetensors").stat().st_size for path in (tmp_path / "half", bundle)]
     assert sizes[0] < 0.75 * sizes[1]
     image = torch.randn(1, 1, 16, 16, 16)
     assert next(smaller.parameters()).dtype == torch.float32

@@ -26,8 +26,10 @@ from SparseSegLib.models import (
     save_bundle,
 )
 from SparseSegLib.models.library import user_folder
+from SparseSegLib.models.weights import encode_weights
 from SparseSegLib.networks import create_network
 
+WEIGHTS = "weights.safetensors"
 CARD = ModelCard(
     name="Größe 日本",
     network="unet3d-small",
@@ -68,7 +70,8 @@ def test_a_bundle_gives_the_same_output_to_the_bit(made, name):
     assert not network.training
     content = json.loads((made / "good" / "model.json").read_text(encoding="utf-8"))
     assert content["notice"] == "Not for clinical use."
-    assert content["weights"]["sha256"] == hashlib.sha256((made / "good" / "weights.pt").read_bytes()).hexdigest()
+    assert content["weights"]["sha256"] == hashlib.sha256((made / "good" / WEIGHTS).read_bytes()).hexdigest()
+    assert (content["format"], content["weights"]["file"]) == (2, WEIGHTS)
 
 
 def test_loading_leaves_the_random_numbers_alone(made):
@@ -105,9 +108,15 @@ DAMAGE = [
     ("network", "unet3d"), ("network.arguments", []), ("network.arguments", {"base": {"a": 1}}),
     ("preprocessing.spacing", [1, 1]), ("preprocessing.spacing", [1, 1, float("nan")]),
     ("preprocessing.spacing", [1, 0, 1]), ("preprocessing.channels", []), ("preprocessing.normalization", "magic"),
-    ("preprocessing.orientation", "RAS"), ("window", [8, 8, 10**9]), ("window", None), ("labels", []), ("labels", [1]),
-    ("labels.0.value", 2), ("labels.0.color", [2, 0, 0]), ("labels.1.name", "liver"), ("training", None),
-    ("weights.sha256", "abc"), ("weights", None),
+    ("preprocessing.orientation", "RAS"), ("preprocessing.normalization", ["magic"]),
+    ("preprocessing.channels", ["a"] * 300), ("preprocessing.channels", ["a" * 5000]),
+    ("preprocessing.spacing", [1, 1, 10**400]), ("network.arguments", {"base": 10**400}), ("format", [2]),
+    ("network.arguments", {"regions": ["1" * 5000]}), ("training.figures", {"dice": float("inf")}),
+    ("training.figures", {str(number): 1 for number in range(300)}), ("labels.0.color", [10**400, 0, 0]),
+    ("network.arguments", {"base": [[1]]}), ("weights.members", 10**400), ("weights.file", "weights.pt"),
+    ("weights.file", "../x"), ("name", "\x1b\x07"), ("window", [8, 8, 10**9]), ("window", None), ("labels", []),
+    ("labels", [1]), ("labels.0.value", 2), ("labels.0.color", [2, 0, 0]), ("labels.1.name", "liver"),
+    ("training", None), ("weights.sha256", "abc"), ("weights", None),
 ]  # fmt: skip
 
 
@@ -121,7 +130,9 @@ def test_a_damaged_card_is_refused_with_a_hint(made, tmp_path, field, value):
     assert caught.value.hint
 
 
-@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000, b'"model"'])
+@pytest.mark.parametrize(
+    "text", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000, b'"model"', b'{"a":' * 100_000, b"9" * 5000]
+)
 def test_a_card_that_is_no_json_object_is_refused(tmp_path, text):
     (tmp_path / "model.json").write_bytes(text)
     with pytest.raises(ModelError, match="model card"):
@@ -131,11 +142,13 @@ def test_a_card_that_is_no_json_object_is_refused(tmp_path, text):
 def _with_weights(made, folder, content, **changes):
     """A bundle with other weights whose hash is right, and with other fields of the card."""
     card = json.loads((made / "good" / "model.json").read_text(encoding="utf-8"))
+    if content[8:9] != b"{":
+        card["format"], card["weights"]["file"] = 1, "weights.pt"
     card["weights"]["sha256"] = hashlib.sha256(content).hexdigest()
     for field, value in changes.items():
         _set(card, field.replace("__", "."), value)
     (folder / "model.json").write_text(json.dumps(card), encoding="utf-8")
-    (folder / "weights.pt").write_bytes(content)
+    (folder / card["weights"]["file"]).write_bytes(content)
     return folder
 
 
@@ -143,6 +156,26 @@ def _saved(value):
     content = io.BytesIO()
     torch.save(value, content)
     return content.getvalue()
+
+
+def test_bundles_of_the_first_format_are_read_and_copied_as_they_are(made, tmp_path):
+    (tmp_path / "old").mkdir()
+    old = _with_weights(made, tmp_path / "old", _saved(_network().state_dict()))
+    copy_bundle(old, tmp_path / "copy.zip")
+    library = ModelLibrary(tmp_path / "library", ())
+    added = library.add(tmp_path / "copy.zip").path
+    assert sorted(path.name for path in added.iterdir()) == ["model.json", "weights.pt"]
+    image = torch.randn(1, 2, 9, 12, 13)
+    with torch.no_grad():
+        assert torch.equal(load_network(added)[1](image), _network()(image))
+    library.add(made / "good", overwrite=True)
+    assert sorted(path.name for path in added.iterdir()) == ["model.json", WEIGHTS]
+
+
+def test_a_newer_format_is_named(made, tmp_path):
+    _with_weights(made, tmp_path, (made / "good" / WEIGHTS).read_bytes(), format=3)
+    with pytest.raises(ModelError, match=r"has the format 3, and this version knows 1 and 2\. Update SparseSeg"):
+        load_card(tmp_path)
 
 
 class Evil:
@@ -162,13 +195,14 @@ def test_weights_that_hold_code_are_refused_and_nothing_runs(made, tmp_path, mon
 
 def test_other_weights_than_the_cards_are_refused(made, tmp_path):
     copy_bundle(made / "good", tmp_path / "b")
-    (tmp_path / "b" / "weights.pt").write_bytes(_saved(_network(1).state_dict()))
+    save_bundle(tmp_path / "other", CARD, _network(1).state_dict())
+    (tmp_path / "b" / WEIGHTS).write_bytes((tmp_path / "other" / WEIGHTS).read_bytes())
     for load in (load_network, lambda path: copy_bundle(path, tmp_path / "c")):
         with pytest.raises(ModelError, match="SHA-256"):
             load(tmp_path / "b")
     assert not (tmp_path / "c").exists()
-    (tmp_path / "b" / "weights.pt").unlink()
-    with pytest.raises(ModelError, match=r"no weights\.pt"):
+    (tmp_path / "b" / WEIGHTS).unlink()
+    with pytest.raises(ModelError, match=r"no weights\.safetensors"):
         load_network(tmp_path / "b")
 
 
@@ -185,6 +219,13 @@ def _bad_weights():
     yield "do not fit", _saved({**state, first: state[first].double()})
     yield "not a number", _saved({**state, first: state[first] * np.nan})
     yield "larger than their file", _saved({**state, first: torch.zeros(1).expand(10**9)})
+    yield "damaged", encode_weights(state)[:500]
+    yield "damaged", encode_weights(state) + b" "
+    yield "damaged", (2**63).to_bytes(8, "little") + b"{"
+    yield "damaged", (100_000).to_bytes(8, "little") + b"{" * 100_000
+    yield "do not fit", encode_weights({**state, "more": torch.zeros(1)})
+    yield "do not fit", encode_weights({**state, first: state[first].double()})
+    yield "not a number", encode_weights({**state, first: state[first] * np.inf})
 
 
 @pytest.mark.parametrize(("words", "content"), list(_bad_weights()), ids=lambda value: str(value)[:20])
@@ -205,10 +246,15 @@ def test_weights_that_are_no_weights_of_this_network_are_refused(made, tmp_path,
         ({"network__arguments": {"base": 10**9}}, "too large"),
         ({"network__arguments": {"levels": 900}}, "cannot be made"),
         ({"network__arguments": {"levels": 12, "base": 1000}}, "cannot be made|do not fit"),
+        ({"network__name": "segresnet_vae", "network__arguments": {"blocks": [1000] * 1000}}, "too large"),
+        ({"network__name": "unet3d-half", "network__arguments": {"widths": [4] * 900}}, "too large"),
+        ({"network__arguments": {"base": 4, "levels": 900}}, "cannot be made"),
+        ({"network__name": "segresnet_vae", "network__arguments": {"blocks": []}}, "cannot be made"),
+        ({"network__name": "segresnet_vae", "network__arguments": {"grid": [1]}}, "cannot be made"),
     ],
 )
 def test_networks_that_cannot_be_are_refused_before_they_take_memory(made, tmp_path, changes, words):
-    _with_weights(made, tmp_path, (made / "good" / "weights.pt").read_bytes(), **changes)
+    _with_weights(made, tmp_path, (made / "good" / WEIGHTS).read_bytes(), **changes)
     with pytest.raises(ModelError, match=words):
         load_network(tmp_path)
 
@@ -221,8 +267,8 @@ def _zip(path, members):
 
 
 def test_foreign_zips_are_refused(made, tmp_path):
-    card, weights = ((made / "good" / name).read_bytes() for name in ("model.json", "weights.pt"))
-    good = {"model.json": card, "weights.pt": weights}
+    card, weights = ((made / "good" / name).read_bytes() for name in ("model.json", WEIGHTS))
+    good = {"model.json": card, WEIGHTS: weights}
     library = ModelLibrary(tmp_path / "library", ())
     for name in ("../../evil.txt", "/evil.txt", "..\\evil.txt", "C:/evil.txt", "a/../../evil.txt"):
         with pytest.raises(ModelError, match="outside"):
@@ -231,7 +277,7 @@ def test_foreign_zips_are_refused(made, tmp_path):
         with pytest.raises(ModelError, match=words):
             library.add(_zip(tmp_path / "evil.zip", members))
     with pytest.raises(ModelError, match=r"model\.json is too large"):
-        library.add(_zip(tmp_path / "evil.zip", {"model.json": b" " * (2 << 20), "weights.pt": weights}))
+        library.add(_zip(tmp_path / "evil.zip", {"model.json": b" " * (2 << 20), WEIGHTS: weights}))
     (tmp_path / "evil.zip").write_bytes(b"no zip")
     with pytest.raises(ModelError, match="no zip"):
         library.add(tmp_path / "evil.zip")
@@ -242,10 +288,10 @@ def test_foreign_zips_are_refused(made, tmp_path):
 
 
 def test_a_zip_with_one_folder_in_it_is_a_bundle_and_nothing_else_is_taken_along(made, tmp_path):
-    members = {f"model/{name}": (made / "good" / name).read_bytes() for name in ("model.json", "weights.pt")}
+    members = {f"model/{name}": (made / "good" / name).read_bytes() for name in ("model.json", WEIGHTS)}
     path = _zip(tmp_path / "zipped by hand.zip", {**members, "model/run.py": b"print('hello')"})
     entry = ModelLibrary(tmp_path / "library", ()).add(path)
-    assert sorted(file.name for file in entry.path.iterdir()) == ["model.json", "weights.pt"]
+    assert sorted(file.name for file in entry.path.iterdir()) == ["model.json", WEIGHTS]
     load_network(entry.path)
 
 
@@ -274,7 +320,7 @@ def test_the_library_lists_finds_imports_exports_and_removes(made, tmp_path):
         library.remove("Prostate")
     library.remove(CARD.name)
     assert not own.path.exists()
-    assert (shipped / "prostate" / "weights.pt").exists()
+    assert (shipped / "prostate" / WEIGHTS).exists()
     with pytest.raises(ModelError, match="not in the library"):
         library.remove("../../shipped/prostate")
 

@@ -9,10 +9,12 @@ import torch
 from phantoms import GEOMETRIES, blob, multi_class
 
 from SparseSegLib.annotation import UNLABELED
-from SparseSegLib.errors import UsageError
+from SparseSegLib.errors import ModelError, UsageError
 from SparseSegLib.geometry import Geometry
+from SparseSegLib.models import Preprocessing
 from SparseSegLib.preprocessing import centered, conform, correct_bias_field, reoriented
 from SparseSegLib.preprocessing.bias_field import bias_field
+from SparseSegLib.preprocessing.for_model import prepare_for
 from SparseSegLib.preprocessing.grid import labels_on, oriented
 from SparseSegLib.volume import Volume
 
@@ -144,3 +146,12 @@ def test_the_box_around_the_center_is_the_same_there_and_back():
         assert box[0].stop - box[0].start == part
         assert abs((box[0].start + box[0].stop) - whole) <= 1
         assert box[1:] == (slice(0, 5), slice(0, 5))
+
+
+@pytest.mark.parametrize("step", [1e-6, 1e-3])
+def test_a_model_whose_spacing_is_of_another_order_is_refused_before_memory_is_taken(step):
+    volume = Volume(np.zeros((1, 20, 30, 30), np.float32), Geometry.identity((20, 30, 30), (1.0, 1.0, 1.0)))
+    with pytest.raises(
+        ModelError, match=rf"{step:g} × {step:g} × {step:g} mm, far finer than the volume's 1 × 1 × 1 mm"
+    ):
+        prepare_for(volume, Preprocessing((step, step, step), ("T1",)))

@@ -12,7 +12,6 @@ NAME = "export"
 SUMMARY = "write a result as DICOM SEG or RTSTRUCT"
 DESCRIPTION = """\
 Write a segmentation as DICOM that belongs to the same patient and study as its scan, and refers to the scan's slices.
-Needs pip install "SparseSegLib[dicom]".
 
   sparseseg segment ct/ --model Organs -o results/
   sparseseg export results/ct.seg.nrrd --dicom ct/ -o results/ct_rtstruct.dcm --format rtstruct

@@ -75,7 +75,9 @@ def _show(library: ModelLibrary, arguments: argparse.Namespace, console: Console
 
 def _import(library: ModelLibrary, arguments: argparse.Namespace, console: Console) -> None:
     entry = library.add(arguments.model[0], overwrite=arguments.overwrite)
-    console.result(_values(entry), f"{entry.name} is in your library: {entry.path}")
+    replaced = " (it replaced one of that name)" if entry.replaced else ""
+    values = {**_values(entry), "replaced": entry.replaced}
+    console.result(values, f"{entry.name} is in your library{replaced}: {entry.path}")
 
 
 def _export(library: ModelLibrary, arguments: argparse.Namespace, console: Console) -> None:

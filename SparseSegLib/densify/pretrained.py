@@ -18,6 +18,7 @@ from SparseSegLib.densify.held_out import mean_iou
 from SparseSegLib.networks.one_versus_rest import OneVersusRest, channels_about
 from SparseSegLib.networks.slice_unet import SliceUNet
 from SparseSegLib.resources import resource_folders
+from SparseSegLib.torch_files import load_torch_file
 
 FOLDERS = resource_folders("Pretrained")
 FILE = "slice-unet.pt"
@@ -43,11 +44,13 @@ def load_pretrained(subjects: Sequence[int], classes: int) -> nn.Module | None:
     """The network that comes with SparseSeg, ready to predict; None if it is not for such channels.
 
     ``subjects`` are the classes that the channels speak of, 0 for all: of several structures it is asked one by one.
+    Raises FileError if its file is damaged.
     """
     path = next((folder / FILE for folder in FOLDERS if (folder / FILE).is_file()), None)
     if path is None:
         return None
-    saved = torch.load(path, map_location="cpu", weights_only=True)
+    with path.open("rb") as stream:
+        saved = load_torch_file(stream, str(path))
     tells_apart = classes == 2 or max(subjects, default=0) == classes - 1
     if not tells_apart or len(channels_about(1, subjects)) != saved["arguments"]["in_channels"]:
         return None

@@ -119,7 +119,7 @@ def _check_output(path: Path, kind: str, *, overwrite: bool) -> Path:
     if missing:
         raise DependencyError(
             f"Writing DICOM {kind.upper()} needs {' and '.join(missing)}.",
-            'Install what is missing with: pip install "SparseSegLib[dicom]"',
+            f"Install it with: pip install {' '.join(missing)}",
         )
     if path.suffix.lower() != ".dcm":
         raise UsageError(f"{path} is no DICOM file.", "Choose a name that ends in .dcm.")

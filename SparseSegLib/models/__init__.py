@@ -4,6 +4,7 @@ from SparseSegLib.models.bundle import copy_bundle, load_card, load_network, sav
 from SparseSegLib.models.card import ModelCard, ModelLabel, Preprocessing
 from SparseSegLib.models.combine import combine_bundles
 from SparseSegLib.models.library import ModelEntry, ModelLibrary
+from SparseSegLib.models.writing import check_target
 
 __all__ = [
     "ModelCard",
@@ -11,6 +12,7 @@ __all__ = [
     "ModelLabel",
     "ModelLibrary",
     "Preprocessing",
+    "check_target",
     "combine_bundles",
     "copy_bundle",
     "load_card",

@@ -10,7 +10,10 @@ from typing import Any
 
 from SparseSegLib.models.fields import Fields
 
-FORMAT = 1
+SAFETENSORS = "weights.safetensors"
+STATE_DICT = "weights.pt"
+FORMATS = {1: STATE_DICT, 2: SAFETENSORS}
+"""The file that holds the weights, by the version of the format."""
 NOTICE = "Not for clinical use."
 NORMALIZATIONS = ("percentiles", "nonzero")
 BIAS_FIELDS = ("none", "n4")
@@ -118,6 +121,7 @@ class ModelCard:
     figures : what was measured, by name
     members : how many networks the weights are of; their probabilities are averaged
     sha256 : of the weights' file
+    weights_file : its name, one of ``FORMATS``: ``weights.safetensors``, in older bundles ``weights.pt``
     """
 
     name: str
@@ -139,6 +143,7 @@ class ModelCard:
     figures: Mapping[str, float | int | str] = field(default_factory=dict)
     members: int = 1
     sha256: str = ""
+    weights_file: str = SAFETENSORS
 
     @property
     def classes(self) -> int:
@@ -155,7 +160,7 @@ class ModelCard:
 def card_to_json(card: ModelCard) -> dict[str, Any]:
     """The card as ``model.json`` holds it."""
     content: dict[str, Any] = {
-        "format": FORMAT,
+        "format": next(version for version, file in FORMATS.items() if file == card.weights_file),
         "name": card.name,
         "summary": card.summary,
         "intended_use": card.intended_use,
@@ -173,7 +178,7 @@ def card_to_json(card: ModelCard) -> dict[str, Any]:
             "mirrored_axes": card.mirrored_axes,
             "figures": dict(card.figures),
         },
-        "weights": {"file": "weights.pt", "members": card.members, "sha256": card.sha256},
+        "weights": {"file": card.weights_file, "members": card.members, "sha256": card.sha256},
     }
     if card.modality:
         content["modality"] = card.modality
@@ -194,7 +199,7 @@ def card_from_json(content: Any, source: str) -> ModelCard:
     are passed over.
     """
     fields = Fields(content, source)
-    fields.version("format", FORMAT)
+    weights_file = FORMATS[fields.version("format", tuple(FORMATS))]
     network, training, weights = (fields.object(key) for key in ("network", "training", "weights"))
     card = ModelCard(
         name=fields.text("name"),
@@ -216,6 +221,7 @@ def card_from_json(content: Any, source: str) -> ModelCard:
         figures=training.plain("figures"),
         members=weights.whole("members", 1, MOST_MEMBERS) if weights.has("members") else 1,
         sha256=weights.digest("sha256"),
+        weights_file=weights.choice("file", (weights_file,), weights_file),
     )
     if [label.value for label in card.labels] != list(range(1, len(card.labels) + 1)):
         raise fields.wrong("labels", "must have the values 1, 2, 3 and so on")

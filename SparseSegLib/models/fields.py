@@ -8,11 +8,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from SparseSegLib.errors import ModelError
+from SparseSegLib.models.plain_text import plain_text
 
 HINT = "Choose a model that SparseSeg made, or ask whoever made it to export it again."
 LONGEST_TEXT = 4000
+LONGEST_SHOWN = 60
 LARGEST_SIZE = 1024
+LARGEST_NUMBER = 1e300
 MOST_NUMBERS = 4096
+MOST_TEXTS = 256
 
 
 class Fields:
@@ -36,15 +40,16 @@ class Fields:
         """The error for a field."""
         return ModelError(f'The model card of {self.source} is damaged: "{self.path}{key}" {what}.', HINT)
 
-    def version(self, key: str, known: int) -> None:
-        """Check the version of the format."""
+    def version(self, key: str, known: Sequence[int]) -> int:
+        """The version of the format, which must be one of those known."""
         found = self._content.get(key)
-        if found != known or isinstance(found, bool):
-            words = f"has the format {found!r}" if key in self._content else "does not say its format"
-            raise ModelError(
-                f"The model card of {self.source} {words}, and this version knows {known}.",
-                "Update SparseSeg, or choose another model.",
-            )
+        if isinstance(found, int) and not isinstance(found, bool) and found in known:
+            return found
+        words = f"has the format {_shown(found)}" if key in self._content else "does not say its format"
+        raise ModelError(
+            f"The model card of {self.source} {words}, and this version knows {' and '.join(map(str, known))}.",
+            "Update SparseSeg, or choose another model.",
+        )
 
     def _get(self, key: str, kind: type | tuple[type, ...], what: str, default: Any = None) -> Any:
         if key not in self._content:
@@ -57,8 +62,8 @@ class Fields:
         return value
 
     def text(self, key: str, default: str | None = None) -> str:
-        """A string; not empty unless there is a default."""
-        value = str(self._get(key, str, "text", default))
+        """A string, as it may be shown; not empty unless there is a default."""
+        value = plain_text(str(self._get(key, str, "text", default)))
         if len(value) > LONGEST_TEXT or (default is None and not value.strip()):
             raise self.wrong(key, f"must have 1 to {LONGEST_TEXT} letters")
         return value
@@ -68,11 +73,11 @@ class Fields:
         return key in self._content
 
     def texts(self, key: str) -> tuple[str, ...]:
-        """A list of at least one string."""
+        """A list of at least one string, as they may be shown."""
         values = self._get(key, list, "a list")
-        if not values or not all(isinstance(value, str) for value in values):
-            raise self.wrong(key, "must be a list of texts")
-        return tuple(values)
+        if not 0 < len(values) <= MOST_TEXTS or not all(_is_text(value) for value in values):
+            raise self.wrong(key, f"must be a list of 1 to {MOST_TEXTS} texts")
+        return tuple(plain_text(value) for value in values)
 
     def choice(self, key: str, known: Sequence[str], default: str | None = None) -> str:
         """One of several strings; the default if the field is not there."""
@@ -87,7 +92,7 @@ class Fields:
 
     def _known(self, key: str, value: Any, known: Sequence[str]) -> str:
         if value not in known:
-            raise self.wrong(key, f"is {value!r}, and this version knows {', '.join(known)}")
+            raise self.wrong(key, f"is {_shown(value)}, and this version knows {', '.join(known)}")
         return str(value)
 
     def flag(self, key: str) -> bool:
@@ -134,11 +139,19 @@ class Fields:
     def plain(self, key: str) -> dict[str, Any]:
         """An object of strings, moderate numbers, true/false and lists of such numbers."""
         values = self._get(key, dict, "an object")
-        for name, value in values.items():
-            parts = value if isinstance(value, list) else [value]
-            if not all(isinstance(part, str | bool) or _is_number(part) for part in parts):
-                raise self.wrong(key, f'has a value at "{name}" that is no number and no text')
-        return dict(values)
+        if len(values) > MOST_TEXTS:
+            raise self.wrong(key, f"has more than {MOST_TEXTS} entries")
+        return {plain_text(name): self._plain_value(key, name, value) for name, value in values.items()}
+
+    def _plain_value(self, key: str, name: str, value: Any) -> Any:
+        parts = value if isinstance(value, list) else [value]
+        for part in parts:
+            if isinstance(part, str) and len(part) > LONGEST_TEXT:
+                raise self.wrong(key, f"has a text at {_shown(name)} of more than {LONGEST_TEXT} letters")
+            if not isinstance(part, str | bool) and not (_is_number(part) and abs(part) <= LARGEST_NUMBER):
+                raise self.wrong(key, f"has a value at {_shown(name)} that is no number and no text")
+        plain = [plain_text(part) if isinstance(part, str) else part for part in parts]
+        return plain if isinstance(value, list) else plain[0]
 
     def object(self, key: str) -> Fields:
         """An object in this one."""
@@ -153,4 +166,20 @@ class Fields:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether it is a number that a float can hold."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= LONGEST_TEXT
+
+
+def _shown(value: Any) -> str:
+    """A foreign value in a message: what cannot be printed as its code, and not more of it than a line takes."""
+    text = repr(value) if isinstance(value, str | int | float) else type(value).__name__
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"

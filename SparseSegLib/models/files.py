@@ -1,4 +1,4 @@
-"""The two files of a bundle, in a folder or a zip. A zip is never unpacked: its members are read by name.
+"""Reading the two files of a bundle, in a folder or a zip, at most as much of them as they declare.
 
 Standard library only.
 """
@@ -6,20 +6,27 @@ Standard library only.
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
+import stat
+import time
 import zipfile
-import zlib
-from contextlib import suppress
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TypeVar
 
-from SparseSegLib.atomic import atomic_path, write_error
 from SparseSegLib.errors import ModelError
+from SparseSegLib.models.plain_text import brief
+from SparseSegLib.models.replacing import locate
+from SparseSegLib.models.zipped import find_member
 
 CARD = "model.json"
-WEIGHTS = "weights.pt"
-LARGEST = {CARD: 1 << 20, WEIGHTS: 4 << 30}  # bytes
+LARGEST_CARD = 1 << 20  # bytes
+LARGEST_WEIGHTS = 4 << 30
+PIECE = 1 << 20
+ATTEMPTS = 5
 HINT = "Copy or export the model again."
+
+T = TypeVar("T")
 
 
 def is_zip(path: Path) -> bool:
@@ -29,104 +36,104 @@ def is_zip(path: Path) -> bool:
 
 def is_bundle(path: Path) -> bool:
     """Whether a bundle may lie at ``path``: a zip, or a folder with a card."""
-    return (path.is_file() and is_zip(path)) or (path / CARD).is_file()
-
-
-def read_member(path: Path, name: str) -> bytes:
-    """The content of the card or the weights; ModelError if it is missing, too large or the zip is damaged."""
-    if path.is_dir():
-        return _read_file(path, name)
-    if not path.is_file():
-        raise ModelError(f"There is no model {path}.", "Check the name and the folder.")
+    if is_zip(path) and os.path.isfile(path):
+        return True
     try:
-        with zipfile.ZipFile(path) as archive:
-            return _read_zipped(archive, path, name)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise ModelError(f"{path} is no zip, or it is damaged: {error}.", HINT) from error
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror or error}.", HINT) from error
+        return os.path.isfile(locate(path) / CARD)
+    except ValueError:  # no system has files of such names
+        return False
 
 
-def _read_file(folder: Path, name: str) -> bytes:
-    file = folder / name
-    try:
-        if file.stat().st_size > LARGEST[name]:
-            raise _too_large(folder, name)
-        return file.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        raise _missing(folder, name) from None
-    except OSError as error:
-        raise ModelError(f"{file} cannot be read: {error.strerror or error}.", HINT) from error
-
-
-def _read_zipped(archive: zipfile.ZipFile, path: Path, name: str) -> bytes:
-    """A member at the top of the archive, or in its only folder."""
-    places = [PurePosixPath(info.filename.replace("\\", "/")) for info in archive.infolist()]
-    if any(place.is_absolute() or ".." in place.parts or ":" in place.parts[0] for place in places if place.parts):
-        raise ModelError(
-            f"{path} is no model: it has files that would lie outside of its own folder.", "Do not use it."
-        )
-    found = [
-        info
-        for info, place in zip(archive.infolist(), places, strict=True)
-        if place.name == name and len(place.parts) <= 2 and not info.is_dir()
-    ]
-    if not found:
-        raise _missing(path, name)
-    if len(found) > 1:
-        raise ModelError(f"{path} is no model: it has several files {name}.", HINT)
-    with archive.open(found[0]) as member:
-        content = member.read(LARGEST[name] + 1)
-    if len(content) > LARGEST[name]:
-        raise _too_large(path, name)
+def read_member(path: Path, name: str, most: int) -> bytearray:
+    """Return the content of a bundle's file; raises as :func:`read_pieces`."""
+    content = bytearray()
+    for piece in read_pieces(path, name, most):
+        content += piece
     return content
 
 
-def write_members(path: Path, card: bytes, weights: bytes) -> None:
-    """Write a bundle, whole or not at all: a zip if the name says so, else a folder, which replaces an older one.
+def read_pieces(path: Path, name: str, most: int) -> Iterator[bytes]:
+    """Return the content of a bundle's file, piece by piece, and never more than it declares.
 
-    Raises FileError or ResourceError; FileError too if something else than a bundle is in the way.
+    Parameters
+    ----------
+    path : the bundle, a folder or a zip
+    name : of the file in it
+    most : bytes that it may have
+
+    Raises
+    ------
+    ModelError
+        If it is missing, too large, no ordinary file, or damaged.
     """
-    if is_zip(path):
-        with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-            archive.writestr(CARD, card, zipfile.ZIP_DEFLATED)
-            archive.writestr(WEIGHTS, weights, zipfile.ZIP_STORED)
+    try:
+        with _opened(path, name) as (stream, size):
+            if size > most:
+                raise ModelError(f"{path} is no model: its {name} is too large.", "Do not use it.")
+            left = size
+            while left > 0 and (piece := stream.read(min(PIECE, left))):
+                left -= len(piece)
+                yield piece
+            if left > 0:
+                raise ModelError(f"{path} is damaged: its {name} ends too early.", HINT)
+    except ModelError:
+        raise
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror or error}.", HINT) from error
+    except Exception as error:  # a damaged zip can end in many an exception
+        raise ModelError(f"{path} is no zip, or it is damaged: {brief(error)}.", HINT) from error
+
+
+def steadily(path: Path, read: Callable[[], T]) -> T:
+    """Return what ``read`` returns; where it fails since the bundle was replaced meanwhile, it reads again."""
+    for attempt in range(ATTEMPTS):
+        before = _state(path)
+        try:
+            return read()
+        except ModelError:
+            if _state(path) == before:
+                raise
+        time.sleep(0.01 * attempt)
+    return read()
+
+
+@contextmanager
+def _opened(path: Path, name: str) -> Iterator[tuple[IO[bytes], int]]:
+    """A bundle's file, and how many bytes it has or declares."""
+    place = locate(path)
+    if place.is_dir():
+        with _open_regular(place / name, path, name) as stream:
+            yield stream, os.fstat(stream.fileno()).st_size
         return
-    if path.exists() and not (path / CARD).is_file() and not (path.is_dir() and not any(path.iterdir())):
-        raise ModelError(f"Cannot write {path}: something else is there.", "Choose another name.")
-    temporary = path.with_name(f".{secrets.token_hex(8)}.part")
+    if not place.exists():
+        raise ModelError(f"There is no model {path}.", "Check the name and the folder.")
+    with _open_regular(place, path, name) as file, zipfile.ZipFile(file) as archive:
+        info = find_member(archive, path, name)
+        if info is None:
+            raise _missing(path, name)
+        with archive.open(info) as member:
+            yield member, info.file_size
+
+
+def _open_regular(file: Path, path: Path, name: str) -> IO[bytes]:
+    """Open a file, but nothing that could block or never end, as devices do."""
     try:
-        temporary.mkdir()
-        with atomic_path(temporary / WEIGHTS) as file:
-            file.write_bytes(weights)
-        with atomic_path(temporary / CARD) as file:
-            file.write_bytes(card)
-        _replace(path, temporary)
-    except OSError as error:
-        raise write_error(path, error) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if not stat.S_ISREG(os.stat(file).st_mode):
+            raise ModelError(f"{path} is no model: {file.name} in it is no ordinary file.", "Do not use it.")
+        return open(file, "rb")
+    except (FileNotFoundError, NotADirectoryError):
+        raise _missing(path, name) from None
 
 
-def remove_folder(path: Path) -> None:
-    """Take a bundle's folder out of its place at once, then delete it."""
-    aside = path.with_name(f".{secrets.token_hex(8)}.old")
+def _state(path: Path) -> tuple[object, ...]:
+    """Something that is another one after the bundle was replaced."""
     try:
-        os.replace(path, aside)
-    except OSError as error:
-        raise write_error(path, error) from error
-    shutil.rmtree(aside, ignore_errors=True)
-
-
-def _replace(path: Path, temporary: Path) -> None:
-    with suppress(FileNotFoundError):
-        remove_folder(path) if path.is_dir() else None
-    os.replace(temporary, path)
+        place = locate(path)
+        found = os.stat(place / CARD if place.is_dir() else place)
+    except (OSError, ValueError):
+        return ()
+    return place, found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _missing(path: Path, name: str) -> ModelError:
     return ModelError(f"{path} is no model: it has no {name}.", "Choose the folder or the zip of a model.")
-
-
-def _too_large(path: Path, name: str) -> ModelError:
-    return ModelError(f"{path} is no model: its {name} is too large.", "Do not use it.")

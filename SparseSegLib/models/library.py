@@ -5,18 +5,24 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from SparseSegLib.atomic import PathLike
 from SparseSegLib.errors import FileError, ModelError, UsageError
 from SparseSegLib.models.bundle import copy_bundle, load_card
 from SparseSegLib.models.card import ModelCard
-from SparseSegLib.models.files import is_bundle, is_zip, remove_folder
+from SparseSegLib.models.files import is_bundle, is_zip
+from SparseSegLib.models.lock import library_lock
+from SparseSegLib.models.replacing import remove_folder, repair, standing
 from SparseSegLib.resources import resource_folders
 
 VARIABLE = "SPARSESEG_MODELS"
+LONGEST_NAME = 120  # bytes of a model's folder; others are made beside it whose names are longer
+RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
+"""Names that Windows gives to devices."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +35,14 @@ class ModelEntry:
     shipped : whether it came with SparseSeg
     card : its card, or None if that cannot be read
     problem : why the card cannot be read, or ""
+    replaced : whether another one of that name was there before it was added
     """
 
     path: Path
     shipped: bool
     card: ModelCard | None
     problem: str = ""
+    replaced: bool = False
 
     @property
     def name(self) -> str:
@@ -77,7 +85,7 @@ class ModelLibrary:
 
     def entries(self) -> tuple[ModelEntry, ...]:
         """All models by name, the user's own before those shipped; a damaged one says what its problem is."""
-        entries = [_entry(path, False) for path in _bundles(self.folder)]
+        entries = self._own()
         entries += [_entry(path, True) for folder in self.shipped for path in _bundles(folder)]
         return tuple(sorted(entries, key=lambda entry: (entry.name.casefold(), entry.shipped, str(entry.path))))
 
@@ -113,21 +121,24 @@ class ModelLibrary:
             If it is foreign or damaged.
         UsageError
             If a model of that name is there and ``overwrite`` is false.
+        FileError, ResourceError
+            If the library cannot be written, or another program keeps changing it.
         """
         card = load_card(source)
-        own = [entry for entry in self.entries() if not entry.shipped and entry.name.casefold() == card.name.casefold()]
-        if own and not overwrite:
-            raise UsageError(f"The library has a model {card.name} already.", "Remove it first, or overwrite it.")
-        target = own[0].path if own else _free(self.folder, card.name)
-        if target.resolve() != Path(source).resolve():
-            try:
-                self.folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise FileError(
-                    f"The library {self.folder} cannot be made: {error.strerror}.", f"Set {VARIABLE} to another folder."
-                ) from error
-            copy_bundle(source, target)
-        return _entry(target, False)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FileError(
+                f"The library {self.folder} cannot be made: {error.strerror}.", f"Set {VARIABLE} to another folder."
+            ) from error
+        with self._changing():
+            own = [entry for entry in self._own() if entry.name.casefold() == card.name.casefold()]
+            if own and not overwrite:
+                raise UsageError(f"The library has a model {card.name} already.", "Remove it first, or overwrite it.")
+            target = own[0].path if own else _free(self.folder, card.name)
+            if target.resolve() != Path(source).resolve():
+                copy_bundle(source, target)
+            return replace(_entry(target, False), replaced=bool(own))
 
     def export(self, name: PathLike, target: PathLike) -> Path:
         """Write a model as one zip to hand on; returns its path."""
@@ -145,27 +156,42 @@ class ModelLibrary:
         ModelError
             If there is none, or it came with SparseSeg.
         """
-        wanted = name.casefold()
-        found = [entry for entry in self.entries() if wanted in (entry.name.casefold(), entry.path.name.casefold())]
-        own = [entry for entry in found if not entry.shipped]
-        if not own:
-            why = "comes with SparseSeg and stays" if found else "is not in the library"
-            raise ModelError(f"The model {name} {why}.", "Only models of your own library can be removed.")
-        path = own[0].path
-        if path.is_dir() and not path.is_symlink():
-            remove_folder(path)
+        with self._changing():
+            wanted = name.casefold()
+            found = [entry for entry in self.entries() if wanted in (entry.name.casefold(), entry.path.name.casefold())]
+            own = [entry for entry in found if not entry.shipped]
+            if not own:
+                why = "comes with SparseSeg and stays" if found else "is not in the library"
+                raise ModelError(f"The model {name} {why}.", "Only models of your own library can be removed.")
+            path = own[0].path
+            try:
+                remove_folder(path)
+            except OSError as error:
+                raise FileError(
+                    f"{path} cannot be deleted: {error.strerror}.", "Close programs that use it."
+                ) from error
             return path
-        try:
-            path.unlink()
-        except OSError as error:
-            raise FileError(f"{path} cannot be deleted: {error.strerror}.", "Close programs that use it.") from error
-        return path
+
+    def _own(self) -> list[ModelEntry]:
+        return [_entry(path, False) for path in _bundles(self.folder)]
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Keep others from changing the library meanwhile, after what a program left that was ended is mended."""
+        if not self.folder.is_dir():
+            yield
+            return
+        with library_lock(self.folder):
+            repair(self.folder)
+            yield
 
 
 def _bundles(folder: Path) -> list[Path]:
-    if not folder.is_dir():
+    """Where the models of a folder are or, while they are replaced, will be again; none if it cannot be read."""
+    try:
+        return [path for path in standing(folder) if is_bundle(path)]
+    except OSError:
         return []
-    return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and is_bundle(path))
 
 
 def _entry(path: Path, shipped: bool) -> ModelEntry:
@@ -175,11 +201,20 @@ def _entry(path: Path, shipped: bool) -> ModelEntry:
         return ModelEntry(path, shipped, None, str(error))
 
 
+def _deleted(path: Path) -> Path:
+    try:
+        remove_folder(path)
+    except OSError as error:
+        raise FileError(f"{path} cannot be deleted: {error.strerror}.", "Close programs that use it.") from error
+    return path
+
+
 def _free(folder: Path, name: str) -> Path:
     """A folder for a model of that name: letters of any script, digits, dot, dash; never hidden, never taken."""
-    plain = re.sub(r"[^\w.-]+", "-", name).strip("-. ")[:60] or "model"
+    plain = re.sub(r"[^\w.-]+", "-", name).encode()[:LONGEST_NAME].decode(errors="ignore").strip("-. ") or "model"
+    plain = f"model-{plain}" if RESERVED.match(plain) else plain
     number, path = 1, folder / plain
-    while path.exists():
+    while os.path.lexists(path):
         number += 1
         path = folder / f"{plain}-{number}"
     return path
