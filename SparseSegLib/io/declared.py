@@ -17,6 +17,8 @@ Encoding = Literal["raw", "text", "hex", "deflate"]
 
 LARGEST_RATIO = 1040
 """No deflate stream becomes more than 1032 times as long."""
+LARGEST_LENGTH = 1e9
+"""mm; readers lose larger numbers on the way to the grid, and then go on without them."""
 _SLACK = 1 << 10
 _BLOCK = 1 << 20
 _CONTROL = re.compile(r"[\x00-\x1f\x7f%\\:*?\"<>|]")

@@ -125,12 +125,15 @@ def read_any(path: PathLike, dtype: Any = None, *, series_uid: str = "") -> tupl
 
 
 def volume_name(path: PathLike) -> str:
-    """Return a file's name without the suffixes of image formats; of a link its own name, not its target's."""
-    name = os.path.basename(os.path.abspath(path))
+    """Return a file's name without the suffixes of image formats; of a link its own name, not its target's.
+
+    What of it is not in UTF-8 becomes a question mark.
+    """
+    name = os.path.basename(os.path.abspath(path)).encode("utf-8", "replace").decode()
     for suffix in _SUFFIXES:
         if name.lower().endswith(suffix):
             return name[: -len(suffix)]
-    return name if Path(path).is_dir() else Path(name).stem
+    return name if os.path.isdir(path) else Path(name).stem
 
 
 def write_image(array: np.ndarray, geometry: Geometry, path: PathLike) -> None:

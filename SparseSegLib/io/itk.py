@@ -22,6 +22,9 @@ from SparseSegLib.io.declared import check_regular, no_memory, truncated
 _NO_SPACE = re.compile(
     f"disk space|failed to write|wrote only|only wrote|{os.strerror(errno.ENOSPC)}|{os.strerror(errno.EFBIG)}"
 )
+_DAMAGED = re.compile(
+    "fread got only|but received|cannot be read|gzip|inflate|truncat|recognized as a NIFTI", re.IGNORECASE
+)
 _stream_lock = threading.RLock()
 
 
@@ -140,7 +143,9 @@ def _read_error(path: PathLike, text: str) -> SparseSegError:
             f"The file {path} is not an image of a known format, or it is damaged.",
             "Known are NRRD, NIfTI, MHA/MHD, TIFF and DICOM.",
         )
-    if re.search(r"fread got only|but received|cannot be read|gzip|inflate|truncat", text, re.IGNORECASE):
+    if re.search(
+        r"fread got only|but received|cannot be read|gzip|inflate|truncat|recognized as a NIFTI", text, re.IGNORECASE
+    ):
         return truncated(path)
     if "orthonormal" in text:
         return FileError(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from SparseSegLib.errors import FileError
-from SparseSegLib.io.declared import DeclaredVoxels, Encoding, damaged_header, data_file, shown
+from SparseSegLib.io.declared import LARGEST_LENGTH, DeclaredVoxels, Encoding, damaged_header, data_file, shown
 from SparseSegLib.io.nrrd_header import decode
 
 _MOST_LINES = 20_000
@@ -38,6 +38,7 @@ _TEXTS = {
     "ElementType", "ElementDataFile", "AnatomicalOrientation", "Name", "Comment", "Color", "ObjectSubType",
     "TransformType", "AcquisitionDate", "SequenceID", "CompressionLevel",
 }  # fmt: skip
+_MAY_HAVE_PERCENT = ("Comment", "ElementDataFile")  # the name of the data is looked at where the file is looked for
 _KNOWN = {*_WORDS, *_VECTORS, *_MATRICES, *_NUMBERS, *_WHOLE, *_TEXTS}
 
 
@@ -107,7 +108,7 @@ def _add(path: Path, fields: dict[str, str], line: str) -> None:
         return
     if name in fields:
         raise damaged_header(path, f"{shown(name)} occurs twice")
-    if len(value) > _LONGEST_FIELD or (name != "Comment" and "%" in value):
+    if len(value) > _LONGEST_FIELD or (name not in _MAY_HAVE_PERCENT and "%" in value):
         raise damaged_header(path, f"{shown(name)} is {shown(value)}")
     fields[name] = value
 
@@ -137,9 +138,9 @@ def _is_good(name: str, value: str, dimension: int) -> bool:
     if name in _WORDS:
         return value.lower() in _WORDS[name]
     if name in _VECTORS or name in _MATRICES:
-        return len(words) == (dimension if name in _VECTORS else dimension**2) and all(map(_is_finite, words))
+        return len(words) == (dimension if name in _VECTORS else dimension**2) and all(map(_is_number, words))
     if name in _NUMBERS:
-        return len(words) == 1 and _is_finite(value)
+        return len(words) == 1 and _is_number(value)
     if name in _WHOLE:
         low = {"HeaderSize": -1, "ID": -1, "ParentID": -1, "CompressedDataSize": 0}.get(name, 1)
         whole = all(re.fullmatch(r"-?\d{1,15}", word, re.ASCII) and int(word) >= low for word in words)
@@ -147,9 +148,9 @@ def _is_good(name: str, value: str, dimension: int) -> bool:
     return value.isprintable()
 
 
-def _is_finite(word: str) -> bool:
+def _is_number(word: str) -> bool:
     try:
-        return math.isfinite(float(word))
+        return abs(float(word)) <= LARGEST_LENGTH
     except ValueError:
         return False
 

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from SparseSegLib.errors import FileError
-from SparseSegLib.io.declared import DeclaredVoxels, check_regular, damaged_header, truncated
+from SparseSegLib.io.declared import LARGEST_LENGTH, DeclaredVoxels, check_regular, damaged_header, truncated
 
 SIZE = 348
+_SIZE_2 = 540
 _SINGLE, _PAIR = b"n+1\x00", b"ni1\x00"
 _FIRST_VOXEL = 352
 _BITS = {
@@ -58,27 +59,39 @@ def read_nifti_header(path: Path) -> NiftiHeader:
     """
     part = _header_file(path)
     raw = start_of(part, SIZE)
-    order = next((order for order in "<>" if struct.unpack(f"{order}i", raw[:4].ljust(4, b"\0"))[0] == SIZE), "")
+    order = next((order for order in "<>" if _length(raw, order) == SIZE), "")
+    if _length(raw, "<") == _SIZE_2 or _length(raw, ">") == _SIZE_2:
+        raise FileError(f"The file {path} is NIfTI-2, which ITK does not read.", "Save it as NIfTI-1 or as .nrrd.")
     if len(raw) < SIZE or not order:
         raise FileError(f"The file {path} is no NIfTI file, or it is damaged.", "Export it again.")
     sizes = struct.unpack(f"{order}8h", raw[40:56])
     datatype, bits = struct.unpack(f"{order}2h", raw[70:74])
     pixdim = struct.unpack(f"{order}8f", raw[76:108])
     (offset,) = struct.unpack(f"{order}f", raw[108:112])
-    (sform_code,) = struct.unpack(f"{order}h", raw[254:256])
+    qform_code, sform_code = struct.unpack(f"{order}2h", raw[252:256])
+    qform = np.array(struct.unpack(f"{order}6f", raw[256:280]))
     sform = np.array(struct.unpack(f"{order}12f", raw[280:328])).reshape(3, 4)
     if not 1 <= sizes[0] <= 7 or min(sizes[1 : sizes[0] + 1]) < 1:
         raise damaged_header(path, "its dimensions are not 1 to 7 positive numbers")
     if bits != _BITS.get(datatype):
         raise damaged_header(path, f"voxels of type {datatype} with {bits} bits are not known")
-    if not 0 <= offset < 2**40 or not np.isfinite(pixdim).all():
+    if not 0 <= offset < 2**40 or not _are_lengths(np.array(pixdim[1:4])):
         raise damaged_header(path, "a size or position in it is not a number that can be")
     header = NiftiHeader(path, sizes[1 : sizes[0] + 1], bits, offset, raw[344:348], sform_code, sform[:, :3])
-    if sform_code > 0 and not np.isfinite(sform).all():
-        raise damaged_header(path, "its axes are not numbers")
+    if (sform_code > 0 and not _are_lengths(sform)) or (qform_code > 0 and not _are_lengths(qform)):
+        raise damaged_header(path, "its position or axes are not numbers that can be")
     if sform_code in _SCANNER_OR_ALIGNED and _is_sheared(sform[:, :3]):
         raise sheared(path)
     return header
+
+
+def _length(raw: bytes, order: str) -> int:
+    """What a header says of its own length."""
+    return int.from_bytes(raw[:4], "little" if order == "<" else "big")
+
+
+def _are_lengths(values: np.ndarray) -> bool:
+    return bool((np.abs(values) <= LARGEST_LENGTH).all())
 
 
 def _is_sheared(matrix: np.ndarray) -> bool:

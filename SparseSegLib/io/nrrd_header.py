@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from SparseSegLib.errors import FileError
-from SparseSegLib.io.declared import DeclaredVoxels, Encoding, damaged_header, data_file, shown
+from SparseSegLib.io.declared import LARGEST_LENGTH, DeclaredVoxels, Encoding, damaged_header, data_file, shown
 
 MAGIC = re.compile(rb"NRRD00[0.]\d{1,2}\r?\n")
 _MOST_LINES = 50_000
@@ -171,7 +171,7 @@ def _count(low: int, high: int) -> Callable[[str, int], bool]:
 
 def _is_number(word: str, *, finite: bool = True) -> bool:
     try:
-        return math.isfinite(float(word)) or not finite
+        return abs(float(word)) <= LARGEST_LENGTH or not finite
     except ValueError:
         return False
 
@@ -237,5 +237,5 @@ _FIELDS: dict[str, Callable[[str, int], bool]] = {
     "endian": _word({"little", "big"}),
     "lineskip": _count(0, 1 << 20),
     "byteskip": _count(-1, 1 << 62),
-    "datafile": _plain,
+    "datafile": _text,
 }

@@ -226,7 +226,7 @@ def write_tiff(path: PathLike, array: np.ndarray, geometry: Geometry) -> None:
     if not geometry.matches(Geometry.identity(geometry.shape, geometry.spacing)):
         raise FileError(
             f"Cannot write {path}: TIFF has no place for the position and orientation of this volume.",
-            "Choose .nrrd or .nii.gz, which keep them.",
+            "Choose .nrrd, which keeps them.",
         )
     array = array.astype(np.uint8) if array.dtype == bool else array
     z, y, x = geometry.spacing
@@ -234,9 +234,11 @@ def write_tiff(path: PathLike, array: np.ndarray, geometry: Geometry) -> None:
     axes = "ZCYX" if array.shape[0] > 1 else "ZYX"
     if array.dtype in (np.uint8, np.uint16, np.float32) and array.nbytes < _MOST_FOR_IMAGEJ:
         metadata = {"axes": axes, "spacing": z, "unit": "mm"}
-        _tifffile().imwrite(path, stack, imagej=True, resolution=(1 / x, 1 / y), metadata=metadata)
+        _tifffile().imwrite(
+            path, stack, imagej=True, photometric="minisblack", resolution=(1 / x, 1 / y), metadata=metadata
+        )
         return
     metadata = {"axes": axes}
     for axis, value in zip("XYZ", (x, y, z), strict=True):
         metadata |= {f"PhysicalSize{axis}": value, f"PhysicalSize{axis}Unit": "mm"}
-    _tifffile().imwrite(path, stack, ome=True, metadata=metadata)
+    _tifffile().imwrite(path, stack, ome=True, photometric="minisblack", metadata=metadata)

@@ -81,7 +81,7 @@ def check_kept(path: Path, geometry: Geometry, kept: Geometry) -> None:
     if is_tiff(path):
         raise FileError(
             f"Cannot write {path}: TIFF has no place for the position and orientation of this volume.",
-            "Choose .nrrd or .nii.gz, which keep them.",
+            "Choose .nrrd, which keeps them.",
         )
     reason = "its axes are not at right angles" if _is_sheared(geometry) else geometry.difference(kept)
     raise FileError(
@@ -111,7 +111,7 @@ def _kept(geometry: Geometry, ending: str) -> Geometry | None:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"grid{ending}"
             if is_tiff(path):
-                write_tiff(path, np.zeros((1, 2, 2, 2), np.uint8), few)
+                write_tiff(path, np.zeros((1, 2, 2, 2), np.uint8), Geometry.identity(few.shape, few.spacing))
                 return Geometry.identity(geometry.shape, tiff_layout(path)[1])
             with quiet_itk():
                 sitk.WriteImage(few.to_sitk(np.zeros(few.shape, np.uint8)), str(path))
