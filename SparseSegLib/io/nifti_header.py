@@ -71,8 +71,8 @@ def read_nifti_header(path: Path) -> NiftiHeader:
     qform_code, sform_code = struct.unpack(f"{order}2h", raw[252:256])
     qform = np.array(struct.unpack(f"{order}6f", raw[256:280]))
     sform = np.array(struct.unpack(f"{order}12f", raw[280:328])).reshape(3, 4)
-    if not 1 <= sizes[0] <= 7 or min(sizes[1 : sizes[0] + 1]) < 1:
-        raise damaged_header(path, "its dimensions are not 1 to 7 positive numbers")
+    if not 2 <= sizes[0] <= 7 or min(sizes[1 : sizes[0] + 1]) < 1:
+        raise damaged_header(path, "its dimensions are not 2 to 7 positive numbers")
     if bits != _BITS.get(datatype):
         raise damaged_header(path, f"voxels of type {datatype} with {bits} bits are not known")
     if not 0 <= offset < 2**40 or not _are_lengths(np.array(pixdim[1:4])):
