@@ -5,6 +5,7 @@ import os
 import struct
 import sys
 import threading
+import zlib
 
 import numpy as np
 import pytest
@@ -166,7 +167,8 @@ def test_a_few_bytes_that_declare_gigabytes_are_refused(tmp_path, encoding):
     refused(write_nrrd(tmp_path / "a.nrrd", header, gzip.compress(bytes(100))), "ends before")
     if encoding != "hex":
         header = META.replace("6 5 4", "2000 1500 1000")
-        header = header.replace("CompressedData = False", f"CompressedData = {encoding == 'gzip'}")
+        if encoding == "gzip":
+            header = header.replace("CompressedData = False", "CompressedData = True\nCompressedDataSize = 100")
         header = header.replace("BinaryData = True", f"BinaryData = {encoding != 'text'}")
         refused(write_meta(tmp_path / "a.mha", header, data=bytes(100)), "ends before")
 
@@ -241,6 +243,26 @@ def test_a_flipped_bit_in_a_compressed_nifti_file_is_noticed(tmp_path):
     flipped = bytearray(gzip.compress(bytes(data), compresslevel=0))
     flipped[-100] ^= 1
     path.write_bytes(flipped)
+    with pytest.raises(FileError, match="damaged"):
+        read_volume(path)
+
+
+@pytest.mark.parametrize("kind", ["good", "long", "short", "flipped", "without a size", "a wrong size"])
+@pytest.mark.parametrize("name", ["LOCAL", "a.zraw"])
+def test_compressed_voxels_of_mha_are_all_there(tmp_path, kind, name):
+    """ITK reads what is missing as zeros, or as what was in memory."""
+    voxels = SMALL.tobytes() + (bytes(10**6) if kind == "long" else b"")
+    data = bytearray(zlib.compress(voxels[:-9] if kind == "short" else voxels, 0 if kind == "flipped" else 6))
+    if kind == "flipped":
+        data[50] ^= 1
+    size = {"without a size": "", "a wrong size": "CompressedDataSize = 5\n"}
+    header = META.replace("CompressedData = False\n", "CompressedData = True\n")
+    header += size.get(kind, f"CompressedDataSize = {len(data)}\n")
+    (tmp_path / "a.zraw").write_bytes(data)
+    path = write_meta(tmp_path / ("a.mha" if name == "LOCAL" else "a.mhd"), header, name, bytes(data))
+    if kind in ("good", "long") or (kind == "without a size" and name != "LOCAL"):
+        np.testing.assert_array_equal(read_volume(path).array[0], SMALL)
+        return
     with pytest.raises(FileError, match="damaged"):
         read_volume(path)
 

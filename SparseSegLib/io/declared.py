@@ -19,6 +19,7 @@ LARGEST_RATIO = 1040
 """No deflate stream becomes more than 1032 times as long."""
 LARGEST_LENGTH = 1e9
 """mm; readers lose larger numbers on the way to the grid, and then go on without them."""
+_ZLIB_OR_GZIP = 47
 _SLACK = 1 << 10
 _BLOCK = 1 << 20
 _CONTROL = re.compile(r"[\x00-\x1f\x7f%\\:*?\"<>|]")
@@ -35,6 +36,7 @@ class DeclaredVoxels:
     values : their number, all channels counted
     itemsize : bytes of one of them
     encoding : "raw", "text" or "hex" numbers, or "deflate" (gzip, zlib)
+    compressed : bytes of the compressed voxels, where the header says so
     """
 
     path: Path
@@ -42,6 +44,7 @@ class DeclaredVoxels:
     values: int
     itemsize: int
     encoding: Encoding = "raw"
+    compressed: int | None = None
 
     @property
     def size(self) -> int:
@@ -126,6 +129,27 @@ def check_gzip(path: Path, size: int) -> None:
         raise truncated(path) from error
     if length < size:
         raise truncated(path)
+
+
+def check_zlib(voxels: DeclaredVoxels) -> None:
+    """Raise FileError if compressed voxels are damaged or too few; no more is read than is declared."""
+    stream, length = zlib.decompressobj(wbits=_ZLIB_OR_GZIP), 0
+    left = voxels.path.stat().st_size if voxels.compressed is None else voxels.compressed
+    with open(voxels.path, "rb") as file:
+        file.seek(voxels.offset)
+        try:
+            while length <= voxels.size and not stream.eof:
+                block = stream.unconsumed_tail
+                if not block:
+                    block = file.read(min(_BLOCK, left))
+                    left -= len(block)
+                if not block:
+                    break
+                length += len(stream.decompress(block, min(_BLOCK, voxels.size - length + 1)))
+        except zlib.error as error:
+            raise truncated(voxels.path) from error
+    if length < voxels.size:
+        raise truncated(voxels.path)
 
 
 def check_memory(path: Path, size: int) -> None:

@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from SparseSegLib.atomic import PathLike
 from SparseSegLib.errors import VolumeError
 from SparseSegLib.geometry import Geometry
-from SparseSegLib.io.declared import LARGEST_RATIO, DeclaredVoxels, check_gzip, check_memory, truncated
+from SparseSegLib.io.declared import LARGEST_RATIO, DeclaredVoxels, check_gzip, check_memory, check_zlib, truncated
 from SparseSegLib.io.detect import DICOM, META, NIFTI, NRRD, ImageFormat, image_format
 from SparseSegLib.io.itk import check_readable, reading
 from SparseSegLib.io.meta_header import read_meta_header
@@ -121,7 +121,7 @@ def check_complete(reader: sitk.ImageFileReader) -> None:
     Raises
     ------
     FileError
-        If a compressed NIfTI file is damaged or ends too early, which ITK reads as zeros without a word.
+        If a compressed NIfTI or MHA file is damaged or ends too early, which ITK reads as zeros without a word.
     ResourceError
         If the voxels are more than the machine's memory.
     """
@@ -133,6 +133,8 @@ def check_complete(reader: sitk.ImageFileReader) -> None:
     check_memory(path, voxels.size)
     if known is NIFTI and voxels.encoding == "deflate":
         check_gzip(voxels.path, voxels.size)
+    if known is META and voxels.encoding == "deflate":
+        check_zlib(voxels)
 
 
 def check_length(path: Path, size: int) -> None:

@@ -123,6 +123,8 @@ def check_readable(path: PathLike) -> Path:
 def check_name(path: Path) -> None:
     """Raise FileError if a path is no text: a name in another encoding than UTF-8, on which ITK ends the process."""
     text = str(path)
+    if "\0" in text:
+        raise FileError("A name with a zero byte is no name of a file.", "Choose another one.")
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -138,7 +140,7 @@ def impossible_grid(path: PathLike, error: GeometryError) -> FileError:
 def _read_error(path: PathLike, text: str) -> SparseSegError:
     if re.search("allocate memory|bad_alloc|bad alloc", text):
         return no_memory(path)
-    if "Unable to determine ImageIO" in text:
+    if "Unable to determine ImageIO" in text or "Cannot read requested file" in text:
         return FileError(
             f"The file {path} is not an image of a known format, or it is damaged.",
             "Known are NRRD, NIfTI, MHA/MHD, TIFF and DICOM.",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from SparseSegLib.errors import FileError
 from SparseSegLib.io.declared import LARGEST_LENGTH, DeclaredVoxels, Encoding, damaged_header, data_file, shown
-from SparseSegLib.io.nrrd_header import decode
+from SparseSegLib.io.nrrd_header import decode, is_line
 
 _MOST_LINES = 20_000
 _LONGEST_LINE = 1 << 16
@@ -59,14 +59,14 @@ class MetaHeader:
         values = math.prod(int(size) for size in fields["DimSize"].split())
         values *= int(fields.get("ElementNumberOfChannels", 1))
         encoding: Encoding = "raw"
+        compressed = int(fields.get("CompressedDataSize", 0)) or None
         if _is_true(fields.get("CompressedData", "False")):
             encoding = "deflate"
         elif not _is_true(fields.get("BinaryData", "True")):
             encoding = "text"
         skipped = max(0, int(fields.get("HeaderSize", 0))) if encoding == "raw" else 0
-        return DeclaredVoxels(
-            path, (self.end if local else 0) + skipped, values, _ITEM_SIZES[fields["ElementType"]], encoding
-        )
+        offset, itemsize = (self.end if local else 0) + skipped, _ITEM_SIZES[fields["ElementType"]]
+        return DeclaredVoxels(path, offset, values, itemsize, encoding, compressed)
 
 
 def read_meta_header(path: Path) -> MetaHeader:
@@ -129,8 +129,9 @@ def _check(header: MetaHeader) -> None:
     for name, value in fields.items():
         if not _is_good(name, value, dimension):
             raise damaged_header(path, f"{shown(name)} is {shown(value)}")
-    if int(fields.get("CompressedDataSize", 0)) > path.stat().st_size and fields["ElementDataFile"].lower() == "local":
-        raise damaged_header(path, "it declares more compressed data than the file has")
+    compressed = fields["ElementDataFile"].lower() == "local" and _is_true(fields.get("CompressedData", "False"))
+    if compressed and not 0 < int(fields.get("CompressedDataSize", 0)) <= path.stat().st_size:
+        raise damaged_header(path, "it does not say how long its compressed data is")
 
 
 def _is_good(name: str, value: str, dimension: int) -> bool:
@@ -145,7 +146,7 @@ def _is_good(name: str, value: str, dimension: int) -> bool:
         low = {"HeaderSize": -1, "ID": -1, "ParentID": -1, "CompressedDataSize": 0}.get(name, 1)
         whole = all(re.fullmatch(r"-?\d{1,15}", word, re.ASCII) and int(word) >= low for word in words)
         return whole and len(words) == (dimension if name == "DimSize" else 1)
-    return value.isprintable()
+    return is_line(value)
 
 
 def _is_number(word: str) -> bool:

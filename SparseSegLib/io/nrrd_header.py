@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ MAGIC = re.compile(rb"NRRD00[0.]\d{1,2}\r?\n")
 _MOST_LINES = 50_000
 _LONGEST_FIELD = 500
 _LONGEST_KEY = 1 << 20
+_LONGEST_HEADER = 1 << 26
 _LARGEST_SIZE = 1 << 31
 
 _ITEM_SIZES = {
@@ -93,6 +95,8 @@ def _read_lines(path: Path, file: BinaryIO) -> tuple[dict[str, str], dict[str, s
         text = line.rstrip(b"\r\n")
         if not text:
             return fields, keys
+        if file.tell() > _LONGEST_HEADER:
+            break
         if len(line) == _LONGEST_KEY or b"\r" in text or b"\x00" in text:
             raise damaged_header(path, "a line is too long or no text")
         if text.startswith(b"#"):
@@ -110,7 +114,7 @@ def _read_lines(path: Path, file: BinaryIO) -> tuple[dict[str, str], dict[str, s
         if not separator:
             raise damaged_header(path, f"the line {shown(decode(text))} means nothing")
         keys[_unescape(decode(key))] = _unescape(decode(value))
-    raise damaged_header(path, "it has too many lines")
+    raise damaged_header(path, "it is too long")
 
 
 def decode(text: bytes) -> str:
@@ -199,11 +203,16 @@ def _vector(value: str, dimension: int) -> bool:
 
 
 def _text(value: str, dimension: int) -> bool:
-    return value.isprintable()
+    return is_line(value)
 
 
 def _plain(value: str, dimension: int) -> bool:
-    return value.isprintable() and "%" not in value
+    return is_line(value) and "%" not in value
+
+
+def is_line(text: str) -> bool:
+    """Return whether a text has no control characters but tabs."""
+    return not any(unicodedata.category(character) == "Cc" and character != "\t" for character in text)
 
 
 _FIELDS: dict[str, Callable[[str, int], bool]] = {
