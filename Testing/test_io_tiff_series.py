@@ -154,3 +154,13 @@ def test_a_compression_that_only_itk_knows_needs_one_image(tmp_path):
     image = sitk.GetImageFromArray(STACK)
     sitk.WriteImage(image, str(tmp_path / "a.tif"), useCompression=True, compressor="LZW")
     np.testing.assert_array_equal(read_volume(tmp_path / "a.tif").array[0], STACK)
+
+
+def test_types_that_tiff_lacks(tmp_path):
+    grid = Geometry.identity(STACK.shape)
+    write_image(STACK.astype(np.float16), grid, tmp_path / "a.tif")
+    np.testing.assert_array_equal(read_volume(tmp_path / "a.tif").array[0], STACK.astype(np.float16))
+    for dtype in (np.int64, np.uint64):
+        with pytest.raises(FileError, match="no integers of 64 bits"):
+            write_image(STACK.astype(dtype), grid, tmp_path / "b.tif")
+    assert not (tmp_path / "b.tif").exists()

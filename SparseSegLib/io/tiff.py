@@ -24,6 +24,7 @@ from SparseSegLib.io.tiff_series import check_description, check_series, choose_
 
 SUFFIXES = (".tif", ".tiff")
 
+_WRITTEN_AS = {np.dtype(bool): np.uint8, np.dtype(np.float16): np.float32}
 _MOST_FOR_IMAGEJ = 2**32 - 2**25  # above it is BigTIFF, which ImageJ's own layout is not
 
 Spacing = tuple[float, float, float]
@@ -221,14 +222,16 @@ def write_tiff(path: PathLike, array: np.ndarray, geometry: Geometry) -> None:
     Raises
     ------
     FileError
-        If the geometry has a position or an orientation, which TIFF would lose.
+        If the geometry has a position or an orientation, which TIFF would lose, or the voxels are integers of 64 bits.
     """
     if not geometry.matches(Geometry.identity(geometry.shape, geometry.spacing)):
         raise FileError(
             f"Cannot write {path}: TIFF has no place for the position and orientation of this volume.",
             "Choose .nrrd, which keeps them.",
         )
-    array = array.astype(np.uint8) if array.dtype == bool else array
+    if array.dtype.kind in "iu" and array.dtype.itemsize > 4:
+        raise FileError(f"Cannot write {path}: OME-TIFF has no integers of 64 bits.", "Choose .nrrd, which has.")
+    array = array.astype(_WRITTEN_AS.get(array.dtype, array.dtype), copy=False)
     z, y, x = geometry.spacing
     stack = np.moveaxis(array, 0, 1) if array.shape[0] > 1 else array[0]
     axes = "ZCYX" if array.shape[0] > 1 else "ZYX"
