@@ -337,7 +337,8 @@ def test_names_longer_than_a_disk_keeps_are_refused_in_words(tmp_path):
     for write in (check_writable, lambda path: write_labels(SMALL, Geometry.identity(SMALL.shape), path)):
         with pytest.raises(FileError, match="too long"):
             write(path)
-    write_image(SMALL, Geometry.identity(SMALL.shape), tmp_path / ("x" * 240 + ".nii.gz"))
+    if sys.platform != "win32":  # where the whole path is limited, too
+        write_image(SMALL, Geometry.identity(SMALL.shape), tmp_path / ("x" * 240 + ".nii.gz"))
 
 
 def sheared(shape=SHAPE):

@@ -51,7 +51,7 @@ def image_format(path: PathLike) -> ImageFormat:
         return named or DICOM  # DICOM without a preamble begins with anything; GDCM looks closer
     if found.endings and found is not named:
         raise _misnamed(path, found)
-    if found is NIFTI and is_gzip(path) != path.name.lower().endswith(".gz") and is_gzip(path):
+    if found is NIFTI and is_gzip(path) and not path.name.lower().endswith(".gz"):
         raise FileError(f"The file {path} is compressed.", f"Rename it to {path.name}.gz.")
     return found
 

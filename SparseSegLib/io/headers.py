@@ -30,14 +30,14 @@ def open_header(path: PathLike) -> sitk.ImageFileReader:
         If there is no such file, or something in its header cannot be, or it is too short for what it declares.
     """
     path = check_readable(path)
-    known = image_format(path)
-    voxels = _declared(path, known)
-    if voxels is not None:
-        voxels.check()
     reader = sitk.ImageFileReader()
-    reader.SetImageIO(known.image_io)
-    reader.SetFileName(str(path))
     with reading(path):
+        known = image_format(path)
+        voxels = _declared(path, known)
+        if voxels is not None:
+            voxels.check()
+        reader.SetImageIO(known.image_io)
+        reader.SetFileName(str(path))
         reader.ReadImageInformation()
     if voxels is None and known is not DICOM:
         _check_picture(reader, path)
@@ -126,15 +126,16 @@ def check_complete(reader: sitk.ImageFileReader) -> None:
         If the voxels are more than the machine's memory.
     """
     path = Path(reader.GetFileName())
-    known = image_format(path)
-    voxels = _declared(path, known)
-    if voxels is None:
-        return
-    check_memory(path, voxels.size)
-    if known is NIFTI and voxels.encoding == "deflate":
-        check_gzip(voxels.path, voxels.size)
-    if known is META and voxels.encoding == "deflate":
-        check_zlib(voxels)
+    with reading(path):
+        known = image_format(path)
+        voxels = _declared(path, known)
+        if voxels is None:
+            return
+        check_memory(path, voxels.size)
+        if known is NIFTI and voxels.encoding == "deflate":
+            check_gzip(voxels.path, voxels.size)
+        if known is META and voxels.encoding == "deflate":
+            check_zlib(voxels)
 
 
 def check_length(path: Path, size: int) -> None:

@@ -63,7 +63,7 @@ def _silence_stderr() -> int | None:
 
 @contextlib.contextmanager
 def reading(path: PathLike) -> Iterator[None]:
-    """Turn what SimpleITK raises while reading ``path`` into errors for the user."""
+    """Turn what SimpleITK and the system raise while reading ``path`` into errors for the user."""
     try:
         with quiet_itk():
             yield
@@ -71,6 +71,8 @@ def reading(path: PathLike) -> Iterator[None]:
         raise no_memory(path) from error
     except GeometryError as error:
         raise impossible_grid(path, error) from error
+    except OSError as error:
+        raise FileError(f"The file {path} cannot be read: {error.strerror}.", "Copy it to another disk.") from error
     except RuntimeError as error:
         raise _read_error(path, str(error)) from error
 
