@@ -15,6 +15,7 @@ from SparseSegLib.errors import FileError, ResourceError
 
 PathLike = str | os.PathLike[str]
 
+_NAME_MAX = 255
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG} if hasattr(errno, "EDQUOT") else {errno.ENOSPC, errno.EFBIG}
 
 
@@ -30,9 +31,10 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
     ResourceError
         If the disk is full.
     FileError
-        If the folder does not exist or may not be written to, or if the block wrote nothing.
+        If the folder does not exist or may not be written to, the name is too long, or the block wrote nothing.
     """
     path = Path(path)
+    check_name_length(path)
     suffixes = "".join(path.suffixes[-2:])[-40:]
     temporary = path.with_name(f".{secrets.token_hex(8)}.part{suffixes}")
     try:
@@ -50,6 +52,20 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def check_name_length(path: PathLike) -> None:
+    """Raise FileError if the name of a file is longer than the disk of its folder can keep."""
+    path = Path(path)
+    longest = _NAME_MAX
+    with contextlib.suppress(AttributeError, OSError, ValueError):  # Windows; a folder that does not exist
+        longest = os.pathconf(path.parent, "PC_NAME_MAX")
+    length = len(path.name) if os.name == "nt" else len(os.fsencode(path.name))
+    if length > longest:
+        raise FileError(
+            f"Cannot write {path.name[:60]}…: the name is too long, {length} bytes; the folder keeps {longest}.",
+            "Choose a shorter name.",
+        )
 
 
 def write_error(path: PathLike, error: OSError) -> FileError | ResourceError:
@@ -74,9 +90,12 @@ def _flush_to_disk(path: Path) -> None:
 
 
 def write_text(path: PathLike, text: str) -> None:
-    """Write UTF-8 text, whole or not at all; raises as `atomic_path` does."""
+    """Write UTF-8 text, whole or not at all; raises as `atomic_path` does.
+
+    Of a name that is not in UTF-8, each byte that cannot be is written as an escape.
+    """
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def write_json(path: PathLike, value: Any) -> None:

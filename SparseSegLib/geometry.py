@@ -22,6 +22,8 @@ Interpolation = Literal["linear", "nearest", "bspline"]
 
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 _INTERPOLATORS = {"linear": sitk.sitkLinear, "nearest": sitk.sitkNearestNeighbor, "bspline": sitk.sitkBSpline}
+_SMALLEST_SPACING, _LARGEST_SPACING, _LARGEST_ORIGIN = 1e-9, 1e6, 1e9  # mm
+_UNIT = 1e-4  # how far the length of an axis may be from 1
 _BSPLINE_MINIMUM = 4  # voxels along an axis: what ITK's cubic spline needs
 
 
@@ -43,7 +45,7 @@ class Geometry:
     Raises
     ------
     GeometryError
-        If a size or spacing is not positive, or the direction is singular.
+        If a size or spacing is not positive, the direction is singular, or a number is out of all proportion.
     """
 
     shape: tuple[int, int, int]
@@ -63,8 +65,23 @@ class Geometry:
             raise GeometryError(f"The voxel spacing {_by_x(self.spacing)} mm is not positive.")
         if not np.isfinite(self.origin).all() or not np.isfinite(self.direction).all():
             raise GeometryError("The origin or direction of the grid is not a number.")
+        self._use_unit_axes()
+        if not all(_SMALLEST_SPACING <= s <= _LARGEST_SPACING for s in self.spacing):
+            raise GeometryError(f"The voxel spacing {_by_x(self.spacing)} mm is out of all proportion.")
+        if max(map(abs, self.origin)) > _LARGEST_ORIGIN:
+            raise GeometryError(f"The origin of the grid, {_by_x(self.origin[::-1])} mm, is out of all proportion.")
         if abs(np.linalg.det(self._matrix())) < 1e-6:
             raise GeometryError("The axes of the grid are not independent of each other.")
+
+    def _use_unit_axes(self) -> None:
+        """Take the length of axes that are no unit vectors into the spacing: the voxels stay where they are."""
+        lengths = np.linalg.norm(self._matrix(), axis=0)
+        if np.abs(lengths - 1).max() <= _UNIT or not lengths.all():
+            return
+        object.__setattr__(self, "direction", tuple(float(value) for value in (self._matrix() / lengths).ravel()))
+        object.__setattr__(
+            self, "spacing", tuple(float(s * n) for s, n in zip(self.spacing, lengths[::-1], strict=True))
+        )
 
     @classmethod
     def identity(cls, shape: Sequence[int], spacing: Sequence[float] = (1.0, 1.0, 1.0)) -> Geometry:

@@ -19,7 +19,7 @@ TISSUE = VESSEL.replace("SCT^59820001^Blood vessel", "SCT^85756007^Tissue")
 LABELS = multi_class().labels
 SEGMENTS = [
     SegmentInfo(3, "Gefäß 日本", (0.25, 0.5, 1.0), VESSEL),
-    SegmentInfo(1, "shell", (1.0, 0.0, 0.0)),
+    SegmentInfo(1, "C:\\shell\nof a:=b; c|d", (1.0, 0.0, 0.0)),
     SegmentInfo(2, "core", (0.0, 1.0, 0.125)),
     SegmentInfo(4, "empty", (0.5, 0.5, 0.5)),
 ]

@@ -16,7 +16,7 @@ from SparseSegLib.annotation.regrid import on_grid
 from SparseSegLib.annotation.sparse_labels import UNLABELED, SparseLabels
 from SparseSegLib.errors import AnnotationError, FileError, GeometryError
 from SparseSegLib.geometry import Geometry, place, whole_voxel_offset
-from SparseSegLib.io import SegmentInfo, default_segment, read_labels, write_labels
+from SparseSegLib.io import SegmentInfo, check_drawn, default_segment, read_labels, write_labels
 
 BACKGROUND = "background"
 """A segment of this name (in any case) holds background strokes."""
@@ -70,10 +70,13 @@ def read_sparse_labels(path: Path, reference: Geometry | None = None, *, resampl
     GeometryError
         If the labels lie on another grid than ``reference`` and ``resample_to`` is false.
     AnnotationError
-        If the file holds dense labels: nothing says which slices were annotated. Or if its values are no classes.
+        If the file holds dense labels: nothing says which slices were annotated. Or if its values are no classes,
+        or nothing is drawn in it.
     """
     path = Path(path)
     raw, geometry, segments = read_labels(path)
+    if reference is not None and not geometry.matches(reference):
+        check_drawn(raw, path)
     array, background, segments = _split_background(raw, segments)
     explicit = bool((array == UNLABELED).any())
     _check_values(path, array, background)

@@ -3,13 +3,16 @@
 from SparseSegLib.atomic import atomic_path, write_json, write_text
 from SparseSegLib.io.images import read_volume, volume_name, write_image
 from SparseSegLib.io.information import ImageInformation, read_information
-from SparseSegLib.io.labels import read_labels, write_labels
+from SparseSegLib.io.labels import check_drawn, read_labels, write_labels
 from SparseSegLib.io.segmentation import SegmentInfo, default_color, default_segment
+from SparseSegLib.io.writable import check_writable
 
 __all__ = [
     "ImageInformation",
     "SegmentInfo",
     "atomic_path",
+    "check_drawn",
+    "check_writable",
     "default_color",
     "default_segment",
     "read_information",

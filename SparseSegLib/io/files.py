@@ -10,21 +10,15 @@ import numpy as np
 import SimpleITK as sitk
 
 from SparseSegLib.atomic import PathLike, atomic_path
-from SparseSegLib.errors import FileError, UsageError
+from SparseSegLib.errors import FileError
 from SparseSegLib.geometry import Geometry
 from SparseSegLib.io.arrays import to_array
-from SparseSegLib.io.headers import check_complete, check_kind, check_length, open_header
+from SparseSegLib.io.headers import check_complete, check_kind, check_length, header_geometry, open_header
 from SparseSegLib.io.itk import incomplete_write, reading, writing
-from SparseSegLib.io.tiff import SUFFIXES as TIFF_SUFFIXES
 from SparseSegLib.io.tiff import read_tiff, write_tiff
+from SparseSegLib.io.writable import WRITABLE, check_kept, check_writable, is_tiff
 
-WRITABLE = (".nrrd", ".nii", ".nii.gz", ".mha", *TIFF_SUFFIXES)
-_IN_TWO_FILES = {".mhd": ".mha", ".nhdr": ".nrrd", ".hdr": ".nii.gz", ".img": ".nii.gz"}
-
-
-def is_tiff(path: PathLike) -> bool:
-    """Return whether a path has a suffix of TIFF."""
-    return Path(path).suffix.lower() in TIFF_SUFFIXES
+__all__ = ["WRITABLE", "check_writable", "is_tiff", "read_file", "write_file"]
 
 
 def read_file(path: PathLike, dtype: Any = None) -> tuple[np.ndarray, Geometry]:
@@ -47,26 +41,12 @@ def read_file(path: PathLike, dtype: Any = None) -> tuple[np.ndarray, Geometry]:
         return to_array(image, dtype), Geometry.from_sitk(image)
 
 
-def check_writable(path: PathLike) -> Path:
-    """Raise UsageError if no volume can be written under the suffix of ``path``."""
-    path = Path(path)
-    name = path.name.lower()
-    if path.suffix.lower() in _IN_TWO_FILES:
-        raise UsageError(
-            f"Cannot write {path}: the format has two files, which cannot be replaced at once.",
-            f"Choose {_IN_TWO_FILES[path.suffix.lower()]}.",
-        )
-    if not name.endswith(WRITABLE):
-        raise UsageError(f"Cannot write {path}: unknown format.", f"Known are {', '.join(WRITABLE)}.")
-    return path
-
-
 def write_file(array: np.ndarray, geometry: Geometry, path: PathLike, metadata: dict[str, str] | None = None) -> None:
     """Write (Z, Y, X), or (C, Z, Y, X) for several channels, whole or not at all; see `write_image`.
 
     ``metadata`` are key-value pairs, which only NRRD and MHA keep.
     """
-    path = check_writable(path)
+    path = check_writable(path, geometry)
     if array.ndim == 4 and array.shape[0] == 1:
         array = array[0]
     with atomic_path(path) as temporary:
@@ -78,13 +58,16 @@ def write_file(array: np.ndarray, geometry: Geometry, path: PathLike, metadata: 
             image.SetMetaData(key, value)
         with writing(path, array.nbytes):
             sitk.WriteImage(image, os.fspath(temporary), useCompression=True)
-        if temporary.is_file() and temporary.name.endswith((".nii", ".nii.gz")):
-            _check_written(temporary, path, array.nbytes)
+        if temporary.is_file():
+            _check_written(temporary, path, geometry, array.nbytes)
 
 
-def _check_written(temporary: Path, path: Path, size: int) -> None:
-    """ITK's NIfTI writer does not notice a full disk: look whether all voxels are there."""
+def _check_written(temporary: Path, path: Path, geometry: Geometry, size: int) -> None:
+    """Look whether all voxels are there (ITK's NIfTI writer does not notice a full disk), and where they should be."""
     try:
-        check_length(temporary, size)
+        if temporary.name.endswith((".nii", ".nii.gz")):
+            check_length(temporary, size)
+        kept = header_geometry(open_header(temporary))
     except FileError as error:
         raise incomplete_write(path, size) from error
+    check_kept(path, geometry, kept)

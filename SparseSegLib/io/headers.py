@@ -2,29 +2,83 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from pathlib import Path
 
+import numpy as np
 import SimpleITK as sitk
 
 from SparseSegLib.atomic import PathLike
 from SparseSegLib.errors import VolumeError
-from SparseSegLib.io.itk import check_readable, reading, truncated
+from SparseSegLib.geometry import Geometry
+from SparseSegLib.io.declared import LARGEST_RATIO, DeclaredVoxels, check_gzip, check_memory, check_zlib, truncated
+from SparseSegLib.io.detect import DICOM, META, NIFTI, NRRD, ImageFormat, image_format
+from SparseSegLib.io.itk import check_readable, reading
+from SparseSegLib.io.meta_header import read_meta_header
+from SparseSegLib.io.nifti_header import is_gzip, read_nifti_header
+from SparseSegLib.io.nrrd_header import read_nrrd_header
 
 _BYTES = {sitk.sitkVectorUInt8, sitk.sitkVectorInt8}
 _COMPLEX = {sitk.sitkComplexFloat32, sitk.sitkComplexFloat64}
-_NIFTI_HEADER = 348
 
 
 def open_header(path: PathLike) -> sitk.ImageFileReader:
-    """Return a reader whose header has been read; raises FileError if there is none."""
-    check_readable(path)
+    """Return a reader whose header has been read.
+
+    Raises
+    ------
+    FileError
+        If there is no such file, or something in its header cannot be, or it is too short for what it declares.
+    """
+    path = check_readable(path)
     reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
     with reading(path):
+        known = image_format(path)
+        voxels = _declared(path, known)
+        if voxels is not None:
+            voxels.check()
+        reader.SetImageIO(known.image_io)
+        reader.SetFileName(str(path))
         reader.ReadImageInformation()
+    if voxels is None and known is not DICOM:
+        _check_picture(reader, path)
     return reader
+
+
+def _declared(path: Path, known: ImageFormat) -> DeclaredVoxels | None:
+    """Return what the header says of its voxels, or None for formats whose headers are no text."""
+    if known is NRRD:
+        return read_nrrd_header(path).voxels
+    if known is META:
+        return read_meta_header(path).voxels
+    if known is NIFTI:
+        return read_nifti_header(path).voxels
+    return None
+
+
+def _check_picture(reader: sitk.ImageFileReader, path: Path) -> None:
+    """Raise FileError for a picture that declares more pixels than its file can hold."""
+    pixels = reader.GetNumberOfComponents()
+    for size in reader.GetSize():
+        pixels *= size
+    if pixels > LARGEST_RATIO * path.stat().st_size:
+        raise truncated(path)
+
+
+def header_geometry(reader: sitk.ImageFileReader) -> Geometry:
+    """Return the grid that a header declares; a 2D image has one slice.
+
+    Raises
+    ------
+    FileError
+        If it cannot be: a spacing that is not positive, axes that are not independent.
+    """
+    dimension = reader.GetDimension()
+    axes = np.eye(max(3, dimension))
+    axes[:dimension, :dimension] = np.reshape(reader.GetDirection(), (dimension, dimension))
+    x, y, z = (*reader.GetSize(), 1)[:3]
+    dx, dy, dz = (*reader.GetSpacing(), 1.0)[:3]
+    with reading(reader.GetFileName()):
+        return Geometry((z, y, x), (dz, dy, dx), (*reader.GetOrigin(), 0.0)[:3], tuple(axes[:3, :3].ravel()))
 
 
 def check_kind(reader: sitk.ImageFileReader) -> None:
@@ -62,32 +116,31 @@ def color_image(path: PathLike) -> VolumeError:
 
 
 def check_complete(reader: sitk.ImageFileReader) -> None:
-    """Raise FileError for a NIfTI file that ends too early, which ITK reads as zeros without a word."""
-    if not reader.HasMetaDataKey("bitpix") or not reader.HasMetaDataKey("vox_offset"):
-        return
+    """Check what takes longer than a header: to be called before the voxels are read.
+
+    Raises
+    ------
+    FileError
+        If a compressed NIfTI or MHA file is damaged or ends too early, which ITK reads as zeros without a word.
+    ResourceError
+        If the voxels are more than the machine's memory.
+    """
     path = Path(reader.GetFileName())
-    if path.name.endswith((".hdr", ".hdr.gz", ".img", ".img.gz")):  # header and voxels in two files
-        return
-    size = int(reader.GetMetaData("bitpix")) // 8
-    for axis in range(1, int(reader.GetMetaData("dim[0]")) + 1):
-        size *= max(1, int(reader.GetMetaData(f"dim[{axis}]")))
-    check_length(path, size + max(_NIFTI_HEADER, int(float(reader.GetMetaData("vox_offset")))))
+    with reading(path):
+        known = image_format(path)
+        voxels = _declared(path, known)
+        if voxels is None:
+            return
+        check_memory(path, voxels.size)
+        if known is NIFTI and voxels.encoding == "deflate":
+            check_gzip(voxels.path, voxels.size)
+        if known is META and voxels.encoding == "deflate":
+            check_zlib(voxels)
 
 
 def check_length(path: Path, size: int) -> None:
     """Raise FileError if a file, decompressed if it is gzip, is shorter than ``size`` bytes."""
-    with open(path, "rb") as file:
-        compressed = file.read(2) == b"\x1f\x8b"
-    if not compressed:
-        if path.stat().st_size < size:
-            raise truncated(path)
-        return
-    length = 0
-    try:
-        with gzip.open(path) as stream:
-            while block := stream.read(1 << 20):
-                length += len(block)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise truncated(path) from error
-    if length < size:
+    if is_gzip(path):
+        check_gzip(path, size)
+    elif path.stat().st_size < size:
         raise truncated(path)

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from SparseSegLib.atomic import PathLike
-from SparseSegLib.errors import FileError, GeometryError, ResourceError
+from SparseSegLib.errors import FileError, GeometryError, ResourceError, VolumeError
 from SparseSegLib.geometry import Geometry, resample
+from SparseSegLib.io.declared import no_memory
 from SparseSegLib.io.dicom import check_no_slice_damaged, choose_series, find_series, read_series, series_of_files
 from SparseSegLib.io.files import is_tiff, read_file, write_file
 from SparseSegLib.io.information import read_information
-from SparseSegLib.io.itk import check_readable, no_memory
+from SparseSegLib.io.itk import check_readable
 from SparseSegLib.io.slices import read_slices, slice_files
 from SparseSegLib.volume import Volume, check_has_depth
 
@@ -75,14 +76,23 @@ def _read_2d_files(paths: Sequence[PathLike]) -> tuple[np.ndarray, Geometry]:
 
 def _read_channels(paths: Sequence[PathLike], series_uid: str) -> tuple[np.ndarray, Geometry]:
     array, geometry = read_any(paths[0], np.float32, series_uid=series_uid)
-    check_has_depth(geometry, f"The image {paths[0]}")
+    _check_depth(paths[0], array, geometry)
     channels = [array]
     for path in paths[1:]:
         further, grid = read_any(path, np.float32)
-        check_has_depth(grid, f"The image {path}")
+        _check_depth(path, further, grid)
         _check_overlap(paths[0], geometry, path, grid)
         channels.append(np.stack([resample(c, grid, geometry, fill=float(np.nanmin(c))) for c in further]))
     return (array if len(channels) == 1 else np.concatenate(channels)), geometry
+
+
+def _check_depth(path: PathLike, array: np.ndarray, geometry: Geometry) -> None:
+    if geometry.shape[0] == 1 and len(array) > 1:
+        raise VolumeError(
+            f"The image {path} is a 2D image of {len(array)} channels.",
+            f"If these are slices, say so in the file: in ImageJ, Image > Properties, channels 1, slices {len(array)}.",
+        )
+    check_has_depth(geometry, f"The image {path}")
 
 
 def _check_overlap(first: PathLike, geometry: Geometry, path: PathLike, grid: Geometry) -> None:
@@ -115,12 +125,15 @@ def read_any(path: PathLike, dtype: Any = None, *, series_uid: str = "") -> tupl
 
 
 def volume_name(path: PathLike) -> str:
-    """Return a file's name without the suffixes of image formats; of a link its own name, not its target's."""
-    name = os.path.basename(os.path.abspath(path))
+    """Return a file's name without the suffixes of image formats; of a link its own name, not its target's.
+
+    What of it is not in UTF-8 becomes a question mark.
+    """
+    name = os.path.basename(os.path.abspath(path)).encode("utf-8", "replace").decode()
     for suffix in _SUFFIXES:
         if name.lower().endswith(suffix):
             return name[: -len(suffix)]
-    return name if Path(path).is_dir() else Path(name).stem
+    return name if os.path.isdir(path) else Path(name).stem
 
 
 def write_image(array: np.ndarray, geometry: Geometry, path: PathLike) -> None:

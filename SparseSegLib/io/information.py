@@ -11,7 +11,7 @@ from SparseSegLib.atomic import PathLike
 from SparseSegLib.errors import FileError
 from SparseSegLib.io.dicom import DicomSeries, choose_series, find_series, slice_distance
 from SparseSegLib.io.files import is_tiff
-from SparseSegLib.io.headers import check_kind, open_header
+from SparseSegLib.io.headers import check_kind, header_geometry, open_header
 from SparseSegLib.io.itk import check_readable
 from SparseSegLib.io.slices import slice_files
 from SparseSegLib.io.tiff import tiff_layout
@@ -83,7 +83,6 @@ def _file_information(path: Path) -> ImageInformation:
         return ImageInformation((size[0], size[1], size[2]), spacing, channels, dtype.name)
     reader = open_header(path)
     check_kind(reader)
-    size = [*reader.GetSize(), 1][:3]
-    x, y, z = [*reader.GetSpacing(), 1.0][:3]
+    grid = header_geometry(reader)
     voxel_type = sitk.GetPixelIDValueAsString(reader.GetPixelID())
-    return ImageInformation((size[2], size[1], size[0]), (z, y, x), reader.GetNumberOfComponents(), voxel_type)
+    return ImageInformation(grid.shape, grid.spacing, reader.GetNumberOfComponents(), voxel_type)

@@ -15,11 +15,15 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from SparseSegLib.atomic import PathLike, no_space
-from SparseSegLib.errors import FileError, ResourceError, SparseSegError
+from SparseSegLib.errors import FileError, GeometryError, SparseSegError
+from SparseSegLib.io.declared import check_regular, no_memory, truncated
 
 # The libraries under ITK do not pass on the system's error; this is what they say when a write comes up short.
 _NO_SPACE = re.compile(
     f"disk space|failed to write|wrote only|only wrote|{os.strerror(errno.ENOSPC)}|{os.strerror(errno.EFBIG)}"
+)
+_DAMAGED = re.compile(
+    "fread got only|but received|cannot be read|gzip|inflate|truncat|recognized as a NIFTI", re.IGNORECASE
 )
 _stream_lock = threading.RLock()
 
@@ -59,12 +63,16 @@ def _silence_stderr() -> int | None:
 
 @contextlib.contextmanager
 def reading(path: PathLike) -> Iterator[None]:
-    """Turn what SimpleITK raises while reading ``path`` into errors for the user."""
+    """Turn what SimpleITK and the system raise while reading ``path`` into errors for the user."""
     try:
         with quiet_itk():
             yield
     except MemoryError as error:
         raise no_memory(path) from error
+    except GeometryError as error:
+        raise impossible_grid(path, error) from error
+    except OSError as error:
+        raise FileError(f"The file {path} cannot be read: {error.strerror}.", "Copy it to another disk.") from error
     except RuntimeError as error:
         raise _read_error(path, str(error)) from error
 
@@ -88,20 +96,25 @@ def incomplete_write(path: PathLike, size: int, reason: str = "") -> SparseSegEr
     return FileError(f"Cannot write {path}: {reason}.", "Choose another format, for example .nrrd, or another folder.")
 
 
-def no_memory(path: PathLike, size: int = 0) -> ResourceError:
-    """Return the error for a volume that does not fit into memory; ``size`` is what it needs, in bytes, if known."""
-    needs = f": it needs {size / 2**30:.3g} GiB" if size else ""
-    return ResourceError(
-        f"The volume {path} does not fit into memory{needs}.",
-        "Close other programs, or crop or downsample the volume first.",
-    )
-
-
 def check_readable(path: PathLike) -> Path:
-    """Raise FileError if there is no file (or folder) at ``path``, or it is empty or may not be read."""
+    """Return the path of a file or folder.
+
+    Raises
+    ------
+    FileError
+        If there is none, it is empty, may not be read, is no regular file (a pipe, a device), or ITK cannot open it
+        by its name.
+    """
     path = Path(path)
-    if not path.exists():
+    check_name(path)
+    try:
+        found = path.exists()
+    except OSError:  # longer than a name can be
+        found = False
+    if not found:
         raise FileError(f"There is no file {path}.", "Check the name and the folder.")
+    if not path.is_dir():
+        check_regular(path)
     if not os.access(path, os.R_OK):
         raise FileError(f"The file {path} may not be read.", "Ask its owner for permission, or copy it.")
     if path.is_file() and path.stat().st_size == 0:
@@ -109,15 +122,34 @@ def check_readable(path: PathLike) -> Path:
     return path
 
 
+def check_name(path: Path) -> None:
+    """Raise FileError if a path is no text: a name in another encoding than UTF-8, on which ITK ends the process."""
+    text = str(path)
+    if "\0" in text:
+        raise FileError("A name with a zero byte is no name of a file.", "Choose another one.")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        shown = text.encode("utf-8", "replace").decode()
+        raise FileError(f"The name {shown} is not in UTF-8.", "Rename the file or folder.") from None
+
+
+def impossible_grid(path: PathLike, error: GeometryError) -> FileError:
+    """Return the error for a file whose grid cannot be."""
+    return FileError(f"The file {path} has a grid that cannot be. {error.message}", "Export it again.")
+
+
 def _read_error(path: PathLike, text: str) -> SparseSegError:
     if re.search("allocate memory|bad_alloc|bad alloc", text):
         return no_memory(path)
-    if "Unable to determine ImageIO" in text:
+    if "Unable to determine ImageIO" in text or "Cannot read requested file" in text:
         return FileError(
             f"The file {path} is not an image of a known format, or it is damaged.",
             "Known are NRRD, NIfTI, MHA/MHD, TIFF and DICOM.",
         )
-    if re.search(r"fread got only|but received|cannot be read|gzip|inflate|truncat", text, re.IGNORECASE):
+    if re.search(
+        r"fread got only|but received|cannot be read|gzip|inflate|truncat|recognized as a NIFTI", text, re.IGNORECASE
+    ):
         return truncated(path)
     if "orthonormal" in text:
         return FileError(
@@ -125,13 +157,6 @@ def _read_error(path: PathLike, text: str) -> SparseSegError:
             "Load it in 3D Slicer, harden its transform and save it as .nrrd.",
         )
     return FileError(f"The file {path} cannot be read: {_reason(text)}.", "Export it again, for example as .nrrd.")
-
-
-def truncated(path: PathLike) -> FileError:
-    """Return the error for a file that ends too early."""
-    return FileError(
-        f"The file {path} is damaged: it ends before its image is complete.", "Copy, download or export it again."
-    )
 
 
 def _reason(text: str) -> str:

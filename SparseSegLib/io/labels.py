@@ -8,14 +8,16 @@ from pathlib import Path
 import numpy as np
 
 from SparseSegLib.atomic import PathLike
-from SparseSegLib.errors import FileError, UsageError, VolumeError
+from SparseSegLib.errors import AnnotationError, FileError, UsageError, VolumeError
 from SparseSegLib.geometry import Geometry
 from SparseSegLib.io.arrays import to_array
 from SparseSegLib.io.files import write_file
-from SparseSegLib.io.headers import open_header
+from SparseSegLib.io.headers import check_complete, open_header
 from SparseSegLib.io.images import read_any
 from SparseSegLib.io.itk import reading
+from SparseSegLib.io.nrrd_header import read_nrrd_header
 from SparseSegLib.io.segmentation import (
+    LARGEST_VALUE,
     SegmentInfo,
     default_segment,
     merge_layers,
@@ -50,7 +52,7 @@ def read_labels(path: PathLike) -> Labels:
         If its voxels are no labels: several channels, or fractions.
     """
     path = Path(path)
-    if path.name.lower().endswith(".nrrd"):
+    if path.name.lower().endswith((".nrrd", ".nhdr")):
         found = _read_nrrd(path)
         if found is not None:
             return found
@@ -66,15 +68,19 @@ def read_labels(path: PathLike) -> Labels:
 def _read_nrrd(path: Path) -> Labels | None:
     """Return the segments of an NRRD file, or None if it does not describe any."""
     header = open_header(path)
-    metadata = {key: header.GetMetaData(key) for key in header.GetMetaDataKeys() if key.startswith("Segment")}
+    metadata = {key: text for key, text in read_nrrd_header(path).keys.items() if key.startswith("Segment")}
     if "Segmentation_Extent" in metadata:
         raise FileError(
             f"The segmentation {path} is in the format of 3D Slicer 4.10 and before.",
             "Open it in a newer 3D Slicer and save it again.",
         )
-    stored = segments_from_metadata(metadata)
-    if not stored and not any(key.startswith("Segmentation_") for key in metadata):
+    if not any(key.startswith("Segmentation_") or key == "Segment0_ID" for key in metadata):
         return None
+    try:
+        stored = segments_from_metadata(metadata, header.GetNumberOfComponents())
+    except ValueError as error:
+        raise FileError(f"The segmentation {path} is damaged: {error}.", "Save it again in 3D Slicer.") from error
+    check_complete(header)
     with reading(path):
         image = header.Execute()
         layers, geometry = to_array(image), Geometry.from_sitk(image)
@@ -105,7 +111,8 @@ def write_labels(array: np.ndarray, geometry: Geometry, path: PathLike, segments
     Raises
     ------
     UsageError
-        If the suffix is unknown, or a value of a .seg.nrrd has no segment (Slicer would not show it).
+        If the suffix is unknown, two segments have one value, or a value of a .seg.nrrd has no segment (Slicer would
+        not show it) or cannot be one of Slicer's.
     FileError, ResourceError
         If the file cannot be written, or the disk is full; an existing file is left as it was.
     """
@@ -115,8 +122,10 @@ def write_labels(array: np.ndarray, geometry: Geometry, path: PathLike, segments
         write_file(array, geometry, path)
         return
     metadata = {}
+    _check_segments(path, segments)
     if name.endswith(".seg.nrrd"):
         segments = segments or [default_segment(value) for value in _values(array)]
+        _check_range(path, segments)
         unnamed = sorted(set(_values(array)) - {segment.value for segment in segments})
         if unnamed:
             raise UsageError(
@@ -125,6 +134,27 @@ def write_labels(array: np.ndarray, geometry: Geometry, path: PathLike, segments
     if segments:
         metadata = segment_metadata(array, geometry, segments)
     write_file(array, geometry, path, metadata)
+
+
+def check_drawn(array: np.ndarray, path: PathLike) -> None:
+    """Raise AnnotationError if a labelmap is 0 everywhere: 3D Slicer saves one voxel where nothing is drawn."""
+    if not array.any():
+        raise AnnotationError(f"Nothing is drawn in {path}.", "Draw the structure on some slices, and save it again.")
+
+
+def _check_segments(path: PathLike, segments: Sequence[SegmentInfo]) -> None:
+    values = [segment.value for segment in segments]
+    if len(set(values)) < len(values):
+        raise UsageError(f"Cannot write {path}: two segments have one value.", "Give each a value of its own.")
+
+
+def _check_range(path: PathLike, segments: Sequence[SegmentInfo]) -> None:
+    for segment in segments:
+        if not 0 < segment.value <= LARGEST_VALUE:
+            raise UsageError(
+                f"Cannot write {path}: a segment in 3D Slicer cannot have the value {segment.value}.",
+                "Number them from 1, or choose .nrrd.",
+            )
 
 
 def _values(labels: np.ndarray) -> list[int]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import colorsys
+import math
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -11,8 +14,11 @@ from scipy import ndimage
 
 from SparseSegLib.geometry import Geometry
 
+LARGEST_VALUE = 2**31 - 1
+"""The highest value of a segment in 3D Slicer."""
 _TERMINOLOGY = "TerminologyEntry"
 _REPRESENTATION = "Binary labelmap"
+_FEW = 1 << 16
 _GOLDEN_RATIO = 0.618034
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -58,18 +64,34 @@ def default_segment(value: int) -> SegmentInfo:
     return SegmentInfo(value, f"Segment_{value}", default_color(value))
 
 
-def segments_from_metadata(metadata: Mapping[str, str]) -> list[StoredSegment]:
-    """Return the segments that a file's key-value pairs describe, in order; none for a plain labelmap."""
-    found = []
-    index = 0
-    while f"Segment{index}_ID" in metadata:
-        value = _integer(metadata.get(f"Segment{index}_LabelValue", ""), 1)
-        name = metadata.get(f"Segment{index}_Name", "") or metadata[f"Segment{index}_ID"]
-        color = _color(metadata.get(f"Segment{index}_Color", ""), value)
-        layer = _integer(metadata.get(f"Segment{index}_Layer", ""), index)
-        terminology = _tags(metadata.get(f"Segment{index}_Tags", "")).get(_TERMINOLOGY, "")
+def segments_from_metadata(metadata: Mapping[str, str], layers: int) -> list[StoredSegment]:
+    """Return the segments that a file's key-value pairs describe, in order; none for a plain labelmap.
+
+    Parameters
+    ----------
+    metadata : the file's key-value pairs
+    layers : how many labelmaps the file has
+
+    Raises
+    ------
+    ValueError
+        With words for the user, if a segment has a value or a layer that cannot be, or two have the same.
+    """
+    found: list[StoredSegment] = []
+    places: set[tuple[int, int]] = set()
+    while f"Segment{len(found)}_ID" in metadata:
+        key = f"Segment{len(found)}"
+        name = metadata.get(f"{key}_Name", "") or metadata[f"{key}_ID"]
+        value = _integer(name, "value", metadata.get(f"{key}_LabelValue", ""), 1, 1, LARGEST_VALUE)
+        layer = 0
+        if layers > 1:
+            layer = _integer(name, "layer", metadata.get(f"{key}_Layer", ""), len(found), 0, layers - 1)
+        if (layer, value) in places:
+            raise ValueError(f'the segment "{name}" has the value {value}, as another one has')
+        places.add((layer, value))
+        color = _color(metadata.get(f"{key}_Color", ""), value)
+        terminology = _tags(metadata.get(f"{key}_Tags", "")).get(_TERMINOLOGY, "")
         found.append(StoredSegment(SegmentInfo(value, name, color, terminology), layer))
-        index += 1
     return found
 
 
@@ -79,17 +101,20 @@ def _tags(text: str) -> dict[str, str]:
     return {name: value for name, _, value in pairs if name}
 
 
-def _integer(text: str, default: int) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        return default
+def _integer(name: str, what: str, text: str, default: int, low: int, high: int) -> int:
+    if not text.strip():
+        text = str(default)
+    if not re.fullmatch(r"\s*[+-]?\d{1,10}\s*", text, re.ASCII) or not low <= int(text) <= high:
+        raise ValueError(f'the segment "{name}" has the {what} {text.strip()[:20]}')
+    return int(text)
 
 
 def _color(text: str, value: int) -> tuple[float, float, float]:
     try:
         red, green, blue = (min(1.0, max(0.0, float(part))) for part in text.split())
     except ValueError:
+        return default_color(value)
+    if not all(map(math.isfinite, (red, green, blue))):
         return default_color(value)
     return (red, green, blue)
 
@@ -114,8 +139,7 @@ def merge_layers(layers: np.ndarray, stored: Sequence[StoredSegment]) -> tuple[n
     merged = np.zeros(layers.shape[1:], np.min_scalar_type(len(stored)))
     numbered = list(enumerate(stored, start=1))
     for number, one in sorted(numbered, key=lambda pair: (pair[1].layer, pair[0])):
-        if one.layer < len(layers):
-            merged[layers[one.layer] == one.info.value] = number
+        merged[layers[one.layer] == one.info.value] = number
     return merged, [replace(one.info, value=number) for number, one in numbered]
 
 
@@ -127,22 +151,36 @@ def segment_metadata(array: np.ndarray, geometry: Geometry, segments: Sequence[S
         "Segmentation_ConversionParameters": f"Reference image geometry|{_image_geometry(geometry)}|&",
         "Segmentation_ReferenceImageExtentOffset": "0 0 0",
     }
-    boxes = ndimage.find_objects(array.astype(np.int64, copy=False) if array.dtype == np.uint64 else array)
+    boxes = _boxes(array)
     for index, segment in enumerate(segments):
-        box = boxes[segment.value - 1] if 0 < segment.value <= len(boxes) else None
         metadata |= {
             f"Segment{index}_ID": f"Segment_{segment.value}",
-            f"Segment{index}_Name": " ".join(segment.name.split()),
+            f"Segment{index}_Name": _storable(segment.name),
             f"Segment{index}_NameAutoGenerated": "0",
             f"Segment{index}_Color": " ".join(f"{part:.6g}" for part in segment.color),
             f"Segment{index}_ColorAutoGenerated": "0",
             f"Segment{index}_LabelValue": str(segment.value),
             f"Segment{index}_Layer": "0",
-            f"Segment{index}_Extent": _extent(box),
+            f"Segment{index}_Extent": _extent(boxes.get(segment.value)),
         }
         if segment.terminology:
-            metadata[f"Segment{index}_Tags"] = f"{_TERMINOLOGY}:{segment.terminology}|"
+            metadata[f"Segment{index}_Tags"] = f"{_TERMINOLOGY}:{_storable(segment.terminology)}|"
     return metadata
+
+
+def _boxes(array: np.ndarray) -> dict[int, tuple[slice, ...]]:
+    """Return the box of each value but 0 that occurs."""
+    if array.dtype == np.uint8 or 0 <= array.min() <= array.max() <= _FEW:
+        return {value: box for value, box in enumerate(ndimage.find_objects(array), start=1) if box is not None}
+    values, numbers = np.unique(array, return_inverse=True)
+    boxes = ndimage.find_objects(numbers.reshape(array.shape) + 1)
+    return {int(value): box for value, box in zip(values, boxes, strict=True) if value and box is not None}
+
+
+def _storable(text: str) -> str:
+    """Return a text as NRRD can keep it: in UTF-8, and of all control characters only newlines, which it escapes."""
+    text = text.encode("utf-8", "replace").decode("utf-8")
+    return "".join(" " if unicodedata.category(c) == "Cc" and c != "\n" else c for c in text)
 
 
 def _extent(box: tuple[slice, ...] | None) -> str:

@@ -15,12 +15,17 @@ import numpy as np
 import SimpleITK as sitk
 
 from SparseSegLib.atomic import PathLike
-from SparseSegLib.errors import DependencyError, FileError, VolumeError
+from SparseSegLib.errors import DependencyError, FileError, GeometryError, SparseSegError, VolumeError
 from SparseSegLib.geometry import Geometry
+from SparseSegLib.io.declared import check_memory, no_memory, truncated
 from SparseSegLib.io.headers import color_image, time_series
-from SparseSegLib.io.itk import check_readable, no_memory, reading, truncated
+from SparseSegLib.io.itk import check_readable, impossible_grid, reading
+from SparseSegLib.io.tiff_series import check_description, check_series, choose_series
 
 SUFFIXES = (".tif", ".tiff")
+
+_WRITTEN_AS = {np.dtype(bool): np.uint8, np.dtype(np.float16): np.float32}
+_MOST_FOR_IMAGEJ = 2**32 - 2**25  # above it is BigTIFF, which ImageJ's own layout is not
 
 Spacing = tuple[float, float, float]
 
@@ -51,15 +56,18 @@ def _open(path: Path) -> Iterator[Any]:
     propagate, log.propagate = log.propagate, False
     log.addHandler(damage)
     try:
-        with tifffile.TiffFile(path) as file:
+        with tifffile.TiffFile(path, _multifile=False) as file:
+            check_description(file, path)
             yield file
         if damage.seen:
             raise truncated(path)
+    except SparseSegError:
+        raise
     except MemoryError as error:
         raise no_memory(path) from error
     except tifffile.TiffFileError as error:
         raise FileError(f"The file {path} is no TIFF file, or it is damaged.", "Export it again.") from error
-    except (ValueError, OSError, IndexError, KeyError, TypeError) as error:
+    except Exception as error:  # whatever tifffile and the decoders under it meet in a damaged file
         raise truncated(path) from error
     finally:
         log.removeHandler(damage)
@@ -78,8 +86,10 @@ def tiff_layout(path: PathLike) -> tuple[tuple[int, int, int, int], Spacing, np.
     """Return shape (C, Z, Y, X), spacing (z, y, x) mm and voxel type of a TIFF stack without reading its voxels."""
     path = Path(path)
     with _open(path) as file:
-        series = _series(file, path)
-        return _layout(series, path).shape, _spacing(file), series.dtype
+        series = choose_series(file, path)
+        layout, spacing = _layout(series, path), _spacing(file)
+        check_series(file, series, path)
+    return layout.shape, _grid(path, layout, spacing).spacing, series.dtype
 
 
 def read_tiff(path: PathLike, dtype: Any = None) -> tuple[np.ndarray, Geometry]:
@@ -97,17 +107,20 @@ def read_tiff(path: PathLike, dtype: Any = None) -> tuple[np.ndarray, Geometry]:
     """
     path = Path(path)
     with _open(path) as file:
-        series = _series(file, path)
-        array = _layout(series, path).apply(_pixels(series, path))
-        spacing = _spacing(file)
+        series = choose_series(file, path)
+        layout, spacing = _layout(series, path), _spacing(file)
+        check_series(file, series, path)
+        check_memory(path, series.nbytes)
+        array = layout.apply(_pixels(series, path))
     array = np.ascontiguousarray(array, dtype=dtype or array.dtype.newbyteorder("="))
-    return array, Geometry.identity(array.shape[1:], spacing)
+    return array, _grid(path, layout, spacing)
 
 
-def _series(file: Any, path: Path) -> Any:
-    if not file.series:
-        raise FileError(f"The file {path} has no image.", "Export it again.")
-    return file.series[0]
+def _grid(path: Path, layout: _Layout, spacing: Spacing) -> Geometry:
+    try:
+        return Geometry.identity(layout.shape[1:], spacing)
+    except GeometryError as error:
+        raise impossible_grid(path, error) from error
 
 
 def _pixels(series: Any, path: Path) -> np.ndarray:
@@ -118,7 +131,12 @@ def _pixels(series: Any, path: Path) -> np.ndarray:
         if "imagecodecs" not in str(error) or "S" in series.axes:
             raise
     with reading(path):
-        return sitk.GetArrayFromImage(sitk.ReadImage(str(path))).reshape(series.shape)
+        array = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+    if array.size != series.size:
+        raise FileError(
+            f"The compression of {path} is not known, and it has more than one image.", "Save it uncompressed."
+        )
+    return array.reshape(series.shape)
 
 
 @dataclass(frozen=True)
@@ -161,13 +179,13 @@ def _spacing(file: Any) -> Spacing:
 def _ome_spacing(xml: str) -> Spacing:
     try:
         pixels = next((e for e in ElementTree.fromstring(xml).iter() if e.tag.endswith("Pixels")), None)
-    except ElementTree.ParseError:
+    except ElementTree.ParseError:  # tifffile has read the image without it
         pixels = None
     attributes = pixels.attrib if pixels is not None else {}
 
     def size(axis: str) -> float:
         value = float(attributes.get(f"PhysicalSize{axis}", 0))
-        return value * _millimeters(attributes.get(f"PhysicalSize{axis}Unit", "µm"))
+        return max(0.0, value) * _millimeters(attributes.get(f"PhysicalSize{axis}Unit", "µm"))
 
     return _complete(size("Z"), size("Y"), size("X"))
 
@@ -204,22 +222,26 @@ def write_tiff(path: PathLike, array: np.ndarray, geometry: Geometry) -> None:
     Raises
     ------
     FileError
-        If the geometry has a position or an orientation, which TIFF would lose.
+        If the geometry has a position or an orientation, which TIFF would lose, or the voxels are integers of 64 bits.
     """
     if not geometry.matches(Geometry.identity(geometry.shape, geometry.spacing)):
         raise FileError(
             f"Cannot write {path}: TIFF has no place for the position and orientation of this volume.",
-            "Choose .nrrd or .nii.gz, which keep them.",
+            "Choose .nrrd, which keeps them.",
         )
-    array = array.astype(np.uint8) if array.dtype == bool else array
+    if array.dtype.kind in "iu" and array.dtype.itemsize > 4:
+        raise FileError(f"Cannot write {path}: OME-TIFF has no integers of 64 bits.", "Choose .nrrd, which has.")
+    array = array.astype(_WRITTEN_AS.get(array.dtype, array.dtype), copy=False)
     z, y, x = geometry.spacing
     stack = np.moveaxis(array, 0, 1) if array.shape[0] > 1 else array[0]
     axes = "ZCYX" if array.shape[0] > 1 else "ZYX"
-    if array.dtype in (np.uint8, np.uint16, np.float32):
+    if array.dtype in (np.uint8, np.uint16, np.float32) and array.nbytes < _MOST_FOR_IMAGEJ:
         metadata = {"axes": axes, "spacing": z, "unit": "mm"}
-        _tifffile().imwrite(path, stack, imagej=True, resolution=(1 / x, 1 / y), metadata=metadata)
+        _tifffile().imwrite(
+            path, stack, imagej=True, photometric="minisblack", resolution=(1 / x, 1 / y), metadata=metadata
+        )
         return
     metadata = {"axes": axes}
     for axis, value in zip("XYZ", (x, y, z), strict=True):
         metadata |= {f"PhysicalSize{axis}": value, f"PhysicalSize{axis}Unit": "mm"}
-    _tifffile().imwrite(path, stack, ome=True, metadata=metadata)
+    _tifffile().imwrite(path, stack, ome=True, photometric="minisblack", metadata=metadata)
