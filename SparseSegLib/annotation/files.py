@@ -73,7 +73,7 @@ def read_sparse_labels(path: Path, reference: Geometry | None = None, *, resampl
         If the file holds dense labels: nothing says which slices were annotated. Or if its values are no classes.
     """
     path = Path(path)
-    raw, geometry, segments = read_labels(path)
+    raw, geometry, segments = read_labels(path, reference)
     array, background, segments = _split_background(raw, segments)
     explicit = bool((array == UNLABELED).any())
     _check_values(path, array, background)

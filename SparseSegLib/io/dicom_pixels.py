@@ -1,0 +1,148 @@
+"""The voxels of DICOM frames: decoded, and scaled by each frame's own slope and intercept."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from SparseSegLib.errors import FileError, SparseSegError
+from SparseSegLib.io.dicom_frames import Frame
+from SparseSegLib.io.dicom_reading import PIXELS, check_size, cut_off, is_compressed, read_dataset, reading_dicom, shown
+from SparseSegLib.io.dicom_values import transfer_syntax, whole
+from SparseSegLib.io.itk import reading
+
+_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # an image that has neither geometry nor scaling
+_LAYOUT = (
+    *("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
+    *("SamplesPerPixel", "PhotometricInterpretation"),
+)
+
+
+def read_frames(frames: Sequence[Frame], dtype: Any = None) -> np.ndarray:
+    """Return frames, in their order, as (1, Z, Y, X).
+
+    Parameters
+    ----------
+    frames : sequence of Frame
+        All of one size.
+    dtype : type
+        Of the result; without it whole numbers if all values are, else float32.
+
+    Raises
+    ------
+    FileError
+        If a file is damaged or cut off, or compressed in a way that cannot be decoded.
+    """
+    places: dict[str, dict[int, int]] = {}
+    for place, frame in enumerate(frames):
+        places.setdefault(frame.file, {})[frame.index] = place
+    kind = np.dtype(dtype or _type(frames))
+    result: np.ndarray | None = None
+    for file, wanted in places.items():
+        found = 0
+        dataset = read_dataset(file)
+        with reading_dicom(file):
+            for index, stored in enumerate(stored_frames(dataset, file)):
+                if index not in wanted:
+                    continue
+                frame = frames[wanted[index]]
+                if stored.shape != frame.size:
+                    raise cut_off(file)
+                if result is None:
+                    result = np.empty((1, len(frames), *frame.size), kind)
+                result[0, wanted[index]] = _scaled(stored, frame)
+                found += 1
+        if found != len(wanted):
+            raise cut_off(file)
+    if result is None:
+        raise FileError("The series has no slices.", "Choose another series.")
+    return result
+
+
+def _type(frames: Sequence[Frame]) -> str:
+    stored = {frame.stored for frame in frames}
+    if len(stored) == 1 and all((frame.slope, frame.intercept) == (1.0, 0.0) for frame in frames):
+        return stored.pop()
+    exact = all(float(frame.slope).is_integer() and float(frame.intercept).is_integer() for frame in frames)
+    return "int32" if exact and not any("float" in one for one in stored) else "float32"
+
+
+def _scaled(stored: np.ndarray, frame: Frame) -> np.ndarray:
+    if (frame.slope, frame.intercept) == (1.0, 0.0):
+        return stored
+    return stored.astype(np.float64) * frame.slope + frame.intercept
+
+
+def stored_frames(dataset: Any, file: str) -> Iterator[np.ndarray]:
+    """Give the frames (Y, X) of a data set one after the other, as they are stored; raises as `read_frames`."""
+    from pydicom.pixels import iter_pixels
+
+    check_size(file, dataset)
+    if not any(name in dataset for name in PIXELS):
+        raise cut_off(file)
+    frames = _decoded(dataset, file) if is_compressed(transfer_syntax(dataset)) else iter_pixels(dataset, raw=True)
+    for frame in frames:
+        yield _without_overlay(frame, dataset)
+
+
+def _without_overlay(frame: np.ndarray, dataset: Any) -> np.ndarray:
+    """Return the bits of a frame that are its value: others may hold graphics."""
+    allocated = 8 * frame.itemsize
+    stored = whole(dataset, "BitsStored", allocated)
+    high = whole(dataset, "HighBit", stored - 1)
+    if frame.dtype.kind not in "iu" or whole(dataset, "BitsAllocated", allocated) == 1 or stored >= allocated:
+        return frame
+    if not 0 < stored <= high + 1 <= allocated:
+        raise ValueError("the bits of the pixels make no sense")
+    return (frame << (allocated - 1 - high)) >> (allocated - stored)  # of signed numbers, the sign fills up
+
+
+def _decoded(dataset: Any, file: str) -> Iterator[np.ndarray]:
+    """Give compressed frames, each decoded by ITK as a plain image of its own."""
+    from pydicom.encaps import generate_frames
+
+    count = whole(dataset, "NumberOfFrames", 1)
+    with tempfile.TemporaryDirectory(prefix="sparseseg-") as folder:
+        path = Path(folder) / "frame.dcm"
+        for frame in generate_frames(dataset.PixelData, number_of_frames=count):
+            _write_frame(dataset, frame, path)
+            try:
+                with reading(file):
+                    image = sitk.ReadImage(str(path))
+            except SparseSegError as error:
+                raise _undecodable(dataset, file) from error
+            yield sitk.GetArrayFromImage(image).reshape(image.GetHeight(), image.GetWidth())
+
+
+def _write_frame(dataset: Any, frame: bytes, path: Path) -> None:
+    """Write a compressed frame as a file without anything that would change its values."""
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.encaps import encapsulate
+    from pydicom.uid import UID, generate_uid
+
+    image = Dataset()
+    for name in _LAYOUT:
+        if name in dataset:
+            setattr(image, name, dataset.get(name))
+    image.SOPClassUID, image.SOPInstanceUID = UID(_CAPTURE), generate_uid()
+    image.PixelData = encapsulate([frame])
+    image["PixelData"].is_undefined_length = True
+    image["PixelData"].VR = "OB"
+    image.file_meta = FileMetaDataset()
+    image.file_meta.TransferSyntaxUID = dataset.file_meta.TransferSyntaxUID
+    image.save_as(path, enforce_file_format=True)
+
+
+def _undecodable(dataset: Any, file: str) -> FileError:
+    from pydicom.uid import UID
+
+    name = UID(transfer_syntax(dataset)).name
+    return FileError(
+        f"The pixels of {shown(file)} cannot be decoded (compressed as {name}).",
+        "Copy the file again; or decompress it first, for example with gdcmconv --raw or dcmdjpeg.",
+    )
