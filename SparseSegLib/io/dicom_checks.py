@@ -22,7 +22,7 @@ def check_series(folder: PathLike, modality: str = "CT", *, series_uid: str = ""
     Parameters
     ----------
     folder : path
-        The folder with the slices.
+        The folder with the slices, or a multi-frame file.
     modality : str
         What the series must be; "" for anything.
     series_uid : str
@@ -36,11 +36,12 @@ def check_series(folder: PathLike, modality: str = "CT", *, series_uid: str = ""
         If the series is of another modality, a localizer, too short, or has no calibrated (HU) values.
     """
     folder = check_readable(folder)
-    if not folder.is_dir():
-        raise FileError(f"{folder} is no folder.", "Choose the folder that holds the slices.")
     series = open_series(folder, series_uid)
     if series is None:
-        raise FileError(f"The folder {folder} has no DICOM images.", "Choose the folder that holds the slices.")
+        raise FileError(
+            f"The {'folder' if folder.is_dir() else 'file'} {folder} has no DICOM images.",
+            "Choose the folder that holds the slices.",
+        )
     check_modality(series, modality)
     _check_kind(folder, series)
     frames = check_stack(series).frames

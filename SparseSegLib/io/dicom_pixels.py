@@ -103,20 +103,29 @@ def _without_overlay(frame: np.ndarray, dataset: Any) -> np.ndarray:
 
 
 def _decoded(dataset: Any, file: str) -> Iterator[np.ndarray]:
-    """Give compressed frames, each decoded by ITK as a plain image of its own."""
+    """Give compressed frames, each decoded by ITK as a plain image of its own, or by pydicom where ITK cannot."""
     from pydicom.encaps import generate_frames
 
     count = whole(dataset, "NumberOfFrames", 1)
     with tempfile.TemporaryDirectory(prefix="sparseseg-") as folder:
         path = Path(folder) / "frame.dcm"
-        for frame in generate_frames(dataset.PixelData, number_of_frames=count):
+        for index, frame in enumerate(generate_frames(dataset.PixelData, number_of_frames=count)):
             _write_frame(dataset, frame, path)
             try:
                 with reading(file):
                     image = sitk.ReadImage(str(path))
-            except SparseSegError as error:
-                raise _undecodable(dataset, file) from error
-            yield sitk.GetArrayFromImage(image).reshape(image.GetHeight(), image.GetWidth())
+                yield sitk.GetArrayFromImage(image).reshape(image.GetHeight(), image.GetWidth())
+            except SparseSegError:
+                yield _decoded_by_pydicom(dataset, index, file)
+
+
+def _decoded_by_pydicom(dataset: Any, index: int, file: str) -> np.ndarray:
+    from pydicom.pixels import pixel_array
+
+    try:
+        return pixel_array(dataset, index=index, raw=True)
+    except (RuntimeError, ValueError, NotImplementedError) as error:
+        raise _undecodable(dataset, file) from error
 
 
 def _write_frame(dataset: Any, frame: bytes, path: Path) -> None:

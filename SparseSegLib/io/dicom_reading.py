@@ -188,9 +188,15 @@ def read_dataset(path: PathLike) -> Dataset:
     if not header.complete:
         raise cut_off(path)
     from pydicom import dcmread
+    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
     with reading_dicom(path), open(path, "rb") as stream:
-        return dcmread(_Bounded(stream), force=True)  # type: ignore[arg-type]
+        dataset = dcmread(_Bounded(stream), force=True)  # type: ignore[arg-type]
+        if not transfer_syntax(dataset):  # a bare data set: what was found out by reading it
+            implicit, little = dataset.original_encoding
+            explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+            dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
+        return dataset
 
 
 def check_size(path: PathLike, dataset: Any) -> None:

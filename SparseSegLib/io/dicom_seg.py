@@ -88,7 +88,8 @@ def _grid(
     shape = (max(slices) + 1, *first.size)
     if int(np.prod(shape, dtype=object)) > _LARGEST:
         raise FileError(f"The frames of the DICOM SEG {shown(file)} lie too far apart.", "Export it again.")
-    axes = np.column_stack([first.orientation[:3], first.orientation[3:], first.normal])  # type: ignore[index]
+    x_axis, y_axis = np.split(np.array(first.orientation), 2)
+    axes = np.column_stack([x_axis, y_axis, first.normal])
     return Geometry(shape, (step, y, x), tuple(positions[start]), tuple(axes.ravel())), slices
 
 
