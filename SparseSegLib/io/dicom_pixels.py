@@ -85,9 +85,24 @@ def stored_frames(dataset: Any, file: str) -> Iterator[np.ndarray]:
     check_size(file, dataset)
     if not any(name in dataset for name in PIXELS):
         raise cut_off(file)
-    frames = _decoded(dataset, file) if is_compressed(transfer_syntax(dataset)) else iter_pixels(dataset, raw=True)
+    if is_compressed(transfer_syntax(dataset)):
+        frames = _decoded(dataset, file)
+    elif whole(dataset, "BitsAllocated", 8) == 1:
+        frames = _unpacked(dataset)
+    else:
+        frames = iter_pixels(dataset, raw=True)
     for frame in frames:
         yield _without_overlay(frame, dataset)
+
+
+def _unpacked(dataset: Any) -> Iterator[np.ndarray]:
+    """Give frames of single bits, which follow each other without a gap, so that they start amid bytes."""
+    shape = (whole(dataset, "Rows", 0), whole(dataset, "Columns", 0))
+    size = shape[0] * shape[1]
+    data = np.frombuffer(dataset.PixelData, np.uint8)
+    for start in range(0, size * whole(dataset, "NumberOfFrames", 1), size):
+        bits = np.unpackbits(data[start // 8 : (start + size + 7) // 8], bitorder="little")
+        yield bits[start % 8 : start % 8 + size].reshape(shape)
 
 
 def _without_overlay(frame: np.ndarray, dataset: Any) -> np.ndarray:
