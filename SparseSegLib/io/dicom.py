@@ -21,6 +21,7 @@ from SparseSegLib.io.dicom_reading import (
     check_size,
     cut_off,
     damaged,
+    is_called_dicom,
     read_header,
     reading_dicom,
     shown,
@@ -111,11 +112,13 @@ def _scan(folder: PathLike) -> tuple[list[DicomSeries], dict[str, tuple[str, str
     """Return the series of a folder, and what those of its DICOM files are that are no images."""
     scans: dict[str, _Scan] = {}
     others: dict[str, tuple[str, str]] = {}
+    nameless: list[str] = []  # damaged before they say of which series they are
     for path in sorted(entry.path for entry in os.scandir(folder) if entry.is_file()):
-        uid = ""
+        uid = None
         try:
             header = read_header(path, _TAGS)
             if header is None:
+                nameless += [path] if is_called_dicom(path) else []
                 continue
             with reading_dicom(path):
                 kind = no_image(header.dataset, has_pixels=header.has_pixels)
@@ -125,11 +128,13 @@ def _scan(folder: PathLike) -> tuple[list[DicomSeries], dict[str, tuple[str, str
                 uid = text(header.dataset, "SeriesInstanceUID")
                 scans.setdefault(uid, _Scan()).add(path, header)
         except (FileError, ResourceError):
-            scans.setdefault(uid, _Scan()).damaged.append(path)
-    nameless = scans.get("", _Scan())
-    if len(scans) > 1 and not nameless.parts:  # what is damaged may be of any series
-        scans.pop("", None)
-    return [scan.series(uid, nameless.damaged if uid else []) for uid, scan in sorted(scans.items())], others
+            if uid is None:
+                nameless.append(path)
+            else:
+                scans.setdefault(uid, _Scan()).damaged.append(path)
+    if nameless and not scans:
+        scans[""] = _Scan()
+    return [scan.series(uid, nameless) for uid, scan in sorted(scans.items())], others
 
 
 class _Scan:

@@ -43,11 +43,19 @@ _MODALITIES = {
     "PR": _KINDS[13],
     "DOC": _KINDS[14],
 }
+_DICOM = "1.2.840.10008."  # what others begin with is private
 _DIRECTORY = "1.2.840.10008.1.3.10"
 
 
+def uid_name(uid: str) -> str:
+    """Return what the DICOM standard calls a UID, or the UID itself."""
+    from pydicom.uid import UID
+
+    return UID(uid).name
+
+
 def no_image(dataset: Any, *, has_pixels: bool) -> tuple[str, str] | None:
-    """Return what a file is, if it is not an image, and what to do instead; None for an image."""
+    """Return what a file is and what to do instead, if it is no image; None for an image or what is left of one."""
     uid = sop_class(dataset)
     if uid == _DIRECTORY:
         return "an index of other files (DICOMDIR)", "Choose the folder with the images themselves."
@@ -57,6 +65,16 @@ def no_image(dataset: Any, *, has_pixels: bool) -> tuple[str, str] | None:
             return name, hint
     if (modality := text(dataset, "Modality")) in _MODALITIES:
         return _MODALITIES[modality][1:]
-    if not has_pixels and dataset.get("Rows") is None:
+    if not has_pixels and dataset.get("Rows") is None and dataset.get("SeriesInstanceUID") and _is_other(dataset):
         return f"a DICOM object without an image{f' ({modality})' if modality else ''}", _ANOTHER
     return None
+
+
+def _is_other(dataset: Any) -> bool:
+    """Return whether a file without pixels is of a kind that has none; else it is what is left of an image."""
+    uids = {sop_class(dataset), text(dataset.file_meta, "MediaStorageSOPClassUID")}
+    return all(
+        not uid.startswith(_DICOM) or (uid_name(uid) != uid and "Image Storage" not in uid_name(uid))
+        for uid in uids
+        if uid
+    )

@@ -12,6 +12,7 @@ import SimpleITK as sitk
 
 from SparseSegLib.errors import FileError, SparseSegError
 from SparseSegLib.io.dicom_frames import Frame
+from SparseSegLib.io.dicom_kinds import uid_name
 from SparseSegLib.io.dicom_reading import PIXELS, check_size, cut_off, is_compressed, read_dataset, reading_dicom, shown
 from SparseSegLib.io.dicom_values import transfer_syntax, whole
 from SparseSegLib.io.itk import reading
@@ -163,9 +164,7 @@ def _write_frame(dataset: Any, frame: bytes, path: Path) -> None:
 
 
 def _undecodable(dataset: Any, file: str) -> FileError:
-    from pydicom.uid import UID
-
-    name = UID(transfer_syntax(dataset)).name
+    name = uid_name(transfer_syntax(dataset))
     return FileError(
         f"The pixels of {shown(file)} cannot be decoded (compressed as {name}).",
         "Copy the file again; or decompress it first, for example with gdcmconv --raw or dcmdjpeg.",

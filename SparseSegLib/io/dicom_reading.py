@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 _PREAMBLE = 128  # bytes before the magic word
+_SUFFIXES = {".dcm", ".dicom", ".ima"}
 _HEAD = 1 << 10  # bytes in which a file says how it is encoded
 _TAIL = 1 << 16  # bytes at the end of a file, in which compressed pixels end
 _SEQUENCE_END = b"\xfe\xff\xdd\xe0\x00\x00\x00\x00"
@@ -119,6 +120,20 @@ def _is_dicom(head: bytes, size: int) -> bool:
     explicit = head[4:6].isalpha() and head[4:6].isupper()
     little = head[0] != 0 and head[3] < 0x20 and int.from_bytes(head[4:8], "little") < min(size, _HEAD)
     return explicit or little
+
+
+def is_called_dicom(path: PathLike) -> bool:
+    """Return whether a file that does not look like DICOM should: it has the suffix, or no other and is empty."""
+    name = Path(path).name
+    suffix = Path(name).suffix.lower()
+    if name.startswith("."):  # what macOS adds to copies
+        return False
+    if suffix in _SUFFIXES:
+        return True
+    if suffix and not suffix[1:].isdigit():  # names may be UIDs
+        return False
+    with open(path, "rb") as stream:
+        return not stream.read(_HEAD).strip(b"\0")
 
 
 def read_header(path: PathLike, tags: Sequence[str] | None = None) -> Header | None:
