@@ -23,7 +23,7 @@ from SparseSegLib.errors import (
 from SparseSegLib.geometry import Geometry, place
 from SparseSegLib.io.dicom import check_stack
 from SparseSegLib.io.dicom_checks import check_series
-from SparseSegLib.io.dicom_reading import read_dataset, read_header
+from SparseSegLib.io.dicom_reading import damaged, read_header
 from SparseSegLib.io.dicom_seg_writing import segmentation_object
 from SparseSegLib.io.dicom_stack import Stack
 from SparseSegLib.io.labels import read_labels
@@ -170,7 +170,9 @@ def _header(file: str, step: float) -> Dataset:
     from pydicom.uid import generate_uid
 
     header = read_header(file)
-    one = read_dataset(file) if header is None else header.dataset
+    if header is None:
+        raise damaged(file)
+    one = header.dataset
     one.decode()
     one.SOPClassUID = one.get("SOPClassUID") or one.file_meta.get("MediaStorageSOPClassUID", "")
     one.SOPInstanceUID = one.get("SOPInstanceUID") or one.file_meta.get("MediaStorageSOPInstanceUID", "")

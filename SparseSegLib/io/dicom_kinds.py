@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from SparseSegLib.io.dicom_values import sop_class, text
+from SparseSegLib.io.dicom_values import media_class, sop_class, text
 
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
@@ -72,7 +72,7 @@ def no_image(dataset: Any, *, has_pixels: bool) -> tuple[str, str] | None:
 
 def _is_other(dataset: Any) -> bool:
     """Return whether a file without pixels is of a kind that has none; else it is what is left of an image."""
-    uids = {sop_class(dataset), text(dataset.file_meta, "MediaStorageSOPClassUID")}
+    uids = {sop_class(dataset), media_class(dataset)}
     return all(
         not uid.startswith(_DICOM) or (uid_name(uid) != uid and "Image Storage" not in uid_name(uid))
         for uid in uids

@@ -46,7 +46,7 @@ def read_frames(frames: Sequence[Frame], dtype: Any = None) -> np.ndarray:
     result: np.ndarray | None = None
     for file, wanted in places.items():
         found = 0
-        dataset = read_dataset(file)
+        dataset = read_dataset(file, (*_LAYOUT, "NumberOfFrames", *PIXELS))
         with reading_dicom(file):
             for index, stored in enumerate(stored_frames(dataset, file)):
                 if index not in wanted:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from SparseSegLib.atomic import PathLike
 from SparseSegLib.errors import DependencyError, FileError, SparseSegError
-from SparseSegLib.io.dicom_values import transfer_syntax, whole
-from SparseSegLib.io.itk import check_readable, no_memory
+from SparseSegLib.io.dicom_values import by_name, transfer_syntax, whole
+from SparseSegLib.io.itk import no_memory
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -42,12 +42,12 @@ class Header:
 
     Attributes
     ----------
-    dataset : the tags that were asked for
+    dataset : the tags that were asked for, by their names; pydicom's data set if none were named
     has_pixels : whether pixels follow
     complete : whether all of them are there
     """
 
-    dataset: Dataset
+    dataset: Any
     has_pixels: bool
     complete: bool
 
@@ -155,13 +155,14 @@ def read_header(path: PathLike, tags: Sequence[str] | None = None) -> Header | N
             return None
         stream.seek(0)
         if _DEFLATED.encode() in head:
-            return _read_deflated(stream.read(), path)
+            return _read_deflated(stream.read(), path, named is not None)
         dataset = dcmread(bounded, stop_before_pixels=True, force=True, specific_tags=named)  # type: ignore[arg-type]
         length = _pixel_length(stream, dataset)
+        values = dataset if named is None else by_name(dataset)
         if length == _UNKNOWN_LENGTH:
             stream.seek(max(stream.tell(), bounded.length - _TAIL))
-            return Header(dataset, True, _SEQUENCE_END in stream.read())
-        return Header(dataset, length > 0, length <= bounded.length - stream.tell())
+            return Header(values, True, _SEQUENCE_END in stream.read())
+        return Header(values, length > 0, length <= bounded.length - stream.tell())
 
 
 def _pixel_length(stream: BinaryIO, dataset: Any) -> int:
@@ -176,7 +177,7 @@ def _pixel_length(stream: BinaryIO, dataset: Any) -> int:
     return int(struct.unpack(f"{order}L", head[4:])[0])
 
 
-def _read_deflated(data: bytes, path: PathLike) -> Header:
+def _read_deflated(data: bytes, path: PathLike, named: bool) -> Header:
     """Return a file whose whole data set is compressed; raises ResourceError if it would grow beyond all measure."""
     from pydicom import dcmread
 
@@ -189,24 +190,23 @@ def _read_deflated(data: bytes, path: PathLike) -> Header:
     if size > _MOST_INFLATED:
         raise no_memory(path, size)
     dataset = dcmread(io.BytesIO(data))
-    return Header(dataset, any(name in dataset for name in PIXELS), inflating.eof)
+    return Header(by_name(dataset) if named else dataset, any(name in dataset for name in PIXELS), inflating.eof)
 
 
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
 
-def read_dataset(path: PathLike) -> Dataset:
-    """Return a DICOM file's whole data set; raises FileError if it is none, damaged or cut off."""
-    header = read_header(check_readable(path), ("Rows", "Columns"))
-    if header is None:
-        raise FileError(f"The file {shown(path)} is no DICOM file.", "Choose another file.")
-    if not header.complete:
-        raise cut_off(path)
+def read_dataset(path: PathLike, tags: Sequence[str] | None = None) -> Dataset:
+    """Return a DICOM file's data set with its pixels, only some tags if they are named.
+
+    What it is and whether it is whole is known from `read_header`. Raises FileError if it is damaged.
+    """
     from pydicom import dcmread
     from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+    named = None if tags is None else list(tags)
     with reading_dicom(path), open(path, "rb") as stream:
-        dataset = dcmread(_Bounded(stream), force=True)  # type: ignore[arg-type]
+        dataset = dcmread(_Bounded(stream), force=True, specific_tags=named)  # type: ignore[arg-type]
         if not transfer_syntax(dataset):  # a bare data set: what was found out by reading it
             implicit, little = dataset.original_encoding
             explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian

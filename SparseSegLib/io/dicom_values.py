@@ -1,4 +1,7 @@
-"""Values of a DICOM data set, whatever a scanner or a damaged disk wrote there."""
+"""Values of a DICOM data set, whatever a scanner or a damaged disk wrote there.
+
+A data set here is pydicom's, or a dictionary of values by their names.
+"""
 
 from __future__ import annotations
 
@@ -41,11 +44,24 @@ def text(dataset: Any, name: str) -> str:
 
 def transfer_syntax(dataset: Any) -> str:
     """Return the UID of the way in which a file is encoded; "" where it does not say."""
-    meta = getattr(dataset, "file_meta", None)
-    return "" if meta is None else str(meta.get("TransferSyntaxUID") or "")
+    return text(_meta(dataset), "TransferSyntaxUID")
+
+
+def media_class(dataset: Any) -> str:
+    """Return the UID of what a file is, by its meta information; "" where it does not say."""
+    return text(_meta(dataset), "MediaStorageSOPClassUID")
 
 
 def sop_class(dataset: Any) -> str:
     """Return the UID of what a file is (an image of CT, a structure set …); "" where it does not say."""
-    meta = getattr(dataset, "file_meta", None)
-    return text(dataset, "SOPClassUID") or ("" if meta is None else text(meta, "MediaStorageSOPClassUID"))
+    return text(dataset, "SOPClassUID") or media_class(dataset)
+
+
+def _meta(dataset: Any) -> Any:
+    return getattr(dataset, "file_meta", dataset)
+
+
+def by_name(dataset: Any) -> dict[str, Any]:
+    """Return the values of a data set and its meta information by their names: looking them up again is fast."""
+    elements = (*getattr(dataset, "file_meta", ()), *dataset)
+    return {element.keyword: element.value for element in elements if element.keyword}
