@@ -34,7 +34,7 @@ from SparseSegLib.io.itk import check_readable
 _TAGS = (
     *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "SeriesDescription", "PatientID"),
     *("FrameOfReferenceUID", "ImageType", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel"),
-    *("PhotometricInterpretation", "BitsAllocated", "BitsStored", "PixelRepresentation"),
+    *("PhotometricInterpretation", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SpacingBetweenSlices"),
     *("RescaleSlope", "RescaleIntercept", "RescaleType", "Units", "ModalityLUTSequence"),
     *("TemporalPositionIdentifier", "RealWorldValueMappingSequence"),
@@ -114,7 +114,7 @@ def _scan(folder: PathLike) -> tuple[list[DicomSeries], dict[str, tuple[str, str
     others: dict[str, tuple[str, str]] = {}
     nameless: list[str] = []  # damaged before they say of which series they are
     for path in sorted(entry.path for entry in os.scandir(folder) if entry.is_file()):
-        uid = None
+        uid = ""
         try:
             header = read_header(path, _TAGS)
             if header is None:
@@ -128,13 +128,17 @@ def _scan(folder: PathLike) -> tuple[list[DicomSeries], dict[str, tuple[str, str
                 uid = text(header.dataset, "SeriesInstanceUID")
                 scans.setdefault(uid, _Scan()).add(path, header)
         except (FileError, ResourceError):
-            if uid is None:
-                nameless.append(path)
-            else:
-                scans.setdefault(uid, _Scan()).damaged.append(path)
-    if nameless and not scans:
-        scans[""] = _Scan()
-    return [scan.series(uid, nameless) for uid, scan in sorted(scans.items())], others
+            scans.setdefault(uid, _Scan()).damaged.append(path)
+    return _of_known_series(scans, nameless), others
+
+
+def _of_known_series(scans: dict[str, _Scan], nameless: list[str]) -> list[DicomSeries]:
+    """Return the series of which there are whole files; what is damaged beyond that may belong to any of them."""
+    known = {uid: scan for uid, scan in scans.items() if scan.parts}
+    nameless = nameless + [path for uid, scan in scans.items() if uid not in known for path in scan.damaged]
+    if nameless and not known:
+        known = {"": _Scan()}
+    return [scan.series(uid, nameless) for uid, scan in sorted(known.items())]
 
 
 class _Scan:
@@ -172,7 +176,7 @@ def _part(path: str, header: Header) -> DicomFile:
         "LOCALIZER" in text(dataset, "ImageType").upper(),
         colors,
         count,
-        single_frame(dataset, path) if count == 1 and dataset.get("ImagePositionPatient") else None,
+        single_frame(dataset, path, header.offset) if count == 1 and dataset.get("ImagePositionPatient") else None,
     )
 
 
@@ -299,7 +303,7 @@ def _frames(part: DicomFile) -> list[Frame]:
     if header is None:
         raise damaged(part.path)
     with reading_dicom(part.path):
-        return frames_of(header.dataset, part.path)
+        return frames_of(header.dataset, part.path, header.offset)
 
 
 def read_series(series: DicomSeries, dtype: Any = None) -> tuple[np.ndarray, Geometry]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -23,7 +22,7 @@ from SparseSegLib.errors import (
 from SparseSegLib.geometry import Geometry, place
 from SparseSegLib.io.dicom import check_stack
 from SparseSegLib.io.dicom_checks import check_series
-from SparseSegLib.io.dicom_reading import damaged, read_header
+from SparseSegLib.io.dicom_reading import damaged, quiet_pydicom, read_header
 from SparseSegLib.io.dicom_seg_writing import segmentation_object
 from SparseSegLib.io.dicom_stack import Stack
 from SparseSegLib.io.labels import read_labels
@@ -114,8 +113,7 @@ def export_dicom(
 def _making(kind: Format) -> Iterator[None]:
     """Turn what pydicom and highdicom raise about a scan that they cannot refer to into FileError."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet_pydicom():
             yield
     except (SparseSegError, OSError, MemoryError):
         raise

@@ -62,6 +62,8 @@ class Frame:
     calibrated : whether it says how its values are scaled
     apart : what of it differs between volumes that one file or series may hold: stack, time, echo
     stored : the name of the type of its stored values
+    bits : how many bits of them are the value, and the number of the highest of these
+    offset : where in the file its values begin if they lie there plainly, else None
     table : whether a table, not a slope, says how its values are scaled
     segment : the number of the segment that it shows, in segmentations
     """
@@ -79,6 +81,8 @@ class Frame:
     calibrated: bool = False
     apart: tuple[tuple[str, str], ...] = ()
     stored: str = "uint16"
+    bits: tuple[int, int] = (16, 15)
+    offset: int | None = None
     table: bool = False
     segment: int = 0
 
@@ -89,13 +93,13 @@ class Frame:
         return np.cross(axes[:3], axes[3:])
 
 
-def single_frame(dataset: Any, file: str) -> Frame:
-    """Return what a file with one slice says."""
-    return _frame(dataset, dataset, file, 0, shown(file))
+def single_frame(dataset: Any, file: str, offset: int | None = None) -> Frame:
+    """Return what a file with one slice says; ``offset`` is where its pixels lie plainly."""
+    return replace(_frame(dataset, dataset, file, 0, shown(file)), offset=offset)
 
 
-def frames_of(dataset: Any, file: str) -> list[Frame]:
-    """Return the frames of a multi-frame file, in its order.
+def frames_of(dataset: Any, file: str, offset: int | None = None) -> list[Frame]:
+    """Return the frames of a multi-frame file, in its order; ``offset`` is where its pixels lie plainly.
 
     Raises
     ------
@@ -104,6 +108,15 @@ def frames_of(dataset: Any, file: str) -> list[Frame]:
     VolumeError
         If it is a film.
     """
+    frames = _frames(dataset, file)
+    rows, columns = frames[0].size
+    size = rows * columns * whole(dataset, "BitsAllocated", 16) // 8
+    if offset is None or whole(dataset, "BitsAllocated", 16) < 8:
+        return frames
+    return [replace(frame, offset=offset + frame.index * size) for frame in frames]
+
+
+def _frames(dataset: Any, file: str) -> list[Frame]:
     count = whole(dataset, "NumberOfFrames", 1)
     if not dataset.get("PerFrameFunctionalGroupsSequence"):
         if count == 1:
@@ -144,15 +157,30 @@ def _frame(dataset: Any, groups: Any, file: str, index: int, name: str) -> Frame
         calibrated,
         tuple((key, text(groups, key)) for key in _APART if text(groups, key)),
         _stored_type(dataset),
+        _bits(dataset),
+        None,
         bool(dataset.get("ModalityLUTSequence")),
         whole(groups, "ReferencedSegmentNumber", 0),
     )
+
+
+def _bits(dataset: Any) -> tuple[int, int]:
+    allocated = whole(dataset, "BitsAllocated", 16)
+    if allocated == 1:
+        return 8, 7  # once they are unpacked
+    stored = whole(dataset, "BitsStored", allocated)
+    high = whole(dataset, "HighBit", stored - 1)
+    if not 0 < stored <= high + 1 <= allocated:
+        raise ValueError("the bits of the pixels make no sense")
+    return stored, high
 
 
 def _stored_type(dataset: Any) -> str:
     bits = whole(dataset, "BitsAllocated", 16)
     if bits in (32, 64) and dataset.get("PixelRepresentation") is None:
         return f"float{bits}"
+    if bits not in (1, 8, 16, 32, 64):
+        raise ValueError("the bits of the pixels make no sense")
     return f"{'int' if whole(dataset, 'PixelRepresentation', 0) else 'uint'}{max(8, bits)}"
 
 
@@ -212,6 +240,7 @@ def _classic_frames(dataset: Any, file: str, count: int) -> list[Frame]:
         unit,
         calibrated,
         stored=_stored_type(dataset),
+        bits=_bits(dataset),
         table=bool(dataset.get("ModalityLUTSequence")),
     )
     places = [tuple((np.array(start) + index * step[0] * normal).tolist()) for index in range(count)]

@@ -39,30 +39,45 @@ def read_frames(frames: Sequence[Frame], dtype: Any = None) -> np.ndarray:
     FileError
         If a file is damaged or cut off, or compressed in a way that cannot be decoded.
     """
-    places: dict[str, dict[int, int]] = {}
-    for place, frame in enumerate(frames):
-        places.setdefault(frame.file, {})[frame.index] = place
     kind = np.dtype(dtype or _type(frames))
-    result: np.ndarray | None = None
-    for file, wanted in places.items():
+    result = np.empty((1, len(frames), *frames[0].size), kind)
+    decoded: dict[str, dict[int, int]] = {}
+    for place, frame in enumerate(frames):
+        if frame.offset is None:
+            decoded.setdefault(frame.file, {})[frame.index] = place
+        else:
+            result[0, place] = _scaled(_plain(frame, frame.offset), frame)
+    for file, places in decoded.items():
         found = 0
-        dataset = read_dataset(file, (*_LAYOUT, "NumberOfFrames", *PIXELS))
         with reading_dicom(file):
+            dataset = read_dataset(file, (*_LAYOUT, "NumberOfFrames", *PIXELS))
             for index, stored in enumerate(stored_frames(dataset, file)):
-                if index not in wanted:
-                    continue
-                frame = frames[wanted[index]]
-                if stored.shape != frame.size:
-                    raise cut_off(file)
-                if result is None:
-                    result = np.empty((1, len(frames), *frame.size), kind)
-                result[0, wanted[index]] = _scaled(stored, frame)
-                found += 1
-        if found != len(wanted):
+                if index in places:
+                    frame = frames[places[index]]
+                    result[0, places[index]] = _scaled(_value_bits(stored, frame), frame)
+                    found += 1
+        if found != len(places):
             raise cut_off(file)
-    if result is None:
-        raise FileError("The series has no slices.", "Choose another series.")
     return result
+
+
+def _plain(frame: Frame, offset: int) -> np.ndarray:
+    """Return the values (Y, X) of a frame that lie in its file as they are."""
+    kind = np.dtype(frame.stored).newbyteorder("<")
+    with reading_dicom(frame.file):
+        stored = np.fromfile(frame.file, kind, frame.size[0] * frame.size[1], offset=offset)
+    if stored.size != frame.size[0] * frame.size[1]:
+        raise cut_off(frame.file)
+    return _value_bits(stored.reshape(frame.size), frame)
+
+
+def _value_bits(stored: np.ndarray, frame: Frame) -> np.ndarray:
+    """Return the bits that are the value: others may hold graphics."""
+    allocated = 8 * stored.itemsize
+    count, high = frame.bits
+    if stored.dtype.kind not in "iu" or count >= allocated:
+        return stored
+    return (stored << (allocated - 1 - high)) >> (allocated - count)  # of signed numbers, the sign fills up
 
 
 def _type(frames: Sequence[Frame]) -> str:
@@ -92,8 +107,7 @@ def stored_frames(dataset: Any, file: str) -> Iterator[np.ndarray]:
         frames = _unpacked(dataset)
     else:
         frames = iter_pixels(dataset, raw=True)
-    for frame in frames:
-        yield _without_overlay(frame, dataset)
+    yield from frames
 
 
 def _unpacked(dataset: Any) -> Iterator[np.ndarray]:
@@ -104,18 +118,6 @@ def _unpacked(dataset: Any) -> Iterator[np.ndarray]:
     for start in range(0, size * whole(dataset, "NumberOfFrames", 1), size):
         bits = np.unpackbits(data[start // 8 : (start + size + 7) // 8], bitorder="little")
         yield bits[start % 8 : start % 8 + size].reshape(shape)
-
-
-def _without_overlay(frame: np.ndarray, dataset: Any) -> np.ndarray:
-    """Return the bits of a frame that are its value: others may hold graphics."""
-    allocated = 8 * frame.itemsize
-    stored = whole(dataset, "BitsStored", allocated)
-    high = whole(dataset, "HighBit", stored - 1)
-    if frame.dtype.kind not in "iu" or whole(dataset, "BitsAllocated", allocated) == 1 or stored >= allocated:
-        return frame
-    if not 0 < stored <= high + 1 <= allocated:
-        raise ValueError("the bits of the pixels make no sense")
-    return (frame << (allocated - 1 - high)) >> (allocated - stored)  # of signed numbers, the sign fills up
 
 
 def _decoded(dataset: Any, file: str) -> Iterator[np.ndarray]:

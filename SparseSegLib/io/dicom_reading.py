@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
+import logging
 import os
 import struct
 import warnings
@@ -45,11 +46,13 @@ class Header:
     dataset : the tags that were asked for, by their names; pydicom's data set if none were named
     has_pixels : whether pixels follow
     complete : whether all of them are there
+    offset : where they begin in the file if they lie there plainly: neither compressed nor with their bytes swapped
     """
 
     dataset: Any
     has_pixels: bool
     complete: bool
+    offset: int | None = None
 
 
 class _Bounded:
@@ -76,11 +79,26 @@ def check_pydicom() -> None:
 
 
 @contextlib.contextmanager
+def quiet_pydicom() -> Iterator[None]:
+    """Keep what pydicom and highdicom warn and log from the user."""
+    loggers = [logging.getLogger(name) for name in ("pydicom", "highdicom")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+@contextlib.contextmanager
 def reading_dicom(path: PathLike) -> Iterator[None]:
     """Turn whatever pydicom raises on a damaged file into FileError, and keep its warnings from the user."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet_pydicom():
             yield
     except SparseSegError:
         raise
@@ -162,7 +180,8 @@ def read_header(path: PathLike, tags: Sequence[str] | None = None) -> Header | N
         if length == _UNKNOWN_LENGTH:
             stream.seek(max(stream.tell(), bounded.length - _TAIL))
             return Header(values, True, _SEQUENCE_END in stream.read())
-        return Header(values, length > 0, length <= bounded.length - stream.tell())
+        offset = stream.tell() if dataset.original_encoding[1] and not is_compressed(transfer_syntax(dataset)) else None
+        return Header(values, length > 0, length <= bounded.length - stream.tell(), offset)
 
 
 def _pixel_length(stream: BinaryIO, dataset: Any) -> int:
