@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from dicom_helpers import ARRAY, CAPTURES, GEOMETRY, enhanced, new_file, put_pixels, save_all, slices
 
-from SparseSegLib.errors import FileError, SparseSegError, VolumeError
-from SparseSegLib.io import read_information, read_labels, read_volume
+from SparseSegLib.errors import DependencyError, FileError, SparseSegError, VolumeError
+from SparseSegLib.io import read_information, read_labels, read_volume, write_image
 from SparseSegLib.io.dicom import find_series, open_series
 from SparseSegLib.io.dicom_checks import check_series
 
@@ -199,3 +199,20 @@ def test_damaged_bytes_give_errors_of_ours(tmp_path):
                 read(tmp_path / "a.dcm")
             except SparseSegError as error:
                 assert error.message
+
+
+def test_without_pydicom_all_else_is_read(tmp_path, monkeypatch):
+    save_all(slices(), tmp_path / "ct")
+    write_image(ARRAY, GEOMETRY, tmp_path / "a.nrrd")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert read_volume(tmp_path / "a.nrrd").geometry.matches(GEOMETRY)
+    with pytest.raises(DependencyError, match="pydicom") as caught:
+        read_volume(tmp_path / "ct")
+    assert "pip install" in caught.value.hint
+
+
+def test_other_formats_that_begin_like_dicom_are_left_alone(tmp_path):
+    (tmp_path / "a.img").write_bytes(b"\x08\0\x05\0\x04\0\0\0" * 40)  # voxels
+    assert open_series(tmp_path / "a.img") is None
+    (tmp_path / "a.txt").write_text("hello")
+    assert open_series(tmp_path) is None

@@ -223,7 +223,7 @@ def series_of_files(files: Sequence[PathLike]) -> DicomSeries | None:
     scan, uids = _Scan(), dict[str, str]()
     for file in files:
         path = os.fspath(file)
-        header = read_header(path, _TAGS)
+        header = read_header(path, _TAGS) if os.path.isfile(path) else None
         if header is None:
             return None
         with reading_dicom(path):

@@ -121,37 +121,34 @@ def cut_off(path: PathLike) -> FileError:
     )
 
 
-def is_dicom(path: PathLike) -> bool:
-    """Return whether a file is DICOM by its first bytes; one without preamble must start with its group 2 or 8."""
-    path = Path(path)
-    if not path.is_file():
-        return False
-    with open(path, "rb") as stream:
-        return _is_dicom(stream.read(_HEAD), path.stat().st_size)
-
-
-def _is_dicom(head: bytes, size: int) -> bool:
-    if head[_PREAMBLE : _PREAMBLE + 4] == b"DICM":
-        return True
-    if len(head) < 8 or head[:2] not in (b"\x02\x00", b"\x08\x00", b"\x00\x08"):
-        return False
-    explicit = head[4:6].isalpha() and head[4:6].isupper()
-    little = head[0] != 0 and head[3] < 0x20 and int.from_bytes(head[4:8], "little") < min(size, _HEAD)
-    return explicit or little
-
-
 def is_called_dicom(path: PathLike) -> bool:
-    """Return whether a file that does not look like DICOM should: it has the suffix, or no other and is empty."""
-    name = Path(path).name
-    suffix = Path(name).suffix.lower()
-    if name.startswith("."):  # what macOS adds to copies
+    """Return whether a file that does not look like DICOM should: it has the suffix, or none and nothing in it."""
+    if Path(path).name.startswith("."):  # what macOS adds to copies
         return False
-    if suffix in _SUFFIXES:
+    if Path(path).suffix.lower() in _SUFFIXES:
         return True
-    if suffix and not suffix[1:].isdigit():  # names may be UIDs
+    if not _has_no_suffix(path):
         return False
     with open(path, "rb") as stream:
         return not stream.read(_HEAD).strip(b"\0")
+
+
+def _has_no_suffix(path: PathLike) -> bool:
+    suffix = Path(path).suffix
+    return not suffix or suffix[1:].isdigit()  # names may be UIDs
+
+
+def _is_dicom(head: bytes, path: PathLike, size: int) -> bool:
+    """Return whether a file that begins so is DICOM: it has the magic word, or is a bare data set and may be one."""
+    if head[_PREAMBLE : _PREAMBLE + 4] == b"DICM":
+        return True
+    if len(head) < 8 or not (Path(path).suffix.lower() in _SUFFIXES or _has_no_suffix(path)):
+        return False
+    if head[:2] not in (b"\x02\x00", b"\x08\x00", b"\x00\x08"):
+        return False
+    explicit = head[4:6].isalpha() and head[4:6].isupper()
+    implicit = head[0] != 0 and head[3] < 0x20 and int.from_bytes(head[4:8], "little") < min(size, _HEAD)
+    return explicit or implicit
 
 
 def read_header(path: PathLike, tags: Sequence[str] | None = None) -> Header | None:
@@ -161,16 +158,18 @@ def read_header(path: PathLike, tags: Sequence[str] | None = None) -> Header | N
     ------
     FileError
         If it is damaged.
+    DependencyError
+        If it is DICOM, and pydicom is not installed.
     """
-    check_pydicom()
-    from pydicom import dcmread
-
     named = None if tags is None else list(tags)
     with reading_dicom(path), open(path, "rb") as stream:
         bounded = _Bounded(stream)
         head = stream.read(_HEAD)
-        if not _is_dicom(head, bounded.length):
+        if not _is_dicom(head, path, bounded.length):
             return None
+        check_pydicom()
+        from pydicom import dcmread
+
         stream.seek(0)
         if _DEFLATED.encode() in head:
             return _read_deflated(stream.read(), path, named is not None)
