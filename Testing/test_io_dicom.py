@@ -90,7 +90,8 @@ def test_a_list_of_files_in_any_order_is_sorted(tmp_path):
 def test_other_files_are_ignored(tmp_path):
     write_series(tmp_path, right_handed(oblique_geometry()))
     (tmp_path / "readme.txt").write_text("hello")
-    (tmp_path / "noise.dcm").write_bytes(bytes(1000))
+    (tmp_path / "noise.bin").write_bytes(bytes(1000))
+    (tmp_path / "._CT.dcm").write_bytes(b"\x00\x05\x16\x07" + bytes(100))  # as macOS adds
     (tmp_path / "folder").mkdir()
     assert read_volume(tmp_path).geometry.shape == SHAPE
 

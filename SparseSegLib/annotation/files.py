@@ -74,7 +74,7 @@ def read_sparse_labels(path: Path, reference: Geometry | None = None, *, resampl
         or nothing is drawn in it.
     """
     path = Path(path)
-    raw, geometry, segments = read_labels(path)
+    raw, geometry, segments = read_labels(path, reference)
     if reference is not None and not geometry.matches(reference):
         check_drawn(raw, path)
     array, background, segments = _split_background(raw, segments)

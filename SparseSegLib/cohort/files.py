@@ -62,7 +62,7 @@ class CaseFiles:
 
     def _read_dense(self, reference: Geometry) -> SparseLabels:
         """Labels of which every voxel counts; what Slicer cropped away is background."""
-        array, geometry, segments = read_labels(self.labels)
+        array, geometry, segments = read_labels(self.labels, reference)
         if not 0 <= array.min() <= array.max() <= HIGHEST:
             raise AnnotationError(
                 f"{self.labels} has the values {array.min()} to {array.max()}; classes are 1 to {HIGHEST}.",

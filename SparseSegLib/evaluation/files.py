@@ -69,7 +69,7 @@ def evaluate_files(segmentation: Path, reference: Path, outside: Path | None = N
         If their voxels do not lie on each other.
     """
     truth, geometry, named = read_labels(reference)
-    found, grid, also_named = read_labels(segmentation)
+    found, grid, also_named = read_labels(segmentation, geometry)
     if not grid.matches(geometry):
         if whole_voxel_offset(grid, geometry) is None:
             raise GeometryError(

@@ -1,127 +1,241 @@
-"""DICOM series: the slices of one scan in a folder, checked to be a whole and even stack."""
+"""DICOM images: the series of a folder, and scans of single slices or multi-frame files as volumes."""
 
 from __future__ import annotations
 
-import re
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 
 from SparseSegLib.atomic import PathLike
-from SparseSegLib.errors import FileError, SparseSegError, VolumeError
+from SparseSegLib.errors import FileError, ResourceError, VolumeError
 from SparseSegLib.geometry import Geometry
-from SparseSegLib.io.arrays import to_array
-from SparseSegLib.io.headers import check_kind, open_header
-from SparseSegLib.io.itk import quiet_itk, reading, truncated
+from SparseSegLib.io.dicom_frames import Frame, frames_of, single_frame
+from SparseSegLib.io.dicom_kinds import no_image
+from SparseSegLib.io.dicom_pixels import read_frames
+from SparseSegLib.io.dicom_reading import (
+    Header,
+    check_size,
+    cut_off,
+    damaged,
+    is_called_dicom,
+    read_header,
+    reading_dicom,
+    shown,
+)
+from SparseSegLib.io.dicom_stack import Stack, stack
+from SparseSegLib.io.dicom_values import sop_class, text, whole
+from SparseSegLib.io.headers import color_image
+from SparseSegLib.io.itk import check_readable
 
-_NO_IMAGES = {"RTSTRUCT", "RTPLAN", "RTRECORD", "SEG", "REG", "SR", "PR", "KO", "DOC"}
-_HEAD = 1 << 14  # bytes of a file in which its series is named
-_UNEVEN = 0.02  # of the slice distance: what rounding in headers explains
-_TILTED = 0.05  # of the slice distance: sideways move from one slice to the next
+_TAGS = (
+    *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "SeriesDescription", "PatientID"),
+    *("FrameOfReferenceUID", "ImageType", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel"),
+    *("PhotometricInterpretation", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
+    *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SpacingBetweenSlices"),
+    *("RescaleSlope", "RescaleIntercept", "RescaleType", "Units", "ModalityLUTSequence"),
+    *("TemporalPositionIdentifier", "RealWorldValueMappingSequence"),
+)
+_MIXED = "It mixes scans: export the patient's scan again, into an empty folder."
+
+
+@dataclass(frozen=True)
+class DicomFile:
+    """A file of a series, as its header describes it.
+
+    Attributes
+    ----------
+    path : the file
+    sop_class, instance : UIDs of its kind and of itself
+    patient, frame_of_reference : whose it is, and in which coordinates; "" where it does not say
+    localizer : whether it is a scout view
+    color : whether its pixels have colors
+    count : how many frames it has
+    frame : its slice; None for a multi-frame file, whose frames are read later
+    """
+
+    path: str
+    sop_class: str
+    instance: str
+    patient: str
+    frame_of_reference: str
+    localizer: bool
+    color: bool
+    count: int
+    frame: Frame | None
 
 
 @dataclass(frozen=True)
 class DicomSeries:
-    """One series of a folder.
+    """One series of a folder, or the DICOM files of a list.
 
-    Parameters
+    Attributes
     ----------
-    uid : str
-        The series instance UID.
-    files : tuple of str
-        Its files, sorted along the slice normal.
-    modality : str
-        "CT", "MR" and so on.
-    description : str
-        What the scanner's operator called it.
+    uid : the series instance UID
+    modality : "CT", "MR" and so on
+    description : what the scanner's operator called it
+    parts : its files, sorted by name
+    damaged : files that belong to it, or may, but are cut off or cannot be read
     """
 
     uid: str
-    files: tuple[str, ...]
     modality: str = ""
     description: str = ""
-
-
-@dataclass(frozen=True)
-class Stack:
-    """The slices of a series that were found to be a whole and even stack.
-
-    Parameters
-    ----------
-    files : tuple of str
-        Sorted along the slice normal.
-    step : float
-        Distance of neighboring slices, mm.
-    origin : tuple of float
-        LPS (x, y, z) mm of the first slice's first voxel.
-    direction : tuple of float
-        Nine numbers, as in `Geometry`.
-    """
-
-    files: tuple[str, ...]
-    step: float
-    origin: tuple[float, float, float]
-    direction: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class _Slice:
-    file: str
-    position: np.ndarray  # LPS (x, y, z) mm of its first voxel
-    direction: tuple[float, ...]
-    size: tuple[int, ...]
+    parts: tuple[DicomFile, ...] = field(default=(), repr=False)
+    damaged: tuple[str, ...] = field(default=(), repr=False)
 
     @property
-    def normal(self) -> np.ndarray:
-        return np.array(self.direction[2::3])
+    def files(self) -> tuple[str, ...]:
+        """The paths of its files, sorted by name."""
+        return tuple(part.path for part in self.parts)
+
+    @property
+    def count(self) -> int:
+        """The number of its slices: files, or frames of multi-frame files."""
+        return sum(part.count for part in self.parts)
+
+    @property
+    def localizer(self) -> bool:
+        """Whether all of it is a localizer (scout view)."""
+        return bool(self.parts) and all(part.localizer for part in self.parts)
 
 
 def find_series(folder: PathLike) -> list[DicomSeries]:
-    """Return the image series in a folder, sorted by UID; files that are no DICOM images are passed over."""
-    found = []
-    with quiet_itk():
-        for uid in sorted(sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))):
-            files = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid)
-            try:
-                header = open_header(files[0])
-            except SparseSegError:
-                continue  # no image: structure sets and reports have series of their own
-            modality = _tag(header, "0008|0060")
-            if modality not in _NO_IMAGES:
-                found.append(DicomSeries(uid, files, modality, _tag(header, "0008|103e")))
-    return found
+    """Return the image series in a folder, not below it, sorted by UID; what is no DICOM image is passed over."""
+    return _scan(folder)[0]
+
+
+def _scan(folder: PathLike) -> tuple[list[DicomSeries], dict[str, tuple[str, str]]]:
+    """Return the series of a folder, and what those of its DICOM files are that are no images."""
+    scans: dict[str, _Scan] = {}
+    others: dict[str, tuple[str, str]] = {}
+    nameless: list[str] = []  # damaged before they say of which series they are
+    for path in sorted(entry.path for entry in os.scandir(folder) if entry.is_file()):
+        uid = ""
+        try:
+            header = read_header(path, _TAGS)
+            if header is None:
+                nameless += [path] if is_called_dicom(path) else []
+                continue
+            with reading_dicom(path):
+                kind = no_image(header.dataset, has_pixels=header.has_pixels)
+                if kind is not None:
+                    others[path] = kind
+                    continue
+                uid = text(header.dataset, "SeriesInstanceUID")
+                scans.setdefault(uid, _Scan()).add(path, header)
+        except (FileError, ResourceError):
+            scans.setdefault(uid, _Scan()).damaged.append(path)
+    return _of_known_series(scans, nameless), others
+
+
+def _of_known_series(scans: dict[str, _Scan], nameless: list[str]) -> list[DicomSeries]:
+    """Return the series of which there are whole files; what is damaged beyond that may belong to any of them."""
+    known = {uid: scan for uid, scan in scans.items() if scan.parts}
+    nameless = nameless + [path for uid, scan in scans.items() if uid not in known for path in scan.damaged]
+    if nameless and not known:
+        known = {"": _Scan()}
+    return [scan.series(uid, nameless) for uid, scan in sorted(known.items())]
+
+
+class _Scan:
+    """What was found of one series."""
+
+    def __init__(self) -> None:
+        self.modality = ""
+        self.description = ""
+        self.parts: list[DicomFile] = []
+        self.damaged: list[str] = []
+
+    def add(self, path: str, header: Header) -> None:
+        self.modality = self.modality or text(header.dataset, "Modality")
+        self.description = self.description or text(header.dataset, "SeriesDescription")
+        self.parts.append(_part(path, header))
+
+    def series(self, uid: str, nameless: Sequence[str]) -> DicomSeries:
+        return DicomSeries(uid, self.modality, self.description, tuple(self.parts), (*self.damaged, *nameless))
+
+
+def _part(path: str, header: Header) -> DicomFile:
+    """Return what a file's header says; raises FileError if it is damaged or holds fewer pixels than it says."""
+    dataset = header.dataset
+    if not (header.has_pixels and header.complete):
+        raise cut_off(path)
+    check_size(path, dataset)
+    count = whole(dataset, "NumberOfFrames", 1)
+    colors = whole(dataset, "SamplesPerPixel", 1) > 1 or "PALETTE" in text(dataset, "PhotometricInterpretation")
+    return DicomFile(
+        path,
+        sop_class(dataset),
+        text(dataset, "SOPInstanceUID"),
+        text(dataset, "PatientID"),
+        text(dataset, "FrameOfReferenceUID"),
+        "LOCALIZER" in text(dataset, "ImageType").upper(),
+        colors,
+        count,
+        single_frame(dataset, path, header.offset) if count == 1 and dataset.get("ImagePositionPatient") else None,
+    )
+
+
+def open_series(path: PathLike, uid: str = "") -> DicomSeries | None:
+    """Return the DICOM scan of a folder or file; None if it has no DICOM at all.
+
+    Parameters
+    ----------
+    path : path
+        A folder with the files of one or several series, or a file.
+    uid : str
+        Which series of a folder; needed if it has several.
+
+    Raises
+    ------
+    FileError
+        If there are several series, or not the one that was asked for, or the file is damaged.
+    VolumeError
+        If there are DICOM files, but no image among them.
+    """
+    path = check_readable(path)
+    if not path.is_dir():
+        series = series_of_files([path])
+        return series if series is None or not uid else choose_series(path, [series], uid)
+    found, others = _scan(path)
+    if found:
+        return choose_series(path, found, uid)
+    if others:
+        file, (name, hint) = next(iter(others.items()))
+        raise VolumeError(f"The folder {path} has no DICOM image: {shown(file)} is {name}.", hint)
+    return None
 
 
 def series_of_files(files: Sequence[PathLike]) -> DicomSeries | None:
-    """Return files as one series if all of them are DICOM, in whatever order they are; None otherwise."""
-    for file in files:
-        if not open_header(file).HasMetaDataKey("0008|0018"):  # the SOP instance UID
-            return None
-    return DicomSeries("", tuple(str(file) for file in files))
+    """Return files as one series, in whatever order they are; None if not all of them are DICOM.
 
-
-def check_no_slice_damaged(folder: PathLike, series: DicomSeries) -> None:
-    """Raise FileError if a file of the folder belongs to the series but was cut off.
-
-    GDCM passes over files that it cannot parse to the end, and the first or last slice would be lost silently.
+    Raises
+    ------
+    FileError
+        If they are of several series, or one is damaged.
+    VolumeError
+        If one is no image.
     """
-    known = {Path(file).name for file in series.files}
-    uid = _element(b"\x20\x00\x0e\x00", series.uid)
-    modality = _element(b"\x08\x00\x60\x00", series.modality)
-    for file in sorted(path for path in Path(folder).iterdir() if path.is_file() and path.name not in known):
-        with open(file, "rb") as stream:
-            head = stream.read(_HEAD)
-        if head[128:132] == b"DICM" and uid.search(head) and modality.search(head):
-            raise truncated(file)
-
-
-def _element(tag: bytes, value: str) -> re.Pattern[bytes]:
-    """Return what finds a DICOM element of that value: four bytes of type and length lie between tag and value."""
-    return re.compile(re.escape(tag) + b"...." + re.escape(value.encode()) + b"(?![0-9.])", re.DOTALL)
+    scan, uids = _Scan(), dict[str, str]()
+    for file in files:
+        path = os.fspath(file)
+        header = read_header(path, _TAGS) if os.path.isfile(path) else None
+        if header is None:
+            return None
+        with reading_dicom(path):
+            kind = no_image(header.dataset, has_pixels=header.has_pixels)
+            if kind is not None:
+                raise VolumeError(f"{shown(path)} is {kind[0]}, not an image.", kind[1])
+            scan.add(path, header)
+            uids.setdefault(text(header.dataset, "SeriesInstanceUID"), path)
+    if len(uids) > 1:
+        one, other = [shown(path) for path in uids.values()][:2]
+        raise FileError(f"The files are of {len(uids)} DICOM series: {one} and {other}.", "Choose those of one series.")
+    return scan.series(next(iter(uids), ""), [])
 
 
 def choose_series(folder: PathLike, series: Sequence[DicomSeries], uid: str = "") -> DicomSeries:
@@ -130,140 +244,85 @@ def choose_series(folder: PathLike, series: Sequence[DicomSeries], uid: str = ""
         for one in series:
             if one.uid == uid:
                 return one
-        raise FileError(f"The folder {folder} has no DICOM series {uid}.", _listing(series))
+        raise FileError(f"{_place(folder)} has no DICOM series {uid}.", f"It has {_listing(series)}")
     if len(series) != 1:
-        raise FileError(
-            f"The folder {folder} has {len(series)} DICOM series.", f"Choose one by UID: {_listing(series)}"
-        )
+        raise FileError(f"{_place(folder)} has {len(series)} DICOM series.", f"Choose one by UID: {_listing(series)}")
     return series[0]
 
 
+def _place(path: PathLike) -> str:
+    return f"The {'folder' if Path(path).is_dir() else 'file'} {path}"
+
+
 def _listing(series: Sequence[DicomSeries]) -> str:
-    return (
-        "; ".join(
-            f"{s.uid} ({s.modality} {s.description or 'without description'}, {len(s.files)} files)" for s in series
+    """Name series, the largest first."""
+    return "; ".join(_in_words(one) for one in sorted(series, key=lambda one: -one.count)) + "."
+
+
+def _in_words(series: DicomSeries) -> str:
+    files, slices = len(series.files), series.count
+    size = f"{files} file{'s' * (files != 1)}{f' with {slices} slices' if slices != files else ''}"
+    scout = ", a localizer" if series.localizer else ""
+    return f"{series.uid} ({series.modality} {series.description or 'without description'}, {size}{scout})"
+
+
+def check_stack(series: DicomSeries) -> Stack:
+    """Return the slices of a series in order and their grid, from the headers alone; raises as `read_series`."""
+    for file in series.damaged:
+        raise FileError(
+            f"The DICOM file {shown(file)} is damaged: it cannot be read, or ends before its image is complete.",
+            "Copy, download or export it again; if it does not belong to the scan, move it out of the folder.",
         )
-        + "."
-    )
+    for part in series.parts:
+        if part.color:
+            raise color_image(part.path)
+    _check_one_scan(series)
+    frames: list[Frame] = []
+    for part in series.parts:
+        frames += [part.frame] if part.frame is not None else _frames(part)
+    return stack(frames)
+
+
+def _check_one_scan(series: DicomSeries) -> None:
+    """Refuse slices that cannot be of one scan, whatever their places say."""
+    scouts = [part for part in series.parts if part.localizer]
+    if scouts and not series.localizer:
+        raise FileError(
+            f"The series has a localizer (scout view) among its slices: {shown(scouts[0].path)}.",
+            "Move it out of the folder, or choose another series.",
+        )
+    for name, words in (("patient", "patients"), ("frame_of_reference", "frames of reference")):
+        values = {getattr(part, name): part.path for part in series.parts}
+        if len(values) > 1:
+            files = " and ".join(shown(path) for path in list(values.values())[:2])
+            raise FileError(f"The series has {len(values)} {words}: {files}.", _MIXED)
+
+
+def _frames(part: DicomFile) -> list[Frame]:
+    header = read_header(part.path)
+    if header is None:
+        raise damaged(part.path)
+    with reading_dicom(part.path):
+        return frames_of(header.dataset, part.path, header.offset)
 
 
 def read_series(series: DicomSeries, dtype: Any = None) -> tuple[np.ndarray, Geometry]:
-    """Return a series as (C, Z, Y, X) and its geometry; CT in HU, through each slice's slope and intercept.
+    """Return a series as (1, Z, Y, X) and its grid; values are real ones (CT in HU), by each slice's own scaling.
+
+    Parameters
+    ----------
+    series : DicomSeries
+        Single slices, or multi-frame files.
+    dtype : type
+        Of the result; without it whole numbers if all values are, else float32.
 
     Raises
     ------
     FileError
-        If a slice is missing, doubled, truncated or of another size, or the slices are uneven or tilted.
+        If a slice is missing, doubled, cut off, of another size or pixel spacing, or without a place, or the slices
+        are uneven or tilted, or a multi-frame file does not say how far its frames are apart.
     VolumeError
-        If it is an RGB image or has several volumes.
+        If it is in color or has several volumes.
     """
-    if len(series.files) == 1:
-        return _read_one(series.files[0], dtype)
-    stack = check_stack(series)
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(stack.files)
-    # Slopes differ from slice to slice (PET): the first one's voxel type may not hold the others' values.
-    reader.SetOutputPixelType(sitk.sitkFloat32)
-    with reading(Path(series.files[0]).parent):
-        image = reader.Execute()
-        array = to_array(image, dtype)
-    x, y, _ = image.GetSpacing()
-    return array, Geometry(array.shape[1:], (stack.step, y, x), stack.origin, stack.direction)
-
-
-def check_stack(series: DicomSeries) -> Stack:
-    """Return the slices of a series of two files or more in order, from the headers alone; raises as `read_series`."""
-    slices = [_slice(file) for file in series.files]
-    normal = slices[0].normal
-    slices.sort(key=lambda one: float(one.position @ normal))
-    _check_alike(slices)
-    step = _check_even(slices)
-    x, y, z = slices[0].position.tolist()
-    return Stack(tuple(one.file for one in slices), step, (x, y, z), slices[0].direction)
-
-
-def slice_distance(series: DicomSeries) -> float:
-    """Return the mean distance of a series' slices, mm, from the headers of its first and last file."""
-    first, last = _slice(series.files[0]), _slice(series.files[-1])
-    return abs(float((last.position - first.position) @ first.normal)) / (len(series.files) - 1)
-
-
-def _read_one(file: str, dtype: Any) -> tuple[np.ndarray, Geometry]:
-    """Read a file with all its frames (enhanced multi-frame DICOM)."""
-    reader = open_header(file)
-    check_kind(reader)
-    with reading(file):
-        image = reader.Execute()
-        return to_array(image, dtype), Geometry.from_sitk(image)
-
-
-def _slice(file: str) -> _Slice:
-    reader = open_header(file)
-    check_kind(reader)
-    return _Slice(file, np.array(reader.GetOrigin()), reader.GetDirection(), reader.GetSize())
-
-
-def _check_alike(slices: Sequence[_Slice]) -> None:
-    first = slices[0]
-    for other in slices[1:]:
-        if other.size != first.size:
-            raise FileError(
-                f"The slices of the series differ in size: {_name(first)} and {_name(other)}.",
-                "Move the slices that do not belong to the scan out of the folder.",
-            )
-        if not np.allclose(other.direction, first.direction, atol=1e-3):
-            raise FileError(
-                f"The slices of the series differ in orientation: {_name(first)} and {_name(other)}.",
-                "It may be a localizer; choose another series.",
-            )
-
-
-def _check_even(slices: Sequence[_Slice]) -> float:
-    """Return the distance of the slices, mm; raises if it is not the same for all of them."""
-    positions = np.array([one.position for one in slices])
-    moves = np.diff(positions, axis=0)
-    normal = slices[0].normal
-    distances = moves @ normal
-    typical = float(np.median(distances))
-    _check_no_double(slices, distances, typical)
-    for index, distance in enumerate(distances):
-        before, after = _name(slices[index]), _name(slices[index + 1])
-        missing = round(distance / typical) - 1
-        if abs(distance - typical) <= _UNEVEN * typical:
-            continue
-        if missing >= 1 and abs(distance - (missing + 1) * typical) <= 0.2 * typical:
-            raise FileError(
-                f"The series misses {missing} slice(s) between {before} and {after} (distance {distance:.4g} mm "
-                f"instead of {typical:.4g} mm).",
-                "Copy the missing files into the folder, or export the series again.",
-            )
-        raise FileError(
-            f"The slices of the series are uneven: {distance:.4g} mm between {before} and {after}, but mostly "
-            f"{typical:.4g} mm.",
-            "Load the series in 3D Slicer, which regularizes its geometry, and save it as .nrrd.",
-        )
-    sideways = np.linalg.norm(moves - distances[:, None] * normal, axis=1)
-    if sideways.max() > _TILTED * typical:
-        raise FileError(
-            "The slices of the series are tilted against the way they are stacked (a tilted gantry).",
-            "Load the series in 3D Slicer, which corrects the tilt, harden its transform and save it as .nrrd.",
-        )
-    return float(distances.mean())
-
-
-def _check_no_double(slices: Sequence[_Slice], distances: np.ndarray, typical: float) -> None:
-    doubles = np.flatnonzero(distances <= 1e-3 * max(typical, 1e-6))
-    if len(doubles):
-        one, other = slices[doubles[0]], slices[doubles[0] + 1]
-        raise VolumeError(
-            f"The series has more than one slice at the same place: {_name(one)} and {_name(other)}.",
-            "It holds several volumes (time points, echoes, diffusion weights): export one of them by itself.",
-        )
-
-
-def _name(one: _Slice) -> str:
-    return Path(one.file).name
-
-
-def _tag(reader: sitk.ImageFileReader, key: str) -> str:
-    return reader.GetMetaData(key).strip() if reader.HasMetaDataKey(key) else ""
+    ordered = check_stack(series)
+    return read_frames(ordered.frames, dtype), ordered.geometry

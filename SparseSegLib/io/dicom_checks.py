@@ -5,21 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import SimpleITK as sitk
-
 from SparseSegLib.atomic import PathLike
 from SparseSegLib.errors import FileError, VolumeError
-from SparseSegLib.io.dicom import DicomSeries, check_no_slice_damaged, check_stack, choose_series, find_series
-from SparseSegLib.io.headers import open_header
+from SparseSegLib.io.dicom import DicomSeries, check_stack, open_series
+from SparseSegLib.io.dicom_frames import Frame
 from SparseSegLib.io.itk import check_readable
 
 FEWEST_SLICES = 3
-
-_ONE_OF_ITS_KIND = {
-    "0010|0020": ("patients", "It mixes scans: export the patient's scan again, into an empty folder."),
-    "0020|0052": ("frames of reference", "It mixes scans: export the scan again, into an empty folder."),
-    "0028|0030": ("pixel spacings", "Move the slices that do not belong to the scan out of the folder."),
-}
 
 
 def check_series(folder: PathLike, modality: str = "CT", *, series_uid: str = "") -> DicomSeries:
@@ -30,7 +22,7 @@ def check_series(folder: PathLike, modality: str = "CT", *, series_uid: str = ""
     Parameters
     ----------
     folder : path
-        The folder with the slices.
+        The folder with the slices, or a multi-frame file.
     modality : str
         What the series must be; "" for anything.
     series_uid : str
@@ -44,21 +36,17 @@ def check_series(folder: PathLike, modality: str = "CT", *, series_uid: str = ""
         If the series is of another modality, a localizer, too short, or has no calibrated (HU) values.
     """
     folder = check_readable(folder)
-    if not folder.is_dir():
-        raise FileError(f"{folder} is no folder.", "Choose the folder that holds the slices.")
-    found = find_series(folder)
-    if not found:
-        raise FileError(f"The folder {folder} has no DICOM images.", "Choose the folder that holds the slices.")
-    series = choose_series(folder, found, series_uid)
-    headers = [open_header(file) for file in series.files]
+    series = open_series(folder, series_uid)
+    if series is None:
+        raise FileError(
+            f"The {'folder' if folder.is_dir() else 'file'} {folder} has no DICOM images.",
+            "Choose the folder that holds the slices.",
+        )
     check_modality(series, modality)
-    _check_kind(folder, headers)
-    _check_one_scan(headers)
-    check_no_slice_damaged(folder, series)
-    if len(headers) > 1:
-        check_stack(series)
+    _check_kind(folder, series)
+    frames = check_stack(series).frames
     if modality == "CT":
-        _check_calibrated(headers)
+        _check_calibrated(frames)
     return series
 
 
@@ -72,31 +60,20 @@ def check_modality(series: DicomSeries, modality: str) -> None:
         )
 
 
-def _check_kind(folder: Path, headers: Sequence[sitk.ImageFileReader]) -> None:
-    frames = len(headers) if len(headers) > 1 else (headers[0].GetSize()[2:] or (1,))[0]
-    if any("LOCALIZER" in _value(header, "0008|0008").upper() for header in headers):
+def _check_kind(folder: Path, series: DicomSeries) -> None:
+    if series.localizer:
         raise VolumeError("The series is a localizer (scout view).", "Choose the series of the scan itself.")
-    if frames < FEWEST_SLICES:
+    if series.count < FEWEST_SLICES and not series.damaged:
         raise VolumeError(
-            f"The series has {frames} slice(s) only.", f"Copy the whole scan into {folder}, or choose another series."
+            f"The series has {series.count} slice(s) only.",
+            f"Copy the whole scan into {folder}, or choose another series.",
         )
 
 
-def _check_one_scan(headers: Sequence[sitk.ImageFileReader]) -> None:
-    for key, (what, hint) in _ONE_OF_ITS_KIND.items():
-        values = {_value(header, key): Path(header.GetFileName()).name for header in headers}
-        if len(values) > 1:
-            raise FileError(f"The series has {len(values)} {what}: {' and '.join(list(values.values())[:2])}.", hint)
-
-
-def _check_calibrated(headers: Sequence[sitk.ImageFileReader]) -> None:
-    for header in headers:
-        if len(header.GetSize()) == 2 and not header.HasMetaDataKey("0028|1052"):
+def _check_calibrated(frames: Sequence[Frame]) -> None:
+    for frame in frames:
+        if not frame.calibrated:
             raise VolumeError(
-                f"The slice {Path(header.GetFileName()).name} does not say how its values become HU.",
+                f"The slice {frame.name} does not say how its values become HU.",
                 "Export the original scan, not a copy that another program has changed.",
             )
-
-
-def _value(header: sitk.ImageFileReader, key: str) -> str:
-    return header.GetMetaData(key).strip() if header.HasMetaDataKey(key) else ""

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from SparseSegLib import __version__
 from SparseSegLib.atomic import PathLike, atomic_path
-from SparseSegLib.errors import AnnotationError, DependencyError, FileError, GeometryError, UsageError
+from SparseSegLib.errors import (
+    AnnotationError,
+    DependencyError,
+    FileError,
+    GeometryError,
+    SparseSegError,
+    UsageError,
+)
 from SparseSegLib.geometry import Geometry, place
-from SparseSegLib.io.dicom import check_stack, read_series
+from SparseSegLib.io.dicom import check_stack
 from SparseSegLib.io.dicom_checks import check_series
+from SparseSegLib.io.dicom_reading import damaged, quiet_pydicom, read_header
+from SparseSegLib.io.dicom_seg_writing import segmentation_object
+from SparseSegLib.io.dicom_stack import Stack
 from SparseSegLib.io.labels import read_labels
 from SparseSegLib.io.rtstruct import structure_set
 from SparseSegLib.io.segmentation import SegmentInfo
@@ -26,8 +36,11 @@ Format = Literal["seg", "rtstruct"]
 
 _NEEDED = {"seg": ("pydicom", "highdicom"), "rtstruct": ("pydicom",)}
 _REFERRED_TO = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
+_EMPTY_IF_UNKNOWN = (
+    *("PatientID", "PatientName", "PatientBirthDate", "PatientSex"),
+    *("AccessionNumber", "StudyID", "StudyDate", "StudyTime"),
+)
 _OFF = 0.05  # of a voxel: what rounding in headers explains
-_TISSUE = ("85756007", "SCT", "Tissue")  # what Slicer too calls a segment that nobody said more about
 
 
 def export_dicom(
@@ -47,7 +60,7 @@ def export_dicom(
         Labels in any format that `read_labels` reads, on the scan's voxels: its axes may run otherwise, and it may be
         cut to its segments as Slicer does.
     folder : path
-        The folder with the scan's slices.
+        The folder with the scan's slices, or with its one multi-frame file, or that file.
     output : path
         The file to write, .dcm.
     kind : str
@@ -76,30 +89,49 @@ def export_dicom(
         If nothing is segmented.
     """
     path = _check_output(Path(output), kind, overwrite=overwrite)
-    labels, grid, segments = read_labels(result)
     series = check_series(folder, "", series_uid=series_uid)
-    if len(series.files) == 1:
-        raise UsageError("The scan is one multi-frame file, and results refer to single slices.", "Save it as .nrrd.")
-    _, geometry = read_series(series)
-    if not _has_same_voxels(grid, geometry):
+    scan = check_stack(series)
+    labels, grid, segments = read_labels(result, scan.geometry)
+    if not _has_same_voxels(grid, scan.geometry):
         raise GeometryError(
-            f"The labels do not lie on the scan's grid: {grid.difference(geometry)}.",
+            f"The labels do not lie on the scan's grid: {grid.difference(scan.geometry)}.",
             "Choose the scan that was segmented.",
         )
-    labels = place(labels, grid, geometry)
+    labels = place(labels, grid, scan.geometry)
     segments = [segment for segment in segments if (labels == segment.value).any()]
     if not segments:
         raise AnnotationError(f"Nothing is segmented in {result}.", "Choose another result.")
-    stack = check_stack(series)
-    slices = _headers(stack.files, stack.step)
     title = Path(result).name.split(".")[0]
-    if kind == "seg":
-        dataset = _segmentation_object(labels, segments, slices, title)
-    else:
-        dataset = structure_set(labels, geometry, segments, slices, title)
-    with atomic_path(path) as temporary:
-        dataset.save_as(temporary, enforce_file_format=True)
+    with _making(kind):
+        dataset = _dataset(labels, segments, scan, kind, title)
+        with atomic_path(path) as temporary:
+            dataset.save_as(temporary, enforce_file_format=True)
     return segments
+
+
+@contextlib.contextmanager
+def _making(kind: Format) -> Iterator[None]:
+    """Turn what pydicom and highdicom raise about a scan that they cannot refer to into FileError."""
+    try:
+        with quiet_pydicom():
+            yield
+    except (SparseSegError, OSError, MemoryError):
+        raise
+    except Exception as error:  # whatever a scan's header lacks
+        raise FileError(
+            f"The result cannot be written as DICOM {kind.upper()}: {error}.",
+            "Export the original scan again, with all its tags; or save the result as .seg.nrrd.",
+        ) from error
+
+
+def _dataset(labels: np.ndarray, segments: list[SegmentInfo], scan: Stack, kind: Format, title: str) -> Dataset:
+    frames = [frame.index for frame in scan.frames] if len(set(scan.files)) == 1 else None
+    headers = [_header(file, scan.step) for file in (scan.files if frames is None else scan.files[:1])]
+    if kind == "rtstruct":
+        slices = headers if frames is None else headers * len(frames)
+        return structure_set(labels, scan.geometry, segments, slices, title, frames)
+    in_order = labels if frames is None else labels[np.argsort(frames)]
+    return segmentation_object(in_order, segments, headers, title)
 
 
 def _has_same_voxels(grid: Geometry, scan: Geometry) -> bool:
@@ -119,7 +151,7 @@ def _check_output(path: Path, kind: str, *, overwrite: bool) -> Path:
     if missing:
         raise DependencyError(
             f"Writing DICOM {kind.upper()} needs {' and '.join(missing)}.",
-            f"Install it with: pip install {' '.join(missing)}",
+            f"Install what is missing with: pip install {' '.join(missing)}",
         )
     if path.suffix.lower() != ".dcm":
         raise UsageError(f"{path} is no DICOM file.", "Choose a name that ends in .dcm.")
@@ -128,67 +160,31 @@ def _check_output(path: Path, kind: str, *, overwrite: bool) -> Path:
     return path
 
 
-def _headers(files: Sequence[str], step: float) -> list[Dataset]:
-    """Return the slices' headers, with what references to them need and anonymized scans may lack.
+def _header(file: str, step: float) -> Dataset:
+    """Return the header of a slice or multi-frame file, with what references need and anonymized scans may lack.
 
-    Kind and name of a slice then are those of its file, and its thickness is the distance of the slices (mm).
+    Its kind and name then are those of its file, and its thickness is the distance of the slices (mm).
     """
-    import pydicom
-
-    slices: list[Dataset] = [pydicom.dcmread(file, stop_before_pixels=True) for file in files]
-    for one in slices:
-        one.SOPClassUID = one.get("SOPClassUID") or one.file_meta.get("MediaStorageSOPClassUID", "")
-        one.SOPInstanceUID = one.get("SOPInstanceUID") or one.file_meta.get("MediaStorageSOPInstanceUID", "")
-        if one.get("SliceThickness") is None:
-            one.SliceThickness = step
-        for name in _REFERRED_TO:
-            if not one.get(name):
-                raise FileError(
-                    f"The slices of the scan have no {name}, which DICOM results refer to.",
-                    "Export the original scan, not a copy without its identifiers.",
-                )
-    return slices
-
-
-def _segmentation_object(
-    labels: np.ndarray, segments: Sequence[SegmentInfo], slices: Sequence[Dataset], title: str
-) -> Any:
-    """Return labels (Z, Y, X) as a DICOM SEG with a binary segment for each structure."""
-    import highdicom
-    from pydicom.sr.codedict import codes
     from pydicom.uid import generate_uid
 
-    tissue = highdicom.sr.CodedConcept(*_TISSUE)
-    made_by = highdicom.AlgorithmIdentificationSequence(
-        name="SparseSeg", version=__version__, family=codes.cid7162.ArtificialIntelligence
-    )
-    described = [
-        highdicom.seg.SegmentDescription(
-            segment_number=number,
-            segment_label=segment.name[:64],
-            segmented_property_category=tissue,
-            segmented_property_type=tissue,
-            algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
-            algorithm_identification=made_by,
-            display_color=highdicom.color.CIELabColor.from_rgb(*(round(255 * part) for part in segment.color)),
-        )
-        for number, segment in enumerate(segments, start=1)
-    ]
-    numbered = np.zeros(labels.shape, np.uint8 if len(segments) < 256 else np.uint16)
-    for number, segment in enumerate(segments, start=1):
-        numbered[labels == segment.value] = number
-    return highdicom.seg.Segmentation(
-        source_images=list(slices),
-        pixel_array=numbered,
-        segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
-        segment_descriptions=described,
-        series_instance_uid=generate_uid(),
-        series_number=1,
-        sop_instance_uid=generate_uid(),
-        instance_number=1,
-        manufacturer="SparseSeg",
-        manufacturer_model_name="SparseSeg",
-        software_versions=__version__,
-        device_serial_number="0",
-        series_description=title[:64],
-    )
+    header = read_header(file)
+    if header is None:
+        raise damaged(file)
+    one = header.dataset
+    one.decode()
+    one.SOPClassUID = one.get("SOPClassUID") or one.file_meta.get("MediaStorageSOPClassUID", "")
+    one.SOPInstanceUID = one.get("SOPInstanceUID") or one.file_meta.get("MediaStorageSOPInstanceUID", "")
+    if one.get("SliceThickness") is None:
+        one.SliceThickness = step
+    for name in _REFERRED_TO:
+        if not one.get(name):
+            raise FileError(
+                f"The slices of the scan have no {name}, which DICOM results refer to.",
+                "Export the original scan, not a copy without its identifiers.",
+            )
+    for name in _EMPTY_IF_UNKNOWN:
+        if name not in one:
+            setattr(one, name, "")
+    if not one.get("FrameOfReferenceUID"):
+        one.FrameOfReferenceUID = generate_uid(entropy_srcs=[one.SeriesInstanceUID])
+    return one

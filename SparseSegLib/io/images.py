@@ -13,7 +13,7 @@ from SparseSegLib.atomic import PathLike
 from SparseSegLib.errors import FileError, GeometryError, ResourceError, VolumeError
 from SparseSegLib.geometry import Geometry, resample
 from SparseSegLib.io.declared import no_memory
-from SparseSegLib.io.dicom import check_no_slice_damaged, choose_series, find_series, read_series, series_of_files
+from SparseSegLib.io.dicom import open_series, read_series, series_of_files
 from SparseSegLib.io.files import is_tiff, read_file, write_file
 from SparseSegLib.io.information import read_information
 from SparseSegLib.io.itk import check_readable
@@ -108,13 +108,11 @@ def _check_overlap(first: PathLike, geometry: Geometry, path: PathLike, grid: Ge
 def read_any(path: PathLike, dtype: Any = None, *, series_uid: str = "") -> tuple[np.ndarray, Geometry]:
     """Return a file or folder as (C, Z, Y, X), in its voxel type unless another is given, and its geometry."""
     path = check_readable(path)
+    series = open_series(path, series_uid)
+    if series is not None:
+        return read_series(series, dtype)
     if not path.is_dir():
         return read_file(path, dtype)
-    series = find_series(path)
-    if series:
-        chosen = choose_series(path, series, series_uid)
-        check_no_slice_damaged(path, chosen)
-        return read_series(chosen, dtype)
     files = slice_files(path)
     if not files:
         raise FileError(

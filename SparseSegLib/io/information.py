@@ -9,7 +9,7 @@ import SimpleITK as sitk
 
 from SparseSegLib.atomic import PathLike
 from SparseSegLib.errors import FileError
-from SparseSegLib.io.dicom import DicomSeries, choose_series, find_series, slice_distance
+from SparseSegLib.io.dicom import DicomSeries, check_stack, open_series
 from SparseSegLib.io.files import is_tiff
 from SparseSegLib.io.headers import check_kind, header_geometry, open_header
 from SparseSegLib.io.itk import check_readable
@@ -51,16 +51,16 @@ def read_information(path: PathLike, *, series_uid: str = "") -> ImageInformatio
     Raises
     ------
     FileError
-        If it is missing, foreign or has no header.
+        If it is missing, foreign or has no header, or a DICOM series is not whole and even.
     VolumeError
         If it is an RGB image or a time series.
     """
     path = check_readable(path)
+    series = open_series(path, series_uid)
+    if series is not None:
+        return _series_information(series)
     if not path.is_dir():
         return _file_information(path)
-    series = find_series(path)
-    if series:
-        return _series_information(choose_series(path, series, series_uid))
     files = slice_files(path)
     if not files:
         raise FileError(f"The folder {path} has no DICOM series and no slices.", "Choose a folder with images.")
@@ -70,11 +70,8 @@ def read_information(path: PathLike, *, series_uid: str = "") -> ImageInformatio
 
 
 def _series_information(series: DicomSeries) -> ImageInformation:
-    one = _file_information(Path(series.files[0]))
-    if len(series.files) == 1:
-        return one
-    _, y, x = one.spacing
-    return replace(one, shape=(len(series.files), *one.shape[1:]), spacing=(slice_distance(series), y, x))
+    ordered = check_stack(series)
+    return ImageInformation(ordered.geometry.shape, ordered.geometry.spacing, 1, ordered.frames[0].stored)
 
 
 def _file_information(path: Path) -> ImageInformation:

@@ -11,6 +11,7 @@ from SparseSegLib.atomic import PathLike
 from SparseSegLib.errors import AnnotationError, FileError, UsageError, VolumeError
 from SparseSegLib.geometry import Geometry
 from SparseSegLib.io.arrays import to_array
+from SparseSegLib.io.dicom_labels import read_dicom_labels
 from SparseSegLib.io.files import write_file
 from SparseSegLib.io.headers import check_complete, open_header
 from SparseSegLib.io.images import read_any
@@ -30,8 +31,17 @@ Labels = tuple[np.ndarray, Geometry, list[SegmentInfo]]
 _TYPES = (np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64)
 
 
-def read_labels(path: PathLike) -> Labels:
-    """Read a labelmap: .seg.nrrd, or any format that `read_volume` reads.
+def read_labels(path: PathLike, reference: Geometry | None = None, *, series_uid: str = "") -> Labels:
+    """Read a labelmap: .seg.nrrd, DICOM SEG or RTSTRUCT, or any format that `read_volume` reads.
+
+    Parameters
+    ----------
+    path : path
+        The file, or a folder.
+    reference : Geometry
+        The grid of the image, which structure sets (RTSTRUCT) need; a DICOM SEG on its voxels is put onto it.
+    series_uid : str
+        Which DICOM series of a folder to read; needed if it has several.
 
     Returns
     -------
@@ -50,13 +60,18 @@ def read_labels(path: PathLike) -> Labels:
         If the file is missing, foreign or truncated.
     VolumeError
         If its voxels are no labels: several channels, or fractions.
+    GeometryError
+        If it is a structure set and there is no reference, or it was drawn on other slices.
     """
     path = Path(path)
     if path.name.lower().endswith((".nrrd", ".nhdr")):
         found = _read_nrrd(path)
         if found is not None:
             return found
-    array, geometry = read_any(path)
+    found = read_dicom_labels(path, reference, series_uid=series_uid)
+    if found is not None:
+        return found
+    array, geometry = read_any(path, series_uid=series_uid)
     if len(array) != 1:
         raise VolumeError(
             f"The labels {path} have {len(array)} channels.", "Choose a labelmap, with one value a voxel."

@@ -11,6 +11,7 @@ import numpy as np
 from SparseSegLib import __version__
 from SparseSegLib.geometry import Geometry
 from SparseSegLib.io.contours import outlines
+from SparseSegLib.io.dicom_text import character_set, dicom_text
 from SparseSegLib.io.segmentation import SegmentInfo
 
 if TYPE_CHECKING:
@@ -22,11 +23,16 @@ _REQUIRED = (  # empty where the scan does not know
     *("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
     *("StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName"),
 )
-_OPTIONAL = ("StudyInstanceUID", "PositionReferenceIndicator", "SpecificCharacterSet")
+_OPTIONAL = ("StudyInstanceUID", "PositionReferenceIndicator")
 
 
 def structure_set(
-    labels: np.ndarray, geometry: Geometry, segments: Sequence[SegmentInfo], slices: Sequence[Dataset], title: str
+    labels: np.ndarray,
+    geometry: Geometry,
+    segments: Sequence[SegmentInfo],
+    slices: Sequence[Dataset],
+    title: str,
+    frames: Sequence[int] | None = None,
 ) -> Dataset:
     """Return labels as an RTSTRUCT dataset that refers to the slices of their scan.
 
@@ -41,16 +47,24 @@ def structure_set(
     slices : sequence of pydicom datasets
         The slices' headers, in the order of z.
     title : str
-        The label of the structure set, up to 16 characters.
+        The label of the structure set, of which it shows 16 characters.
+    frames : sequence of int
+        Where the slices are frames of one multi-frame file, which one each is, from 0.
     """
     from pydicom.dataset import Dataset
     from pydicom.uid import generate_uid
 
     first = slices[0]
+    indices: Sequence[int | None] = [None] * len(slices) if frames is None else frames
+    references = [_reference(one, index) for one, index in zip(slices, indices, strict=True)]
     file = _file(first, title)
+    texts = [title, *(segment.name for segment in segments)]
+    if (letters := character_set(first.get("SpecificCharacterSet"), texts)) is not None:
+        file.SpecificCharacterSet = letters
     study = _dataset(ReferencedSOPClassUID=_STUDY_COMPONENT, ReferencedSOPInstanceUID=first.StudyInstanceUID)
     series = _dataset(
-        SeriesInstanceUID=first.SeriesInstanceUID, ContourImageSequence=[_reference(one) for one in slices]
+        SeriesInstanceUID=first.SeriesInstanceUID,
+        ContourImageSequence=references if frames is None else [_reference(first)],
     )
     study.RTReferencedSeriesSequence = [series]
     frame = first.get("FrameOfReferenceUID") or generate_uid()
@@ -62,14 +76,14 @@ def structure_set(
             _dataset(
                 ROINumber=number,
                 ReferencedFrameOfReferenceUID=frame,
-                ROIName=segment.name[:64],
+                ROIName=dicom_text(segment.name) or f"Segment_{number}",
                 ROIGenerationAlgorithm="AUTOMATIC",
             )
         )
         shown = Dataset()
         shown.ROIDisplayColor = [round(255 * part) for part in segment.color]
         shown.ReferencedROINumber = number
-        shown.ContourSequence = list(_contours(labels == segment.value, geometry, slices))
+        shown.ContourSequence = _contours(labels == segment.value, geometry, references)
         contours.append(shown)
         observations.append(
             _dataset(ObservationNumber=number, ReferencedROINumber=number, RTROIInterpretedType="", ROIInterpreter="")
@@ -80,14 +94,14 @@ def structure_set(
     return file
 
 
-def _contours(mask: np.ndarray, geometry: Geometry, slices: Sequence[Dataset]) -> list[Dataset]:
+def _contours(mask: np.ndarray, geometry: Geometry, references: Sequence[Dataset]) -> list[Dataset]:
     found = []
     for z in np.flatnonzero(mask.any(axis=(1, 2))).tolist():
         for outline in outlines(mask[z]):
             points = geometry.index_to_physical(np.column_stack([np.full(len(outline), z), outline]))
             found.append(
                 _dataset(
-                    ContourImageSequence=[_reference(slices[z])],
+                    ContourImageSequence=[references[z]],
                     ContourGeometricType="CLOSED_PLANAR",
                     NumberOfContourPoints=len(points),
                     ContourData=[f"{value:.4f}" for value in points.ravel()],
@@ -118,16 +132,20 @@ def _file(first: Dataset, title: str) -> Any:
     file.OperatorsName = ""
     file.SeriesInstanceUID = generate_uid()
     file.SeriesNumber = None
-    file.SeriesDescription = title[:64]
+    file.SeriesDescription = dicom_text(title)
     file.InstanceCreationDate = file.StructureSetDate = f"{now:%Y%m%d}"
     file.InstanceCreationTime = file.StructureSetTime = f"{now:%H%M%S}"
-    file.StructureSetLabel = title[:16]
+    file.StructureSetLabel = dicom_text(title, 16)
     file.ApprovalStatus = "UNAPPROVED"
     return file
 
 
-def _reference(one: Dataset) -> Dataset:
-    return _dataset(ReferencedSOPClassUID=one.SOPClassUID, ReferencedSOPInstanceUID=one.SOPInstanceUID)
+def _reference(one: Dataset, frame: int | None = None) -> Dataset:
+    """Return a reference to a slice: a file, or a frame of one."""
+    made = _dataset(ReferencedSOPClassUID=one.SOPClassUID, ReferencedSOPInstanceUID=one.SOPInstanceUID)
+    if frame is not None:
+        made.ReferencedFrameNumber = frame + 1
+    return made
 
 
 def _dataset(**values: Any) -> Dataset:
