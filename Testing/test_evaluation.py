@@ -179,7 +179,8 @@ def _named(*names):
         (("", "liver", "rest"), ("", "liver"), {1: 1, 2: 2, 3: 3}),
         (("Leber", "Milz"), ("spleen", "liver"), {1: 1, 2: 2}),
         (("liver",), ("", ""), {1: 1}),
-        (("liver", "liver"), ("spleen", "liver"), {1: 2, 2: 3}),
+        (("liver", "liver"), ("Liver", "liver"), {1: 1, 2: 2}),
+        (("liver", "liver", "rest"), ("spleen", "kidney"), {1: 1, 2: 2, 3: 3}),
     ],
 )
 def test_segments_of_one_name_get_the_value_of_the_reference(found, reference, values):

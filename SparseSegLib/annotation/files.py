@@ -60,8 +60,14 @@ def write_sparse_labels(labels: SparseLabels, path: Path) -> None:
     else:
         array = decoded(labels.array, values)
     write_labels(array, labels.geometry, path, segments)
-    own_values, own_names = (tuple(pair[which] for pair in pairs) for which in (0, 1))
-    listed = PlaneList(labels.planes, own_names, labels.geometry, labels.oblique, checksum(array), own_values)
+    listed = PlaneList(
+        labels.planes,
+        tuple(name for _, name in pairs),
+        labels.geometry,
+        labels.oblique,
+        checksum(array),
+        tuple(value for value, _ in pairs),
+    )
     write_plane_list(path, listed)
 
 

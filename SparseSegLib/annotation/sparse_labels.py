@@ -177,10 +177,12 @@ class SparseLabels:
         return replace(self, array=array, planes=planes, names=names, oblique=oblique, empty=empty)
 
     def _in_classes(self, values: tuple[int, ...], other: SparseLabels) -> SparseLabels:
-        """The labels with classes for all of ``values``; names that only the ``other`` labels have are taken from it."""
+        """The labels with classes for all of ``values``, and the names that only the ``other`` labels have."""
         codes = {0: 0, UNLABELED: UNLABELED}
         codes |= {number: values.index(value) + 1 for number, value in enumerate(self.own_values, start=1)}
-        known = {value: name for one in (other, self) for value, name in zip(one.own_values, one.own_names, strict=True)}
+        known = {
+            value: name for one in (other, self) for value, name in zip(one.own_values, one.own_names, strict=True)
+        }
         return replace(
             self,
             array=encoded(self.array, codes),

@@ -23,10 +23,11 @@ NAME = "evaluate"
 SUMMARY = "Dice, IoU and surface distances against a reference"
 DESCRIPTION = """\
 Compare a segmentation with a reference, label by label: Dice, IoU, Hausdorff distance, its 95th percentile, average
-surface distance (all in mm), and the volumes in ml; smaller units where these would read 0. Segments of one name belong together, or of one value where the
-files share no names. Of two folders, files of one name are compared: the table has mean and standard deviation of Dice,
-HD95, average boundary distance (ABD) and relative volume difference (RVD), as the PROMISE12 challenge has it, and the
-worst cases are named. With -o there are scores.csv, summary.md and box-plot.png.
+surface distance (all in mm), and the volumes in ml; smaller units where these would read 0. Segments of one name
+belong together, or of one value where the files share no names. Of two folders, files of one name are compared: the
+table has mean and standard deviation of Dice, HD95, average boundary distance (ABD) and relative volume difference
+(RVD), as the PROMISE12 challenge has it, and the worst cases are named. With -o there are scores.csv, summary.md and
+box-plot.png.
 
   sparseseg evaluate dense.seg.nrrd truth.nrrd
   sparseseg evaluate dense.seg.nrrd truth.nrrd --outside drawn.seg.nrrd     overlap off the annotated slices only
@@ -53,9 +54,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         return _run_cohort(arguments, console)
     if arguments.output:
         raise UsageError("--output is for folders.", "Leave it out, or give two folders.")
-    scores = evaluate_files(
-        arguments.segmentation, arguments.reference, arguments.outside, resample=arguments.resample
-    )
+    scores = evaluate_files(arguments.segmentation, arguments.reference, arguments.outside, resample=arguments.resample)
     console.result({"labels": scores_as_dict(scores)}, scores_as_table(scores))
     return 0
 

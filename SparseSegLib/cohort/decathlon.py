@@ -133,7 +133,8 @@ def _below(path: Path, given: Any) -> Path:
     file = Path(os.path.abspath(folder / given))
     if not file.is_relative_to(folder) or file == folder:
         raise FileError(
-            f"{path} names {given}, which does not lie in its folder.", "Let the paths lead to files beside it or below."
+            f"{path} names {given}, which does not lie in its folder.",
+            "Let the paths lead to files beside it or below.",
         )
     return file
 

@@ -89,7 +89,7 @@ class CaseFiles:
         unknown = [value for value in labels.own_values if value not in self.names]
         if unknown:
             raise AnnotationError(
-                f"{self.labels} has the value {unknown[0]}, and no structure is named for it.",
+                f"{self.labels} has the value {unknown[-1]}, and no structure is named for it.",
                 "Name all of them, or set the others to 0.",
             )
 

@@ -49,8 +49,9 @@ class DensifyResult:
         there = range(1, max(len(self.names), int(self.labels.max(initial=0))) + 1)
         own = dict(zip(self.values or there, self.names, strict=False))
         known = {**dict.fromkeys(self.values or there, ""), **dict(self.empty), **own}
-        return [replace(default_segment(value), name=known[value] or default_segment(value).name)
-                for value in sorted(known)]
+        return [
+            replace(default_segment(value), name=known[value] or default_segment(value).name) for value in sorted(known)
+        ]
 
     def figures(self) -> dict[str, object]:
         """The numbers of the result as plain values for JSON; offsets in mm from the volume's first voxel."""

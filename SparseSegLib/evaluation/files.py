@@ -109,7 +109,8 @@ def _around(geometry: Geometry, found: np.ndarray, grid: Geometry) -> Geometry:
         return geometry
     if np.prod(stop - first) > max(64 * np.prod(shape), MOST_VOXELS):
         raise GeometryError(
-            "What was found is far away from the reference, or far larger.", "Check that the two files belong to the same volume."
+            "What was found is far away from the reference, or far larger.",
+            "Check that the two files belong to the same volume.",
         )
     z, y, x = (slice(int(start), int(end)) for start, end in zip(first, stop, strict=True))
     return geometry.crop((z, y, x))
