@@ -102,7 +102,8 @@ def test_a_segment_that_is_empty_is_no_class_and_stays_in_the_list(phantom, tmp_
     assert [(one.value, one.name) for one in segments] == list(enumerate(NAMES, start=1))
 
 
-def test_a_class_that_is_drawn_later_joins_in(phantom):
+def test_a_class_that_is_drawn_later_joins_in(phantom, monkeypatch):
+    monkeypatch.setattr("SparseSegLib.training.loop.REPORT_SECONDS", 0.0)
     few = keep_planes(np.array([0, 17, 0, 0])[phantom.labels], GRID, [Plane(0, 10)], ("shell",), (17,))
     more = keep_planes(OWN[phantom.labels], GRID, [Plane(0, 10), Plane(1, 12)], NAMES, tuple(OWN[1:].tolist()))
     updates = Mailbox()
