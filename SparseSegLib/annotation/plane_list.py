@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -124,7 +125,7 @@ def _geometry(content: dict[str, Any]) -> Geometry:
 
 def _pose(entry: dict[str, list[float]]) -> ObliquePlane:
     point, normal = ([float(value) for value in entry[name]] for name in ("point", "normal"))
-    length = float(np.linalg.norm(normal)) if len(normal) == 3 else 0.0
+    length = math.hypot(*normal) if len(normal) == 3 else 0.0
     if len(point) != 3 or not np.isfinite(point).all() or not 1e-6 < length < 1e6:
         raise ValueError(f"no pose of a plane: {entry}")
     return ObliquePlane((point[0], point[1], point[2]), (normal[0], normal[1], normal[2]))

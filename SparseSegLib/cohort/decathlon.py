@@ -16,6 +16,7 @@ from SparseSegLib.io import volume_name
 from SparseSegLib.json_files import read_json
 
 HINT = "It must name training (a list of image and label), labels, and modality or channel_names."
+LONGEST_PATH, LONGEST_NAME = 1000, 250
 FIRST_CHANNEL = "_0000"  # at the end of an image's name in nnU-Net; the second channel has _0001
 
 
@@ -127,8 +128,10 @@ def _channel_files(image: Path, channels: int) -> tuple[Path, ...]:
 
 def _below(path: Path, given: Any) -> Path:
     """A path that the description names; FileError if it leads out of the folder."""
-    if not isinstance(given, str) or not given.strip() or "\0" in given:
+    if not isinstance(given, str) or not given.strip() or "\0" in given or len(given) > LONGEST_PATH:
         raise ValueError(f"{given!r:.50} is no path")
+    if any(len(part) > LONGEST_NAME for part in Path(given).parts):
+        raise ValueError(f"{given:.50} … has a name that is too long")
     folder = Path(os.path.abspath(path.parent))
     file = Path(os.path.abspath(folder / given))
     if not file.is_relative_to(folder) or file == folder:
