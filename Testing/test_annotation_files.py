@@ -116,10 +116,10 @@ def test_labels_of_another_place_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("values", "words"), [([1, 255, 300], "254"), ([-1, 1], "254"), ([1, 300], "254"), ([255], "255 means unlabeled")]
+    ("values", "words"), [([-1, 1], "-1"), ([1, 2**31], "2147483648"), ([255], "255 means unlabeled")]
 )
 def test_values_that_are_no_classes_are_refused(tmp_path, values, words):
-    array = np.zeros(GEOMETRY.shape, np.int16)
+    array = np.zeros(GEOMETRY.shape, np.int64)
     for number, value in enumerate(values):
         array[10 + number, 10:20, 10:20] = value
     write_labels(array, GEOMETRY, tmp_path / "a.nrrd")
@@ -162,6 +162,7 @@ def test_background_strokes_are_no_class_and_leave_no_gap(tmp_path):
     assert labels.names == ("liver", "spleen")
     assert labels.classes == 3
     assert labels.planes == (Plane(0, 5), Plane(0, 9))
+    assert labels.own_values == (1, 3)
     assert (labels.array[9, 5:9, 5:9] == 2).all()
     assert (labels.array[7, 3, 3:9] == 0).all()
 

@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from phantoms import GEOMETRIES, blob, multi_class
 
 from SparseSegLib.cli import main
-from SparseSegLib.errors import FileError, GeometryError
+from SparseSegLib.errors import AnnotationError, FileError, GeometryError
 from SparseSegLib.evaluation import (
     Spread,
     dice,
@@ -20,7 +20,7 @@ from SparseSegLib.evaluation import (
     scores_as_table,
     surface_distances,
 )
-from SparseSegLib.evaluation.files import matching_values, pair_up
+from SparseSegLib.evaluation.files import evaluate_files, matching_values, pair_up
 from SparseSegLib.geometry import Geometry
 from SparseSegLib.io import SegmentInfo, default_segment, write_image, write_labels
 
@@ -179,7 +179,8 @@ def _named(*names):
         (("", "liver", "rest"), ("", "liver"), {1: 1, 2: 2, 3: 3}),
         (("Leber", "Milz"), ("spleen", "liver"), {1: 1, 2: 2}),
         (("liver",), ("", ""), {1: 1}),
-        (("liver", "liver"), ("spleen", "liver"), {1: 2, 2: 3}),
+        (("liver", "liver"), ("Liver", "liver"), {1: 1, 2: 2}),
+        (("liver", "liver", "rest"), ("spleen", "kidney"), {1: 1, 2: 2, 3: 3}),
     ],
 )
 def test_segments_of_one_name_get_the_value_of_the_reference(found, reference, values):
@@ -213,3 +214,79 @@ def test_folders_without_a_common_name_are_refused(cohort):
     (cohort / "empty").mkdir()
     with pytest.raises(FileError, match="No file"):
         pair_up(cohort / "empty", cohort / "truth")
+
+
+def test_two_segments_of_one_name_are_told_apart_by_their_values(tmp_path, capsys):
+    geometry = Geometry.identity((30, 30, 30))
+    both = np.zeros((30, 30, 30), np.uint8)
+    both[2:6, 2:6, 2:6], both[_cube(8)] = 1, 2
+    for name in ("a", "b"):
+        write_labels(both, geometry, tmp_path / f"{name}.seg.nrrd", _named("lesion", "lesion"))
+    assert main(["evaluate", str(tmp_path / "a.seg.nrrd"), str(tmp_path / "b.seg.nrrd"), "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["labels"]
+    assert [(row["name"], row["dice"]) for row in rows] == [("lesion", 1.0), ("lesion", 1.0)]
+
+
+@pytest.mark.parametrize(
+    ("found", "reference"), [(("a", "a"), ("b", "A")), (("a",), ("a", "a")), (("b", "a"), ("a", "a"))]
+)
+def test_names_that_do_not_tell_segments_apart_are_refused(found, reference):
+    with pytest.raises(AnnotationError, match="2 segments of the") as caught:
+        matching_values(_named(*found), _named(*reference))
+    assert "different names" in caught.value.hint
+
+
+def test_another_grid_is_refused_or_brought_to_the_references(tmp_path, capsys):
+    fine, coarse = GEOMETRIES["identity"].with_spacing((1, 0.5, 0.5)), GEOMETRIES["identity"]
+    for name, grid in (("found", fine), ("truth", coarse)):
+        write_labels(blob(grid).labels, grid, tmp_path / f"{name}.nrrd")
+    command = ["evaluate", str(tmp_path / "found.nrrd"), str(tmp_path / "truth.nrrd")]
+    assert main(command) == GeometryError.exit_code
+    assert "--resample" in capsys.readouterr().err
+    assert main([*command, "--resample", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["labels"][0]["dice"] > 0.95
+
+
+@pytest.mark.parametrize("resample", [False, True])
+def test_what_lies_beyond_a_cropped_reference_counts(tmp_path, resample):
+    grid = Geometry.identity((30, 30, 30))
+    write_labels(_cube(8), grid, tmp_path / "truth.nrrd")
+    box = (slice(8, 22), slice(8, 22), slice(6, 20))
+    write_labels(_cube(8)[box], grid.crop(box), tmp_path / "cropped.nrrd")
+    found = _cube(8) | _cube(18)
+    write_labels(found, grid, tmp_path / "found.nrrd")
+    whole, cropped = (
+        evaluate_files(tmp_path / "found.nrrd", tmp_path / name, resample=resample)
+        for name in ("truth.nrrd", "cropped.nrrd")
+    )
+    assert whole == cropped
+    assert whole[0].dice == pytest.approx(2 / 3)
+
+
+def test_micrometers_read_as_such_and_figures_are_not_rounded(tmp_path, capsys):
+    grid = Geometry.identity((30, 30, 30), (2e-4, 2e-4, 2e-4))
+    for name, start in (("found", 9), ("truth", 8)):
+        (tmp_path / name).mkdir()
+        for case in "ab":
+            write_labels(_cube(start), grid, tmp_path / name / f"{case}.nrrd")
+    pair = [str(tmp_path / name / "a.nrrd") for name in ("found", "truth")]
+    assert main(["evaluate", *pair, "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)["labels"][0]
+    assert row["hausdorff"] == pytest.approx(2e-4)
+    assert row["volume"] == pytest.approx(1000 * 8e-12 / 1000)
+    assert main(["evaluate", *pair]) == 0
+    text = capsys.readouterr().out
+    assert "HD µm" in text
+    assert "0.20" in text
+    assert "0.00" not in text
+    assert main(["evaluate", str(tmp_path / "found"), str(tmp_path / "truth")]) == 0
+    assert "HD95 µm" in capsys.readouterr().out
+
+
+def test_labels_of_any_values_are_compared(tmp_path):
+    grid = Geometry.identity((30, 30, 30))
+    labels = np.where(_cube(8), 2035, np.where(_cube(19), 17, 0))
+    for name in ("a.nrrd", "b.nii.gz"):
+        write_labels(labels, grid, tmp_path / name)
+    scores = evaluate_files(tmp_path / "a.nrrd", tmp_path / "b.nii.gz")
+    assert [(row.label, row.dice) for row in scores] == [(17, 1.0), (2035, 1.0)]

@@ -80,12 +80,14 @@ def test_channels_may_lie_in_one_file_and_labels_may_be_named_first(decathlon):
     image = sitk.JoinSeries([GRID.to_sitk(channel) for channel in channels])
     for number in range(2):
         sitk.WriteImage(image, str(folder / "imagesTr" / f"c_{number}.nii.gz"))
-    _describe(folder, channel_names={"0": "T1", "1": "T2"}, modality=None, labels={"background": 0, "rod": 3})
+    _describe(
+        folder, channel_names={"0": "T1", "1": "T2"}, modality=None, labels={"background": 0, "b": 2, "a": 1, "rod": 3}
+    )
     files = read_description(decathlon).files(dense=True)
     case = files[1].read()
     np.testing.assert_allclose(case.volume.array, np.stack(channels), atol=1e-6)
     assert case.volume.geometry.matches(GRID)
-    assert case.names == ("Segment_1", "Segment_2", "rod")
+    assert case.names == ("a", "b", "rod")
     _describe(folder, modality={"0": "T1", "1": "T2", "2": "T3"})
     write_image(channels[0], GRID, folder / "imagesTr" / "c_0.nii.gz")
     with pytest.raises(VolumeError, match=r"c_0: .* 3 axes"):

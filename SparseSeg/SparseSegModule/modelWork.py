@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from SparseSegLib.annotation import write_sparse_labels
+from SparseSegLib.annotation import encoded, write_sparse_labels
 from SparseSegLib.errors import JobError
 from SparseSegLib.geometry import Geometry
 from SparseSegLib.io import read_labels, write_image
@@ -167,8 +167,9 @@ class SegmentWork:
                 found.append(ModelArrays(case.name, None, None, {}, error))
                 continue
             labels, geometry, _segments = read_labels(folder / entry["file"])
+            classes = {label.value: number for number, label in enumerate(self.card.labels, start=1)}
             milliliters, doubts = entry["volume_ml"], entry.get("doubts", "")
-            found.append(ModelArrays(case.name, labels.astype(np.uint8), geometry, milliliters, "", doubts))
+            found.append(ModelArrays(case.name, encoded(labels, {0: 0, **classes}), geometry, milliliters, "", doubts))
         return found
 
     def deliver(self, results: list[ModelArrays], ending: dict[str, Any]) -> list[ModelResult]:

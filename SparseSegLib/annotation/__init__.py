@@ -6,12 +6,15 @@ from SparseSegLib.annotation.find import find_planes, is_dense
 from SparseSegLib.annotation.planes import ObliquePlane, Plane
 from SparseSegLib.annotation.sparse_labels import UNLABELED, SparseLabels
 from SparseSegLib.annotation.sparsify import keep_planes, sparsify, sparsify_every
+from SparseSegLib.annotation.values import decoded, encoded, values_in
 
 __all__ = [
     "UNLABELED",
     "ObliquePlane",
     "Plane",
     "SparseLabels",
+    "decoded",
+    "encoded",
     "find_planes",
     "is_dense",
     "keep_planes",
@@ -19,5 +22,6 @@ __all__ = [
     "sparse_labels_from_segments",
     "sparsify",
     "sparsify_every",
+    "values_in",
     "write_sparse_labels",
 ]

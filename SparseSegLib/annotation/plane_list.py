@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,8 +14,11 @@ from SparseSegLib.annotation.planes import ObliquePlane, Plane
 from SparseSegLib.errors import FileError, GeometryError
 from SparseSegLib.geometry import Geometry
 from SparseSegLib.io import write_json
+from SparseSegLib.json_files import read_json
 
 AXES = ("z", "y", "x")
+LEAST_MM, MOST_MM = 1e-9, 1e9  # spacings and distances that a volume may have
+HINT = "Delete it; the planes are then found in the labels."
 
 
 @dataclass(frozen=True)
@@ -24,9 +28,10 @@ class PlaneList:
     Attributes
     ----------
     planes, oblique : the annotated planes
-    names : names of the classes 1..n
+    names : names of the structures
     geometry : the grid that the planes count on; None for the labels' own
     checksum : of the labels when the list was written, see :func:`checksum`; None where that is not known
+    values : of the structures that ``names`` are of; () for 1..n
     """
 
     planes: tuple[Plane, ...]
@@ -34,6 +39,12 @@ class PlaneList:
     geometry: Geometry | None
     oblique: tuple[ObliquePlane, ...] = ()
     checksum: str | None = None
+    values: tuple[int, ...] = ()
+
+    @property
+    def own_values(self) -> tuple[int, ...]:
+        """Values of the structures that ``names`` are of."""
+        return self.values or tuple(range(1, len(self.names) + 1))
 
 
 def planes_path(path: Path) -> Path:
@@ -42,8 +53,13 @@ def planes_path(path: Path) -> Path:
 
 
 def checksum(array: np.ndarray) -> str:
-    """A short hash of labels ``(Z, Y, X)`` with values up to 255, to tell edited labels from the listed ones."""
-    return hashlib.sha256(np.ascontiguousarray(array, dtype=np.uint8).tobytes()).hexdigest()[:16]
+    """A short hash of labels ``(Z, Y, X)``, to tell edited labels from the listed ones."""
+    small = not array.size or 0 <= array.min() <= array.max() <= np.iinfo(np.uint8).max
+    kind = np.dtype(np.uint8 if small else "<i8")
+    digest = hashlib.sha256()
+    for plane in array:
+        digest.update(np.ascontiguousarray(plane, dtype=kind).tobytes())
+    return digest.hexdigest()[:16]
 
 
 def write_plane_list(path: Path, listed: PlaneList) -> None:
@@ -53,6 +69,7 @@ def write_plane_list(path: Path, listed: PlaneList) -> None:
         "planes": [{"axis": AXES[plane.axis], "index": plane.index} for plane in listed.planes],
         "oblique": [asdict(pose) for pose in listed.oblique],
         "names": list(listed.names),
+        "values": list(listed.own_values),
         "geometry": None if listed.geometry is None else asdict(listed.geometry),
         "checksum": listed.checksum,
     }
@@ -64,21 +81,51 @@ def read_plane_list(path: Path) -> PlaneList | None:
     beside = planes_path(path)
     if not beside.exists():
         return None
+    content = read_json(beside, HINT)
     try:
-        content = json.loads(beside.read_text(encoding="utf-8"))
-        planes = {Plane(AXES.index(entry["axis"]), int(entry["index"])) for entry in content["planes"]}
+        planes = {_plane(entry) for entry in content["planes"]}
         oblique = tuple(_pose(entry) for entry in content.get("oblique", ()))
-        names = tuple(str(name) for name in content["names"])
-        geometry = Geometry(**content["geometry"]) if content.get("geometry") else None
-        return PlaneList(tuple(sorted(planes)), names, geometry, oblique, content.get("checksum"))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, GeometryError) as error:
-        raise FileError(
-            f"{beside} does not list annotated planes: {error}", "Delete it; the planes are then found in the labels."
-        ) from error
+        names = tuple(_text(name) for name in content["names"])
+        values = tuple(_whole(value) for value in content.get("values", ()))
+        if values and len(values) != len(names):
+            raise ValueError(f"it has {len(values)} values for {len(names)} names")
+        geometry = _geometry(content["geometry"]) if content.get("geometry") else None
+        known = content.get("checksum")
+        return PlaneList(
+            tuple(sorted(planes)), names, geometry, oblique, None if known is None else _text(known), values
+        )
+    except (ValueError, OverflowError, KeyError, TypeError, AttributeError, GeometryError) as error:
+        raise FileError(f"{beside} does not list annotated planes: {error}.", HINT) from error
+
+
+def _plane(entry: dict[str, Any]) -> Plane:
+    return Plane(AXES.index(entry["axis"]), _whole(entry["index"]))
+
+
+def _whole(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(f"{value!r} is no whole number")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is no text")
+    return value
+
+
+def _geometry(content: dict[str, Any]) -> Geometry:
+    z, y, x = (_whole(size) for size in content["shape"])
+    geometry = Geometry(**{**content, "shape": (z, y, x)})
+    lengths = np.abs([*geometry.spacing, *geometry.origin, *geometry.direction])
+    if min(geometry.spacing) < LEAST_MM or lengths.max() > MOST_MM:
+        raise ValueError("its grid is no grid of a volume")
+    return geometry
 
 
 def _pose(entry: dict[str, list[float]]) -> ObliquePlane:
     point, normal = ([float(value) for value in entry[name]] for name in ("point", "normal"))
-    if len(point) != 3 or len(normal) != 3 or not any(normal):
+    length = math.hypot(*normal) if len(normal) == 3 else 0.0
+    if len(point) != 3 or not np.isfinite(point).all() or not 1e-6 < length < 1e6:
         raise ValueError(f"no pose of a plane: {entry}")
     return ObliquePlane((point[0], point[1], point[2]), (normal[0], normal[1], normal[2]))

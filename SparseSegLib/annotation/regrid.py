@@ -41,7 +41,7 @@ def on_grid(labels: SparseLabels, reference: Geometry, name: str, *, resample_to
     if labels.labeled.any() and (array == UNLABELED).all():
         raise GeometryError(f"{name} does not overlap the volume.", "Check that labels and volume belong together.")
     kept = tuple(plane for plane in sorted(planes) if _labeled_all_over(array, plane))
-    return SparseLabels(array, reference, kept, labels.names, labels.oblique)
+    return replace(labels, array=array, geometry=reference, planes=kept)
 
 
 def _labeled_all_over(array: np.ndarray, plane: Plane) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -10,8 +10,10 @@ import numpy as np
 
 from SparseSegLib.annotation.checks import check_planes
 from SparseSegLib.annotation.planes import ObliquePlane, Plane
+from SparseSegLib.annotation.values import check_structures, encoded, values_in
 from SparseSegLib.errors import AnnotationError, GeometryError
 from SparseSegLib.geometry import Box, Geometry
+from SparseSegLib.io.segmentation import default_segment
 
 UNLABELED = 255
 """The value of voxels about which the user said nothing."""
@@ -32,6 +34,8 @@ class SparseLabels:
     names : names of the classes 1..n
     oblique : annotated planes that are oblique to the grid
         On the voxels of each (see :meth:`ObliquePlane.mask`) there are labels too.
+    values : what the user's files have for the classes 1..n; () where it is 1..n itself
+    empty : (value, name) of the user's structures that no voxel belongs to, and that are no classes
     """
 
     array: np.ndarray
@@ -39,12 +43,28 @@ class SparseLabels:
     planes: tuple[Plane, ...] = ()
     names: tuple[str, ...] = ()
     oblique: tuple[ObliquePlane, ...] = ()
+    values: tuple[int, ...] = ()
+    empty: tuple[tuple[int, str], ...] = ()
 
     @property
     def classes(self) -> int:
         """Number of classes, background included."""
         seen = self.array[self.labeled]
-        return max(len(self.names), int(seen.max()) if seen.size else 0) + 1
+        return max(len(self.names), len(self.values), int(seen.max()) if seen.size else 0) + 1
+
+    @property
+    def own_values(self) -> tuple[int, ...]:
+        """What the user's files have for the classes 1..n."""
+        return self.values or tuple(range(1, self.classes))
+
+    @property
+    def own_names(self) -> tuple[str, ...]:
+        """Names of the classes 1..n; one without a name is called as Slicer calls it."""
+        given = [*self.names, *[""] * len(self.own_values)]
+        return tuple(
+            name if name.strip() else default_segment(value).name
+            for value, name in zip(self.own_values, given, strict=False)
+        )
 
     @property
     def labeled(self) -> np.ndarray:
@@ -77,6 +97,10 @@ class SparseLabels:
         check_planes(self.planes, self.geometry)
         if len(self.names) >= UNLABELED:
             raise AnnotationError(f"There are {len(self.names)} classes, and 254 is the most.", "Merge some of them.")
+        if self.values and len(set(self.values)) != self.classes - 1:
+            raise AnnotationError(
+                f"There are {len(set(self.values))} values for {self.classes - 1} classes.", "Give each a value."
+            )
         counts = np.bincount(self.array.ravel(), minlength=256)[:UNLABELED]
         there = np.flatnonzero(counts)
         if not there.size:
@@ -88,11 +112,32 @@ class SparseLabels:
                 "All labeled voxels are background.", "Outline the structure on one of the annotated slices."
             )
         if there.size == 1:
-            name = self.names[there[0] - 1] if there[0] <= len(self.names) else f"class {there[0]}"
+            name = self.own_names[there[0] - 1]
             raise AnnotationError(
                 f"All labeled voxels belong to {name}; there is no background to tell it from.",
                 "Finish a slice, so that the rest of it counts as background, or draw some background.",
             )
+
+    def compact(self) -> SparseLabels:
+        """The same labels with the classes that occur and no others, which become ``empty``."""
+        there = [value for value in values_in(self.array) if 0 < value < UNLABELED]
+        if len(there) == self.classes - 1:
+            return self
+        own = list(zip(self.own_values, self.own_names, strict=True))
+        codes = {0: 0, UNLABELED: UNLABELED, **{old: new for new, old in enumerate(there, start=1)}}
+        kept = [own[number - 1] for number in there]
+        return replace(
+            self,
+            array=encoded(self.array, codes),
+            names=tuple(name for _, name in kept),
+            values=tuple(value for value, _ in kept),
+            empty=tuple(sorted({*self.empty, *own} - {*kept})),
+        )
+
+    def renamed(self, names: Mapping[int, str]) -> SparseLabels:
+        """The same labels with other names, by the values that the user's files have; the other names stay."""
+        own = zip(self.own_values, self.own_names, strict=True)
+        return replace(self, names=tuple(names.get(value) or name for value, name in own))
 
     def without(self, plane: Plane) -> SparseLabels:
         """The same labels as if ``plane`` had not been annotated; where other planes cross it labels stay."""
@@ -120,11 +165,31 @@ class SparseLabels:
         """Both annotations of one volume together; where both have a label, the other's counts."""
         if not self.geometry.matches(other.geometry):
             raise GeometryError(f"The labels differ in their grids: {self.geometry.difference(other.geometry)}.")
+        if self.own_values != other.own_values and (self.values or other.values):
+            values = tuple(sorted({*self.own_values, *other.own_values}))
+            check_structures(values, "The annotation")
+            return self._in_classes(values, other).merge(other._in_classes(values, self))
         array = np.where(other.labeled, other.array, self.array)
         names = other.names if len(other.names) > len(self.names) else self.names
         planes = tuple(sorted({*self.planes, *other.planes}))
         oblique = tuple(dict.fromkeys((*self.oblique, *other.oblique)))
-        return replace(self, array=array, planes=planes, names=names, oblique=oblique)
+        empty = tuple(sorted({*self.empty, *other.empty}))
+        return replace(self, array=array, planes=planes, names=names, oblique=oblique, empty=empty)
+
+    def _in_classes(self, values: tuple[int, ...], other: SparseLabels) -> SparseLabels:
+        """The labels with classes for all of ``values``, and the names that only the ``other`` labels have."""
+        codes = {0: 0, UNLABELED: UNLABELED}
+        codes |= {number: values.index(value) + 1 for number, value in enumerate(self.own_values, start=1)}
+        known = {
+            value: name for one in (other, self) for value, name in zip(one.own_values, one.own_names, strict=True)
+        }
+        return replace(
+            self,
+            array=encoded(self.array, codes),
+            names=tuple(known[value] for value in values),
+            values=values,
+            empty=tuple(pair for pair in self.empty if pair[0] not in values),
+        )
 
     def crop(self, box: Box) -> SparseLabels:
         """The part inside ``box``; planes move along, those outside of it go."""

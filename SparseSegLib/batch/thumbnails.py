@@ -29,7 +29,7 @@ def write_row(volume: Volume, labels: np.ndarray, card: ModelCard, folder: Path,
     """Write a picture of axial slices through the result, evenly spaced; of the whole volume if nothing was found."""
     path = picture_path(folder, name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture = row_of_slices(volume, labels, {label.value: label.color for label in card.labels})
+    picture = row_of_slices(volume, labels, dict(enumerate((label.color for label in card.labels), start=1)))
     with atomic_path(path) as temporary:
         sitk.WriteImage(sitk.GetImageFromArray(picture, isVector=True), str(temporary))
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from SparseSegLib.annotation import decoded
 from SparseSegLib.batch.case import BatchCase
 from SparseSegLib.batch.manifest import Entry
 from SparseSegLib.batch.thumbnails import write_row
@@ -85,7 +86,7 @@ class CaseWork:
         start = time.perf_counter()
         case, volume, card = segmented.case, segmented.volume, self.predictor.card
         segments = [SegmentInfo(label.value, label.name, label.color, label.terminology) for label in card.labels]
-        write_labels(segmented.labels, volume.geometry, self.folder / case.file, segments)
+        write_labels(decoded(segmented.labels, card.values), volume.geometry, self.folder / case.file, segments)
         if self.pictures:
             write_row(volume, segmented.labels, card, self.folder, case.name)
         voxels, milliliters = _amounts(segmented.labels, volume.geometry, card)
@@ -108,5 +109,5 @@ def _amounts(labels: np.ndarray, geometry: Geometry, card: ModelCard) -> tuple[d
     """Voxels and milliliters of each structure."""
     voxel = math.prod(geometry.spacing) / 1000
     counts = np.bincount(labels.ravel(), minlength=card.classes)
-    voxels = {label.name: int(counts[label.value]) for label in card.labels}
-    return voxels, {name: round(count * voxel, 4) for name, count in voxels.items()}
+    voxels = {label.name: int(counts[number]) for number, label in enumerate(card.labels, start=1)}
+    return voxels, {name: float(f"{count * voxel:.6g}") for name, count in voxels.items()}

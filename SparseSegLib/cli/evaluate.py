@@ -23,10 +23,11 @@ NAME = "evaluate"
 SUMMARY = "Dice, IoU and surface distances against a reference"
 DESCRIPTION = """\
 Compare a segmentation with a reference, label by label: Dice, IoU, Hausdorff distance, its 95th percentile, average
-surface distance (all in mm), and the volumes in ml. Segments of one name belong together, or of one value where the
-files share no names. Of two folders, files of one name are compared: the table has mean and standard deviation of Dice,
-HD95, average boundary distance (ABD) and relative volume difference (RVD), as the PROMISE12 challenge has it, and the
-worst cases are named. With -o there are scores.csv, summary.md and box-plot.png.
+surface distance (all in mm), and the volumes in ml; smaller units where these would read 0. Segments of one name
+belong together, or of one value where the files share no names. Of two folders, files of one name are compared: the
+table has mean and standard deviation of Dice, HD95, average boundary distance (ABD) and relative volume difference
+(RVD), as the PROMISE12 challenge has it, and the worst cases are named. With -o there are scores.csv, summary.md and
+box-plot.png.
 
   sparseseg evaluate dense.seg.nrrd truth.nrrd
   sparseseg evaluate dense.seg.nrrd truth.nrrd --outside drawn.seg.nrrd     overlap off the annotated slices only
@@ -38,6 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("segmentation", type=Path, help="labels, or a folder of them")
     parser.add_argument("reference", type=Path, help="the truth, or a folder with files of the same names")
     parser.add_argument("--outside", type=Path, metavar="LABELS", help="leave out the voxels labeled in this file")
+    parser.add_argument(
+        "--resample", action="store_true", help="bring a segmentation of another grid to the reference's"
+    )
     parser.add_argument("--worst", type=int, default=5, metavar="N", help="of a cohort, name the N worst (default: 5)")
     parser.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="where a cohort's files go")
 
@@ -50,7 +54,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         return _run_cohort(arguments, console)
     if arguments.output:
         raise UsageError("--output is for folders.", "Leave it out, or give two folders.")
-    scores = evaluate_files(arguments.segmentation, arguments.reference, arguments.outside)
+    scores = evaluate_files(arguments.segmentation, arguments.reference, arguments.outside, resample=arguments.resample)
     console.result({"labels": scores_as_dict(scores)}, scores_as_table(scores))
     return 0
 
@@ -62,7 +66,7 @@ def _run_cohort(arguments: argparse.Namespace, console: Console) -> int:
     for number, (name, segmentation, reference) in enumerate(pairs.both):
         console.progress(number / len(pairs.both), None, name)
         try:
-            cases.append(CaseScores(name, evaluate_files(segmentation, reference)))
+            cases.append(CaseScores(name, evaluate_files(segmentation, reference, resample=arguments.resample)))
         except SparseSegError as error:
             errors[name] = error
             console.message(f"{name} is left out: {error}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from SparseSegLib.annotation import sparsify, sparsify_every, write_sparse_labels
+from SparseSegLib.annotation import sparsify, sparsify_every, values_in, write_sparse_labels
 from SparseSegLib.cli.console import Console
 from SparseSegLib.errors import UsageError
 from SparseSegLib.io import default_segment, read_labels
@@ -35,13 +35,14 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     if min(arguments.slices) < 0 or max(arguments.slices) == 0 or (arguments.every or 1) < 1:
         raise UsageError("There must be at least one slice.", "Give positive numbers, for example --slices 3 3 2.")
     dense, geometry, segments = read_labels(arguments.labels)
-    known = {segment.value: segment.name for segment in segments if segment.value > 0}
-    names = tuple(known.get(value, default_segment(value).name) for value in range(1, max(known, default=0) + 1))
+    known = {segment.value: segment.name for segment in segments}
+    own = tuple(value for value in values_in(dense) if value)
+    names = tuple(known.get(value, default_segment(value).name) for value in own)
     if arguments.every:
-        labels = sparsify_every(dense, geometry, arguments.every, "zyx".index(arguments.axis), names=names)
+        labels = sparsify_every(dense, geometry, arguments.every, "zyx".index(arguments.axis), names, own)
     else:
         x, y, z = arguments.slices
-        labels = sparsify(dense, geometry, (z, y, x), names=names)
+        labels = sparsify(dense, geometry, (z, y, x), names, own)
     write_sparse_labels(labels, arguments.output)
     values = {"output": str(arguments.output), "planes": len(labels.planes), "labeled_share": labels.labeled.mean()}
     text = f"{arguments.output}: {len(labels.planes)} annotated slices, {values['labeled_share']:.1%} of all voxels"

@@ -209,7 +209,7 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
         "recipe": arguments.recipe,
         "network": arguments.network,
         "start": arguments.start and str(ModelLibrary().find(arguments.start).path.absolute()),
-        "regions": arguments.regions,
+        "regions": arguments.regions or described.get("regions") or None,
         "spacing": arguments.spacing and arguments.spacing[::-1],
         "patch": arguments.patch and arguments.patch[::-1],
         "batch": arguments.batch,

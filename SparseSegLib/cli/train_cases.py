@@ -30,13 +30,13 @@ def cases_of(given: str, console: Console) -> list[dict[str, Any]]:
 
 
 def about_data(given: list[str]) -> dict[str, Any]:
-    """What the first ``dataset.json`` among the arguments says for the model's card: ``data`` and ``channels``."""
+    """What the first ``dataset.json`` among the arguments says: ``data`` and ``channels`` of the card, ``regions``."""
     for path in map(Path, given):
         if path.suffix.lower() == ".json" and path.is_file():
             description = _read(path)
             count = len(description.cases)
             data = f"{description.name}, {count} annotated volumes" if description.name else None
-            return {"data": data, "channels": list(description.channels)}
+            return {"data": data, "channels": list(description.channels), "regions": list(description.regions)}
     return {}
 
 
@@ -53,7 +53,8 @@ def _described_cases(path: Path) -> list[dict[str, Any]]:
             "volumes": [str(volume.absolute()) for volume in files.volumes],
             "labels": str(files.labels.absolute()),
             "stacked": files.stacked,
-            "names": list(files.names),
+            "names": {str(value): name for value, name in files.names.items()},
+            "ignore": files.ignore,
         }
         for files in _read(path).files(dense=True)
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from SparseSegLib.cohort.dataset import Dataset
+from SparseSegLib.cohort.dataset import Dataset, make_dataset
 from SparseSegLib.cohort.learner import CohortLearner
 from SparseSegLib.cohort.settings import TrainSettings
 from SparseSegLib.errors import UsageError
@@ -57,6 +57,18 @@ def inherited(bundle: str) -> dict[str, str]:
         "license": card.license,
         "modality": card.modality,
     }
+
+
+def in_order_of(bundle: str, dataset: Dataset) -> Dataset:
+    """The dataset with its classes in the order, and with the values, that a model has them in.
+
+    Where they are others than the model's, the dataset is returned as it is.
+    """
+    card = load_card(bundle)
+    names, known = tuple(label.name.strip() for label in card.labels), {name.casefold() for name in dataset.names}
+    if {name.casefold() for name in names} != known or len(names) != len(known):
+        return dataset
+    return replace(make_dataset(dataset.examples, dataset.spacing, names), values=card.values)
 
 
 def begin_with(learner: CohortLearner, dataset: Dataset, bundle: Path) -> None:

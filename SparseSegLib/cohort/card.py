@@ -105,7 +105,7 @@ def make_card(dataset: Dataset, settings: TrainSettings, model: TrainedModel, ab
                 about.colors.get(name.casefold(), default_color(value)),
                 str(about.terminologies.get(name, "")),
             )
-            for value, name in enumerate(dataset.names, start=1)
+            for value, name in zip(dataset.values or range(1, len(dataset.names) + 1), dataset.names, strict=True)
         ),
         summary=about.summary,
         intended_use=about.intended_use,

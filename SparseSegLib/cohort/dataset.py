@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import TypeVar
 
 import numpy as np
@@ -15,12 +16,12 @@ from SparseSegLib.annotation.regrid import on_grid
 from SparseSegLib.densify.patch_trainer import LabeledImage
 from SparseSegLib.errors import AnnotationError, Canceled, GeometryError, SparseSegError, VolumeError
 from SparseSegLib.geometry import Geometry, resample
-from SparseSegLib.io import default_segment
 from SparseSegLib.preprocessing import correct_bias_field
 from SparseSegLib.preprocessing.grid import Spacing, oriented, prepare, working_grid
 from SparseSegLib.volume import Volume, check_volume
 
 T = TypeVar("T")
+MOSTLY = 0.5  # of all voxels: labels of as many are no strokes and no slices, but regions
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,7 @@ class Case:
     @property
     def names(self) -> tuple[str, ...]:
         """Names of all classes but background; those without one are called as Slicer calls them."""
-        given = [name.strip() for name in self.labels.names]
-        return tuple(
-            (given[value - 1] if value <= len(given) else "") or default_segment(value).name
-            for value in range(1, self.labels.classes)
-        )
+        return tuple(name.strip() for name in self.labels.own_names)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,21 +60,27 @@ class Example:
     image : (C, Z, Y, X) float32, normalized
     labels : (Z, Y, X) uint8; 0, 1..n as in ``names``, or ``UNLABELED``
     names : names of the classes 1..n
+    values : what the user's files have for them; () for 1..n
     """
 
     name: str
     image: torch.Tensor
     labels: np.ndarray
     names: tuple[str, ...]
+    values: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Examples whose labels all count in the classes ``names`` (1..n), on grids of ``spacing`` (z, y, x; mm)."""
+    """Examples whose labels all count in the classes ``names`` (1..n), on grids of ``spacing`` (z, y, x; mm).
+
+    ``values`` are what the user's files have for these classes; () for 1..n.
+    """
 
     examples: tuple[Example, ...]
     names: tuple[str, ...]
     spacing: Spacing
+    values: tuple[int, ...] = ()
 
     @property
     def channels(self) -> int:
@@ -136,8 +139,9 @@ def for_all(works: Sequence[Callable[[], T]]) -> list[T]:
 
 
 def median_spacing(geometries: Sequence[Geometry]) -> Spacing:
-    """The median (z, y, x) mm of grids, each axis as it runs in the patient; to a thousandth of a mm."""
-    z, y, x = np.median([oriented(geometry).spacing for geometry in geometries], axis=0).round(3).tolist()
+    """The median (z, y, x) mm of grids, each axis as it runs in the patient; to four significant digits."""
+    middle = np.median([oriented(geometry).spacing for geometry in geometries], axis=0)
+    z, y, x = (float(f"{step:.4g}") for step in middle)
     return z, y, x
 
 
@@ -147,6 +151,7 @@ def make_example(case: Case, spacing: Spacing, bias_field: str = "none", normali
     ``bias_field`` and ``normalization`` are as in :class:`~SparseSegLib.models.Preprocessing`.
     """
     case.check()
+    case = replace(case, labels=case.labels.compact())
     grid = working_grid(case.volume.geometry, spacing)
     with naming(case.name):
         labels = _labels_on(case.labels, grid, case.name)
@@ -156,7 +161,7 @@ def make_example(case: Case, spacing: Spacing, bias_field: str = "none", normali
                 "Choose a finer spacing.",
             )
     volume = correct_bias_field(case.volume) if bias_field == "n4" else case.volume
-    return Example(case.name, prepare(volume, grid, normalization), labels, case.names)
+    return Example(case.name, prepare(volume, grid, normalization), labels, case.names, case.labels.own_values)
 
 
 def _has_structure(labels: np.ndarray) -> bool:
@@ -166,13 +171,15 @@ def _has_structure(labels: np.ndarray) -> bool:
 
 def _labels_on(labels: SparseLabels, grid: Geometry, name: str) -> np.ndarray:
     """Labels (Z, Y, X) on the working grid; nothing unlabeled becomes labeled."""
-    if labels.labeled.all():
+    if not labels.planes and labels.labeled.mean() >= MOSTLY:
         return resample(labels.array, labels.geometry, grid, order="nearest", fill=UNLABELED)
     return on_grid(labels, grid, name, resample_to=True).array
 
 
 def make_dataset(examples: Sequence[Example], spacing: Spacing, names: Sequence[str] | None = None) -> Dataset:
     """Put examples together; classes are the same where their names are, in any case.
+
+    A class keeps the value that the first example has for it, unless another class has that already.
 
     Parameters
     ----------
@@ -185,7 +192,8 @@ def make_dataset(examples: Sequence[Example], spacing: Spacing, names: Sequence[
     VolumeError
         If the examples differ in their channels.
     AnnotationError
-        If there is none, or more than 254 classes, or one that is not among ``names``.
+        If there is none, or more than 254 classes, or one that is not among ``names``; or two of an example have one
+        name.
     """
     if not examples:
         raise AnnotationError("There are no annotated volumes to learn from.", "Give at least one.")
@@ -196,21 +204,46 @@ def make_dataset(examples: Sequence[Example], spacing: Spacing, names: Sequence[
                 f"{example.name} has {len(example.image)} channels, and {first.name} has {len(first.image)}.",
                 "Give the same channels, in the same order, for every case.",
             )
-    known: dict[str, str] = {name.casefold(): name for name in names or ()}
+        _check_names(example, names)
+    found = _structures(examples) if names is None else {name: value for value, name in enumerate(names, start=1)}
+    if len(found) >= UNLABELED:
+        raise AnnotationError(f"There are {len(found)} classes, and 254 is the most.", "Merge some of them.")
+    classes, values = tuple(found), tuple(found.values())
+    renumbered = (
+        replace(example, labels=renumbering(example.names, classes)[example.labels], names=classes, values=values)
+        for example in examples
+    )
+    return Dataset(tuple(renumbered), classes, spacing, values)
+
+
+def _check_names(example: Example, names: Sequence[str] | None) -> None:
+    """Raise AnnotationError if two classes have one name, or one is not among ``names``, where these are given."""
+    seen: set[str] = set()
+    known = None if names is None else {name.casefold() for name in names}
+    for value, name in enumerate(example.names, start=1):
+        if name.casefold() in seen:
+            raise AnnotationError(
+                f"{example.name} has two structures called {name}.", "Merge them, or give them different names."
+            )
+        seen.add(name.casefold())
+        if names is not None and known is not None and name.casefold() not in known and (example.labels == value).any():
+            raise AnnotationError(
+                f"{example.name} has the structure {name}, which no volume to learn from has.",
+                f"The structures are {', '.join(names)}.",
+            )
+
+
+def _structures(examples: Sequence[Example]) -> dict[str, int]:
+    """The values of all structures by their names, in ascending order."""
+    found: dict[str, tuple[str, int]] = {}
     for example in examples:
-        for value, name in enumerate(example.names, start=1):
-            if names is not None and name.casefold() not in known and (example.labels == value).any():
-                raise AnnotationError(
-                    f"{example.name} has the structure {name}, which no volume to learn from has.",
-                    f"The structures are {', '.join(names)}.",
-                )
-            if names is None:
-                known.setdefault(name.casefold(), name)
-    if len(known) >= UNLABELED:
-        raise AnnotationError(f"There are {len(known)} classes, and 254 is the most.", "Merge some of them.")
-    classes = tuple(known.values())
-    renumbered = (replace(example, labels=renumbering(example.names, classes)[example.labels]) for example in examples)
-    return Dataset(tuple(renumbered), classes, spacing)
+        values = example.values or range(1, len(example.names) + 1)
+        for name, value in zip(example.names, values, strict=True):
+            if name.casefold() not in found:
+                taken = {other for _, other in found.values()}
+                free = value if value not in taken else next(one for one in count(1) if one not in {*taken, UNLABELED})
+                found[name.casefold()] = (name, free)
+    return dict(sorted(found.values(), key=lambda pair: pair[1]))
 
 
 def renumbering(names: Sequence[str], classes: Sequence[str]) -> np.ndarray:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from SparseSegLib.annotation import SparseLabels, read_sparse_labels
+from SparseSegLib.annotation import UNLABELED, SparseLabels, encoded, find_planes, read_sparse_labels, values_in
 from SparseSegLib.annotation.regrid import on_grid
-from SparseSegLib.cohort.dataset import Case, Example, for_all, make_example, median_spacing, naming
+from SparseSegLib.annotation.values import check_structures
+from SparseSegLib.cohort.dataset import MOSTLY, Case, Example, for_all, make_example, median_spacing, naming
 from SparseSegLib.cohort.stacked import read_stacked
 from SparseSegLib.errors import AnnotationError
 from SparseSegLib.geometry import Geometry
 from SparseSegLib.io import default_segment, read_labels, read_volume
 from SparseSegLib.preprocessing.grid import Spacing
-
-HIGHEST = 254
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,8 @@ class CaseFiles:
     dense : whether the labels say something about every voxel: 0 is background then
     resample : whether labels of another grid are brought to the volume's
     stacked : whether the channels are the fourth axis of one file
-    names : of the classes 1..n, where the labels' file has none
+    names : of the structures by their values, where the labels' file has none
+    ignore : a value that means unlabeled in labels which say something about every other voxel; None for none
     """
 
     name: str
@@ -42,7 +42,8 @@ class CaseFiles:
     dense: bool = False
     resample: bool = False
     stacked: bool = False
-    names: tuple[str, ...] = ()
+    names: Mapping[int, str] = field(default_factory=dict)
+    ignore: int | None = None
 
     def read(self) -> Case:
         """Volume and labels; an error names the case."""
@@ -52,33 +53,45 @@ class CaseFiles:
                 if self.stacked
                 else read_volume(self.volumes[0] if len(self.volumes) == 1 else self.volumes)
             )
-            if self.dense:
+            if self.dense or self.ignore is not None:
                 labels = self._read_dense(volume.geometry)
             else:
                 labels = read_sparse_labels(self.labels, volume.geometry, resample_to=self.resample)
-                if self.names:
-                    labels = SparseLabels(labels.array, labels.geometry, labels.planes, self.names, labels.oblique)
+            if self.names:
+                self._check_named(labels)
+                labels = labels.renamed(self.names)
         return Case(self.name, volume, labels)
 
     def _read_dense(self, reference: Geometry) -> SparseLabels:
-        """Labels of which every voxel counts; what Slicer cropped away is background."""
-        array, geometry, segments = read_labels(self.labels, reference)
-        if not 0 <= array.min() <= array.max() <= HIGHEST:
+        """Labels of which every voxel but the ignored ones counts; what Slicer cropped away is background."""
+        raw, geometry, segments = read_labels(self.labels, reference)
+        found = values_in(raw)
+        ignored = self.ignore is not None and self.ignore in found
+        if UNLABELED in found and self.ignore != UNLABELED:
             raise AnnotationError(
-                f"{self.labels} has the values {array.min()} to {array.max()}; classes are 1 to {HIGHEST}.",
-                "Number the classes 1, 2, 3 and so on.",
+                f"{self.labels} has the value {UNLABELED}, which means unlabeled, and is said to be dense.",
+                f"Learn from it as sparse labels, or give the structure {UNLABELED} another value.",
             )
-        names = {segment.value: segment.name for segment in segments}
-        known = tuple(names.get(value, default_segment(value).name) for value in range(1, max(names, default=0) + 1))
-        if self.names and len(known) > len(self.names):
+        values = tuple(value for value in found if value not in (0, self.ignore))
+        check_structures(values, str(self.labels))
+        codes = {value: number for number, value in enumerate(values, start=1)}
+        array = encoded(raw, {0: 0, **codes, **({self.ignore: UNLABELED} if ignored else {})})  # type: ignore[dict-item]
+        known = {segment.value: segment.name for segment in segments}
+        names = tuple(known.get(value, default_segment(value).name) for value in values)
+        slices = ignored and (array != UNLABELED).mean() < MOSTLY
+        planes = tuple(find_planes(array)) if slices else ()
+        labels = SparseLabels(array, geometry, planes, names, values=values)
+        labels = on_grid(labels, reference, self.labels.name, resample_to=self.resample)
+        return labels if ignored else replace(labels, array=np.where(labels.labeled, labels.array, 0).astype(np.uint8))
+
+    def _check_named(self, labels: SparseLabels) -> None:
+        """Raise AnnotationError if there is a structure that has no name, though the others are named."""
+        unknown = [value for value in labels.own_values if value not in self.names]
+        if unknown:
             raise AnnotationError(
-                f"{self.labels} has the value {len(known)}, and there are {len(self.names)} structures.",
+                f"{self.labels} has the value {unknown[-1]}, and no structure is named for it.",
                 "Name all of them, or set the others to 0.",
             )
-        known = self.names or known
-        labels = SparseLabels(array.astype(np.uint8), geometry, names=known)
-        moved = on_grid(labels, reference, self.labels.name, resample_to=self.resample)
-        return SparseLabels(np.where(moved.labeled, moved.array, 0).astype(np.uint8), reference, names=known)
 
 
 def read_examples(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,6 +16,9 @@ from SparseSegLib.geometry import Box, Geometry
 from SparseSegLib.intensity import normalize
 from SparseSegLib.volume import Volume, check_volume
 
+USUAL_MM = (0.01, 100.0)
+"""Finest spacings of volumes whose distances are taken as they are."""
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -28,7 +31,7 @@ class Problem:
     classes : int, background included
     box : region of interest in the whole volume
     factors : (z, y, x) voxels of the volume per voxel of the working grid
-    full : SparseLabels of the whole volume, as the user drew them
+    full : SparseLabels of the whole volume, as the user drew them; classes are the structures that occur
     """
 
     image: torch.Tensor
@@ -40,8 +43,14 @@ class Problem:
 
     @property
     def spacing(self) -> tuple[float, float, float]:
-        """(z, y, x) mm between voxels of the working grid."""
-        return self.labels.geometry.spacing
+        """(z, y, x) between voxels of the working grid: mm, or the finest spacing where that is far from a mm.
+
+        What learns weighs distances against constants, and micrographs and maps are to be learned as bodies are.
+        """
+        z, y, x = self.labels.geometry.spacing
+        finest = min(z, y, x)
+        unit = 1.0 if USUAL_MM[0] <= finest <= USUAL_MM[1] else finest
+        return z / unit, y / unit, x / unit
 
     @property
     def region_shape(self) -> tuple[int, int, int]:
@@ -81,6 +90,7 @@ def make_problem(volume: Volume, labels: SparseLabels, margin: float, most_voxel
             "Resample the labels to the volume (--resample on the command line).",
         )
     labels.validate()
+    labels = labels.compact()
     check_volume(volume)
     box = region_of_interest(labels, margin)
     region = labels.crop(box)
@@ -111,7 +121,7 @@ def _coarse_labels(labels: SparseLabels, factors: tuple[int, int, int]) -> Spars
         array[tuple(coarse.index if axis == plane.axis else slice(None) for axis in range(3))] = drawn
         planes.append(coarse)
     geometry = _coarse_geometry(labels.geometry, factors)
-    return SparseLabels(array, geometry, tuple(sorted(set(planes))), labels.names, labels.oblique)
+    return replace(labels, array=array, geometry=geometry, planes=tuple(sorted(set(planes))))
 
 
 def _coarse_geometry(geometry: Geometry, factors: tuple[int, int, int]) -> Geometry:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from SparseSegLib.annotation import Plane
 from SparseSegLib.geometry import Geometry
+from SparseSegLib.io import SegmentInfo, default_segment
 
 
 @dataclass(frozen=True)
@@ -16,18 +17,20 @@ class DensifyResult:
 
     Attributes
     ----------
-    labels : (Z, Y, X) uint8
-        A class for every voxel; the user's own labels are in it unchanged.
+    labels : (Z, Y, X) integers
+        For every voxel 0 or the value that its structure has in the user's files; their own labels are in it unchanged.
     uncertainty : (Z, Y, X) float32 in [0, 1], or None for a preview
         Entropy of the class probabilities over its maximum; 0 where the user labeled.
     geometry : Geometry
         The grid of both; a preview covers the region of interest only.
-    names : names of the classes 1..n
+    names : names of the structures
     estimate : float or None
         Mean IoU over the classes on slices held out while training; None where there were too few slices.
     next_slice : Plane or None
         The slice of the volume whose annotation promises most.
     steps, seconds : what it took so far
+    values : of the structures, in the order of ``names``; () for 1..n
+    empty : (value, name) of the user's structures that nothing was drawn of
     """
 
     labels: np.ndarray
@@ -38,6 +41,17 @@ class DensifyResult:
     next_slice: Plane | None
     steps: int
     seconds: float
+    values: tuple[int, ...] = ()
+    empty: tuple[tuple[int, str], ...] = ()
+
+    def segments(self) -> list[SegmentInfo]:
+        """The structures as files describe them, by value; those that nothing was drawn of are among them."""
+        there = range(1, max(len(self.names), int(self.labels.max(initial=0))) + 1)
+        own = dict(zip(self.values or there, self.names, strict=False))
+        known = {**dict.fromkeys(self.values or there, ""), **dict(self.empty), **own}
+        return [
+            replace(default_segment(value), name=known[value] or default_segment(value).name) for value in sorted(known)
+        ]
 
     def figures(self) -> dict[str, object]:
         """The numbers of the result as plain values for JSON; offsets in mm from the volume's first voxel."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from SparseSegLib.annotation import UNLABELED, Plane, SparseLabels
+from SparseSegLib.annotation import UNLABELED, Plane, SparseLabels, decoded
 from SparseSegLib.control import Control
 from SparseSegLib.densify.finish import region_labels, suggest, whole
 from SparseSegLib.densify.held_out import choose_refinement, mean_iou
@@ -190,8 +190,8 @@ class _Run:
         if labels is None:
             return
         problem = make_problem(self.volume, labels, self.settings.margin, self.settings.recipe.most_voxels)
-        if problem.classes != self.problem.classes:
-            self.control.events.message("The annotation has another number of classes now: starting over.")
+        if problem.full.own_values != self.problem.full.own_values:
+            self.control.events.message("The annotation has other classes now: starting over.")
             self.learner = _make_learner(problem, self.settings, self.learner.device)
         else:
             self.learner.replace(problem)
@@ -262,20 +262,24 @@ class _Run:
         return self._as_result(dense, uncertainty, self.volume.geometry, plane)
 
     def _as_result(self, labels, uncertainty, geometry, plane) -> DensifyResult:  # type: ignore[no-untyped-def]
+        drawn = self.problem.full
         return DensifyResult(
-            labels,
+            decoded(labels, drawn.own_values),
             uncertainty,
             geometry,
-            self.problem.full.names,
+            drawn.names,
             self.estimate,
             plane,
             self.learner.steps,
             self.budget.elapsed,
+            drawn.values,
+            drawn.empty,
         )
 
     def _state(self) -> dict[str, Any]:
         return {
             "fingerprint": _fingerprint(self.problem, self.settings),
+            "values": list(self.problem.full.own_values),
             "estimate": self.estimate,
             "refines": _refines(self.settings),
             "refinement": None if self.refinement is None else asdict(self.refinement),
@@ -299,11 +303,14 @@ class _Run:
                 self._take_findings(state)
                 self.control.events.message(f"Going on after {self.learner.steps} steps.")
                 return float(state["spent"])
+            own = list(self.problem.full.own_values)
             try:
+                if state.get("values", own) != own:
+                    raise ValueError("the classes are others")
                 self.learner.warm_start(state["learner"])
                 self.control.events.message("Starting from the weights of the last training.")
             except ValueError:
-                self.control.events.message("The last training had another network: starting over.")
+                self.control.events.message("The last training had another network or other classes: starting over.")
             else:
                 self._estimate_anew(state)
         return 0.0

@@ -12,15 +12,18 @@ from typing import Any
 from SparseSegLib.atomic import atomic_path
 from SparseSegLib.errors import DependencyError
 from SparseSegLib.evaluation.cohort import MEASURES, CaseScores, LabelSummary, Spread, plain_name
+from SparseSegLib.evaluation.units import LENGTHS, number_text, suitable_unit
 
 PROMISE12 = (
     ("dice", "Dice", ".3f"),
-    ("hausdorff95", "HD95 mm", ".2f"),
-    ("average_surface_distance", "ABD mm", ".2f"),
+    ("hausdorff95", "HD95", ".2f"),
+    ("average_surface_distance", "ABD", ".2f"),
     ("relative_volume_difference", "RVD %", ".1f"),
 )
 """The four measures of the PROMISE12 challenge: Dice, 95th percentile of the Hausdorff distance, average distance of
 the boundaries, relative difference of the volumes (Litjens et al. 2014)."""
+
+DISTANCES = ("hausdorff95", "average_surface_distance")
 
 
 def promise12_table(summary: Sequence[LabelSummary]) -> str:
@@ -28,12 +31,15 @@ def promise12_table(summary: Sequence[LabelSummary]) -> str:
 
     A mean over fewer cases than the Dice, as of distances where nothing was found, says over how many: (n=…).
     """
-    head = ["label", "cases", *(title for _, title, _ in PROMISE12), "Dice median", "lowest"]
+    unit, factor = _length_unit(summary)
+    head = ["label", "cases", *(_titled(key, title, unit) for key, title, _ in PROMISE12), "Dice median", "lowest"]
     lines = ["| " + " | ".join(head) + " |", "| --- " * len(head) + "|"]
     for row in summary:
         dice = row.measures["dice"]
-        cells = [row.name, str(dice.count), *(_mean(row.measures[key], form, dice.count) for key, _, form in PROMISE12)]
-        lines.append("| " + " | ".join([*cells, _number(dice.median, ".3f"), _number(dice.low, ".3f")]) + " |")
+        cells = [row.name, str(dice.count)]
+        for key, _, form in PROMISE12:
+            cells.append(_mean(row.measures[key], form, dice.count, factor if key in DISTANCES else 1.0))
+        lines.append("| " + " | ".join([*cells, number_text(dice.median, ".3f"), number_text(dice.low, ".3f")]) + " |")
     return "\n".join(lines)
 
 
@@ -77,31 +83,38 @@ def draw_box_plot(cases: Sequence[CaseScores], summary: Sequence[LabelSummary], 
         raise DependencyError(
             "matplotlib is not installed.", 'Install it with: pip install "SparseSegLib[plot]"'
         ) from error
+    unit, factor = _length_unit(summary)
     figure = Figure(figsize=((1.2 + 0.7 * len(summary)) * len(PROMISE12), 4), layout="constrained")
     FigureCanvasAgg(figure)
     places = range(len(summary))
     for axes, (key, title, _) in zip(figure.subplots(1, len(PROMISE12)), PROMISE12, strict=True):
         for place, row in zip(places, summary, strict=True):
             same = [one for case in cases for one in case.labels if plain_name(one.name) == plain_name(row.name)]
-            values = [value for one in same if math.isfinite(value := getattr(one, key))]
+            scale = factor if key in DISTANCES else 1.0
+            values = [scale * value for one in same if math.isfinite(value := getattr(one, key))]
             if values:
                 axes.boxplot(values, positions=[place], widths=0.5, showfliers=False, manage_ticks=False)
                 axes.plot([place] * len(values), values, "o", markersize=3, alpha=0.35, color="#1f77b4")
         axes.set_xticks(list(places), [row.name for row in summary], rotation=30, ha="right")
-        axes.set_title(title, fontsize=10)
+        axes.set_title(_titled(key, title, unit), fontsize=10)
         axes.grid(axis="y", alpha=0.3)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=110)
 
 
-def _mean(spread: Spread, form: str, cases: int) -> str:
-    deviation = "" if math.isnan(spread.deviation) else f" ± {spread.deviation:{form}}"
+def _length_unit(summary: Sequence[LabelSummary]) -> tuple[str, float]:
+    """The unit of all distances of a cohort, and how many of it a millimeter has."""
+    return suitable_unit((row.measures[key].high for row in summary for key in DISTANCES), LENGTHS)
+
+
+def _titled(key: str, title: str, unit: str) -> str:
+    return f"{title} {unit}" if key in DISTANCES else title
+
+
+def _mean(spread: Spread, form: str, cases: int, factor: float) -> str:
+    deviation = "" if math.isnan(spread.deviation) else f" ± {number_text(factor * spread.deviation, form)}"
     fewer = "" if spread.count == cases else f" (n={spread.count})"
-    return _number(spread.mean, form) + deviation + fewer
-
-
-def _number(value: float, form: str) -> str:
-    return "–" if math.isnan(value) else format(value, form)
+    return number_text(factor * spread.mean, form) + deviation + fewer
 
 
 def _plain(value: Any) -> Any:

@@ -19,6 +19,8 @@ NORMALIZATIONS = ("percentiles", "nonzero")
 BIAS_FIELDS = ("none", "n4")
 MODALITIES = ("CT", "MR", "PT", "US")
 MOST_MEMBERS = 64
+MOST_LABELS = 254
+HIGHEST_VALUE = 2**31 - 1
 MIRRORS = ("z", "y", "x", "zy", "zx", "yx", "zyx")
 
 
@@ -28,7 +30,8 @@ class ModelLabel:
 
     Attributes
     ----------
-    value : 1..n, in order; also the channel of the network's output (0 is background)
+    value : what its voxels have in results; the channels of the network's output are in the order of the labels (0 is
+        background)
     name : what the user calls it
     color : (red, green, blue), each 0 to 1
     terminology : 3D Slicer's terminology entry of the segment, or ""
@@ -108,7 +111,7 @@ class ModelCard:
     network, arguments : entry of the network registry, and what its class takes
     preprocessing : Preprocessing
     window : (z, y, x) voxels that the network sees at once
-    labels : the structures, values 1..n
+    labels : the structures, in the order of the network's channels; no two have one value
     summary, intended_use : a sentence each
     data, license : what it was trained on, and under which license it may be used
     modality : what DICOM scans must be, for example "CT"; "" for anything
@@ -149,6 +152,11 @@ class ModelCard:
     def classes(self) -> int:
         """Number of classes, background included."""
         return len(self.labels) + 1
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """What the classes 1..n have in results."""
+        return tuple(label.value for label in self.labels)
 
     @property
     def scans(self) -> str:
@@ -223,8 +231,10 @@ def card_from_json(content: Any, source: str) -> ModelCard:
         sha256=weights.digest("sha256"),
         weights_file=weights.choice("file", (weights_file,), weights_file),
     )
-    if [label.value for label in card.labels] != list(range(1, len(card.labels) + 1)):
-        raise fields.wrong("labels", "must have the values 1, 2, 3 and so on")
+    if len({label.value for label in card.labels}) != len(card.labels):
+        raise fields.wrong("labels", "must have different values")
+    if len(card.labels) > MOST_LABELS:
+        raise fields.wrong("labels", f"must be at most {MOST_LABELS}")
     if len({label.name for label in card.labels}) != len(card.labels):
         raise fields.wrong("labels", "must have different names")
     return card
@@ -269,5 +279,5 @@ def _expectations(fields: Fields) -> Expectations:
 
 def _label(fields: Fields) -> ModelLabel:
     red, green, blue = fields.numbers("color", 3, low=0, high=1)
-    value = fields.whole("value", 1, 254)
+    value = fields.whole("value", 1, HIGHEST_VALUE)
     return ModelLabel(value, fields.text("name"), (red, green, blue), fields.text("terminology", ""))

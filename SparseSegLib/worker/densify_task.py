@@ -12,7 +12,7 @@ from SparseSegLib.control import Control
 from SparseSegLib.densify import DensifyResult, DensifySettings, densify
 from SparseSegLib.errors import JobError, SparseSegError
 from SparseSegLib.geometry import Geometry
-from SparseSegLib.io import default_segment, read_volume, write_image, write_labels
+from SparseSegLib.io import read_volume, write_image, write_labels
 from SparseSegLib.protocol import CHECKPOINT_FILE
 
 
@@ -72,9 +72,7 @@ def densify_task(folder: Path, job: dict[str, Any], control: Control) -> tuple[d
 
 def save_result(result: DensifyResult, dense: Path, uncertainty: Path | None) -> None:
     """Write the dense labels (with the names of the classes) and the uncertainty."""
-    segments = [replace(default_segment(value), name=name) for value, name in enumerate(result.names, start=1)]
-    segments += [default_segment(value) for value in range(len(segments) + 1, int(result.labels.max()) + 1)]
-    write_labels(result.labels, result.geometry, dense, segments)
+    write_labels(result.labels, result.geometry, dense, result.segments())
     if uncertainty is not None and result.uncertainty is not None:
         write_image(result.uncertainty, result.geometry, uncertainty)
 

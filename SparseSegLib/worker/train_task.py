@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from SparseSegLib.cohort import (
     scores_as_json,
     split_folds,
 )
-from SparseSegLib.cohort.adapt import adapted, inherited
+from SparseSegLib.cohort.adapt import adapted, in_order_of, inherited
 from SparseSegLib.control import Control
 from SparseSegLib.errors import AnnotationError, JobError, SparseSegError, UsageError
 from SparseSegLib.io import read_labels, volume_name
@@ -64,12 +65,12 @@ def train_task(folder: Path, job: dict[str, Any], control: Control) -> tuple[dic
     """Train one model, or one for each fold, on the job's files.
 
     Inputs: ``cases`` and optionally ``validation``, each a list of ``volumes`` (paths, the channels), ``labels``
-    (path), ``name``, ``dense``, ``resample`` and ``stacked`` (bool) and ``names`` (see ``CaseFiles``). Settings: those
-    of ``TrainSettings``; for the card ``name``, ``summary``, ``intended_use``, ``data``, ``license``, ``modality``,
-    ``channels`` (names) and ``terminologies`` (by the class's name); ``bundle``, the result's name; ``held_out``, how
-    many cases choose the weights; ``folds`` and ``fold`` for cross-validation, ``cluster`` (see ``connect``) to train
-    its folds elsewhere; ``log`` (folder) and ``tensorboard`` (bool). With ``noisy_labels`` there is a table
-    ``label_weights``, one for each fold.
+    (path), ``name``, ``dense``, ``resample`` and ``stacked`` (bool), ``names`` (by values, or a list for 1..n) and
+    ``ignore`` (see ``CaseFiles``). Settings: those of ``TrainSettings``; for the card ``name``, ``summary``,
+    ``intended_use``, ``data``, ``license``, ``modality``, ``channels`` (names) and ``terminologies`` (by the class's
+    name); ``bundle``, the result's name; ``held_out``, how many cases choose the weights; ``folds`` and ``fold`` for
+    cross-validation, ``cluster`` (see ``connect``) to train its folds elsewhere; ``log`` (folder) and ``tensorboard``
+    (bool). With ``noisy_labels`` there is a table ``label_weights``, one for each fold.
     """
     folder = folder.absolute()  # workers of a cluster are elsewhere
     order = _order(folder, job)
@@ -99,9 +100,9 @@ def _order(folder: Path, job: dict[str, Any]) -> _Order:
         settings = TrainSettings(**chosen)
         if settings.start:
             settings, about = adapted(settings), {**inherited(settings.start), **about}
-        cases = tuple(_case(folder, case) for case in inputs["cases"])
+        cases = _distinct(tuple(_case(folder, case) for case in inputs["cases"]))
         validation = tuple(_case(folder, case) for case in inputs.get("validation", ()))
-    except (TypeError, KeyError) as error:
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
         raise JobError(f"The job asks for something that train does not know: {error}.") from error
     if not cases:
         raise AnnotationError("There are no annotated volumes to learn from.", "Give at least one.")
@@ -141,8 +142,29 @@ def _case(folder: Path, case: dict[str, Any]) -> CaseFiles:
         bool(case.get("dense")),
         bool(case.get("resample")),
         bool(case.get("stacked")),
-        tuple(str(name) for name in case.get("names", ())),
+        _names(case.get("names", {})),
+        None if case.get("ignore") is None else int(case["ignore"]),
     )
+
+
+def _distinct(cases: Sequence[CaseFiles]) -> tuple[CaseFiles, ...]:
+    """The cases with names of their own; UsageError if one is there twice."""
+    given = Counter((case.volumes, case.labels) for case in cases)
+    for (volumes, _), times in given.items():
+        if times > 1:
+            raise UsageError(f"{volumes[0]} is there {times} times.", "Give each case once.")
+    seen: Counter[str] = Counter()
+    found = []
+    for case in cases:
+        seen[case.name] += 1
+        found.append(replace(case, name=f"{case.name} ({seen[case.name]})") if seen[case.name] > 1 else case)
+    return tuple(found)
+
+
+def _names(given: Any) -> dict[int, str]:
+    """Names by value, of an object or of a list for the values 1..n."""
+    pairs = given.items() if isinstance(given, Mapping) else enumerate(given, start=1)
+    return {int(value): str(name) for value, name in pairs if str(name).strip()}
 
 
 def _cohort(order: _Order, control: Control) -> Cohort:
@@ -156,13 +178,15 @@ def _cohort(order: _Order, control: Control) -> Cohort:
     cases = (*order.cases, *order.validation)
     examples, spacing = read_examples(cases, plan.spacing, plan.bias_field, told, normalization=plan.normalization)
     dataset = make_dataset(examples[:count], spacing)
+    if order.settings.start:
+        dataset = in_order_of(order.settings.start, dataset)
     validation = make_dataset(examples[count:], spacing, dataset.names) if order.validation else None
     if validation is not None and validation.channels != dataset.channels:
         raise UsageError(
             f"The volumes for validation have {validation.channels} channels, the others {dataset.channels}.",
             "Give the same channels, in the same order, for every case.",
         )
-    for text in _oddities(dataset):
+    for text in (*_unused(order.cases, dataset), *_oddities(dataset)):
         control.events.message(text)
     about = replace(order.about, colors=_colors(order.cases))
     return Cohort(order.cases, dataset, order.settings, about, order.held_out, validation)
@@ -223,12 +247,20 @@ def _oddities(dataset: Dataset) -> Iterator[str]:
             yield f"{name} is not in the annotation of {', '.join(lacking[:5])}{' and others' if lacking[5:] else ''}."
 
 
+def _unused(cases: Sequence[CaseFiles], dataset: Dataset) -> Iterator[str]:
+    """What the user may not have meant: a structure that is named and that no case has."""
+    known = {name.strip().casefold() for name in dataset.names}
+    named = dict.fromkeys(name.strip() for case in cases for name in case.names.values())
+    for name in named:
+        if name.casefold() not in known:
+            yield f"{name} is in none of the cases, and is left out."
+
+
 def _colors(cases: Sequence[CaseFiles]) -> dict[str, tuple[float, float, float]]:
     """The color of each structure in the first case that has it, by its name in lower case."""
     colors: dict[str, tuple[float, float, float]] = {}
     for case in cases:
         for segment in read_labels(case.labels)[2]:
-            named = 0 < segment.value <= len(case.names)
-            name = case.names[segment.value - 1] if named else segment.name
+            name = case.names.get(segment.value, segment.name)
             colors.setdefault(name.strip().casefold(), segment.color)
     return colors
