@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ from typing import Any
 from SparseSegLib.errors import FileError, ResourceError
 
 PathLike = str | os.PathLike[str]
+
+REPLACE_PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0)
+"""Seconds to wait between tries to replace a file that a program has open."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG} if hasattr(errno, "EDQUOT") else {errno.ENOSPC, errno.EFBIG}
 
@@ -44,12 +48,28 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
         if not temporary.is_file():
             raise FileError(f"Cannot write {path}: nothing was written.")
         _flush_to_disk(temporary)
-        os.replace(temporary, path)
+        replace_file(temporary, path)
     except OSError as error:
         raise write_error(path, error) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def replace_file(source: PathLike, target: PathLike) -> None:
+    """Rename a file to the place of another one; on Windows wait a moment for whoever has that open (virus scanners).
+
+    Raises OSError, PermissionError among them where a program keeps it open.
+    """
+    for pause in REPLACE_PAUSES:
+        try:
+            os.replace(source, target)
+            return
+        except PermissionError:
+            if os.name != "nt":
+                raise
+            time.sleep(pause)
+    os.replace(source, target)
 
 
 def write_error(path: PathLike, error: OSError) -> FileError | ResourceError:

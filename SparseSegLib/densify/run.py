@@ -23,9 +23,9 @@ from SparseSegLib.densify.result import DensifyResult
 from SparseSegLib.densify.settings import DensifySettings, SliceRecipe
 from SparseSegLib.densify.slice_learner import SliceLearner
 from SparseSegLib.devices import choose_device
-from SparseSegLib.errors import UsageError
+from SparseSegLib.errors import SparseSegError, UsageError
 from SparseSegLib.training.budget import Budget
-from SparseSegLib.training.checkpoint import load_checkpoint
+from SparseSegLib.training.checkpoint import FOREIGN, find_checkpoint
 from SparseSegLib.training.loop import TrainingLoop, on_device_or_cpu
 from SparseSegLib.training.schedule import Plateau
 from SparseSegLib.volume import Volume
@@ -189,7 +189,11 @@ class _Run:
         labels = self.control.updates.take()
         if labels is None:
             return
-        problem = make_problem(self.volume, labels, self.settings.margin, self.settings.recipe.most_voxels)
+        try:
+            problem = make_problem(self.volume, labels, self.settings.margin, self.settings.recipe.most_voxels)
+        except SparseSegError as error:
+            self.control.events.message(f"The new annotation is not used: {error}")
+            return
         if problem.classes != self.problem.classes:
             self.control.events.message("The annotation has another number of classes now: starting over.")
             self.learner = _make_learner(problem, self.settings, self.learner.device)
@@ -292,20 +296,35 @@ class _Run:
 
     def _resume(self) -> float:
         """Take over a checkpoint if there is one; the seconds that it has used of the budget."""
-        if self.checkpoint is not None and self.checkpoint.exists():
-            state = load_checkpoint(self.checkpoint)
-            if state["fingerprint"] == _fingerprint(self.problem, self.settings) and not state["finished"]:
-                self.learner.restore(state["learner"])
-                self._take_findings(state)
-                self.control.events.message(f"Going on after {self.learner.steps} steps.")
-                return float(state["spent"])
-            try:
-                self.learner.warm_start(state["learner"])
-                self.control.events.message("Starting from the weights of the last training.")
-            except ValueError:
-                self.control.events.message("The last training had another network: starting over.")
-            else:
-                self._estimate_anew(state)
+        state = find_checkpoint(self.checkpoint, self.control.events)
+        if state is None:
+            return 0.0
+        beginning = self.estimate, self.refinement
+        try:
+            return self._take_over(state)
+        except torch.OutOfMemoryError:
+            raise
+        except FOREIGN:
+            self.control.events.message("The checkpoint is of another kind of training: starting over.")
+            self.learner = _make_learner(self.problem, self.settings, self.learner.device)
+            self.estimate, self.refinement = beginning
+            return 0.0
+
+    def _take_over(self, state: dict[str, Any]) -> float:
+        """Go on from a checkpoint, or start with its weights; the seconds that it has used of the budget."""
+        if state["fingerprint"] == _fingerprint(self.problem, self.settings) and not state["finished"]:
+            self.learner.restore(state["learner"])
+            self._take_findings(state)
+            spent = float(state["spent"])
+            self.control.events.message(f"Going on after {self.learner.steps} steps.")
+            return spent
+        try:
+            self.learner.warm_start(state["learner"])
+            self.control.events.message("Starting from the weights of the last training.")
+        except ValueError:
+            self.control.events.message("The last training had another network: starting over.")
+        else:
+            self._estimate_anew(state)
         return 0.0
 
     def _estimate_anew(self, state: dict[str, Any]) -> None:
