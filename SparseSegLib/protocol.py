@@ -85,21 +85,18 @@ def _as_json(value: dict[str, Any]) -> str:
 
 def _plain(value: Any, depth: int = 0) -> Any:
     """The nearest that JSON has to a value."""
-    if value is None or isinstance(value, (bool, str)):
-        return value
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    if depth > DEEPEST:
-        return "…"
-    if isinstance(value, dict):
-        return {str(key): _plain(part, depth + 1) for key, part in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(part, depth + 1) for part in value]
     if callable(getattr(value, "item", None)) and getattr(value, "size", 0) == 1:  # a number of NumPy's
-        return _plain(value.item(), depth + 1)
-    return str(value)
+        value = value.item()
+    plain: Any = "…" if depth > DEEPEST else str(value)
+    if value is None or isinstance(value, (bool, int, str)):
+        plain = value
+    elif isinstance(value, float):
+        plain = value if math.isfinite(value) else None
+    elif isinstance(value, dict) and depth <= DEEPEST:
+        plain = {str(key): _plain(part, depth + 1) for key, part in value.items()}
+    elif isinstance(value, (list, tuple, set, frozenset)) and depth <= DEEPEST:
+        plain = [_plain(part, depth + 1) for part in value]
+    return plain
 
 
 def _from_json(text: str | bytes) -> Any:

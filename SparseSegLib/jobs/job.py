@@ -24,8 +24,8 @@ class Job:
 
     Nothing here blocks except :meth:`wait`; call :meth:`poll` from a timer. Every job ends with exactly one event out
     of ``result``, ``failed`` and ``canceled``, which :meth:`poll` returns after the process has exited and everything
-    that it said has been read. As a context manager it ends the process on the way out. A job that nobody holds any longer
-    ends its process, too, and so does the end of the client's Python.
+    that it said has been read. As a context manager it ends the process on the way out. A job that nobody holds any
+    longer ends its process, too, and so does the end of the client's Python.
 
     Parameters
     ----------

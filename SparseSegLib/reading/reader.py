@@ -19,6 +19,7 @@ from SparseSegLib.errors import FileError, JobError, ResourceError, SparseSegErr
 from SparseSegLib.geometry import Geometry
 from SparseSegLib.volume import Volume
 
+COMMAND = [sys.executable, "-m", "SparseSegLib.reading"]
 START_SECONDS = 120.0
 """Python and its libraries may come from a slow disk."""
 
@@ -164,7 +165,7 @@ def _launch() -> subprocess.Popen[bytes]:
     environment.update(PYTHONPATH=os.pathsep.join(parts), PYTHONUTF8="1", PYTHONSAFEPATH="1")
     try:
         return subprocess.Popen(
-            [sys.executable, "-m", "SparseSegLib.reading"],
+            COMMAND,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,

@@ -28,12 +28,11 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     Raises ResourceError if the disk is full; the last checkpoint then stays as it is.
     """
     content = io.BytesIO()  # torch's own writer reports a full disk as a plain RuntimeError
+    content.write(MARK.ljust(_START, b"\0"))
     torch.save(state, content)
-    saved = content.getbuffer()
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        file.write(MARK)
-        file.write(hashlib.sha256(saved).digest())
-        file.write(saved)
+    with content.getbuffer() as whole, atomic_path(path) as temporary:
+        whole[len(MARK) : _START] = hashlib.sha256(whole[_START:]).digest()
+        temporary.write_bytes(whole)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -58,7 +57,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise FileError(f"{path} is no checkpoint of this version.", "Delete it to start over.")
     saved = memoryview(content)[_START:]
     if hashlib.sha256(saved).digest() != content[len(MARK) : _START]:
-        raise FileError(f"The checkpoint {path} is damaged.", "Delete it to start over.")
+        raise FileError(f"The checkpoint {path} cannot be read: it is damaged.", "Delete it to start over.")
     try:
         state = torch.load(io.BytesIO(saved), map_location="cpu", weights_only=True)
     except Exception as error:  # of many kinds; the checksum is right, so that somebody else wrote it

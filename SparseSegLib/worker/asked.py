@@ -65,28 +65,25 @@ def switch(value: Any, name: str) -> bool:
 
 
 def _fits(value: Any, kind: Any) -> bool:
+    """Whether a JSON value is of the type of a field."""
     origin, parts = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         return any(_fits(value, part) for part in parts)
-    if kind is Any or kind is object:
-        return True
-    if kind is type(None):
-        return value is None
-    if origin is typing.Literal:
-        return value in parts
-    if origin in (tuple, list, Sequence):
-        if not isinstance(value, (list, tuple)):
-            return False
-        if origin is tuple and Ellipsis not in parts:
-            return len(value) == len(parts) and all(map(_fits, value, parts))
-        return all(_fits(one, parts[0]) for one in value)
-    if origin in (dict, Mapping):
-        return isinstance(value, dict)
-    if kind is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if kind is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, kind) if isinstance(kind, type) else True
+    if origin in (tuple, Sequence):
+        return _is_list(value, parts)
+    if isinstance(value, bool) or kind not in (int, float):
+        known = origin or kind
+        return isinstance(value, known) and not (isinstance(value, bool) and known in (int, float))
+    return isinstance(value, int) or (kind is float and isinstance(value, float) and math.isfinite(value))
+
+
+def _is_list(value: Any, parts: tuple[Any, ...]) -> bool:
+    """Whether a value is a list whose parts are of these types; of the first one, where the length is free."""
+    if not isinstance(value, (list, tuple)):
+        return False
+    fixed = len(parts) > 1 and Ellipsis not in parts
+    kinds = parts if fixed else [parts[0]] * len(value)
+    return len(value) == len(kinds) and all(map(_fits, value, kinds))
 
 
 def _expected(kind: Any) -> str:

@@ -14,12 +14,12 @@ from SparseSegLib import __version__
 from SparseSegLib.control import CancelSource, Control, Mailbox
 from SparseSegLib.errors import Canceled
 from SparseSegLib.leftovers import remove_leftovers, remove_previews
+from SparseSegLib.lifeline import end_within
 from SparseSegLib.memory import prepare_for_tensors
 from SparseSegLib.protocol import GRACE_SECONDS, VERSION, read_job
 from SparseSegLib.worker.channel import EventWriter, listen
 from SparseSegLib.worker.events import JobEvents
 from SparseSegLib.worker.explain import explain
-from SparseSegLib.lifeline import end_within
 from SparseSegLib.worker.lock import folder_lock
 from SparseSegLib.worker.tasks import find_task
 

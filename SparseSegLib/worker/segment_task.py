@@ -161,7 +161,7 @@ class _Run:
     def _check(self, case: BatchCase, reader: VolumeReader) -> None:
         """Raise what is wrong with a case before anything is computed of it."""
         if self.keep and self.manifest.tries(case) >= MOST_TRIES:
-            raise _DeadlyCase(
+            raise _DeadlyCaseError(
                 f"{MOST_TRIES} runs ended while they segmented it.",
                 "It may need more memory than there is; to try it again, add --overwrite.",
             )
@@ -169,7 +169,7 @@ class _Run:
             reader.check_scans(case.volumes, self.scans)
 
 
-class _DeadlyCase(JobError):
+class _DeadlyCaseError(JobError):
     """A case that ended the process more than once."""
 
 
