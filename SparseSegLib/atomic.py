@@ -16,6 +16,7 @@ from SparseSegLib.errors import FileError, ResourceError
 
 PathLike = str | os.PathLike[str]
 
+_WINDOWS = os.name == "nt"
 REPLACE_PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Seconds to wait between tries to replace a file that a program has open."""
 
@@ -66,7 +67,7 @@ def replace_file(source: PathLike, target: PathLike) -> None:
             os.replace(source, target)
             return
         except PermissionError:
-            if os.name != "nt":
+            if not _WINDOWS:
                 raise
             time.sleep(pause)
     os.replace(source, target)

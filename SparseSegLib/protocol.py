@@ -87,15 +87,19 @@ def _plain(value: Any, depth: int = 0) -> Any:
     """The nearest that JSON has to a value."""
     if callable(getattr(value, "item", None)) and getattr(value, "size", 0) == 1:  # a number of NumPy's
         value = value.item()
-    plain: Any = "…" if depth > DEEPEST else str(value)
+    plain: Any = "…"
     if value is None or isinstance(value, (bool, int, str)):
         plain = value
     elif isinstance(value, float):
         plain = value if math.isfinite(value) else None
-    elif isinstance(value, dict) and depth <= DEEPEST:
-        plain = {str(key): _plain(part, depth + 1) for key, part in value.items()}
-    elif isinstance(value, (list, tuple, set, frozenset)) and depth <= DEEPEST:
-        plain = [_plain(part, depth + 1) for part in value]
+    elif isinstance(value, dict):
+        if depth < DEEPEST:
+            plain = {str(key): _plain(part, depth + 1) for key, part in value.items()}
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        if depth < DEEPEST:
+            plain = [_plain(part, depth + 1) for part in value]
+    else:
+        plain = str(value)
     return plain
 
 

@@ -110,7 +110,7 @@ def test_a_file_that_is_open_on_windows_is_waited_for_and_then_told(tmp_path, mo
         refused.append(target)
         raise PermissionError(13, "in use")
 
-    monkeypatch.setattr("SparseSegLib.atomic.os.name", "nt")
+    monkeypatch.setattr("SparseSegLib.atomic._WINDOWS", True)
     monkeypatch.setattr("SparseSegLib.atomic.time.sleep", lambda seconds: None)
     monkeypatch.setattr("SparseSegLib.atomic.os.replace", replace)
     with pytest.raises(FileError, match="in use") as caught:
@@ -118,7 +118,7 @@ def test_a_file_that_is_open_on_windows_is_waited_for_and_then_told(tmp_path, mo
     assert "open" in caught.value.hint
     assert len(refused) > 3
     refused.clear()
-    monkeypatch.setattr("SparseSegLib.atomic.os.name", "posix")
+    monkeypatch.setattr("SparseSegLib.atomic._WINDOWS", False)
     with pytest.raises(PermissionError):
         replace_file("a", "b")
     assert len(refused) == 1

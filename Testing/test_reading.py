@@ -86,12 +86,12 @@ def test_errors_are_those_of_reading_here(tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_a_crash_is_an_error_of_that_file_and_the_next_one_is_read(tricky, image, tmp_path):
-    with pytest.raises(FileError, match="crash.nrrd cannot be read.*crashed"):
+    with pytest.raises(FileError, match=r"crash\.nrrd cannot be read.*crashed"):
         tricky.read([tmp_path / "crash.nrrd"])
     assert tricky.read([image]).array.any()
     with pytest.raises(ResourceError, match="memory"):
         tricky.read([tmp_path / "killed.nrrd"])
-    with pytest.raises(FileError, match="bug.nrrd cannot be read: ZeroDivisionError"):
+    with pytest.raises(FileError, match=r"bug\.nrrd cannot be read: ZeroDivisionError"):
         tricky.read([tmp_path / "bug.nrrd"])
     noisy = image.rename(image.with_name("noise.nrrd"))
     assert tricky.read([noisy]).array.any()
@@ -101,7 +101,7 @@ def test_a_hang_ends_in_time(tricky, image, tmp_path, monkeypatch):
     tricky.read([image])
     monkeypatch.setattr("SparseSegLib.reading.reader.READ_SECONDS", 0.5)
     start = time.monotonic()
-    with pytest.raises(FileError, match="within 0 seconds|within 1 seconds"):
+    with pytest.raises(FileError, match=r"within [01] seconds"):
         tricky.read([tmp_path / "hang.nrrd"])
     assert time.monotonic() - start < 5
 

@@ -207,7 +207,7 @@ def _take_volume(answer: dict[str, Any], process: subprocess.Popen[bytes]) -> An
     """The volume of an answer; its voxels follow it."""
     assert process.stdout is not None
     array = np.empty(answer["size"], np.float32)
-    waiting = memoryview(array).cast("B")
+    waiting = array.data.cast("B")
     while len(waiting):
         count = process.stdout.readinto(waiting)  # type: ignore[attr-defined]
         if not count:
