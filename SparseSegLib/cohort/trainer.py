@@ -233,6 +233,8 @@ class _Training:
         fraction = 1.0 if token.stopped and steps else self.budget.fraction(steps)
         canceled, fraction = self.team.agree((token.canceled, fraction))
         if canceled:
+            if self.team.first and steps:
+                self.loop.save_canceled(self._state)
             raise Canceled
         return fraction
 

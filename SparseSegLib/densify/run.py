@@ -126,6 +126,8 @@ class _Run:
         """Train until the budget ends or someone stops it, then predict."""
         token = self.control.token
         while not (token.stopped and self.learner.steps):
+            if token.canceled and self.learner.steps:
+                self.loop.save_canceled(self._state)
             token.check()
             self._take_update()
             fraction = self.budget.fraction(self.learner.steps)
@@ -336,8 +338,11 @@ class _Run:
             self._take_findings(state)
 
     def _take_findings(self, state: dict[str, Any]) -> None:
-        self.estimate = state["estimate"]
-        self.refinement = None if state["refinement"] is None else Refinement(**state["refinement"])
+        estimate, refinement = state["estimate"], state["refinement"]
+        self.estimate = None if estimate is None else float(estimate)
+        self.refinement = None
+        if refinement is not None:
+            self.refinement = Refinement(float(refinement["contrast"]), float(refinement["trust"]))
 
 
 def _make_learner(problem: Problem, settings: DensifySettings, device: torch.device) -> SliceLearner | PatchLearner:
