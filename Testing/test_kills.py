@@ -160,5 +160,3 @@ def _results(folder: Path) -> dict[str, str]:
             found[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
     assert found
     return found
-
-

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 
 from SparseSegLib.annotation import UNLABELED, Plane, SparseLabels
-from SparseSegLib.control import Control
+from SparseSegLib.control import Control, Stopped, UntilStopped
 from SparseSegLib.densify.finish import region_labels, suggest, whole
 from SparseSegLib.densify.held_out import choose_refinement, mean_iou
 from SparseSegLib.densify.patch_learner import PatchLearner
@@ -40,6 +41,7 @@ MOST_QUICK_VOXELS = 1_500_000  # of a region in which refinements cost no time t
 TEACHING_SHARE = 0.05  # of the time: a forest that takes longer to learn is not taught again what was held out from it
 VOLUME_SECONDS = 40.0  # on a CPU: in less time a 3D network learns nothing worth the core that it takes
 VOLUME_VOXELS = 2_500  # of a region for each of the seconds; in a larger one it learns too little, too
+HURRY_SECONDS = 4.0  # for a prediction and for a refinement of a larger region, where somebody asked to stop
 TIMED_SHARE = 1 / 16  # of a larger region: what is refined to tell how long all of it will take
 
 
@@ -135,7 +137,8 @@ class _Run:
                 self._release()
             if fraction >= 1 and self.learner.steps:
                 break
-            self._preview()
+            with suppress(Stopped):
+                self._preview()
             loss = self.loop.step(self.learner)
             if loss is not None and self.settings.stop_early and self.plateau.add(loss):
                 self.budget.finish_by(self.learner.steps, 0.8)
@@ -150,6 +153,9 @@ class _Run:
         """Score the slices held out so far, and learn from them from now on."""
         learner = self.learner
         if not isinstance(learner, SliceLearner) or not learner.bank.held_out:
+            return
+        if self._hurries():
+            learner.hold_out(frozenset())
             return
         learner.weigh_others()
         if _refines(self.settings) and self._is_small():
@@ -173,11 +179,15 @@ class _Run:
     def _ask_forest(self) -> None:
         """In a large region only once no slices are held out, when its opinion holds to the end, and in time."""
         learner = self.learner
-        if isinstance(learner, SliceLearner):
+        if isinstance(learner, SliceLearner) and not self._hurries():
             late = self.budget.steps is None and self.budget.elapsed >= self.settings.seconds
             if self._is_small() or not (learner.bank.held_out or late):
                 most = math.inf if self.budget.steps is not None else TEACHING_SHARE * self.settings.seconds
                 learner.ask_forest(self.control.token, most)
+
+    def _hurries(self) -> bool:
+        """Whether somebody waits for what there is, in a region so large that it takes its time."""
+        return self.control.token.stopped and not self._is_small()
 
     def _is_small(self) -> bool:
         return self.problem.labels.array.size <= MOST_QUICK_VOXELS
@@ -215,7 +225,8 @@ class _Run:
         if self._is_small() or not first:
             self._ask_forest()
             now = self.budget.elapsed
-        probabilities = learner.predict(self.control.token, stride, quick=True)
+        token = self.control.token if self._is_small() else UntilStopped(self.control.token)
+        probabilities = learner.predict(token, stride, quick=True)
         predicted = self.budget.elapsed
         if self._is_small():
             probabilities = self._refined(probabilities, self.refinement)
@@ -255,9 +266,22 @@ class _Run:
     def _orientations(self) -> set[int]:
         return {plane.axis for plane in self.problem.labels.planes} or {0}
 
+    def _last_prediction(self) -> torch.Tensor:
+        """Class probabilities of the region; of a large one in a hurry, where somebody asks to stop before they are."""
+        token = self.control.token
+        if not self._hurries():
+            with suppress(Stopped):
+                self._ask_forest()
+                whole_time = token if self._is_small() else UntilStopped(token)
+                return self._refined(self.learner.predict(whole_time, self._stride()), self.refinement)
+        one_way = self._prediction_seconds / len(self._orientations())
+        stride = min(MOST_STRIDE, math.ceil(one_way / HURRY_SECONDS) or MOST_STRIDE)
+        probabilities = self.learner.predict(token, stride, quick=True)
+        known = self._refinement_seconds is not None and self._refinement_seconds <= HURRY_SECONDS
+        return self._refined(probabilities, self.refinement if known else None)
+
     def _result(self) -> DensifyResult:
-        self._ask_forest()
-        probabilities = self._refined(self.learner.predict(self.control.token, self._stride()), self.refinement)
+        probabilities = self._last_prediction()
         labels, entropy = region_labels(self.problem, probabilities, uncertainty=True)
         assert entropy is not None
         plane = suggest(self.problem, entropy)
