@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 from cohort_helpers import Listener
+from hypothesis import given
+from hypothesis import strategies as st
 from phantoms import blob
 from protocol_mutations import mutated_bytes, mutated_json, new_generator
 from test_jobs import SESSIONS, Recorded
@@ -174,3 +176,32 @@ def _run(folder: Path) -> bool:
     finally:
         late.cancel()
         (folder / "checkpoint.pt").unlink(missing_ok=True)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda parts: st.lists(parts, max_size=4) | st.dictionaries(st.text(), parts, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(st.text(st.characters()))
+def test_every_text_comes_back_as_it_was_sent(text):
+    line = encode("message", text=text)
+    assert "\n" not in line
+    assert decode(line.encode("utf-8"))["text"] == text
+    assert decode_command(encode_command("update_annotation", file=text).encode("utf-8"))["file"] == text
+
+
+@given(st.dictionaries(st.text(), JSON, max_size=5))
+def test_whatever_figures_there_are_the_result_is_told(figures):
+    event = decode(encode("result", files={}, figures=figures).encode("utf-8"))
+    assert event is not None
+    assert set(event["figures"]) == set(figures)
+
+
+@given(st.binary(max_size=300) | JSON.map(lambda value: json.dumps(value).encode()))
+def test_no_line_is_taken_for_what_it_is_not(line):
+    event, command = decode(line), decode_command(line)
+    assert event is None or event["event"] in EVENTS
+    assert command is None or command["command"] in ("update_annotation", "stop", "cancel")

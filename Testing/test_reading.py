@@ -16,7 +16,7 @@ TRICKS = """
 import os, signal, time
 import SparseSegLib.reading.__main__ as process
 read = process._ACTIONS["read"]
-def with_tricks(paths):
+def with_tricks(paths, series):
     name = os.path.basename(paths[0])
     if name.startswith("crash"):
         os.abort()
@@ -28,7 +28,7 @@ def with_tricks(paths):
         raise ZeroDivisionError("no")
     if name.startswith("noise"):
         os.write(1, b'{"error": "noise"}' + bytes([10]))
-    return read(paths)
+    return read(paths, series)
 process._ACTIONS["read"] = with_tricks
 process.main()
 """

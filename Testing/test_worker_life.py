@@ -245,6 +245,8 @@ def test_a_result_stays_in_the_folder_of_its_job(tmp_path, settings):
         ({"volumes": ["a"], "labels": "b"}, {"refine": 1}, "refine must be true or false"),
         ({"volumes": ["a"], "labels": "b"}, {"prior": [1]}, "prior must be a list"),
         ({"volumes": ["a"], "labels": "b"}, {"tempo": 1}, "no setting"),
+        ({"volumes": ["a.nrrd"], "labels": "b.nrrd"}, {"dense": "a.nrrd"}, "replace another file"),
+        ({"volumes": ["a.nrrd"], "labels": "b.nrrd"}, {"dense": "c.nrrd", "uncertainty": "c.nrrd"}, "replace another"),
     ],
 )
 def test_what_a_job_asks_for_is_checked_before_anything_is_read(tmp_path, inputs, settings, words):

@@ -16,10 +16,14 @@ RESULT = ".seg.nrrd"
 
 @dataclass(frozen=True)
 class BatchCase:
-    """The files of a case (one, or one a channel) and its name, which no other case has."""
+    """The files of a case (one, or one a channel) and its name, which no other case has.
+
+    ``series`` are the UIDs of DICOM series to read, one for each file, "" where there is nothing to choose.
+    """
 
     name: str
     volumes: tuple[Path, ...]
+    series: tuple[str, ...] = ()
 
     @property
     def file(self) -> str:
@@ -32,7 +36,8 @@ def named_cases(cases: Sequence[Mapping[str, Any]], folder: Path) -> list[BatchC
 
     Parameters
     ----------
-    cases : each with ``volumes`` (paths) and, if it shall not be called as its first file, ``name``
+    cases : each with ``volumes`` (paths) and, if it shall not be called as its first file, ``name``; ``series`` as in
+        `BatchCase`
     folder : what relative paths start from
 
     Raises
@@ -47,12 +52,14 @@ def named_cases(cases: Sequence[Mapping[str, Any]], folder: Path) -> list[BatchC
         if not isinstance(paths, list) or not paths or not all(isinstance(path, str) and path for path in paths):
             raise JobError(f"Case {number} of the job names no volumes.", "Give each case a list of files.")
         volumes = tuple((folder / path).absolute() for path in paths)
-        wanted = case.get("name")
+        wanted, series = case.get("name"), case.get("series", ())
+        if not isinstance(series, (list, tuple)):
+            raise JobError(f"The series of case {number} of the job must be a list.", "Give one UID for each file.")
         plain = safe_file_name(wanted if isinstance(wanted, str) and wanted else volume_name(volumes[0]), "case")
         name, count = plain, 1
         while name.casefold() in taken:
             count += 1
             name = f"{plain}-{count}"
         taken.add(name.casefold())
-        found.append(BatchCase(name, volumes))
+        found.append(BatchCase(name, volumes, tuple(map(str, series))))
     return found

@@ -68,7 +68,7 @@ class CaseWork:
     def read(self, case: BatchCase) -> Loaded:
         """Read the volume; a file on which that crashes or hangs is a FileError."""
         start = time.perf_counter()
-        volume = self.reader.read(case.volumes)
+        volume = self.reader.read(case.volumes, case.series)
         return Loaded(case, volume, time.perf_counter() - start)
 
     def compute(

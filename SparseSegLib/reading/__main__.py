@@ -60,12 +60,13 @@ def _failed(error: SparseSegError) -> dict[str, Any]:
     return {"error": error.message, "hint": error.hint, "code": error.code}
 
 
-def _read(paths: list[str]) -> Answer:
+def _read(paths: list[str], series: list[str]) -> Answer:
     import numpy as np
 
     from SparseSegLib.io import read_volume
 
-    volume = read_volume(paths[0] if len(paths) == 1 else paths)
+    chosen: dict[str, Any] = {"series_uid": series if len(series) > 1 else series[0]} if any(series) else {}
+    volume = read_volume(paths[0] if len(paths) == 1 else paths, **chosen)
     array = np.ascontiguousarray(volume.array, np.float32)
     grid = volume.geometry
     return {
@@ -77,15 +78,16 @@ def _read(paths: list[str]) -> Answer:
     }, array
 
 
-def _check_scans(paths: list[str], modality: str) -> Answer:
+def _check_scans(paths: list[str], series: list[str], modality: str) -> Answer:
+    from itertools import zip_longest
     from pathlib import Path
 
     from SparseSegLib.io.dicom import find_series
     from SparseSegLib.io.dicom_checks import check_series
 
-    for path in map(Path, paths):
-        if path.is_dir() and find_series(path):
-            check_series(path, modality)
+    for path, uid in zip_longest(paths, series, fillvalue=""):
+        if Path(path).is_dir() and find_series(path):
+            check_series(path, modality, series_uid=uid)
     return {}, None
 
 

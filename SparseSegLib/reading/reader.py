@@ -49,8 +49,10 @@ class VolumeReader:
             self._start()
         return self
 
-    def read(self, paths: Sequence[Path]) -> Volume:
+    def read(self, paths: Sequence[Path], series: Sequence[str] = ()) -> Volume:
         """Read a volume as :func:`SparseSegLib.io.read_volume` does: one path, or one for each channel.
+
+        ``series`` are the UIDs of the DICOM series to read, one for each path, "" where there is nothing to choose.
 
         Raises
         ------
@@ -60,12 +62,13 @@ class VolumeReader:
             If the process crashed or did not answer in time; the next call starts another one.
         """
         with self._lock:
-            return self._ask(paths, "read", {}, _take_volume)
+            return self._ask(paths, "read", {"series": list(series)}, _take_volume)
 
-    def check_scans(self, paths: Sequence[Path], modality: str) -> None:
+    def check_scans(self, paths: Sequence[Path], series: Sequence[str], modality: str) -> None:
         """Raise what is wrong with the DICOM folders among the paths, by their headers alone (see ``check_series``)."""
         with self._lock:
-            self._ask(paths, "check_scans", {"modality": modality}, lambda answer, process: None)
+            more = {"series": list(series), "modality": modality}
+            self._ask(paths, "check_scans", more, lambda answer, process: None)
 
     def close(self) -> None:
         """End the process at once; whoever waits for it gets an error."""

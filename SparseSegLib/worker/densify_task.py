@@ -13,10 +13,13 @@ from SparseSegLib.densify import DensifyResult, DensifySettings, densify
 from SparseSegLib.errors import JobError
 from SparseSegLib.geometry import Geometry
 from SparseSegLib.io import default_segment, read_volume, write_image, write_labels
+from SparseSegLib.io.files import check_writable
 from SparseSegLib.names import path_inside
-from SparseSegLib.protocol import CHECKPOINT_FILE
+from SparseSegLib.protocol import CHECKPOINT_FILE, JOB_FILE, LOCK_FILE, LOG_FILE
 from SparseSegLib.worker.asked import is_path, make_settings, path_list, switch
 from SparseSegLib.worker.explain import explain
+
+OWN_FILES = (CHECKPOINT_FILE, JOB_FILE, LOCK_FILE, LOG_FILE)
 
 
 class _Updates:
@@ -60,6 +63,7 @@ def densify_task(folder: Path, job: dict[str, Any], control: Control) -> tuple[d
         raise JobError("The job names no labels.", "Give the annotation of the volume.")
     drawn = folder / inputs["labels"]
     resample = switch(inputs.get("resample", False), "resample")
+    _check_results([dense, uncertainty], [*sources, drawn], folder)
     leave_one_core_free()
     volume = read_volume(sources[0] if len(sources) == 1 else sources)
     labels = read_sparse_labels(drawn, volume.geometry, resample_to=resample)
@@ -73,6 +77,16 @@ def densify_task(folder: Path, job: dict[str, Any], control: Control) -> tuple[d
     )
     save_result(result, dense, uncertainty)
     return {"dense": dense_name, "uncertainty": uncertainty_name}, result.figures()
+
+
+def _check_results(results: list[Path], inputs: list[Path], folder: Path) -> None:
+    """Raise UsageError or JobError if a result cannot be written under its name, or would replace something else."""
+    taken = {path.resolve() for path in inputs} | {(folder / name).resolve() for name in OWN_FILES}
+    for path in results:
+        check_writable(path)
+        if path.resolve() in taken:
+            raise JobError(f"The result {path} would replace another file of the job.", "Give it another name.")
+        taken.add(path.resolve())
 
 
 def save_result(result: DensifyResult, dense: Path, uncertainty: Path | None) -> None:

@@ -40,13 +40,14 @@ STOPPED = {"code": "canceled", "error": "Stopped before this case.", "hint": "Ru
 def segment_task(folder: Path, job: dict[str, Any], control: Control) -> tuple[dict[str, str], dict[str, Any]]:
     """Segment each case with one model.
 
-    Inputs: ``cases``, each with ``volumes`` (paths, the channels) and ``name`` (optional). Settings: ``model`` (a name
-    of the library, or the path of a bundle), ``device``, ``flips`` (bool), ``force`` (bool, to segment what the model
-    is not for); ``output``, a folder for the results instead of the job's own; ``keep`` (bool), to refuse the work
-    where it would replace results of something else; ``report`` (bool), for a table and contact sheets; ``cluster``,
-    where to compute. The results are ``NAME.seg.nrrd``; cases that an earlier run finished are passed over. Where the
-    model's card says of which modality scans must be, DICOM folders of other ones, and scans that are not whole, are
-    refused before anything is computed of them.
+    Inputs: ``cases``, each with ``volumes`` (paths, the channels) and, optionally, ``name`` and ``series`` (UIDs of the
+    DICOM series to read, one for each volume). Settings: ``model`` (a name of the library, or the path of a bundle),
+    ``device``, ``flips`` (bool), ``force`` (bool, to segment what the model is not for); ``output``, a folder for the
+    results instead of the job's own; ``keep`` (bool), to refuse the work where it would replace results of something
+    else; ``report`` (bool), for a table and contact sheets; ``cluster``, where to compute. The results are
+    ``NAME.seg.nrrd``; cases that an earlier run finished are passed over. Where the model's card says of which modality
+    scans must be, DICOM folders of other ones, and scans that are not whole, are refused before anything is computed of
+    them.
     """
     chosen = dict(job["settings"])
     keep, report, flips, force = (switch(chosen.pop(name, False), name) for name in SWITCHES)
@@ -166,7 +167,7 @@ class _Run:
                 "It may need more memory than there is; to try it again, add --overwrite.",
             )
         if self.scans:
-            reader.check_scans(case.volumes, self.scans)
+            reader.check_scans(case.volumes, case.series, self.scans)
 
 
 class _DeadlyCaseError(JobError):
