@@ -70,12 +70,15 @@ def segment_on(
     class Model(WorkerPlugin):
         """Loads the model when a worker starts."""
 
+        work: CaseWork | None = None
+
         def setup(self, worker: Any) -> None:
             prepare_for_tensors()
             self.work = plan.begin()
 
         def teardown(self, worker: Any) -> None:
-            self.work.abandon()
+            if self.work is not None:
+                self.work.abandon()
 
     try:
         with cluster.on_every_worker(Model()) as name:
