@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,10 @@ from SparseSegLib.errors import FileError, ResourceError
 PathLike = str | os.PathLike[str]
 
 _NAME_MAX = 255
+_WINDOWS = os.name == "nt"
+REPLACE_PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0)
+"""Seconds to wait between tries to replace a file that a program has open."""
+
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG} if hasattr(errno, "EDQUOT") else {errno.ENOSPC, errno.EFBIG}
 
 
@@ -46,7 +51,7 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
         if not temporary.is_file():
             raise FileError(f"Cannot write {path}: nothing was written.")
         _flush_to_disk(temporary)
-        os.replace(temporary, path)
+        replace_file(temporary, path)
     except OSError as error:
         raise write_error(path, error) from error
     finally:
@@ -66,6 +71,22 @@ def check_name_length(path: PathLike) -> None:
             f"Cannot write {path.name[:60]}…: the name is too long, {length} bytes; the folder keeps {longest}.",
             "Choose a shorter name.",
         )
+
+
+def replace_file(source: PathLike, target: PathLike) -> None:
+    """Rename a file to the place of another one; on Windows wait a moment for whoever has that open (virus scanners).
+
+    Raises OSError, PermissionError among them where a program keeps it open.
+    """
+    for pause in REPLACE_PAUSES:
+        try:
+            os.replace(source, target)
+            return
+        except PermissionError:
+            if not _WINDOWS:
+                raise
+            time.sleep(pause)
+    os.replace(source, target)
 
 
 def write_error(path: PathLike, error: OSError) -> FileError | ResourceError:

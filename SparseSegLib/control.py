@@ -32,6 +32,24 @@ class CancelToken:
             raise Canceled
 
 
+class Stopped(Exception):  # noqa: N818 - no error
+    """The user waits for what there is: a part of the work is left out. Never reaches the user."""
+
+
+class UntilStopped(CancelToken):
+    """Another token's reading side for a part of the work that is left out where someone asked to stop."""
+
+    def __init__(self, token: CancelToken) -> None:
+        self._cancel = token._cancel
+        self._stop = token._stop
+
+    def check(self) -> None:
+        """Raise Canceled if the work is no longer wanted, Stopped if what there is shall do."""
+        super().check()
+        if self.stopped:
+            raise Stopped
+
+
 class CancelSource:
     """The writing side: whoever holds it can end the computation that holds its ``token``."""
 

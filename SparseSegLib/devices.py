@@ -29,7 +29,10 @@ def choose_device(name: str = "auto") -> torch.device:
         raise UsageError(f"There is no device called {name}.", "Use auto, cpu, cuda, cuda:N or mps.")
     if not there[kind]:
         raise UsageError(f"The device {name} is not available here.", "Use auto or cpu.")
-    return torch.device(name)
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"There is no device called {name}.", "Use auto, cpu, cuda, cuda:N or mps.") from error
 
 
 def describe_device(device: torch.device) -> str:

@@ -4,23 +4,29 @@ import csv
 import os
 import sys
 import threading
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from cohort_helpers import CPU, SIZE
+from cohort_helpers import CPU, SIZE, Listener
 from phantoms import blob
+from test_reading import TRICKS
 
 from SparseSegLib.batch import BatchCase, Manifest, named_cases, write_report
-from SparseSegLib.batch.cluster import connect
+from SparseSegLib.batch.cluster import Cluster, connect
 from SparseSegLib.batch.contact_sheet import write_contact_sheets
+from SparseSegLib.batch.manifest import is_of
 from SparseSegLib.batch.pipeline import segment_here
 from SparseSegLib.batch.remote import WorkPlan, segment_on
 from SparseSegLib.batch.thumbnails import row_of_slices
+from SparseSegLib.batch.work import CaseWork
 from SparseSegLib.cli.segment import cases_of
 from SparseSegLib.control import CancelSource, CancelToken, Control
-from SparseSegLib.errors import Canceled, DependencyError, UsageError
+from SparseSegLib.errors import Canceled, DependencyError, JobError, UsageError
 from SparseSegLib.geometry import Geometry
 from SparseSegLib.models import load_network, save_bundle
+from SparseSegLib.worker.lock import folder_lock
 from SparseSegLib.worker.segment_task import segment_task
 
 
@@ -50,6 +56,9 @@ class _Steps:
         if case == "second":
             self.wrote.set()
         return {"name": case}
+
+    def abandon(self):
+        pass
 
 
 def test_while_a_case_is_computed_the_next_is_read_and_the_last_one_written():
@@ -233,6 +242,7 @@ def test_where_to_compute_must_be_an_address():
 
 def test_as_many_processes_are_started_as_were_asked_for():
     pytest.importorskip("distributed")
+    pytest.importorskip("cryptography")
     with connect("local:1") as cluster:
         assert len(cluster.client.nthreads()) == 1
 
@@ -250,6 +260,7 @@ def _dies_once(number, folder):
 
 def test_two_processes_give_the_same_bits_and_what_a_dead_one_did_is_done_again(study, bundle, tmp_path):
     pytest.importorskip("distributed")
+    pytest.importorskip("cryptography")
     cases = named_cases(_job(study, bundle, tmp_path)["inputs"]["cases"], tmp_path)
     for name in ("here", "there", "marks"):
         (tmp_path / name).mkdir()
@@ -264,3 +275,188 @@ def test_two_processes_give_the_same_bits_and_what_a_dead_one_did_is_done_again(
         assert (tmp_path / "here" / case.file).read_bytes() == (tmp_path / "there" / case.file).read_bytes()
     assert [results[number] for number in range(3)] == [0, 10, 20]
     assert isinstance(results[3], ValueError)
+
+
+def test_cases_that_name_no_volumes_are_refused(tmp_path):
+    for wrong in ({}, {"volumes": []}, {"volumes": "a.nrrd"}, {"volumes": [5]}, 5):
+        with pytest.raises(JobError, match="names no volumes"):
+            named_cases([wrong], tmp_path)
+    names = [case.name for case in named_cases([{"volumes": ["a\udcff.nrrd"]}, {"volumes": ["CON.nrrd"]}], tmp_path)]
+    assert names == ["a", "_CON"]
+
+
+def test_what_a_manifest_says_is_believed_only_of_its_own_cases(tmp_path):
+    case = BatchCase("a", (tmp_path / "a.nrrd",))
+    amounts = {"voxels": {"liver": 7}, "volume_ml": {"liver": 0.5}}
+    right = {"name": "a", "file": case.file, "seconds": 1.0, **amounts}
+    assert is_of(right, case)
+    for wrong in (
+        {"file": "../../x"}, {"name": "b"}, {"seconds": "1"}, {"voxels": [7]}, {"volume_ml": {"liver": "=1"}},
+        {"doubts": 5}, {"seconds": float("nan")},
+    ):  # fmt: skip
+        assert not is_of({**right, **wrong}, case)
+
+
+def test_a_manifest_takes_lines_of_any_kind(tmp_path):
+    case = BatchCase("a", (tmp_path / "a\0b.nrrd",))
+    lines = ["[" * 100_000, "null", '["x", {}]', '["[[]]", {}]', "9" * 10_000, '["[1, [2]]", 5]']
+    (tmp_path / "segmented.jsonl").write_text("\n".join(lines))
+    manifest = Manifest(tmp_path, ["model"])
+    assert manifest.find(case) is None
+    manifest.add(case, {"name": "a", "voxels": {"\ud800": 1}})
+    assert Manifest(tmp_path, ["model"]).begun(case)
+
+
+def test_a_manifest_counts_the_runs_that_died_of_a_case(tmp_path):
+    case = BatchCase("a", (tmp_path / "a.nrrd",))
+    for tries in range(3):
+        manifest = Manifest(tmp_path, ["model"])
+        assert manifest.tries(case) == tries
+        manifest.begin([case])
+        manifest.trying(case)
+        assert manifest.find(case) is None
+    case.volumes[0].write_text("another image")
+    assert Manifest(tmp_path, ["model"]).tries(case) == 0
+    Manifest(tmp_path, ["model"]).survived(case)
+    assert Manifest(tmp_path, ["model"]).tries(case) == 0
+
+
+def test_a_report_holds_no_formulas_and_nothing_that_nobody_sees(tmp_path):
+    entries = [
+        {"name": "=cmd|' /C calc'!A0", "file": "x", "seconds": 1.0, "voxels": {"+liver": 7}},
+        {"name": "a\u202egnp", "error": "@SUM(1)\n", "hint": "1.2.3 (MR what somebody wrote)", "code": "-file"},
+    ]
+    write_report(entries, tmp_path / "report.csv")
+    text = (tmp_path / "report.csv").read_text(encoding="utf-8-sig")
+    rows = list(csv.reader(text.splitlines()))
+    assert not any(cell.startswith(("=", "+", "-", "@")) for row in rows for cell in row)
+    assert rows[2][0] == "agnp"
+    assert "somebody" not in text
+
+
+@pytest.fixture
+def tricky(monkeypatch):
+    monkeypatch.setattr("SparseSegLib.reading.reader.COMMAND", [sys.executable, "-c", TRICKS])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_a_file_that_ends_its_reader_fails_alone_and_is_named(study, bundle, tmp_path, tricky):
+    job = _job(study, bundle, tmp_path / "out", report=True)
+    cases = [{"volumes": [str(study / f"{name}.nrrd")]} for name in ("crash", "bug")]
+    job["inputs"]["cases"] = [cases[0], *job["inputs"]["cases"], cases[1]]
+    told = Listener()
+    _, figures = segment_task(tmp_path, job, Control(events=told))
+    assert ["error" in case for case in figures["cases"]] == [True, False, False, True]
+    assert "crash.nrrd cannot be read" in figures["cases"][0]["error"]
+    assert any(text.startswith("crash is left out") for text in told.messages)
+    assert not list((tmp_path / "out").rglob("*.part*"))
+
+
+def test_a_case_that_ended_two_runs_is_left_out_until_it_is_asked_for(study, bundle, tmp_path, monkeypatch):
+    output = tmp_path / "out"
+    job = _job(study, bundle, output)
+    for _ in range(2):
+        with monkeypatch.context() as dying:
+            dying.setattr(CaseWork, "compute", _die)
+            dying.setattr(Manifest, "survived", lambda *_: None)  # a process that died says nothing
+            with pytest.raises(KeyboardInterrupt):
+                segment_task(tmp_path, job, Control())
+    cases = segment_task(tmp_path, job, Control())[1]["cases"]
+    assert "2 runs ended" in cases[0]["error"]
+    assert "--overwrite" in cases[0]["hint"]
+    assert "file" in cases[1]
+    again = {**job, "settings": {**job["settings"], "keep": False}}
+    assert all("file" in case for case in segment_task(tmp_path, again, Control())[1]["cases"])
+
+
+def test_a_canceled_run_does_not_count_as_one_that_died(study, bundle, tmp_path):
+    output = tmp_path / "out"
+    job = _job(study, bundle, output)
+    source = CancelSource()
+    listener = Listener(at=0, action=source.cancel)
+    with pytest.raises(Canceled):
+        segment_task(tmp_path, job, Control(source.token, listener))
+    assert '"trying": 1' in (output / "segmented.jsonl").read_text()
+    assert (output / "segmented.jsonl").read_text().rstrip().endswith("{}]")
+
+
+def test_a_read_that_hangs_does_not_hold_up_cancel(study, bundle, tmp_path, tricky):
+    job = _job(study, bundle, tmp_path / "out")
+    job["inputs"]["cases"] = [{"volumes": [str(study / "hang.nrrd")]}]
+    source = CancelSource()
+    threading.Timer(1.5, source.cancel).start()
+    start = time.monotonic()
+    with pytest.raises(Canceled):
+        segment_task(tmp_path, job, Control(source.token))
+    assert time.monotonic() - start < 10
+
+
+def test_two_runs_do_not_write_into_one_folder(study, bundle, tmp_path):
+    output = tmp_path / "out"
+    output.mkdir()
+    with folder_lock(output, ".sparseseg.lock"), pytest.raises(JobError, match="Another worker"):
+        segment_task(tmp_path, _job(study, bundle, output), Control())
+
+
+def test_a_disk_that_is_full_at_the_end_does_not_fail_what_is_done(study, bundle, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("SparseSegLib.worker.segment_task.write_contact_sheets", full)
+    monkeypatch.setattr("SparseSegLib.worker.segment_task.write_report", full)
+    told = Listener()
+    _, figures = segment_task(tmp_path, _job(study, bundle, tmp_path / "out", report=True), Control(events=told))
+    assert all("file" in case for case in figures["cases"])
+    assert (figures["report"], figures["contact_sheets"]) == ("", [])
+    assert sum("The disk is full." in text for text in told.messages) == 2
+
+
+def test_captions_of_contact_sheets_are_no_formulas(tmp_path):
+    pytest.importorskip("matplotlib")
+    write_contact_sheets([{"name": "$x^", "error": "\x07$\\frac{$", "hint": "", "code": "file"}], tmp_path)
+    assert (tmp_path / "contact-sheet.png").is_file()
+
+
+@pytest.mark.parametrize("settings", [{"keep": "yes"}, {"model": 5}, {"output": ["x"]}, {"cluster": 1}, {"tempo": 1}])
+def test_what_a_job_asks_for_is_checked(study, bundle, tmp_path, settings):
+    job = _job(study, bundle, tmp_path / "out")
+    with pytest.raises(JobError):
+        segment_task(tmp_path, {**job, "settings": {**job["settings"], **settings}}, Control())
+
+
+def test_local_processes_need_what_keeps_others_out(monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr("SparseSegLib.batch.cluster.find_spec", lambda name: None if name == "cryptography" else name)
+    with pytest.raises(DependencyError, match="cryptography"), connect("local:1"):
+        pass
+
+
+class _Client:
+    """A connection to a scheduler without workers, or to none."""
+
+    status = "running"
+    loop = None
+
+    def __init__(self, status="running"):
+        self.status = status
+        self.scheduler = SimpleNamespace(ncores=None)
+        self.canceled = 0
+
+    def sync(self, *_, **__):
+        return {}
+
+    def submit(self, *_, **__):
+        return SimpleNamespace(key="a", add_done_callback=lambda call: None)
+
+    def cancel(self, futures, force):
+        self.canceled += len(futures)
+
+
+@pytest.mark.parametrize("status", ["running", "connecting"])
+def test_a_cluster_without_workers_is_told_in_time(status, monkeypatch):
+    monkeypatch.setattr("SparseSegLib.batch.cluster.LOOK_SECONDS", 0.1)
+    monkeypatch.setattr("SparseSegLib.batch.cluster.GONE_SECONDS", 0.3)
+    client = _Client(status)
+    with pytest.raises(JobError, match="All workers of the cluster are gone"):
+        list(Cluster(client).run(_dies_once, [1]))
+    assert client.canceled == 1

@@ -86,6 +86,7 @@ def test_one_fold_alone_is_the_same_fold(job, tmp_path):
 
 def test_folds_on_a_cluster_are_the_same_folds(job, tmp_path):
     pytest.importorskip("distributed")
+    pytest.importorskip("cryptography")
     job["settings"] |= {"folds": 2, "spacing": [1.0, 1.0, 1.0]}
     scores = []
     for name, more in (("here", {}), ("there", {"cluster": "local:2"})):

@@ -9,6 +9,7 @@ import asyncio
 import queue
 import re
 import secrets
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
@@ -23,7 +24,11 @@ T = TypeVar("T")
 WORKERS_SECONDS = 120
 RESULT_SECONDS = 60
 POLL_SECONDS = 0.2
+LOOK_SECONDS = 5.0  # between two looks at whether there are workers
+GONE_SECONDS = 60.0  # without any before the run ends; one that is started again takes a few seconds
 LOCAL = {
+    "distributed.scheduler.http.routes": [],  # the ports for a browser answer nothing
+    "distributed.worker.http.routes": [],
     "distributed.worker.profile.interval": "10s",  # a hundred looks a second take a tenth of a worker's time
     "distributed.worker.profile.cycle": "100s",
     "distributed.admin.system-monitor.interval": "10s",
@@ -57,6 +62,8 @@ class Cluster:
         ------
         Canceled
             When the token says so. Asked to stop, it yields what is running and takes back what has not begun.
+        JobError
+            When there have been no workers, or no scheduler, for a minute.
         """
         token = token or CancelToken()
         finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -65,9 +72,11 @@ class Cluster:
             future = self.client.submit(function, item, *arguments, pure=False)
             futures[future.key] = index, future
             future.add_done_callback(finished.put)
+        watch = _Watch(self.client)
         try:
             while futures:
                 token.check()
+                watch.look()
                 if token.stopped:
                     self._take_back(futures)
                 try:
@@ -79,7 +88,8 @@ class Cluster:
                     yield index, _outcome(future)
         finally:
             if futures:
-                self.client.cancel([future for _, future in futures.values()], force=True)
+                with suppress(Exception):  # the scheduler may be gone
+                    self.client.cancel([future for _, future in futures.values()], force=True)
 
     def _take_back(self, futures: dict[str, Any]) -> None:
         """Cancel what no worker has begun."""
@@ -97,6 +107,33 @@ class Cluster:
         finally:
             with suppress(Exception):  # the scheduler may be gone
                 self.client.unregister_worker_plugin(name)
+
+
+class _Watch:
+    """Notices when nobody is left to do the work: Dask itself would wait for ever."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._seen = self._looked = time.monotonic()
+
+    def look(self) -> None:
+        """Raise JobError if there have been no workers for a minute."""
+        now = time.monotonic()
+        if now - self._looked < LOOK_SECONDS:
+            return
+        self._looked = now
+        if self._workers():
+            self._seen = now
+        elif now - self._seen > GONE_SECONDS:
+            raise JobError("All workers of the cluster are gone.", "Start workers, and run the same again to go on.")
+
+    def _workers(self) -> int:
+        if self._client.status != "running":
+            return 0
+        try:
+            return len(self._client.sync(self._client.scheduler.ncores, callback_timeout=LOOK_SECONDS))
+        except Exception:  # of many kinds, where the scheduler does not answer
+            return 0
 
 
 def of_worker(name: str) -> Any:
@@ -117,7 +154,7 @@ def connect(address: str) -> Iterator[Cluster]:
     UsageError
         If the address is none of these.
     DependencyError
-        If Dask is not installed.
+        If Dask is not installed, or for local processes what they need to trust each other.
     JobError
         If no scheduler or no worker answers.
     """
@@ -132,16 +169,30 @@ def connect(address: str) -> Iterator[Cluster]:
 
 @contextmanager
 def _start(count: int) -> Iterator[Any]:
-    """Processes of this machine."""
+    """Processes of this machine, which nobody else on it can send work: certificates are made for this run alone."""
     import dask
     from distributed import Client, LocalCluster
+    from distributed.security import Security
 
+    if find_spec("cryptography") is None:
+        raise DependencyError(
+            "Processes of this computer need the package cryptography, or its other users could send them programs.",
+            'Install it with: pip install "SparseSegLib[cluster]"',
+        )
+    security = Security.temporary()
     with (
         dask.config.set(LOCAL),
         LocalCluster(
-            n_workers=count, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=0
+            n_workers=count,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address=None,
+            scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},  # or it would take port 8787
+            memory_limit=0,
+            security=security,
         ) as here,
-        Client(here) as client,
+        Client(here, security=security) as client,
     ):
         yield client
 

@@ -12,6 +12,7 @@ from SparseSegLib.atomic import atomic_path
 from SparseSegLib.batch.manifest import Entry
 from SparseSegLib.batch.thumbnails import picture_path
 from SparseSegLib.errors import DependencyError
+from SparseSegLib.names import plain_text
 
 ROWS = 16  # a page
 PAGE = re.compile(r"contact-sheet(-\d{3,})?\.png")
@@ -55,7 +56,8 @@ def _draw(entries: Sequence[Entry], folder: Path, path: Path) -> None:
     FigureCanvasAgg(figure)
     for axes, entry in zip(figure.subplots(len(entries), 1, squeeze=False)[:, 0], entries, strict=True):
         axes.set_axis_off()
-        axes.set_title(_caption(entry), color=TROUBLE if "error" in entry else INK, fontsize=8, loc="left", pad=3)
+        color = TROUBLE if "error" in entry else INK
+        axes.set_title(plain_text(_caption(entry)), color=color, fontsize=8, loc="left", pad=3, parse_math=False)
         picture = picture_path(folder, entry["name"])
         if "error" not in entry and picture.is_file():
             axes.imshow(imread(picture), interpolation="lanczos")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ from typing import Any
 from SparseSegLib.batch.case import BatchCase
 
 FILE = "segmented.jsonl"
+TRYING = "trying"
 
 Entry = dict[str, Any]
 """What is said of a case: ``name`` and ``file`` with figures, or ``name``, ``error``, ``hint`` and ``code``.
 
-A case that began and is not done has an empty one in the manifest."""
+In the manifest a case that began and is not done has an empty one, and one that is being computed has ``trying``, how
+many runs have tried it."""
 
 
 class Manifest:
@@ -39,7 +42,14 @@ class Manifest:
     def find(self, case: BatchCase) -> Entry | None:
         """What was said of a case if its result is there, of these very files, this model and these settings."""
         key, entry = self._last.get(case.name, ("", {}))
-        return entry if entry and key == self._key(case) and (self.folder / case.file).is_file() else None
+        done = bool(entry) and TRYING not in entry
+        return entry if done and key == self._key(case) and (self.folder / case.file).is_file() else None
+
+    def tries(self, case: BatchCase) -> int:
+        """How many runs in a row ended, without a word, while they computed this case of these very files."""
+        key, entry = self._last.get(case.name, ("", {}))
+        count = entry.get(TRYING)
+        return count if isinstance(count, int) and key == self._key(case) else 0
 
     def begun(self, case: BatchCase) -> bool:
         """Whether a result that is there can only be of these very files, this model and these settings."""
@@ -47,8 +57,18 @@ class Manifest:
 
     def begin(self, cases: Iterable[BatchCase]) -> None:
         """Note that the results of these cases are about to be written, or replaced."""
-        lines: dict[BatchCase, tuple[str, Entry]] = {case: (self._key(case), {}) for case in cases}
+        lines: dict[BatchCase, tuple[str, Entry]] = {
+            case: (self._key(case), {TRYING: tries} if (tries := self.tries(case)) else {}) for case in cases
+        }
         self._note({case: line for case, line in lines.items() if self._last.get(case.name) != line})
+
+    def trying(self, case: BatchCase) -> None:
+        """Note that a case is computed from now on, so that the next run knows where this one died."""
+        self._note({case: (self._key(case), {TRYING: self.tries(case) + 1})})
+
+    def survived(self, case: BatchCase) -> None:
+        """Note that a case is not done, and did not end the run."""
+        self._note({case: (self._key(case), {})})
 
     def add(self, case: BatchCase, entry: Entry) -> None:
         """Note that a case is done. Its result must be there already."""
@@ -59,15 +79,17 @@ class Manifest:
         if not lines:
             return
         text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines.values())
-        with open(self.folder / FILE, "a", encoding="utf-8", newline="\n") as file:
-            file.write("\n" + text if self._torn else text)
+        text, self._torn = "\n" + text if self._torn else text, True
+        with open(self.folder / FILE, "a", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+            file.write(text)
         self._torn = False
         self._last |= {case.name: line for case, line in lines.items()}
 
     def _key(self, case: BatchCase) -> str:
         """Tells a case, its files as they are now, and what is done to it."""
         files = [[str(path.absolute()), *_stamp(path)] for path in case.volumes]
-        return json.dumps([*self.doing, case.name, files])
+        chosen = [list(case.series)] if any(case.series) else []
+        return json.dumps([*self.doing, *chosen, case.name, files])
 
 
 def _text(path: Path) -> str:
@@ -89,16 +111,35 @@ def _entries(text: str) -> list[tuple[str, Entry]]:
         try:
             key, entry = json.loads(line)
             _name(key)
-        except (ValueError, TypeError, LookupError):
+        except (ValueError, TypeError, LookupError, RecursionError):
             continue
         if isinstance(entry, dict):
             found.append((key, entry))
     return found
 
 
+def is_of(entry: Entry, case: BatchCase) -> bool:
+    """Whether an entry is what ``CaseWork`` says of a case that is done; anybody may have written the manifest."""
+    return (
+        entry.get("name") == case.name
+        and entry.get("file") == case.file
+        and _is_number(entry.get("seconds"))
+        and all(_are_amounts(entry.get(name)) for name in ("voxels", "volume_ml"))
+        and isinstance(entry.get("doubts", ""), str)
+    )
+
+
+def _are_amounts(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_is_number, value.values()))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def _stamp(path: Path) -> list[int]:
     try:
         status = path.stat()
-    except OSError:
+    except (OSError, ValueError):
         return []
     return [status.st_size, status.st_mtime_ns]

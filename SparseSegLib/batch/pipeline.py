@@ -4,19 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as StillReading
+from typing import Any, Protocol
 
 from SparseSegLib.batch.case import BatchCase
 from SparseSegLib.batch.manifest import Entry
-from SparseSegLib.batch.work import CaseWork, Loaded, Segmented
 from SparseSegLib.control import CancelToken
 from SparseSegLib.errors import Canceled
 
 Outcome = tuple[BatchCase, Entry | Exception]
 """A case, and what is said of it or why it failed."""
 
+POLL_SECONDS = 0.1
+
+
+class Steps(Protocol):
+    """What is done to each case; ``CaseWork`` does it."""
+
+    def read(self, case: BatchCase) -> Any:
+        """Read it."""
+
+    def compute(self, loaded: Any, token: CancelToken, progress: Callable[[float], None]) -> Any:
+        """Compute what was read."""
+
+    def write(self, segmented: Any) -> Entry:
+        """Write what was computed; what there is to say of it."""
+
+    def abandon(self) -> None:
+        """End a read whose result nobody waits for."""
+
 
 def segment_here(
-    work: CaseWork, cases: Sequence[BatchCase], token: CancelToken, progress: Callable[[float], None]
+    work: Steps,
+    cases: Sequence[BatchCase],
+    token: CancelToken,
+    progress: Callable[[float], None],
+    begins: Callable[[BatchCase], None] = lambda case: None,
 ) -> Iterator[Outcome]:
     """Segment the cases in turn; at most three are in memory.
 
@@ -26,6 +49,7 @@ def segment_here(
     cases : in this order
     token : whether to go on; asked to stop, it begins no further case
     progress : hears how many cases are computed, with fractions
+    begins : hears of each case before anything is computed of it
 
     Yields
     ------
@@ -41,10 +65,12 @@ def segment_here(
     with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "write") as writer:
         ahead = reader.submit(work.read, cases[0]) if cases else None
         for number, case in enumerate(cases):
-            if token.stopped or ahead is None:
+            if ahead is None or not _is_wanted(ahead, token):
+                canceled = Canceled() if token.canceled else None
                 break
             reading, ahead = ahead, reader.submit(work.read, cases[number + 1]) if number + 1 < len(cases) else None
             try:
+                begins(case)
                 written = writer.submit(work.write, _compute(work, reading, number, token, progress))
             except Canceled as error:
                 canceled = error
@@ -55,15 +81,28 @@ def segment_here(
             if writing is not None:
                 yield _outcome(*writing)
             writing = case, written
+        if token.stopped or token.canceled:
+            work.abandon()
         if writing is not None:
             yield _outcome(*writing)
     if canceled is not None:
         raise canceled
 
 
+def _is_wanted(reading: Future[Any], token: CancelToken) -> bool:
+    """Wait for a case to be read; whether to go on with it, which may be over before it is read."""
+    while not (token.stopped or token.canceled):
+        try:
+            reading.exception(timeout=POLL_SECONDS)
+        except StillReading:
+            continue
+        return True
+    return False
+
+
 def _compute(
-    work: CaseWork, reading: Future[Loaded], done: int, token: CancelToken, progress: Callable[[float], None]
-) -> Segmented:
+    work: Steps, reading: Future[Any], done: int, token: CancelToken, progress: Callable[[float], None]
+) -> Any:
     token.check()
     progress(done)
     return work.compute(reading.result(), token, lambda fraction: progress(done + fraction))

@@ -18,6 +18,7 @@ from SparseSegLib.errors import JobError
 from SparseSegLib.memory import prepare_for_tensors
 from SparseSegLib.models import load_network
 from SparseSegLib.prediction.predictor import Predictor
+from SparseSegLib.reading import VolumeReader
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,12 @@ class WorkPlan:
     pictures: bool = False
 
     def begin(self, events: Events | None = None) -> CaseWork:
-        """Load the model."""
+        """Load the model, and start the process that reads."""
         device = choose_device(self.device)
+        reader = VolumeReader().start()
         card, network = load_network(self.bundle, device)
         predictor = Predictor(card, network, device, flips=self.flips, force=self.force, events=events)
-        return CaseWork(predictor, self.folder, pictures=self.pictures)
+        return CaseWork(predictor, self.folder, pictures=self.pictures, reader=reader)
 
 
 def segment_on(
@@ -68,9 +70,15 @@ def segment_on(
     class Model(WorkerPlugin):
         """Loads the model when a worker starts."""
 
+        work: CaseWork | None = None
+
         def setup(self, worker: Any) -> None:
             prepare_for_tensors()
             self.work = plan.begin()
+
+        def teardown(self, worker: Any) -> None:
+            if self.work is not None:
+                self.work.abandon()
 
     try:
         with cluster.on_every_worker(Model()) as name:

@@ -17,9 +17,10 @@ from SparseSegLib.batch.manifest import Entry
 from SparseSegLib.batch.thumbnails import write_row
 from SparseSegLib.control import CancelToken
 from SparseSegLib.geometry import Geometry
-from SparseSegLib.io import SegmentInfo, read_volume, write_labels
+from SparseSegLib.io import SegmentInfo, write_labels
 from SparseSegLib.models import ModelCard
 from SparseSegLib.prediction.predictor import Predictor
+from SparseSegLib.reading import VolumeReader
 from SparseSegLib.volume import Volume
 
 
@@ -53,18 +54,22 @@ class CaseWork:
     predictor : the model
     folder : where results go
     pictures : also draw a row of slices for the contact sheet
+    reader : what reads the volumes; by default a process of its own
     """
 
-    def __init__(self, predictor: Predictor, folder: Path, *, pictures: bool = False) -> None:
+    def __init__(
+        self, predictor: Predictor, folder: Path, *, pictures: bool = False, reader: VolumeReader | None = None
+    ) -> None:
         self.predictor = predictor
         self.folder = folder
         self.pictures = pictures
+        self.reader = reader or VolumeReader()
         self._computing = threading.Lock()
 
     def read(self, case: BatchCase) -> Loaded:
-        """Read the volume."""
+        """Read the volume; a file on which that crashes or hangs is a FileError."""
         start = time.perf_counter()
-        volume = read_volume(case.volumes[0] if len(case.volumes) == 1 else list(case.volumes))
+        volume = self.reader.read(case.volumes, case.series)
         return Loaded(case, volume, time.perf_counter() - start)
 
     def compute(
@@ -99,6 +104,12 @@ class CaseWork:
             "volume_ml": milliliters,
             **({"doubts": segmented.doubts} if segmented.doubts else {}),
         }
+
+    def abandon(self) -> None:
+        """End a read whose result nobody waits for."""
+        self.reader.close()
+
+    close = abandon
 
     def whole(self, case: BatchCase) -> Entry:
         """All three steps."""

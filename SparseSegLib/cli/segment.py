@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     if len(failed) == len(done):
         raise failed[0]
     lines = [_in_words(case) for case in done]
-    lines += [str(arguments.output / name) for name in (figures["report"], *figures["contact_sheets"])]
+    lines += [str(arguments.output / name) for name in (figures["report"], *figures["contact_sheets"]) if name]
     console.result(figures, "\n".join(lines))
     return failed[0].exit_code if failed else 0
 

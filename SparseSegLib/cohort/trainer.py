@@ -23,7 +23,7 @@ from SparseSegLib.devices import choose_device
 from SparseSegLib.errors import Canceled, ResourceError, UsageError
 from SparseSegLib.models.regions import in_words, numbered
 from SparseSegLib.training.budget import Budget
-from SparseSegLib.training.checkpoint import load_checkpoint
+from SparseSegLib.training.checkpoint import FOREIGN, find_checkpoint
 from SparseSegLib.training.distributed import current_team
 from SparseSegLib.training.log import TrainingLog
 from SparseSegLib.training.loop import TrainingLoop, on_device_or_cpu
@@ -165,8 +165,17 @@ class _Training:
             begin_with(self.learner, dataset, Path(settings.start))
         self.fingerprint = _fingerprint(dataset, settings, validation)
         self.went_on = False
-        state = self.team.agree(self._saved(files.checkpoint) if self.team.first else None)
-        spent, loss = self._resume(state, warm_start=files.warm_start and validation is None)
+        state = self.team.agree(find_checkpoint(files.checkpoint, control.events) if self.team.first else None)
+        try:
+            spent, loss = self._resume(state, warm_start=files.warm_start and validation is None)
+        except torch.OutOfMemoryError:
+            raise
+        except FOREIGN:
+            control.events.message("The checkpoint is of another kind of training: starting over.")
+            self.learner, self.plan, self.went_on = _make_learner(dataset, settings, device), settings.plan, False
+            if settings.start:
+                begin_with(self.learner, dataset, Path(settings.start))
+            state, spent, loss = None, 0.0, None
         self.team.share_weights([self.learner.network, self.learner.averaged.network])
         self.budget = Budget(self.plan.seconds, self.plan.steps, spent)
         self.label_weights = files.label_weights
@@ -224,6 +233,8 @@ class _Training:
         fraction = 1.0 if token.stopped and steps else self.budget.fraction(steps)
         canceled, fraction = self.team.agree((token.canceled, fraction))
         if canceled:
+            if self.team.first and steps:
+                self.loop.save_canceled(self._state)
             raise Canceled
         return fraction
 
@@ -278,9 +289,6 @@ class _Training:
             "went_on": self.went_on,
             "validation": None if self.validation is None else self.validation.state(),
         }
-
-    def _saved(self, checkpoint: Path | None) -> dict[str, Any] | None:
-        return None if checkpoint is None or not checkpoint.exists() else load_checkpoint(checkpoint)
 
     def _resume(self, state: dict[str, Any] | None, *, warm_start: bool) -> tuple[float, float | None]:
         """Take over a checkpoint if there is one; the seconds that it has used of the budget, and its running loss."""

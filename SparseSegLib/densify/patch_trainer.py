@@ -187,7 +187,7 @@ class PatchTrainer:
         self.rng.bit_generator.state = json.loads(state["rng"])
         if state["device"] == self.generator.device.type:  # another kind of device draws other numbers
             self.generator.set_state(state["generator"])
-        self.steps = state["steps"]
+        self.steps = int(state["steps"])
 
     def warm_start(self, state: dict[str, Any]) -> None:
         """Take over the weights of another training of the same network; ValueError if they do not fit."""
@@ -196,7 +196,7 @@ class PatchTrainer:
             self.averaged.network.load_state_dict(state["averaged"])
         except (RuntimeError, KeyError) as error:
             raise ValueError(str(error)) from error
-        self.averaged.steps = state["averaged_steps"]
+        self.averaged.steps = int(state["averaged_steps"])
 
 
 @contextmanager

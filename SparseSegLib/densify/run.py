@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 
 from SparseSegLib.annotation import UNLABELED, Plane, SparseLabels, decoded
-from SparseSegLib.control import Control
+from SparseSegLib.control import Control, Stopped, UntilStopped
 from SparseSegLib.densify.finish import region_labels, suggest, whole
 from SparseSegLib.densify.held_out import choose_refinement, mean_iou
 from SparseSegLib.densify.patch_learner import PatchLearner
@@ -23,9 +24,9 @@ from SparseSegLib.densify.result import DensifyResult
 from SparseSegLib.densify.settings import DensifySettings, SliceRecipe
 from SparseSegLib.densify.slice_learner import SliceLearner
 from SparseSegLib.devices import choose_device
-from SparseSegLib.errors import UsageError
+from SparseSegLib.errors import SparseSegError, UsageError
 from SparseSegLib.training.budget import Budget
-from SparseSegLib.training.checkpoint import load_checkpoint
+from SparseSegLib.training.checkpoint import FOREIGN, find_checkpoint
 from SparseSegLib.training.loop import TrainingLoop, on_device_or_cpu
 from SparseSegLib.training.schedule import Plateau
 from SparseSegLib.volume import Volume
@@ -40,6 +41,7 @@ MOST_QUICK_VOXELS = 1_500_000  # of a region in which refinements cost no time t
 TEACHING_SHARE = 0.05  # of the time: a forest that takes longer to learn is not taught again what was held out from it
 VOLUME_SECONDS = 40.0  # on a CPU: in less time a 3D network learns nothing worth the core that it takes
 VOLUME_VOXELS = 2_500  # of a region for each of the seconds; in a larger one it learns too little, too
+HURRY_SECONDS = 4.0  # for a prediction and for a refinement of a larger region, where somebody asked to stop
 TIMED_SHARE = 1 / 16  # of a larger region: what is refined to tell how long all of it will take
 
 
@@ -126,6 +128,8 @@ class _Run:
         """Train until the budget ends or someone stops it, then predict."""
         token = self.control.token
         while not (token.stopped and self.learner.steps):
+            if token.canceled and self.learner.steps:
+                self.loop.save_canceled(self._state)
             token.check()
             self._take_update()
             fraction = self.budget.fraction(self.learner.steps)
@@ -133,7 +137,8 @@ class _Run:
                 self._release()
             if fraction >= 1 and self.learner.steps:
                 break
-            self._preview()
+            with suppress(Stopped):
+                self._preview()
             loss = self.loop.step(self.learner)
             if loss is not None and self.settings.stop_early and self.plateau.add(loss):
                 self.budget.finish_by(self.learner.steps, 0.8)
@@ -148,6 +153,9 @@ class _Run:
         """Score the slices held out so far, and learn from them from now on."""
         learner = self.learner
         if not isinstance(learner, SliceLearner) or not learner.bank.held_out:
+            return
+        if self._hurries():
+            learner.hold_out(frozenset())
             return
         learner.weigh_others()
         if _refines(self.settings) and self._is_small():
@@ -171,11 +179,15 @@ class _Run:
     def _ask_forest(self) -> None:
         """In a large region only once no slices are held out, when its opinion holds to the end, and in time."""
         learner = self.learner
-        if isinstance(learner, SliceLearner):
+        if isinstance(learner, SliceLearner) and not self._hurries():
             late = self.budget.steps is None and self.budget.elapsed >= self.settings.seconds
             if self._is_small() or not (learner.bank.held_out or late):
                 most = math.inf if self.budget.steps is not None else TEACHING_SHARE * self.settings.seconds
                 learner.ask_forest(self.control.token, most)
+
+    def _hurries(self) -> bool:
+        """Whether somebody waits for what there is, in a region so large that it takes its time."""
+        return self.control.token.stopped and not self._is_small()
 
     def _is_small(self) -> bool:
         return self.problem.labels.array.size <= MOST_QUICK_VOXELS
@@ -189,7 +201,11 @@ class _Run:
         labels = self.control.updates.take()
         if labels is None:
             return
-        problem = make_problem(self.volume, labels, self.settings.margin, self.settings.recipe.most_voxels)
+        try:
+            problem = make_problem(self.volume, labels, self.settings.margin, self.settings.recipe.most_voxels)
+        except SparseSegError as error:
+            self.control.events.message(f"The new annotation is not used: {error}")
+            return
         if problem.full.own_values != self.problem.full.own_values:
             self.control.events.message("The annotation has other classes now: starting over.")
             self.learner = _make_learner(problem, self.settings, self.learner.device)
@@ -209,7 +225,8 @@ class _Run:
         if self._is_small() or not first:
             self._ask_forest()
             now = self.budget.elapsed
-        probabilities = learner.predict(self.control.token, stride, quick=True)
+        token = self.control.token if self._is_small() else UntilStopped(self.control.token)
+        probabilities = learner.predict(token, stride, quick=True)
         predicted = self.budget.elapsed
         if self._is_small():
             probabilities = self._refined(probabilities, self.refinement)
@@ -249,9 +266,22 @@ class _Run:
     def _orientations(self) -> set[int]:
         return {plane.axis for plane in self.problem.labels.planes} or {0}
 
+    def _last_prediction(self) -> torch.Tensor:
+        """Class probabilities of the region; of a large one in a hurry, where somebody asks to stop before they are."""
+        token = self.control.token
+        if not self._hurries():
+            with suppress(Stopped):
+                self._ask_forest()
+                whole_time = token if self._is_small() else UntilStopped(token)
+                return self._refined(self.learner.predict(whole_time, self._stride()), self.refinement)
+        one_way = self._prediction_seconds / len(self._orientations())
+        stride = min(MOST_STRIDE, math.ceil(one_way / HURRY_SECONDS) or MOST_STRIDE)
+        probabilities = self.learner.predict(token, stride, quick=True)
+        known = self._refinement_seconds is not None and self._refinement_seconds <= HURRY_SECONDS
+        return self._refined(probabilities, self.refinement if known else None)
+
     def _result(self) -> DensifyResult:
-        self._ask_forest()
-        probabilities = self._refined(self.learner.predict(self.control.token, self._stride()), self.refinement)
+        probabilities = self._last_prediction()
         labels, entropy = region_labels(self.problem, probabilities, uncertainty=True)
         assert entropy is not None
         plane = suggest(self.problem, entropy)
@@ -296,23 +326,38 @@ class _Run:
 
     def _resume(self) -> float:
         """Take over a checkpoint if there is one; the seconds that it has used of the budget."""
-        if self.checkpoint is not None and self.checkpoint.exists():
-            state = load_checkpoint(self.checkpoint)
-            if state["fingerprint"] == _fingerprint(self.problem, self.settings) and not state["finished"]:
-                self.learner.restore(state["learner"])
-                self._take_findings(state)
-                self.control.events.message(f"Going on after {self.learner.steps} steps.")
-                return float(state["spent"])
-            own = list(self.problem.full.own_values)
-            try:
-                if state.get("values", own) != own:
-                    raise ValueError("the classes are others")
-                self.learner.warm_start(state["learner"])
-                self.control.events.message("Starting from the weights of the last training.")
-            except ValueError:
-                self.control.events.message("The last training had another network or other classes: starting over.")
-            else:
-                self._estimate_anew(state)
+        state = find_checkpoint(self.checkpoint, self.control.events)
+        if state is None:
+            return 0.0
+        beginning = self.estimate, self.refinement
+        try:
+            return self._take_over(state)
+        except torch.OutOfMemoryError:
+            raise
+        except FOREIGN:
+            self.control.events.message("The checkpoint is of another kind of training: starting over.")
+            self.learner = _make_learner(self.problem, self.settings, self.learner.device)
+            self.estimate, self.refinement = beginning
+            return 0.0
+
+    def _take_over(self, state: dict[str, Any]) -> float:
+        """Go on from a checkpoint, or start with its weights; the seconds that it has used of the budget."""
+        if state["fingerprint"] == _fingerprint(self.problem, self.settings) and not state["finished"]:
+            self.learner.restore(state["learner"])
+            self._take_findings(state)
+            spent = float(state["spent"])
+            self.control.events.message(f"Going on after {self.learner.steps} steps.")
+            return spent
+        own = list(self.problem.full.own_values)
+        try:
+            if state.get("values", own) != own:
+                raise ValueError("the classes are others")
+            self.learner.warm_start(state["learner"])
+            self.control.events.message("Starting from the weights of the last training.")
+        except ValueError:
+            self.control.events.message("The last training had another network or other classes: starting over.")
+        else:
+            self._estimate_anew(state)
         return 0.0
 
     def _estimate_anew(self, state: dict[str, Any]) -> None:
@@ -324,8 +369,11 @@ class _Run:
             self._take_findings(state)
 
     def _take_findings(self, state: dict[str, Any]) -> None:
-        self.estimate = state["estimate"]
-        self.refinement = None if state["refinement"] is None else Refinement(**state["refinement"])
+        estimate, refinement = state["estimate"], state["refinement"]
+        self.estimate = None if estimate is None else float(estimate)
+        self.refinement = None
+        if refinement is not None:
+            self.refinement = Refinement(float(refinement["contrast"]), float(refinement["trust"]))
 
 
 def _make_learner(problem: Problem, settings: DensifySettings, device: torch.device) -> SliceLearner | PatchLearner:

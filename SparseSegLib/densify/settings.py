@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from SparseSegLib.errors import UsageError
 from SparseSegLib.prior import PRIOR_PARTS
 
+LARGEST_SEED = 2**32 - 1
 ALL_PARTS = ("distance", "interpolation", "appearance", "walk")
 
 
@@ -146,6 +147,8 @@ class DensifySettings:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise UsageError(f"{name} must be positive, not {value}.", "Leave it out for the preset's.")
+        if not 0 <= self.seed <= LARGEST_SEED:
+            raise UsageError(f"The seed must lie between 0 and {LARGEST_SEED}, not {self.seed}.", "0 is usual.")
         if not 0 <= self.margin <= 10:
             raise UsageError(f"margin must lie between 0 and 10, not {self.margin}.", "0.1 is usual.")
 

@@ -400,12 +400,13 @@ class SliceLearner:
         """Go on where :meth:`state` was taken, on the same problem."""
         self.warm_start(state)
         if self.forest is not None:
-            self.forest.first_share = state.get("forest_first_share")
+            first_share = state.get("forest_first_share")
+            self.forest.first_share = None if first_share is None else float(first_share)
         if self.volume is not None and state["volume"] is not None:
             self.volume.restore(state["volume"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.rng.bit_generator.state = json.loads(state["rng"])
-        self.steps = state["steps"]
+        self.steps = int(state["steps"])
         self.hold_out(frozenset(state["held_out"]))
         for number, keep in state["entries"][len(self.bank.entries) :]:
             self.bank.add(number, tuple(keep))
@@ -417,10 +418,10 @@ class SliceLearner:
             self.averaged.network.load_state_dict(state["averaged"])
         except (RuntimeError, KeyError) as error:
             raise ValueError(str(error)) from error
-        self.averaged.steps = state["averaged_steps"]
-        self.before.share = state["share"]
+        self.averaged.steps = int(state["averaged_steps"])
+        self.before.share = float(state["share"])
         if self.forest is not None:
-            self.forest.share = state.get("forest_share", WORSE)
+            self.forest.share = float(state.get("forest_share", WORSE))
         if self.volume is not None and state.get("volume") is not None:
             self.volume.warm_start(state["volume"])
 

@@ -135,4 +135,4 @@ class VolumeOpinion(PatchLearner):
         """Take over the weights of another training of the same network; ValueError if they do not fit."""
         self._wait()
         super().warm_start(state)
-        self.share = state["share"]
+        self.share = float(state["share"])

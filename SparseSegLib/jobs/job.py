@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import queue
 import threading
 import time
@@ -19,15 +18,14 @@ from SparseSegLib.protocol import ENDINGS, LOG_FILE, decode, encode_command
 CANCEL_SECONDS = 2.0
 LOG_TAIL = 2000
 
-_living: weakref.WeakSet[Job] = weakref.WeakSet()
-
 
 class Job:
     """Runs the job in a folder (see :func:`SparseSegLib.protocol.write_job`) in a process of its own.
 
     Nothing here blocks except :meth:`wait`; call :meth:`poll` from a timer. Every job ends with exactly one event out
     of ``result``, ``failed`` and ``canceled``, which :meth:`poll` returns after the process has exited and everything
-    that it said has been read. As a context manager it ends the process on the way out.
+    that it said has been read. As a context manager it ends the process on the way out. A job that nobody holds any
+    longer ends its process, too, and so does the end of the client's Python.
 
     Parameters
     ----------
@@ -50,6 +48,7 @@ class Job:
         self._interpreter = interpreter
         self._launch = launch
         self._process: WorkerProcess | None = None
+        self._ender: weakref.finalize | None = None
         self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._output_ended = False
         self._said: dict[str, Any] | None = None
@@ -82,7 +81,7 @@ class Job:
         self._heard = time.monotonic()
         self._lines = queue.SimpleQueue()
         threading.Thread(target=_read, args=(self._process, self._lines), name="worker output", daemon=True).start()
-        _living.add(self)
+        self._ender = weakref.finalize(self, self._process.kill_tree)
         return self
 
     resume = start
@@ -173,7 +172,7 @@ class Job:
         if stdin is None or not self.running:
             return
         with suppress(OSError, ValueError):  # the worker is gone: poll() will say so
-            stdin.write((encode_command(kind, **fields) + "\n").encode())
+            stdin.write((encode_command(kind, **fields) + "\n").encode("utf-8"))
             stdin.flush()
 
     def _silent_end(self, status: int | None) -> dict[str, Any]:
@@ -204,7 +203,8 @@ class Job:
             if stream is not None:
                 with suppress(OSError):
                     stream.close()
-        _living.discard(self)
+        if self._ender is not None:
+            self._ender.detach()
 
 
 def _read(process: WorkerProcess, lines: queue.SimpleQueue[bytes | None]) -> None:
@@ -216,10 +216,3 @@ def _read(process: WorkerProcess, lines: queue.SimpleQueue[bytes | None]) -> Non
     lines.put(None)
     with suppress(Exception):
         process.wait()
-
-
-@atexit.register
-def _end_all() -> None:
-    """When the client's Python ends, no worker stays."""
-    for job in list(_living):
-        job.kill()

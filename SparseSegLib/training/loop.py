@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import torch
 
 from SparseSegLib.control import Control
-from SparseSegLib.errors import ResourceError
+from SparseSegLib.errors import ResourceError, SparseSegError
 from SparseSegLib.training.budget import Budget
 from SparseSegLib.training.checkpoint import save_checkpoint
 from SparseSegLib.training.distributed import current_team
@@ -104,6 +105,11 @@ class TrainingLoop:
             return
         save_checkpoint(self._checkpoint, {"spent": self.budget.elapsed, **state()})
         self._next_checkpoint = self.budget.elapsed + self._checkpoint_seconds
+
+    def save_canceled(self, state: Callable[[], dict[str, Any]]) -> None:
+        """Save a checkpoint before a canceled training ends, where that can be done."""
+        with suppress(SparseSegError):
+            self.save(state, force=True)
 
 
 def on_device_or_cpu(

@@ -5,9 +5,15 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from SparseSegLib.lifeline import end_with_parent
 from SparseSegLib.worker.process import run
 
+WITH_PARENT = "--with-parent"
+
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: python -m SparseSegLib.worker JOBDIR")
-    sys.exit(run(Path(sys.argv[1])))
+    arguments = [argument for argument in sys.argv[1:] if argument != WITH_PARENT]
+    if len(arguments) != 1:
+        sys.exit(f"usage: python -m SparseSegLib.worker [{WITH_PARENT}] JOBDIR")
+    if WITH_PARENT in sys.argv:
+        end_with_parent()
+    sys.exit(run(Path(arguments[0])))

@@ -10,10 +10,16 @@ from typing import Any
 from SparseSegLib.annotation import read_sparse_labels
 from SparseSegLib.control import Control
 from SparseSegLib.densify import DensifyResult, DensifySettings, densify
-from SparseSegLib.errors import JobError, SparseSegError
+from SparseSegLib.errors import JobError
 from SparseSegLib.geometry import Geometry
 from SparseSegLib.io import read_volume, write_image, write_labels
-from SparseSegLib.protocol import CHECKPOINT_FILE
+from SparseSegLib.io.files import check_writable
+from SparseSegLib.names import path_inside
+from SparseSegLib.protocol import CHECKPOINT_FILE, JOB_FILE, LOCK_FILE, LOG_FILE
+from SparseSegLib.worker.asked import is_path, make_settings, path_list, switch
+from SparseSegLib.worker.explain import explain
+
+OWN_FILES = (CHECKPOINT_FILE, JOB_FILE, LOCK_FILE, LOG_FILE)
 
 
 class _Updates:
@@ -31,10 +37,13 @@ class _Updates:
         if name is None:
             return None
         try:
-            labels = read_sparse_labels(self.folder / name, self.geometry, resample_to=self.resample)
+            path = Path(name) if Path(name).is_absolute() else path_inside(self.folder, name)
+            if not path.is_file():
+                raise JobError(f"There is no file {path}.")
+            labels = read_sparse_labels(path, self.geometry, resample_to=self.resample)
             labels.validate()
-        except SparseSegError as error:
-            self.control.events.message(f"The new annotation is not used: {error}")
+        except Exception as error:  # whatever is wrong with it, the training does not end for it
+            self.control.events.message(f"The new annotation is not used: {explain(error)[0]}")
             return None
         return labels
 
@@ -46,16 +55,16 @@ def densify_task(folder: Path, job: dict[str, Any], control: Control) -> tuple[d
     ``DensifySettings``, and ``names`` of the results: ``dense`` and ``uncertainty``.
     """
     inputs, chosen = job["inputs"], dict(job["settings"])
-    dense_name = str(chosen.pop("dense", "dense.seg.nrrd"))
-    uncertainty_name = str(chosen.pop("uncertainty", "uncertainty.nrrd"))
-    try:
-        settings = DensifySettings(**chosen)
-        sources = [_locate(folder, path) for path in inputs["volumes"]]
-        drawn = _locate(folder, inputs["labels"])
-    except (TypeError, KeyError) as error:
-        raise JobError(f"The job asks for something that densify does not know: {error}.") from error
+    dense_name, uncertainty_name = chosen.pop("dense", "dense.seg.nrrd"), chosen.pop("uncertainty", "uncertainty.nrrd")
+    dense, uncertainty = path_inside(folder, dense_name), path_inside(folder, uncertainty_name)
+    settings = make_settings(DensifySettings, chosen)
+    sources = [folder / path for path in path_list(inputs.get("volumes"), "volumes")]
+    if not is_path(inputs.get("labels")):
+        raise JobError("The job names no labels.", "Give the annotation of the volume.")
+    drawn = folder / inputs["labels"]
+    resample = switch(inputs.get("resample", False), "resample")
+    _check_results([dense, uncertainty], [*sources, drawn], folder)
     leave_one_core_free()
-    resample = bool(inputs.get("resample", False))
     volume = read_volume(sources[0] if len(sources) == 1 else sources)
     labels = read_sparse_labels(drawn, volume.geometry, resample_to=resample)
     updates = _Updates(folder, volume.geometry, control, resample=resample)
@@ -66,8 +75,18 @@ def densify_task(folder: Path, job: dict[str, Any], control: Control) -> tuple[d
         replace(control, updates=updates),
         checkpoint=folder / CHECKPOINT_FILE,  # type: ignore
     )
-    save_result(result, folder / dense_name, folder / uncertainty_name)
+    save_result(result, dense, uncertainty)
     return {"dense": dense_name, "uncertainty": uncertainty_name}, result.figures()
+
+
+def _check_results(results: list[Path], inputs: list[Path], folder: Path) -> None:
+    """Raise UsageError or JobError if a result cannot be written under its name, or would replace something else."""
+    taken = {path.resolve() for path in inputs} | {(folder / name).resolve() for name in OWN_FILES}
+    for path in results:
+        check_writable(path)
+        if path.resolve() in taken:
+            raise JobError(f"The result {path} would replace another file of the job.", "Give it another name.")
+        taken.add(path.resolve())
 
 
 def save_result(result: DensifyResult, dense: Path, uncertainty: Path | None) -> None:
@@ -84,7 +103,3 @@ def leave_one_core_free() -> None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, cores - 1 if cores > 2 else cores))
-
-
-def _locate(folder: Path, path: str) -> Path:
-    return Path(path) if Path(path).is_absolute() else folder / path

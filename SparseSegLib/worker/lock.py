@@ -1,67 +1,40 @@
-"""One worker per job folder."""
+"""One worker per folder: a lock of the operating system, which ends with the process that holds it."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
-from SparseSegLib.errors import JobError
+from SparseSegLib.errors import FileError, JobError
 from SparseSegLib.protocol import LOCK_FILE
 
 
 @contextmanager
-def folder_lock(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock; JobError if another living worker does. A dead worker's lock is taken over."""
-    path = folder / LOCK_FILE
-    while True:
-        try:
-            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-            break
-        except FileExistsError:
-            owner = _owner(path)
-            if owner is not None and _alive(owner):
-                raise JobError(
-                    f"Another worker (process {owner}) is at work in {folder}.", "Wait for it, or cancel it first."
-                ) from None
-            with suppress(FileNotFoundError):
-                path.unlink()
+def folder_lock(folder: Path, name: str = LOCK_FILE) -> Iterator[None]:
+    """Hold the folder's lock.
+
+    The lock is on an open file, so that it is never left over from a worker that died. The file itself stays.
+
+    Raises
+    ------
+    JobError
+        If another worker holds it.
+    FileError
+        If the folder cannot be written to.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / name)
     try:
-        os.write(descriptor, str(os.getpid()).encode())
-        os.close(descriptor)
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise JobError(f"Another worker is at work in {folder}.", "Wait for it, or cancel it first.") from None
+    except (OSError, NotImplementedError) as error:
+        raise FileError(
+            f"{folder / name} cannot be locked: {error}.", "Choose a folder that may be written to, on another disk."
+        ) from error
+    try:
         yield
     finally:
-        with suppress(OSError):
-            path.unlink()
-
-
-def _owner(path: Path) -> int | None:
-    try:
-        return int(path.read_text())
-    except (OSError, ValueError):
-        return None
-
-
-def _alive(process: int) -> bool:
-    if os.name == "nt":
-        import ctypes
-
-        handle = ctypes.windll.kernel32.OpenProcess(0x1000, False, process)  # type: ignore[attr-defined]
-        if handle:
-            ctypes.windll.kernel32.CloseHandle(handle)  # type: ignore[attr-defined]
-        return bool(handle)
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return not _zombie(process)
-
-
-def _zombie(process: int) -> bool:
-    """Whether a process has ended and only waits to be reaped (Linux)."""
-    with suppress(OSError, IndexError):
-        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
-    return False
+        lock.release()

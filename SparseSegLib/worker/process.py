@@ -1,35 +1,65 @@
-"""The life of a worker process: lock the folder, run the task, say how it ended."""
+"""The life of a worker process: hear the client, lock the folder, run the task, say how it ended."""
 
 from __future__ import annotations
 
 import sys
 import threading
+import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from SparseSegLib import __version__
 from SparseSegLib.control import CancelSource, Control, Mailbox
 from SparseSegLib.errors import Canceled
+from SparseSegLib.leftovers import remove_leftovers, remove_previews
+from SparseSegLib.lifeline import end_within
 from SparseSegLib.memory import prepare_for_tensors
-from SparseSegLib.protocol import VERSION, read_job
+from SparseSegLib.protocol import GRACE_SECONDS, VERSION, read_job
 from SparseSegLib.worker.channel import EventWriter, listen
 from SparseSegLib.worker.events import JobEvents
 from SparseSegLib.worker.explain import explain
 from SparseSegLib.worker.lock import folder_lock
 from SparseSegLib.worker.tasks import find_task
 
+JUST_NOW = 2.0  # seconds before the start in which a client may still have been writing
+
 
 def run(folder: Path) -> int:
     """Run the job in ``folder``; the process's exit status (0, or the error's exit code)."""
-    prepare_for_tensors()
     writer = EventWriter()
+    source, updates = CancelSource(), Mailbox()
+    events = JobEvents(folder, writer)
+
+    def handle(command: dict[str, Any]) -> None:
+        if command["command"] == "cancel":
+            source.cancel()
+        elif command["command"] == "stop":
+            source.stop()
+        elif isinstance(command.get("file"), str) and command["file"]:
+            updates.put(command["file"])
+        else:
+            events.message("The new annotation is not used: its file has no name.")
+
+    def client_is_gone() -> None:
+        source.cancel()
+        end_within(GRACE_SECONDS, Canceled.exit_code)
+
+    listen(handle, client_is_gone)  # before anything is imported or read that may take long, or hang
+    prepare_for_tensors()
     ended = threading.Event()
     writer.beat(ended)
+    status = _run(folder, writer, Control(source.token, events, updates), ended)
+    end_within(GRACE_SECONDS, status)  # a thread that hangs may keep the interpreter from its end
+    return status
+
+
+def _run(folder: Path, writer: EventWriter, control: Control, ended: threading.Event) -> int:
+    """Run the job and send the event that ends it."""
     try:
         writer.send("started", protocol=VERSION, version=__version__)
-        with folder_lock(folder):
-            files, figures = _work(folder, writer)
+        files, figures = _work(folder, control)
         ended.set()
         writer.send("result", files=files, figures=figures)
         return 0
@@ -39,25 +69,20 @@ def run(folder: Path) -> int:
         return Canceled.exit_code
     except BaseException as error:
         ended.set()
-        traceback.print_exc(file=sys.stderr)
         message, hint, code, status = explain(error)
         writer.send("failed", code=code, message=message, hint=hint)
+        with suppress(OSError):  # the log's disk may be full
+            traceback.print_exc(file=sys.stderr)
         return status
 
 
-def _work(folder: Path, writer: EventWriter) -> tuple[dict[str, str], dict[str, Any]]:
+def _work(folder: Path, control: Control) -> tuple[dict[str, str], dict[str, Any]]:
+    started = time.time()
     job = read_job(folder)
-    source, updates = CancelSource(), Mailbox()
-    events = JobEvents(folder, writer)
-    task = find_task(job["task"])
-
-    def handle(command: dict[str, Any]) -> None:
-        if command["command"] == "cancel":
-            source.cancel()
-        elif command["command"] == "stop":
-            source.stop()
-        else:
-            updates.put(command.get("file"))
-
-    listen(handle, source.cancel)
-    return task(folder, job, Control(source.token, events, updates))
+    with folder_lock(folder):
+        remove_previews(folder)
+        remove_leftovers(folder, started - JUST_NOW)
+        try:
+            return find_task(job["task"])(folder, job, control)
+        finally:
+            remove_leftovers(folder, started)  # a client that was writing then has long been done
