@@ -52,7 +52,9 @@ def write_sparse_labels(labels: SparseLabels, path: Path) -> None:
     write_plane_list(path, listed)
 
 
-def read_sparse_labels(path: Path, reference: Geometry | None = None, *, resample_to: bool = False) -> SparseLabels:
+def read_sparse_labels(
+    path: Path, reference: Geometry | None = None, *, resample_to: bool = False, series_uid: str = ""
+) -> SparseLabels:
     """Read labels and planes; where no planes are listed they are found.
 
     Where they are listed, but the labels were edited since, those that are found are added.
@@ -62,6 +64,7 @@ def read_sparse_labels(path: Path, reference: Geometry | None = None, *, resampl
     path : labels in any format that ``read_labels`` reads
     reference : the volume's grid; labels that cover a part of it (as Slicer saves them) are put in their place
     resample_to : bring labels of another grid to ``reference``, planes to the nearest slice
+    series_uid : which DICOM series, if ``path`` is a folder that has several
 
     Raises
     ------
@@ -73,7 +76,7 @@ def read_sparse_labels(path: Path, reference: Geometry | None = None, *, resampl
         If the file holds dense labels: nothing says which slices were annotated. Or if its values are no classes.
     """
     path = Path(path)
-    raw, geometry, segments = read_labels(path)
+    raw, geometry, segments = read_labels(path, series_uid=series_uid)
     array, background, segments = _split_background(raw, segments)
     explicit = bool((array == UNLABELED).any())
     _check_values(path, array, background)

@@ -16,10 +16,14 @@ LONGEST = 100
 
 @dataclass(frozen=True)
 class BatchCase:
-    """The files of a case (one, or one a channel) and its name, which no other case has."""
+    """The files of a case (one, or one a channel) and its name, which no other case has.
+
+    ``series`` are the UIDs of DICOM series to read, one for each file, "" where there is nothing to choose.
+    """
 
     name: str
     volumes: tuple[Path, ...]
+    series: tuple[str, ...] = ()
 
     @property
     def file(self) -> str:
@@ -32,7 +36,8 @@ def named_cases(cases: Sequence[Mapping[str, Any]], folder: Path) -> list[BatchC
 
     Parameters
     ----------
-    cases : each with ``volumes`` (paths) and, if it shall not be called as its first file, ``name``
+    cases : each with ``volumes`` (paths) and, if it shall not be called as its first file, ``name``; ``series`` as in
+        `BatchCase`
     folder : what relative paths start from
     """
     found: list[BatchCase] = []
@@ -46,5 +51,5 @@ def named_cases(cases: Sequence[Mapping[str, Any]], folder: Path) -> list[BatchC
             number += 1
             name = f"{plain}-{number}"
         taken.add(name.casefold())
-        found.append(BatchCase(name, volumes))
+        found.append(BatchCase(name, volumes, tuple(map(str, case.get("series", ())))))
     return found

@@ -67,7 +67,8 @@ class Manifest:
     def _key(self, case: BatchCase) -> str:
         """Tells a case, its files as they are now, and what is done to it."""
         files = [[str(path.absolute()), *_stamp(path)] for path in case.volumes]
-        return json.dumps([*self.doing, case.name, files])
+        chosen = [list(case.series)] if any(case.series) else []
+        return json.dumps([*self.doing, *chosen, case.name, files])
 
 
 def _text(path: Path) -> str:

@@ -63,7 +63,7 @@ class CaseWork:
     def read(self, case: BatchCase) -> Loaded:
         """Read the volume."""
         start = time.perf_counter()
-        volume = read_volume(case.volumes[0] if len(case.volumes) == 1 else list(case.volumes))
+        volume = read_volume(case.volumes, series_uid=case.series)
         return Loaded(case, volume, time.perf_counter() - start)
 
     def compute(

@@ -34,6 +34,7 @@ class CaseFiles:
     resample : whether labels of another grid are brought to the volume's
     stacked : whether the channels are the fourth axis of one file
     names : of the classes 1..n, where the labels' file has none
+    series : UIDs of the DICOM series to read, one for each volume; "" where there is nothing to choose
     """
 
     name: str
@@ -43,14 +44,13 @@ class CaseFiles:
     resample: bool = False
     stacked: bool = False
     names: tuple[str, ...] = ()
+    series: tuple[str, ...] = ()
 
     def read(self) -> Case:
         """Volume and labels; an error names the case."""
         with naming(self.name):
             volume = (
-                read_stacked(self.volumes[0])
-                if self.stacked
-                else read_volume(self.volumes[0] if len(self.volumes) == 1 else self.volumes)
+                read_stacked(self.volumes[0]) if self.stacked else read_volume(self.volumes, series_uid=self.series)
             )
             if self.dense:
                 labels = self._read_dense(volume.geometry)

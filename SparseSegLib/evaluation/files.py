@@ -57,19 +57,22 @@ def labels_in(folder: Path) -> dict[str, Path]:
     return files_by_name(folder, LABEL_ENDINGS)
 
 
-def evaluate_files(segmentation: Path, reference: Path, outside: Path | None = None) -> tuple[LabelScores, ...]:
+def evaluate_files(
+    segmentation: Path, reference: Path, outside: Path | None = None, *, series: Sequence[str] = ("", "")
+) -> tuple[LabelScores, ...]:
     """Compare two labelmaps label by label; with ``outside``, the overlap off the voxels labeled in that file.
 
     Where both files name their segments and share a name, segments of one name are compared, whatever their values;
     else those of one value. Labels are called as in the reference, or as in the segmentation where that has no names.
+    ``series`` are the UIDs of the DICOM series to read of each.
 
     Raises
     ------
     GeometryError
         If their voxels do not lie on each other.
     """
-    truth, geometry, named = read_labels(reference)
-    found, grid, also_named = read_labels(segmentation)
+    truth, geometry, named = read_labels(reference, series_uid=series[1])
+    found, grid, also_named = read_labels(segmentation, series_uid=series[0])
     if not grid.matches(geometry):
         if whole_voxel_offset(grid, geometry) is None:
             raise GeometryError(

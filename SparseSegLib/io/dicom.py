@@ -133,7 +133,8 @@ def choose_series(folder: PathLike, series: Sequence[DicomSeries], uid: str = ""
         raise FileError(f"The folder {folder} has no DICOM series {uid}.", _listing(series))
     if len(series) != 1:
         raise FileError(
-            f"The folder {folder} has {len(series)} DICOM series.", f"Choose one by UID: {_listing(series)}"
+            f"The folder {folder} has {len(series)} DICOM series.",
+            f"Choose one by UID (--series on the command line): {_listing(series)}",
         )
     return series[0]
 

@@ -16,6 +16,7 @@ import SimpleITK as sitk
 
 from SparseSegLib.atomic import PathLike, no_space
 from SparseSegLib.errors import FileError, ResourceError, SparseSegError
+from SparseSegLib.reading_note import noting
 
 # The libraries under ITK do not pass on the system's error; this is what they say when a write comes up short.
 _NO_SPACE = re.compile(
@@ -61,7 +62,7 @@ def _silence_stderr() -> int | None:
 def reading(path: PathLike) -> Iterator[None]:
     """Turn what SimpleITK raises while reading ``path`` into errors for the user."""
     try:
-        with quiet_itk():
+        with noting(path), quiet_itk():
             yield
     except MemoryError as error:
         raise no_memory(path) from error

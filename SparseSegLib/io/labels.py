@@ -28,7 +28,7 @@ Labels = tuple[np.ndarray, Geometry, list[SegmentInfo]]
 _TYPES = (np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64)
 
 
-def read_labels(path: PathLike) -> Labels:
+def read_labels(path: PathLike, *, series_uid: str = "") -> Labels:
     """Read a labelmap: .seg.nrrd, or any format that `read_volume` reads.
 
     Returns
@@ -54,7 +54,7 @@ def read_labels(path: PathLike) -> Labels:
         found = _read_nrrd(path)
         if found is not None:
             return found
-    array, geometry = read_any(path)
+    array, geometry = read_any(path, series_uid=series_uid)
     if len(array) != 1:
         raise VolumeError(
             f"The labels {path} have {len(array)} channels.", "Choose a labelmap, with one value a voxel."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from SparseSegLib.errors import JobError, SparseSegError
 from SparseSegLib.geometry import Geometry
 from SparseSegLib.io import default_segment, read_volume, write_image, write_labels
 from SparseSegLib.protocol import CHECKPOINT_FILE
+from SparseSegLib.room import check_room
 
 
 class _Updates:
@@ -42,7 +44,9 @@ class _Updates:
 def densify_task(folder: Path, job: dict[str, Any], control: Control) -> tuple[dict[str, str], dict[str, Any]]:
     """Run ``densify`` on the job's files.
 
-    Inputs: ``volumes`` (a list of paths, the channels), ``labels`` (a path), ``resample`` (bool). Settings: those of
+    Inputs: ``volumes`` (a list of paths, the channels), ``series`` (UIDs of the DICOM series to read, one for each),
+    ``labels`` (a path), ``resample`` (bool), ``outputs`` (paths by ``dense`` and ``uncertainty``, where the client will
+    copy the results: there must be room for them). Settings: those of
     ``DensifySettings``, and ``names`` of the results: ``dense`` and ``uncertainty``.
     """
     inputs, chosen = job["inputs"], dict(job["settings"])
@@ -56,7 +60,10 @@ def densify_task(folder: Path, job: dict[str, Any], control: Control) -> tuple[d
         raise JobError(f"The job asks for something that densify does not know: {error}.") from error
     leave_one_core_free()
     resample = bool(inputs.get("resample", False))
-    volume = read_volume(sources[0] if len(sources) == 1 else sources)
+    volume = read_volume(sources[0] if len(sources) == 1 else sources, series_uid=inputs.get("series", ""))
+    for name, size in (("dense", 1), ("uncertainty", 4)):
+        if name in inputs.get("outputs", {}):
+            check_room(inputs["outputs"][name], size * math.prod(volume.geometry.shape))
     labels = read_sparse_labels(drawn, volume.geometry, resample_to=resample)
     updates = _Updates(folder, volume.geometry, control, resample=resample)
     result = densify(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +31,14 @@ STOPPED = {"code": "canceled", "error": "Stopped before this case.", "hint": "Ru
 def segment_task(folder: Path, job: dict[str, Any], control: Control) -> tuple[dict[str, str], dict[str, Any]]:
     """Segment each case with one model.
 
-    Inputs: ``cases``, each with ``volumes`` (paths, the channels) and ``name`` (optional). Settings: ``model`` (a name
-    of the library, or the path of a bundle), ``device``, ``flips`` (bool), ``force`` (bool, to segment what the model
-    is not for); ``output``, a folder for the results instead of the job's own; ``keep`` (bool), to refuse the work
-    where it would replace results of something else; ``report`` (bool), for a table and contact sheets; ``cluster``,
-    where to compute. The results are ``NAME.seg.nrrd``; cases that an earlier run finished are passed over. Where the
-    model's card says of which modality scans must be, DICOM folders of other ones, and scans that are not whole, are
-    refused before anything is computed of them.
+    Inputs: ``cases``, each with ``volumes`` (paths, the channels) and, optionally, ``name`` and ``series`` (UIDs of the
+    DICOM series to read, one for each volume). Settings: ``model`` (a name of the library, or the path of a bundle),
+    ``device``, ``flips`` (bool), ``force`` (bool, to segment what the model is not for); ``output``, a folder for the
+    results instead of the job's own; ``keep`` (bool), to refuse the work where it would replace results of something
+    else; ``report`` (bool), for a table and contact sheets; ``cluster``, where to compute. The results are
+    ``NAME.seg.nrrd``; cases that an earlier run finished are passed over. Where the model's card says of which modality
+    scans must be, DICOM folders of other ones, and scans that are not whole, are refused before anything is computed of
+    them.
     """
     chosen = dict(job["settings"])
     try:
@@ -130,9 +132,9 @@ class _Run:
 def _check_scans(case: BatchCase, modality: str) -> None:
     """Raise what is wrong with the DICOM folders of a case, by their headers alone; "" stands for any modality."""
     if modality:
-        for path in case.volumes:
-            if path.is_dir() and find_series(path):
-                check_series(path, modality)
+        for path, uid in zip_longest(case.volumes, case.series, fillvalue=""):
+            if Path(path).is_dir() and find_series(path):
+                check_series(path, modality, series_uid=str(uid))
 
 
 def _make(folder: Path) -> None:

@@ -142,6 +142,7 @@ def _case(folder: Path, case: dict[str, Any]) -> CaseFiles:
         bool(case.get("resample")),
         bool(case.get("stacked")),
         tuple(str(name) for name in case.get("names", ())),
+        tuple(str(uid) for uid in case.get("series", ())),
     )
 
 
