@@ -13,6 +13,7 @@ from SparseSegLib.units import position_text
 ORIENTATIONS = ("sagittal", "coronal", "axial")
 _CLEARLY = 0.75  # cosine of the angle to the anatomical axis: less is called oblique
 _ALONG = 0.9999
+_DECIMALS = 9  # of mm: what is left of rounding goes
 
 
 def to_ras(points: Any) -> list[Any]:
@@ -35,7 +36,7 @@ def slice_place(geometry: Geometry, axis: int, index: int) -> dict[str, Any]:
         "axis": "zyx"[axis],
         "index": index,
         "orientation": orientation(geometry, axis),
-        "ras_mm": to_ras(geometry.index_to_physical(center)),
+        "ras_mm": to_ras(geometry.index_to_physical(center).round(_DECIMALS)),
     }
 
 

@@ -23,7 +23,7 @@ def plane_rows(labels: SparseLabels) -> list[dict[str, Any]]:
         rows.append(
             {
                 **slice_place(labels.geometry, plane.axis, plane.index),
-                "offset_mm": plane.offset_mm(labels.geometry),
+                "offset_mm": round(plane.offset_mm(labels.geometry), 9),
                 "segments": [names[value] if value < len(names) else str(value) for value in there],
             }
         )
