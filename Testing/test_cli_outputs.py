@@ -1,9 +1,10 @@
-"""What is known before the work: results that are inputs, are there already or cannot be written; numbers that are none."""
+"""What is known before the work: results that are read, are there or cannot be written; numbers that are none."""
 
 import json
 import os
 import shutil
 from collections import namedtuple
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -214,7 +215,7 @@ def test_the_log_of_an_unexpected_error_is_kept(tmp_path, monkeypatch):
         finish_job(_Job(work.path, ending), _Console(), temporary=True)
     assert not work.path.exists()
     path = caught.value.hint.removeprefix("The details are in ").removesuffix("; please report them.")
-    assert open(path).read() == "where it came from"
+    assert Path(path).read_text() == "where it came from"
     assert caught.value.exit_code == 70
     assert error_of({"code": "unheard of", "message": "x", "hint": ""}).exit_code == 10
 
@@ -239,7 +240,7 @@ def test_a_bug_is_told_in_words_and_its_traceback_kept(files, monkeypatch, capsy
     err = capsys.readouterr().err
     assert "Traceback" not in err
     path = err.split("The details are in ")[1].split(";")[0]
-    assert "KeyError: 'bug'" in open(path).read()
+    assert "KeyError: 'bug'" in Path(path).read_text()
     assert main(["planes", "drawn.seg.nrrd", "--json"]) == 70
     assert json.loads(capsys.readouterr().out)["error"] == "internal"
 
