@@ -19,7 +19,7 @@ from SparseSegLib.io.dicom import DicomSeries, find_series
 from SparseSegLib.io.folders import IMAGE_ENDINGS
 from SparseSegLib.io.guess import looks_like_labels
 from SparseSegLib.io.headers import open_header
-from SparseSegLib.io.images import read_any
+from SparseSegLib.io.images import read_any, read_volume
 from SparseSegLib.io.information import read_information
 from SparseSegLib.io.itk import check_readable
 from SparseSegLib.io.labels import read_labels
@@ -28,7 +28,7 @@ from SparseSegLib.models.bundle import load_card
 from SparseSegLib.models.files import is_bundle
 from SparseSegLib.places import to_ras
 from SparseSegLib.protocol import JOB_FILE, read_job
-from SparseSegLib.volume import Volume, check_has_depth, check_volume
+from SparseSegLib.volume import check_volume
 
 VOLUME, LABELS, MODEL, JOB, PLANES = "volume", "labels", "model", "job", "planes"
 SEGMENTATIONS = (".seg.nrrd", ".seg.nhdr")
@@ -170,17 +170,18 @@ class _Description:
 
     def _image(self) -> None:
         self._header()
+        if self.as_labels or self._is_segmentation() or self._look():
+            self._labels()
+        else:
+            self._try(lambda: check_volume(read_volume(self.path, series_uid=self.uid)))
+
+    def _look(self) -> bool:
+        """Note what the voxels are; whether they look like labels."""
         array, geometry = read_any(self.path, series_uid=self.uid)
         self._grid(geometry)
         self.values |= {"channels": array.shape[0], "range": _range(array), "kind": VOLUME}
         self.values["dtype"] = self.values["dtype"] or array.dtype.name
-        if self.as_labels or self._is_segmentation() or looks_like_labels(array):
-            self._labels()
-            return
-        name = f"The image {self.path}"
-        self._try(lambda: check_has_depth(geometry, name))
-        if min(geometry.shape) > 1:
-            self._try(lambda: check_volume(Volume(array, geometry, self.path.name)))
+        return looks_like_labels(array)
 
     def _header(self) -> None:
         """What is known without the voxels, for files whose voxels cannot be read."""
