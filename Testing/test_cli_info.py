@@ -131,9 +131,10 @@ def test_what_is_no_image_is_said_too(tmp_path, capsys):
     phantom = blob(GEOMETRIES["oblique"])
     write_sparse_labels(sparsify(phantom.labels, phantom.volume.geometry, (1, 1, 1)), tmp_path / "a.nrrd")
     (tmp_path / "b.zip").write_text("no model")
-    names = ("job", "a.nrrd.planes.json", "b.zip")
+    (tmp_path / "dataset.json").write_text("{}")
+    names = ("job", "a.nrrd.planes.json", "b.zip", "dataset.json")
     status, entries = _info(capsys, *(tmp_path / name for name in names))
-    assert [entry["kind"] for entry in entries] == ["job", "planes", "model"]
+    assert [entry["kind"] for entry in entries] == ["job", "planes", "model", "dataset"]
     assert (status, bool(entries[2]["problems"])) == (7, True)
 
 
@@ -163,6 +164,7 @@ def test_every_series_is_described_and_can_be_chosen(scans, capsys):
     assert _info(capsys, scans, "--series", "1.2.3")[0] == 3
     text = _run(capsys, "info", scans)[1]
     assert f"UID {OTHER}" in text
+    assert "--series" in text
     assert "\x1b" not in text
 
 

@@ -56,15 +56,22 @@ def _describe(arguments: argparse.Namespace, console: Console) -> int:
     status = next((entry["unreadable"] for entry in entries if entry["unreadable"]), 0)
     for entry in entries:
         del entry["unreadable"]
-    console.result(entries, "\n\n".join(map(_in_words, entries)))
+    texts = [_in_words(entry) for entry in entries]
+    if len(entries) > len(arguments.files) and any("series" in entry for entry in entries):
+        texts.append("Of several series in a folder choose one with --series UID.")
+    console.result(entries, "\n\n".join(texts))
     return status
 
 
 def _entries(file: Path, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """What there is to say of one file; never fails, so that one bad file does not hide the others."""
+    from SparseSegLib.cli.other_files import other_kind
     from SparseSegLib.io.describe import describe, unreadable
 
     try:
+        other = other_kind(file)
+        if other is not None:
+            return [other]
         if not arguments.series:
             return describe(file, as_labels=arguments.labels)
         entries = [

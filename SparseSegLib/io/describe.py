@@ -11,7 +11,6 @@ import numpy as np
 
 from SparseSegLib.annotation import UNLABELED, read_sparse_labels
 from SparseSegLib.annotation.describe import plane_rows
-from SparseSegLib.annotation.plane_list import read_plane_list
 from SparseSegLib.atomic import PathLike
 from SparseSegLib.errors import SparseSegError, VolumeError
 from SparseSegLib.geometry import Geometry
@@ -24,16 +23,13 @@ from SparseSegLib.io.information import read_information
 from SparseSegLib.io.itk import check_readable
 from SparseSegLib.io.labels import read_labels
 from SparseSegLib.io.slices import slice_files
-from SparseSegLib.models.bundle import load_card
-from SparseSegLib.models.files import is_bundle
 from SparseSegLib.places import to_ras
-from SparseSegLib.protocol import JOB_FILE, read_job
 from SparseSegLib.volume import check_volume
 
-VOLUME, LABELS, MODEL, JOB, PLANES = "volume", "labels", "model", "job", "planes"
+VOLUME, LABELS = "volume", "labels"
 SEGMENTATIONS = (".seg.nrrd", ".seg.nhdr")
 LABEL_MODALITIES = ("SEG", "RTSTRUCT")
-_KEYS = ("kind", "size", "spacing_mm", "origin_ras_mm", "direction_ras", "channels", "dtype", "range")
+KEYS = ("kind", "size", "spacing_mm", "origin_ras_mm", "direction_ras", "channels", "dtype", "range")
 _MAGIC = slice(128, 132)
 
 
@@ -52,11 +48,11 @@ def describe(path: PathLike, *, as_labels: bool = False, series_uid: str = "") -
     Returns
     -------
     list of dict
-        ``file``; ``kind`` ("volume", "labels", "model", "job" or "planes", None for what cannot be read); ``size``
-        [x, y, z] in voxels; ``spacing_mm`` [x, y, z]; ``origin_ras_mm``, the center of the first voxel (R, A, S);
-        ``direction_ras``, three rows R, A, S whose columns are the directions of the image axes x, y, z; ``channels``;
-        ``dtype``; ``range`` [lowest, highest]; for labels ``values`` (those that occur, without 0 for background and
-        255 for unlabeled), ``names`` of these and ``annotated_slices`` (see `plane_rows`); for DICOM ``series``
+        ``file``; ``kind`` ("volume", "labels", or None for what is neither); ``size`` [x, y, z] in voxels;
+        ``spacing_mm`` [x, y, z]; ``origin_ras_mm``, the center of the first voxel (R, A, S); ``direction_ras``, three
+        rows R, A, S whose columns are the directions of the image axes x, y, z; ``channels``; ``dtype`` of the voxels
+        as they are read; ``range`` [lowest, highest]; for labels ``values`` (those that occur, without 0 for background
+        and 255 for unlabeled), ``names`` of these and ``annotated_slices`` (see `plane_rows`); for DICOM ``series``
         (``uid``, ``description``, ``modality``, ``count`` of files). ``problems`` says in words what commands refuse,
         and is empty for what is good; ``unreadable`` is the exit code of what cannot be read at all, else 0.
     """
@@ -65,9 +61,6 @@ def describe(path: PathLike, *, as_labels: bool = False, series_uid: str = "") -
         check_readable(path)
     except SparseSegError as error:
         return [unreadable(path, error)]
-    found = _other_kind(path)
-    if found is not None:
-        return [found]
     if not path.is_dir():
         return [_Description(path, as_labels).made()]
     try:
@@ -82,36 +75,9 @@ def describe(path: PathLike, *, as_labels: bool = False, series_uid: str = "") -
     ]
 
 
-def _other_kind(path: Path) -> dict[str, Any] | None:
-    """What is no image: a model, a job's folder, a list of planes; None for anything else."""
-    if is_bundle(path):
-        return _model(path)
-    if (path / JOB_FILE).is_file():
-        return _told(path, JOB, lambda: f"{read_job(path)['task']} job")
-    if path.name.lower().endswith(".planes.json"):
-        labels = path.with_name(path.name[: -len(".planes.json")])
-        return _told(path, PLANES, lambda: f"the annotated slices of {labels.name}", lambda: read_plane_list(labels))
-    return None
-
-
-def _model(path: Path) -> dict[str, Any]:
-    return _told(path, MODEL, lambda: load_card(path).name)
-
-
-def _told(path: Path, kind: str, what: Callable[[], str], check: Callable[[], Any] = lambda: None) -> dict[str, Any]:
-    """An entry for something that is no image."""
-    entry: dict[str, Any] = {"file": str(path), **dict.fromkeys(_KEYS), "kind": kind, "problems": [], "unreadable": 0}
-    try:
-        check()
-        entry["what"] = what()
-    except SparseSegError as error:
-        entry |= {"problems": [str(error)], "unreadable": error.exit_code}
-    return entry
-
-
 def unreadable(path: PathLike, error: SparseSegError) -> dict[str, Any]:
     """Return what is said of a file that nothing is known of."""
-    values = {"file": str(path), **dict.fromkeys(_KEYS)}
+    values = {"file": str(path), **dict.fromkeys(KEYS)}
     return {**values, "problems": [str(error)], "unreadable": error.exit_code}
 
 
@@ -129,12 +95,13 @@ class _Description:
         self.as_labels = as_labels
         self.uid = series.uid if series else ""
         self.problems: list[str] = []
-        self.values: dict[str, Any] = {"file": str(path), **dict.fromkeys(_KEYS)}
+        self.values: dict[str, Any] = {"file": str(path), **dict.fromkeys(KEYS)}
         if series:
             count = len(series.files)
             self._series(series.uid, series.description, series.modality, count)
 
     def _series(self, uid: str, description: str, modality: str, count: int) -> None:
+        self.values["kind"] = LABELS if modality in LABEL_MODALITIES else VOLUME
         self.values["series"] = {"uid": uid, "description": description, "modality": modality, "count": count}
 
     def made(self) -> dict[str, Any]:
@@ -179,8 +146,7 @@ class _Description:
         """Note what the voxels are; whether they look like labels."""
         array, geometry = read_any(self.path, series_uid=self.uid)
         self._grid(geometry)
-        self.values |= {"channels": array.shape[0], "range": _range(array), "kind": VOLUME}
-        self.values["dtype"] = self.values["dtype"] or array.dtype.name
+        self.values |= {"channels": array.shape[0], "dtype": array.dtype.name, "range": _range(array), "kind": VOLUME}
         return looks_like_labels(array)
 
     def _header(self) -> None:
@@ -229,7 +195,10 @@ class _Description:
             "dtype": self.values["dtype"] or array.dtype.name,
             "range": _range(array),
         }
-        self._try(self._annotation)
+        try:
+            self._annotation()
+        except SparseSegError as error:
+            self.problems.append(f"As a sparse annotation: {error}")
 
     def _annotation(self) -> None:
         labels = read_sparse_labels(self.path, series_uid=self.uid)
