@@ -13,7 +13,7 @@ from SparseSegLib.errors import UsageError
 from SparseSegLib.geometry import Geometry
 from SparseSegLib.preprocessing import centered, conform, correct_bias_field, reoriented
 from SparseSegLib.preprocessing.bias_field import bias_field
-from SparseSegLib.preprocessing.grid import labels_on, oriented
+from SparseSegLib.preprocessing.grid import labels_on, oriented, working_grid
 from SparseSegLib.volume import Volume
 
 ORIENTATIONS = [
@@ -144,3 +144,16 @@ def test_the_box_around_the_center_is_the_same_there_and_back():
         assert box[0].stop - box[0].start == part
         assert abs((box[0].start + box[0].stop) - whole) <= 1
         assert box[1:] == (slice(0, 5), slice(0, 5))
+
+
+@pytest.mark.parametrize(
+    "spacing", [(1e-6, 1e-6, 1e-6), (1e-300, 1, 1), (1, 1, 1e-5), (1e9, 1e9, 1e9), (1e9, 1.0, 1.0)], ids=str
+)
+def test_spacings_that_no_volume_can_have_are_refused(spacing):
+    with pytest.raises(UsageError, match="spacing of"):
+        working_grid(Geometry.identity((40, 50, 60)), spacing)
+
+
+def test_spacings_of_micrometers_are_fine():
+    grid = Geometry.identity((40, 50, 60), (0.0005, 0.0002, 0.0002))
+    assert working_grid(grid, (0.0005, 0.0004, 0.0004)).shape == (40, 25, 30)
