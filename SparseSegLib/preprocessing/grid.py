@@ -58,12 +58,13 @@ def working_grid(geometry: Geometry, spacing: Spacing) -> Geometry:
 
 def _check_spacing(grid: Geometry, spacing: Spacing) -> None:
     extent = np.multiply(grid.shape, grid.spacing)
+    size = lengths_text(extent[::-1].tolist())
     with np.errstate(over="ignore"):
         voxels = float(np.prod(np.maximum(1.0, extent / spacing)))
     if voxels > MOST_VOXELS:
-        what, other = f"a volume of {lengths_text(extent[::-1])} would have {voxels:.2g} voxels", "coarser"
+        what, other = f"a volume of {size} would have {voxels:.2g} voxels", "coarser"
     elif (np.asarray(spacing) > COARSEST * extent).any():
-        what, other = f"a volume is only {lengths_text(extent[::-1])} large", "finer"
+        what, other = f"a volume is only {size} large", "finer"
     else:
         return
     raise UsageError(f"At a spacing of {lengths_text(spacing[::-1])} {what}.", f"Choose a {other} spacing.")
