@@ -123,9 +123,13 @@ def test_problems_are_those_of_the_commands_and_one_bad_file_hides_no_other(tmp_
 
 def test_a_fault_in_a_reader_hides_no_other_file_either(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("SparseSegLib.cli.kept.logs_folder", lambda: tmp_path)
-    monkeypatch.setattr("SparseSegLib.io.describe.describe", lambda *arguments, **options: {}["bug"])
-    status, entries = _info(capsys, tmp_path, tmp_path)
-    assert (status, len(entries)) == (70, 2)
+    (tmp_path / "study").mkdir()
+    for name in "ab":
+        write_image(NOISE, GRID, tmp_path / "study" / f"{name}.nrrd")
+    monkeypatch.setattr("SparseSegLib.io.describe.read_any", lambda *arguments, **options: {}["bug"])
+    status, entries = _info(capsys, tmp_path / "study", tmp_path / "study" / "a.nrrd")
+    assert (status, len(entries)) == (70, 3)
+    assert "KeyError" in entries[2]["problems"][0]
 
 
 def test_what_is_no_image_is_said_too(tmp_path, capsys):

@@ -8,10 +8,12 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import SparseSegLib
 from SparseSegLib.cli import supervise
 from SparseSegLib.cli.console import Console
 from SparseSegLib.errors import ResourceError
@@ -20,6 +22,7 @@ from SparseSegLib.io import default_segment, write_labels
 from SparseSegLib.reading_note import keep_note_in, noting
 
 NAME = "Größe 肝臓 \u202eabc"
+ROOT = Path(SparseSegLib.__file__).resolve().parents[1]
 COMMAND = [sys.executable, "-m", "SparseSegLib.cli"]
 POSIX = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 
@@ -134,8 +137,7 @@ def test_a_file_on_which_the_reader_crashes_is_named(drawn, tmp_path):
         "    note._write = lambda content: (write(content), os.kill(os.getpid(), 11))\n"
         "threading.Thread(target=crash, daemon=True).start()\n"
     )
-    path = os.pathsep.join([str(tmp_path), os.getcwd()])
-    done = _run("planes", drawn, "--json", env={"PYTHONPATH": path})
+    done = _run("planes", drawn, "--json", env={"PYTHONPATH": str(tmp_path)})
     assert done.returncode == 3
     assert str(drawn) in done.stderr.decode()
     assert json.loads(done.stdout)["error"] == "file"
@@ -160,6 +162,17 @@ def test_the_note_tells_what_is_being_read_and_nothing_afterwards(tmp_path):
         assert note.read_text() == ""
     finally:
         keep_note_in(os.devnull)
+
+
+def test_nothing_is_imported_from_the_current_folder(drawn, tmp_path):
+    """Data from anybody may lie there; the command itself, unlike python -m, does not look there."""
+    (tmp_path / "numpy.py").write_text("raise SystemExit('code from the current folder was run')")
+    code = (
+        f"import sys; sys.path[:1] = [{str(ROOT)!r}]; sys.argv = ['', 'planes', {str(drawn)!r}]\n"
+        "from SparseSegLib.cli.supervise import run; sys.exit(run())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=False, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_the_supervisor_starts_without_the_engine():

@@ -1,7 +1,11 @@
-"""The process that does the work of the command line: ``python -m SparseSegLib.cli.child NOTE ARGUMENT…``."""
+"""The process that does the work of the command line: ``python child.py NOTE ARGUMENT…``.
+
+It is run by its path: with ``-m`` Python would also import what lies in the current folder, which may be anybody's.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import sys
@@ -61,5 +65,21 @@ def _end_with(parent: int) -> None:
     os._exit(130)
 
 
+def _load_package() -> None:
+    """Import this very package, wherever Python would look for it, and nothing from the folder of this file."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    sys.path[:] = [path for path in sys.path if os.path.abspath(path) != here]
+    folder = os.path.dirname(here)
+    spec = importlib.util.spec_from_file_location(
+        "SparseSegLib", os.path.join(folder, "__init__.py"), submodule_search_locations=[folder]
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+
+
 if __name__ == "__main__":
+    _load_package()
     sys.exit(run(sys.argv[1], sys.argv[2:]))

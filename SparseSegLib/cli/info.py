@@ -72,23 +72,26 @@ def _entries(file: Path, arguments: argparse.Namespace) -> list[dict[str, Any]]:
         other = other_kind(file)
         if other is not None:
             return [other]
-        if not arguments.series:
-            return describe(file, as_labels=arguments.labels)
+        uids = arguments.series or [""]
         entries = [
-            one for uid in arguments.series for one in describe(file, as_labels=arguments.labels, series_uid=uid)
+            one for uid in uids for one in describe(file, as_labels=arguments.labels, series_uid=uid, told=_as_error)
         ]
-        entries = [one for one in entries if one.get("series", {}).get("uid") in arguments.series]
+        if arguments.series:
+            entries = [one for one in entries if one.get("series", {}).get("uid") in uids]
         if not entries:
-            raise FileError(f"{file} has no series {', '.join(arguments.series)}.", f"See sparseseg info {file}.")
+            raise FileError(f"{file} has no series {', '.join(uids)}.", f"See sparseseg info {file}.")
         return entries
-    except SparseSegError as error:
-        return [unreadable(file, error)]
     except Exception as error:
-        message, hint, code, _ = explain(error)
-        if code == InternalError.code:
-            hint = f"The details are in {keep_traceback(error)}; please report them."
-        kinds = {kind.code: kind for kind in SparseSegError.__subclasses__()}
-        return [unreadable(file, kinds.get(code, InternalError)(message, hint))]
+        return [unreadable(file, _as_error(error))]
+
+
+def _as_error(error: Exception) -> SparseSegError:
+    """Whatever a reader met, as an error for users; the traceback of an unexpected one is kept."""
+    message, hint, code, _ = explain(error)
+    if code == InternalError.code:
+        hint = f"The details are in {keep_traceback(error)}; please report them."
+    kinds = {kind.code: kind for kind in SparseSegError.__subclasses__()}
+    return kinds.get(code, InternalError)(message, hint)
 
 
 def _in_words(entry: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ import signal
 import sys
 from typing import Any
 
+CHILD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "child.py")
 KILLED = -9
 PATIENCE = 3  # interrupts; the child is ended at the last of them
 FILE_EXIT, RESOURCE_EXIT, INTERNAL_EXIT, CANCELED_EXIT = 3, 9, 70, 130
@@ -37,7 +38,7 @@ def supervise(arguments: list[str]) -> int:
     handle, note = tempfile.mkstemp(prefix="sparseseg-reading-")
     os.close(handle)
     try:
-        child = subprocess.Popen([sys.executable, "-m", "SparseSegLib.cli.child", note, *arguments])
+        child = subprocess.Popen([sys.executable, CHILD, note, *arguments])
         _pass_on_interrupts(child)
         _block_interrupts(False)
         status = child.wait()

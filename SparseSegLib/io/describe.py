@@ -33,7 +33,17 @@ KEYS = ("kind", "size", "spacing_mm", "origin_ras_mm", "direction_ras", "channel
 _MAGIC = slice(128, 132)
 
 
-def describe(path: PathLike, *, as_labels: bool = False, series_uid: str = "") -> list[dict[str, Any]]:
+def _raised(error: Exception) -> SparseSegError:
+    raise error
+
+
+def describe(
+    path: PathLike,
+    *,
+    as_labels: bool = False,
+    series_uid: str = "",
+    told: Callable[[Exception], SparseSegError] = _raised,
+) -> list[dict[str, Any]]:
     """Return what a file or folder is: one object a file, or a DICOM series.
 
     Parameters
@@ -44,6 +54,8 @@ def describe(path: PathLike, *, as_labels: bool = False, series_uid: str = "") -
         Take images for labels; otherwise segmentations, and whole numbers that look like it, are.
     series_uid : str
         Only this series of a DICOM folder.
+    told : callable
+        What to say of an unexpected error, so that it hides no other file; by default it is raised.
 
     Returns
     -------
@@ -59,20 +71,16 @@ def describe(path: PathLike, *, as_labels: bool = False, series_uid: str = "") -
     path = Path(path)
     try:
         check_readable(path)
-    except SparseSegError as error:
-        return [unreadable(path, error)]
-    if not path.is_dir():
-        return [_Description(path, as_labels).made()]
-    try:
-        series = [one for one in find_series(path) if series_uid in ("", one.uid)]
-    except SparseSegError as error:
-        return [unreadable(path, error)]
-    if series:
-        return [_Description(path, as_labels, one).made() for one in series]
-    files = [] if slice_files(path) else _images_in(path)
-    return [one for file in files for one in describe(file, as_labels=as_labels)] or [
-        _Description(path, as_labels).made()
-    ]
+        series = find_series(path) if path.is_dir() else []
+        if series:
+            chosen = [one for one in series if series_uid in ("", one.uid)]
+            return [_Description(path, as_labels, one).made() for one in chosen]
+        files = _images_in(path) if path.is_dir() and not slice_files(path) else []
+        if not files:
+            return [_Description(path, as_labels).made()]
+    except Exception as error:
+        return [unreadable(path, error if isinstance(error, SparseSegError) else told(error))]
+    return [one for file in files for one in describe(file, as_labels=as_labels, told=told)]
 
 
 def unreadable(path: PathLike, error: SparseSegError) -> dict[str, Any]:
