@@ -93,6 +93,13 @@ class JobError(SparseSegError):
     exit_code = 10
 
 
+class InternalError(SparseSegError):
+    """Something that should not happen: a fault of the program, not of the user's."""
+
+    code = "internal"
+    exit_code = 70
+
+
 class Canceled(SparseSegError):  # noqa: N818 - no error
     """The user ended the work; nothing went wrong."""
 

@@ -163,7 +163,9 @@ def test_bad_input_is_refused_with_an_exit_code_and_changes_nothing(kind, files,
     out = tmp_path / "dense.nrrd"
     out.write_text("precious")
     before = sorted(path.name for path in files.iterdir())
-    status, text, err = _run(capsys, "densify", *volumes, "-l", labels, "-o", out, "--steps", 2, *options)
+    status, text, err = _run(
+        capsys, "densify", *volumes, "-l", labels, "-o", out, "--overwrite", "--steps", 2, *options
+    )
     assert status == BAD[kind], err
     assert err.startswith("sparseseg: ")
     assert len(err.splitlines()) >= 2

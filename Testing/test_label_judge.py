@@ -161,7 +161,7 @@ def test_the_task_tells_what_labels_weighed_and_folds_have_a_table_each(study, t
 def test_the_command_says_whose_labels_to_look_at(study, tmp_path, monkeypatch, capsys):
     """The job runs in this process, which is quicker; that it runs in its own is tested elsewhere."""
 
-    def finish(job, console):
+    def finish(job, console, **options):
         files, figures = train_task(job.folder, read_job(job.folder), Control())
         return {"files": files, "figures": figures}
 
@@ -172,7 +172,7 @@ def test_the_command_says_whose_labels_to_look_at(study, tmp_path, monkeypatch, 
     card = load_card(tmp_path / "liver.zip")
     assert "liver-label-weights.csv: no case's labels weighed much less than others" in capsys.readouterr().out
     monkeypatch.setattr("SparseSegLib.cli.train.LIGHT", 9.0)
-    assert main([*command, "--patch", "8", "8", "8", "--device", "cpu"]) == 0
+    assert main([*command, "--patch", "8", "8", "8", "--device", "cpu", "--overwrite"]) == 0
     assert "look at the labels of p" in capsys.readouterr().out
     assert len((tmp_path / "liver-label-weights.csv").read_text(encoding="utf-8").splitlines()) == 3
     assert (card.modality, card.preprocessing.normalization, card.arguments["regions"]) == ("CT", "nonzero", "nested")

@@ -15,7 +15,7 @@ from SparseSegLib.models import Preprocessing
 from SparseSegLib.preprocessing import centered, conform, correct_bias_field, reoriented
 from SparseSegLib.preprocessing.bias_field import bias_field
 from SparseSegLib.preprocessing.for_model import prepare_for
-from SparseSegLib.preprocessing.grid import labels_on, oriented
+from SparseSegLib.preprocessing.grid import labels_on, oriented, working_grid
 from SparseSegLib.volume import Volume
 
 ORIENTATIONS = [
@@ -155,3 +155,16 @@ def test_a_model_whose_spacing_is_of_another_order_is_refused_before_memory_is_t
         ModelError, match=rf"{step:g} × {step:g} × {step:g} mm, far finer than the volume's 1 × 1 × 1 mm"
     ):
         prepare_for(volume, Preprocessing((step, step, step), ("T1",)))
+
+
+@pytest.mark.parametrize(
+    "spacing", [(1e-6, 1e-6, 1e-6), (1e-300, 1, 1), (1, 1, 1e-5), (1e9, 1e9, 1e9), (1e9, 1.0, 1.0)], ids=str
+)
+def test_spacings_that_no_volume_can_have_are_refused(spacing):
+    with pytest.raises(UsageError, match="spacing of"):
+        working_grid(Geometry.identity((40, 50, 60)), spacing)
+
+
+def test_spacings_of_micrometers_are_fine():
+    grid = Geometry.identity((40, 50, 60), (0.0005, 0.0002, 0.0002))
+    assert working_grid(grid, (0.0005, 0.0004, 0.0004)).shape == (40, 25, 30)

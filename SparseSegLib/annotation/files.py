@@ -71,7 +71,9 @@ def write_sparse_labels(labels: SparseLabels, path: Path) -> None:
     write_plane_list(path, listed)
 
 
-def read_sparse_labels(path: Path, reference: Geometry | None = None, *, resample_to: bool = False) -> SparseLabels:
+def read_sparse_labels(
+    path: Path, reference: Geometry | None = None, *, resample_to: bool = False, series_uid: str = ""
+) -> SparseLabels:
     """Read labels and planes; where no planes are listed they are found.
 
     Where they are listed, but the labels were edited since, those that are found are added. The structures that occur
@@ -82,6 +84,7 @@ def read_sparse_labels(path: Path, reference: Geometry | None = None, *, resampl
     path : labels in any format that ``read_labels`` reads
     reference : the volume's grid; labels that cover a part of it (as Slicer saves them) are put in their place
     resample_to : bring labels of another grid to ``reference``, planes to the nearest slice
+    series_uid : which DICOM series, if ``path`` is a folder that has several
 
     Raises
     ------
@@ -94,7 +97,7 @@ def read_sparse_labels(path: Path, reference: Geometry | None = None, *, resampl
         or nothing is drawn in it.
     """
     path = Path(path)
-    raw, geometry, segments = read_labels(path, reference)
+    raw, geometry, segments = read_labels(path, reference, series_uid=series_uid)
     if reference is not None and not geometry.matches(reference):
         check_drawn(raw, path)
     found = values_in(raw)

@@ -2,6 +2,7 @@
 
 import sys
 
-from SparseSegLib.cli import main
+from SparseSegLib.cli.supervise import run
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(run())

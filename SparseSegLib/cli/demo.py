@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 
 from SparseSegLib.annotation import UNLABELED, SparseLabels, sparsify, write_sparse_labels
+from SparseSegLib.atomic import write_error
+from SparseSegLib.cli.arguments import positive
 from SparseSegLib.cli.console import Console
 from SparseSegLib.cli.working import finish_job
 from SparseSegLib.errors import DependencyError
 from SparseSegLib.evaluation import iou
 from SparseSegLib.io import read_labels, read_volume
 from SparseSegLib.jobs import Job, write_job
+from SparseSegLib.places import place_text
 from SparseSegLib.resources import sample_data
 from SparseSegLib.volume import Volume
 
@@ -34,14 +37,17 @@ PEERS = ("Fill between slices", "Grow from seeds")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("-o", "--output", type=Path, default=Path("demo-output"), help="folder (default: demo-output)")
-    parser.add_argument("--seconds", type=float, default=60.0, help="budget (default: 60)")
+    parser.add_argument("--seconds", type=positive, default=60.0, help="budget (default: 60)")
     parser.add_argument("--all-methods", action="store_true", help="also run the random walker and the random forest")
 
 
 def run(arguments: argparse.Namespace, console: Console) -> None:
     """Run it all."""
     folder: Path = arguments.output
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(folder, error) from error
     volume = read_volume(sample_data("mni152_t1.nrrd"))
     truth, geometry, _ = read_labels(sample_data("mni152_white_matter.nrrd"))
     labels = sparsify(truth, geometry, SLICES, names=("white matter",))
@@ -67,7 +73,7 @@ def _densify(annotation: Path, folder: Path, seconds: float, console: Console) -
     shutil.rmtree(job, ignore_errors=True)
     inputs = {"volumes": [str(sample_data("mni152_t1.nrrd"))], "labels": str(annotation.absolute())}
     write_job(job, "densify", inputs, {"budget_seconds": seconds})
-    ending = finish_job(Job(job), console)
+    ending = finish_job(Job(job), console, temporary=True)
     for name in ending["files"].values():
         (job / name).replace(folder / name)
     shutil.rmtree(job, ignore_errors=True)
@@ -124,6 +130,6 @@ def _in_words(values: dict[str, Any]) -> str:
         lines.append(f"SparseSeg's own estimate from slices held out early in training: {values['estimated_iou']:.3f}")
     place = values["next_slice"]
     if place:
-        lines.append(f"next slice worth annotating: {place['axis']} = {place['index']}")
+        lines.append(f"next slice worth annotating: {place_text(place)}")
     lines.append(f"written to {values['folder']}: annotation, dense segmentation, uncertainty, picture.png")
     return "\n".join(lines)

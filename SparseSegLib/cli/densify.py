@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
+from SparseSegLib.annotation.plane_list import planes_path
+from SparseSegLib.atomic import atomic_path
+from SparseSegLib.cli.arguments import LARGEST_SEED, add_series, chosen_series, not_negative, positive, whole
 from SparseSegLib.cli.console import Console
+from SparseSegLib.cli.outputs import LABEL_ENDINGS, check_outputs, is_same, note_outputs
+from SparseSegLib.cli.work_folder import work_folder
 from SparseSegLib.cli.working import finish_job
 from SparseSegLib.errors import UsageError
 from SparseSegLib.jobs import Job, write_job
+from SparseSegLib.places import place_text
 
 NAME = "densify"
 SUMMARY = "segment a volume from a few annotated slices"
@@ -23,7 +28,8 @@ Train a network on the annotated slices of one volume, in a process of its own, 
   sparseseg densify ct/ -l liver.seg.nrrd -o liver.nrrd --job work/               keep the job; run again to go on
 
 Labels: 0 is background, 1 to 254 are classes, 255 is unlabeled; or a .seg.nrrd whose finished slices are found (or are
-listed beside it in FILE.planes.json). Press Ctrl-C to cancel; with --job nothing is lost, the next run goes on."""
+listed beside it in FILE.planes.json). Press Ctrl-C to cancel; with --job nothing is lost, the next run goes on. A file
+that is there is replaced only with --overwrite, or if the same job made it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,11 +42,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--preset", default="fast", help="fast, balanced, thorough, unet3d or cicek2016 (default: fast)"
     )
     parser.add_argument("--network", help="train this one on patches instead, as vnet-small; sparseseg info lists them")
-    parser.add_argument("--seconds", type=float, help="budget in seconds, prediction included (default: the preset's)")
-    parser.add_argument("--steps", type=int, help="budget in training steps instead; repeatable with the same --seed")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--seconds", type=positive, help="budget in seconds, prediction included (default: the preset's)"
+    )
+    parser.add_argument(
+        "--steps", type=whole(1), help="budget in training steps instead; repeatable with the same --seed"
+    )
+    parser.add_argument("--seed", type=whole(0, LARGEST_SEED), default=0)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
-    parser.add_argument("--margin", type=float, default=0.1, help="room around the objects, as a share of their extent")
+    parser.add_argument(
+        "--margin", type=not_negative, default=0.1, help="room around the objects, as a share of their extent"
+    )
     parser.add_argument(
         "--prior", metavar="PARTS", help="of distance,interpolation,appearance,walk,coordinates, or none"
     )
@@ -48,41 +60,47 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-estimate", action="store_true", help="hold no slices out to estimate the IoU")
     parser.add_argument("--stop-early", action="store_true", help="end sooner when the loss no longer falls")
     parser.add_argument("--resample", action="store_true", help="bring labels of another grid to the volume's")
+    add_series(parser)
+    parser.add_argument("--overwrite", action="store_true", help="replace files that are there already")
     parser.add_argument("--job", type=Path, help="folder to work in and keep; a later run with it goes on from there")
 
 
 def run(arguments: argparse.Namespace, console: Console) -> None:
     """Run the job and copy its results to where they are wanted."""
-    check_output(arguments.output, arguments.uncertainty)
-    folder = arguments.job or Path(tempfile.mkdtemp(prefix="sparseseg-"))
-    try:
-        write_job(folder, "densify", _inputs(arguments), _settings(arguments))
-        ending = finish_job(Job(folder), console)
+    wanted = {"dense": arguments.output}
+    if arguments.uncertainty:
+        wanted["uncertainty"] = arguments.uncertainty
+    _check(arguments, list(wanted.values()))
+    inputs = _inputs(arguments, wanted)
+    with work_folder(arguments.job) as work:
+        write_job(work.path, "densify", inputs, _settings(arguments))
+        ending = finish_job(Job(work.path), console, temporary=work.temporary)
         files, figures = ending["files"], dict(ending["figures"])
-        _place(folder / files["dense"], arguments.output)
-        if arguments.uncertainty:
-            _place(folder / files["uncertainty"], arguments.uncertainty)
-    finally:
-        if arguments.job is None:
-            shutil.rmtree(folder, ignore_errors=True)
+        work.keep = True
+        for name, target in wanted.items():
+            _place(work.path / files[name], target)
+        note_outputs(work.path, wanted.values())
     figures["output"] = str(arguments.output)
     console.result(figures, _in_words(figures))
 
 
-def check_output(output: Path, uncertainty: Path | None) -> None:
+def _check(arguments: argparse.Namespace, outputs: list[Path]) -> None:
     """Refuse results that could not be written before an hour of work goes into them."""
-    for path in filter(None, (output, uncertainty)):
-        if not path.name.lower().endswith((".nrrd", ".nii", ".nii.gz", ".mha")):
-            raise UsageError(f"{path} has no ending that can be written.", "Use .seg.nrrd, .nrrd, .nii.gz or .mha.")
-        if not path.absolute().parent.is_dir():
-            raise UsageError(f"The folder {path.absolute().parent} does not exist.", "Create it first.")
+    inputs = [*arguments.volumes, arguments.labels, planes_path(arguments.labels)]
+    check_outputs(outputs, inputs, overwrite=arguments.overwrite, endings=LABEL_ENDINGS, job=arguments.job)
+    for name in ("dense", "uncertainty"):
+        own = arguments.job and arguments.job / _settings(arguments)[name]
+        if own and any(is_same(own, source) for source in inputs):
+            raise UsageError(f"The job would write over {own}, which is read.", "Copy it to another folder first.")
 
 
-def _inputs(arguments: argparse.Namespace) -> dict[str, Any]:
+def _inputs(arguments: argparse.Namespace, outputs: dict[str, Path]) -> dict[str, Any]:
     return {
         "volumes": [str(path.absolute()) for path in arguments.volumes],
+        "series": chosen_series([arguments.volumes], arguments.series)[0],
         "labels": str(arguments.labels.absolute()),
         "resample": arguments.resample,
+        "outputs": {name: str(path.absolute()) for name, path in outputs.items()},
     }
 
 
@@ -113,9 +131,7 @@ def _ending(path: Path) -> str:
 
 
 def _place(source: Path, target: Path) -> None:
-    """Move a result to its place, whole or not at all."""
-    from SparseSegLib.atomic import atomic_path
-
+    """Copy a result to its place, whole or not at all."""
     with atomic_path(target) as temporary:
         shutil.copyfile(source, temporary)
 
@@ -125,6 +141,5 @@ def _in_words(figures: dict[str, Any]) -> str:
     if figures["estimated_iou"] is not None:
         lines.append(f"IoU about {figures['estimated_iou']:.2f} on annotated slices that training had not seen")
     if figures["next_slice"]:
-        place = figures["next_slice"]
-        lines.append(f"next slice worth annotating: {place['axis']} = {place['index']}")
+        lines.append(f"next slice worth annotating: {place_text(figures['next_slice'])}")
     return "\n".join(lines)

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from SparseSegLib.atomic import write_text
+from SparseSegLib.cli.arguments import add_series, chosen_series, whole
 from SparseSegLib.cli.console import Console
+from SparseSegLib.cli.outputs import check_folder, check_new
 from SparseSegLib.errors import DependencyError, FileError, SparseSegError, UsageError
 from SparseSegLib.evaluation import CaseScores, scores_as_dict, scores_as_table, summarize
 from SparseSegLib.evaluation.cohort_report import (
@@ -19,6 +21,7 @@ from SparseSegLib.evaluation.cohort_report import (
 )
 from SparseSegLib.evaluation.files import evaluate_files, pair_up
 
+SCORES, SUMMARY_FILE, PLOT = "scores.csv", "summary.md", "box-plot.png"
 NAME = "evaluate"
 SUMMARY = "Dice, IoU and surface distances against a reference"
 DESCRIPTION = """\
@@ -42,8 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resample", action="store_true", help="bring a segmentation of another grid to the reference's"
     )
-    parser.add_argument("--worst", type=int, default=5, metavar="N", help="of a cohort, name the N worst (default: 5)")
+    parser.add_argument(
+        "--worst", type=whole(0), default=5, metavar="N", help="of a cohort, name the N worst (default: 5)"
+    )
     parser.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="where a cohort's files go")
+    add_series(parser)
+    parser.add_argument("--overwrite", action="store_true", help="replace a cohort's files that are there already")
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
@@ -51,10 +58,16 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.segmentation.is_dir() and arguments.reference.is_dir():
         if arguments.outside:
             raise UsageError("--outside is for single files.", "Leave it out.")
+        if arguments.series:
+            raise UsageError("--series is for single files and DICOM folders.", "Leave it out.")
+        _check_output(arguments)
         return _run_cohort(arguments, console)
     if arguments.output:
         raise UsageError("--output is for folders.", "Leave it out, or give two folders.")
-    scores = evaluate_files(arguments.segmentation, arguments.reference, arguments.outside, resample=arguments.resample)
+    series = chosen_series([[arguments.segmentation, arguments.reference]], arguments.series)[0]
+    scores = evaluate_files(
+        arguments.segmentation, arguments.reference, arguments.outside, resample=arguments.resample, series=series
+    )
     console.result({"labels": scores_as_dict(scores)}, scores_as_table(scores))
     return 0
 
@@ -95,14 +108,27 @@ def _run_cohort(arguments: argparse.Namespace, console: Console) -> int:
     return FileError.exit_code if pairs.missing else 0
 
 
+def _check_output(arguments: argparse.Namespace) -> None:
+    """Refuse a folder that cannot be written to, or whose files would be replaced."""
+    folder: Path | None = arguments.output
+    if folder is None:
+        return
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file.", "Give a folder.")
+    existing = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+    check_folder(existing)
+    for name in (SCORES, SUMMARY_FILE, PLOT) if not arguments.overwrite else ():
+        check_new(folder / name)
+
+
 def _write(folder: Path, cases: list[CaseScores], summary: Any, text: str, console: Console) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FileError(f"The folder {folder} cannot be made: {error.strerror}.", "Choose another one.") from error
-    write_scores(cases, folder / "scores.csv")
-    write_text(folder / "summary.md", text + "\n")
+    write_scores(cases, folder / SCORES)
+    write_text(folder / SUMMARY_FILE, text + "\n")
     try:
-        draw_box_plot(cases, summary, folder / "box-plot.png")
+        draw_box_plot(cases, summary, folder / PLOT)
     except DependencyError as error:
         console.message(f"No box plot is drawn. {error}")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from SparseSegLib.cli.arguments import add_series, one_series
 from SparseSegLib.cli.console import Console
+from SparseSegLib.cli.outputs import check_outputs
 from SparseSegLib.io.dicom_export import export_dicom
 
 NAME = "export"
@@ -31,18 +33,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="seg",
         help="seg: voxel by voxel; rtstruct: outlines for radiotherapy (default: seg)",
     )
-    parser.add_argument("--series", default="", metavar="UID", help="series of the folder, if it has several")
+    add_series(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace a file that is there already")
 
 
 def run(arguments: argparse.Namespace, console: Console) -> None:
     """Write the file."""
+    output, inputs = arguments.output, [arguments.result, arguments.dicom]
+    check_outputs([output], inputs, overwrite=arguments.overwrite, endings=(".dcm",))
     segments = export_dicom(
         arguments.result,
         arguments.dicom,
         arguments.output,
         arguments.format,
-        series_uid=arguments.series,
+        series_uid=one_series(arguments.dicom, arguments.series),
         overwrite=arguments.overwrite,
     )
     names = [segment.name for segment in segments]

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from SparseSegLib.cli.console import Console
+from SparseSegLib.cli.outputs import check_outputs
 from SparseSegLib.errors import UsageError
 from SparseSegLib.io import volume_name
 from SparseSegLib.models import ModelCard, ModelEntry, ModelLibrary, combine_bundles
 from SparseSegLib.models.card import NOTICE, card_to_json
 from SparseSegLib.models.regions import in_words
+from SparseSegLib.units import lengths_text
 
 NAME = "models"
 SUMMARY = "list, show, import, export, combine or remove trained models"
@@ -83,8 +85,8 @@ def _import(library: ModelLibrary, arguments: argparse.Namespace, console: Conso
 def _export(library: ModelLibrary, arguments: argparse.Namespace, console: Console) -> None:
     if arguments.output is None:
         raise UsageError("Where shall the model be written?", "Add -o FILE.zip.")
-    if arguments.output.exists() and not arguments.overwrite:
-        raise UsageError(f"{arguments.output} is there already.", "Choose another name, or add --overwrite.")
+    source = library.find(arguments.model[0]).path
+    check_outputs([arguments.output], [source], overwrite=arguments.overwrite, folders=True)
     path = library.export(arguments.model[0], arguments.output)
     console.result({"output": str(path)}, f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
@@ -93,9 +95,8 @@ def _combine(library: ModelLibrary, arguments: argparse.Namespace, console: Cons
     output, name = arguments.output, arguments.name
     if output is None:
         raise UsageError("Where shall the model be written?", "Add -o FOLDER or -o FILE.zip.")
-    if output.exists() and not arguments.overwrite:
-        raise UsageError(f"{output} is there already.", "Choose another name, or add --overwrite.")
     sources = [library.find(model).path for model in arguments.model]
+    check_outputs([output], sources, overwrite=arguments.overwrite, folders=True)
     card = combine_bundles(sources, output, name or volume_name(output))
     if arguments.add:
         library.add(output, overwrite=arguments.overwrite)
@@ -137,7 +138,7 @@ def card_in_words(card: ModelCard) -> str:
         ("regions", _regions(card)),
         ("channels", ", ".join(card.preprocessing.channels)),
         ("scans", card.scans),
-        ("works at", f"{x:g} × {y:g} × {z:g} mm, {number} {card.network}"),
+        ("works at", f"{lengths_text((x, y, z))}, {number} {card.network}"),
         ("learned from", card.data),
         ("on", card.date),
         ("license", card.license),

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from SparseSegLib.batch import named_cases
+from SparseSegLib.batch.manifest import FILE as MANIFEST
+from SparseSegLib.batch.report import FILE as REPORT
+from SparseSegLib.cli.arguments import add_series, chosen_series
 from SparseSegLib.cli.console import Console
-from SparseSegLib.cli.working import error_of, finish_job
+from SparseSegLib.cli.kept import keep_log
+from SparseSegLib.cli.outputs import check_folder, check_name, check_new, is_same
+from SparseSegLib.cli.work_folder import work_folder
+from SparseSegLib.cli.working import WITH_LOG, error_of, finish_job
 from SparseSegLib.errors import UsageError
 from SparseSegLib.io.folders import VOLUME_ENDINGS
 from SparseSegLib.jobs import Job, write_job
 from SparseSegLib.models import ModelLibrary
+from SparseSegLib.text import printable
+from SparseSegLib.units import volume_text
 
 NAME = "segment"
 SUMMARY = "segment volumes with a trained model"
@@ -44,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-m", "--model", required=True, help="name in the library, or path of a bundle")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="where the results go")
+    add_series(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace results of something else")
     parser.add_argument("--flips", action="store_true", help="average over mirrored images; up to eight times slower")
     parser.add_argument("--force", action="store_true", help="also segment images that the model is not for")
@@ -58,25 +66,52 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     """Run the job; the exit code is that of the first case that failed."""
     bundle = ModelLibrary().find(arguments.model).path
     _check_output(arguments.output)
-    cases = [case for given in arguments.volumes for case in cases_of(given, console.message)]
-    folder = arguments.job or Path(tempfile.mkdtemp(prefix="sparseseg-"))
-    try:
-        write_job(folder, "segment", {"cases": cases}, _settings(arguments, bundle))
-        figures = finish_job(Job(folder), console)["figures"]
-    finally:
-        if arguments.job is None:
-            shutil.rmtree(folder, ignore_errors=True)
-    done = figures["cases"]
+    cases = cases_with_series(arguments, console)
+    _check_results(arguments, cases)
+    with work_folder(arguments.job) as work:
+        write_job(work.path, "segment", {"cases": cases}, _settings(arguments, bundle))
+        figures = finish_job(Job(work.path), console, temporary=work.temporary)["figures"]
+        done = figures["cases"]
+        unexpected = any(case.get("code") in WITH_LOG for case in done)
+        log = keep_log(work.path, temporary=work.temporary) if unexpected else None
     for case in done:
         if "file" in case:
             case["file"] = str(arguments.output / case["file"])
-    failed = [error_of({**case, "message": case["error"]}) for case in done if "error" in case]
+    errors = [case for case in done if "error" in case]
+    failed = [
+        error_of({**case, "message": case["error"]}, log if case["code"] in WITH_LOG else None) for case in errors
+    ]
+    for case, error in zip(errors, failed, strict=True):
+        case["hint"] = error.hint
     if len(failed) == len(done):
         raise failed[0]
     lines = [_in_words(case) for case in done]
     lines += [str(arguments.output / name) for name in (figures["report"], *figures["contact_sheets"]) if name]
     console.result(figures, "\n".join(lines))
     return failed[0].exit_code if failed else 0
+
+
+def cases_with_series(arguments: argparse.Namespace, console: Console) -> list[dict[str, Any]]:
+    """The cases of the arguments ``volumes``, with the series to read that ``--series`` chooses."""
+    cases = [case for given in arguments.volumes for case in cases_of(given, console.message)]
+    if arguments.series:
+        for case, series in zip(
+            cases, chosen_series([case["volumes"] for case in cases], arguments.series), strict=True
+        ):
+            case["series"] = series
+    return cases
+
+
+def _check_results(arguments: argparse.Namespace, cases: list[dict[str, Any]]) -> None:
+    """Refuse results that would replace what is read, or a table that another program made."""
+    sources = [Path(path) for case in cases for path in case["volumes"]]
+    for case in named_cases(cases, Path()):
+        path = arguments.output / case.file
+        check_name(path)
+        if path.exists() and any(is_same(path, source) for source in sources):
+            raise UsageError(f"{path} is read, and cannot be the result, too.", "Choose another folder.")
+    if not arguments.overwrite and not (arguments.output / MANIFEST).exists():
+        check_new(arguments.output / REPORT)
 
 
 def _settings(arguments: argparse.Namespace, bundle: Path) -> dict[str, Any]:
@@ -158,13 +193,12 @@ def _check_output(output: Path) -> None:
     """Refuse to work where the results could not go."""
     if output.exists() and not output.is_dir():
         raise UsageError(f"{output} is a file.", "Give a folder.")
-    if not output.absolute().parent.is_dir():
-        raise UsageError(f"The folder {output.absolute().parent} does not exist.", "Create it first.")
+    check_folder(output if output.is_dir() else output.absolute().parent)
 
 
 def _in_words(case: dict[str, Any]) -> str:
     if "error" in case:
-        return f"{case['name']}: not segmented. {case['error']} {case['hint']}".strip()
+        return printable(f"{case['name']}: not segmented. {case['error']} {case['hint']}".strip())
     doubts = f" ({case['doubts']})" if "doubts" in case else ""
-    amounts = ", ".join(f"{name} {volume:.2f} ml" for name, volume in case["volume_ml"].items())
-    return f"{case['file']}: {amounts}{doubts}"
+    amounts = ", ".join(f"{name} {volume_text(volume)}" for name, volume in case["volume_ml"].items())
+    return printable(f"{case['file']}: {amounts}{doubts}")

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from SparseSegLib.annotation import Plane, read_sparse_labels
 from SparseSegLib.batch import BatchCase, named_cases
+from SparseSegLib.cli.arguments import add_series, whole
 from SparseSegLib.cli.console import Console
-from SparseSegLib.cli.segment import cases_of
-from SparseSegLib.errors import SparseSegError, UsageError
+from SparseSegLib.cli.segment import cases_with_series
+from SparseSegLib.errors import SparseSegError
 from SparseSegLib.evaluation.files import labels_in
 from SparseSegLib.geometry import Geometry
 from SparseSegLib.io import read_volume
 from SparseSegLib.models import ModelLibrary, load_network
+from SparseSegLib.places import slice_place, slice_position
+from SparseSegLib.text import printable
 
 if TYPE_CHECKING:
     from SparseSegLib.cohort.next_case import Suggestion
@@ -29,7 +32,6 @@ not), train again with sparseseg train, and ask again.
 
   sparseseg suggest study/images --model liver.zip
   sparseseg suggest study/images --model liver.zip --labels study/labels       some slices are annotated already"""
-AXES = ("axial (z)", "coronal (y)", "sagittal (x)")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-m", "--model", required=True, help="name in the library, or path of a bundle")
     parser.add_argument("--labels", type=Path, metavar="FOLDER", help="annotation so far, by the volumes' names")
-    parser.add_argument("--count", type=int, default=5, help="how many slices to name (default: 5)")
+    add_series(parser)
+    parser.add_argument("--count", type=whole(1), default=5, help="how many slices to name (default: 5)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
 
 
@@ -51,9 +54,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     from SparseSegLib.prediction.predictor import Predictor
     from SparseSegLib.preprocessing.for_model import prepare_for
 
-    if arguments.count < 1:
-        raise UsageError(f"{arguments.count} slices cannot be named.", "Give 1 or more.")
-    cases = named_cases([case for given in arguments.volumes for case in cases_of(given, console.message)], Path())
+    cases = named_cases(cases_with_series(arguments, console), Path())
     drawn = labels_in(arguments.labels) if arguments.labels else {}
     device = choose_device(arguments.device)
     card, network = load_network(ModelLibrary().find(arguments.model).path, device)
@@ -62,7 +63,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     for number, case in enumerate(cases):
         console.progress(number / len(cases), None, case.name)
         try:
-            volume = read_volume(case.volumes[0] if len(case.volumes) == 1 else list(case.volumes))
+            volume = read_volume(case.volumes, series_uid=case.series)
             predictor.check(volume)
             image, grid = prepare_for(volume, card.preprocessing)
             probabilities = predictor.probabilities(image, CancelToken(), lambda fraction: None)
@@ -85,20 +86,23 @@ def _planes(case: BatchCase, drawn: dict[str, Path], geometry: Geometry) -> tupl
 
 
 def _row(one: Suggestion, geometry: Geometry) -> dict[str, Any]:
-    offset = round(one.plane.offset_mm(geometry), 3)
+    axis, index = one.plane.axis, one.plane.index
+    place = {**slice_place(geometry, axis, index), "offset_mm": round(one.plane.offset_mm(geometry), 9)}
     return {
         "name": one.name,
         "expected_dice": round(one.expected_dice, 4),
         "annotated": one.annotated,
-        "next_slice": {"axis": "zyx"[one.plane.axis], "index": one.plane.index, "offset_mm": offset},
+        "next_slice": place,
+        "position": slice_position(geometry, axis, index),
     }
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
-    width = max([6, *(len(row["name"]) for row in rows)])
+    names = [printable(row["name"]) for row in rows]
+    width = max([6, *map(len, names)])
     lines = [f"{'volume':{width}}  expected Dice  annotated  next slice"]
-    for row in rows:
+    for name, row in zip(names, rows, strict=True):
         place = row["next_slice"]
-        where = f"{AXES['zyx'.index(place['axis'])]} {place['index']}, at {place['offset_mm']:.1f} mm"
-        lines.append(f"{row['name']:{width}}  {row['expected_dice']:13.3f}  {row['annotated']:9}  {where}")
+        where = f"{place['orientation']}, {place['axis']} = {place['index']}, at {row['position']}"
+        lines.append(f"{name:{width}}  {row['expected_dice']:13.3f}  {row['annotated']:9}  {where}")
     return "\n".join(lines)

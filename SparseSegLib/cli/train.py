@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from SparseSegLib.atomic import atomic_path, write_error
+from SparseSegLib.atomic import atomic_path
+from SparseSegLib.cli.arguments import LARGEST_SEED, add_series, chosen_series, positive, whole
 from SparseSegLib.cli.console import Console
+from SparseSegLib.cli.outputs import check_folder, check_outputs, note_outputs
 from SparseSegLib.cli.train_cases import about_data, cases_of
 from SparseSegLib.cli.train_team import in_a_team, train_in_team
+from SparseSegLib.cli.work_folder import WorkFolder, work_folder
 from SparseSegLib.cli.working import finish_job
-from SparseSegLib.errors import Canceled, SparseSegError, UsageError
+from SparseSegLib.errors import UsageError
 from SparseSegLib.io import volume_name
 from SparseSegLib.jobs import Job, write_job
 from SparseSegLib.models import ModelLibrary, copy_bundle
@@ -54,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "IMAGE,LABELS pairs, a folder with images/ and labels/, or a dataset.json"
     kinds.add_argument("--sparse", nargs="+", default=[], metavar="CASE", help=f"sparsely annotated: {text}")
     kinds.add_argument("--dense", nargs="+", default=[], metavar="CASE", help=f"annotated all over: {text}")
+    add_series(kinds)
     kinds.add_argument("--resample", action="store_true", help="bring labels of another grid to their volume's")
     kinds.add_argument(
         "--validate",
@@ -61,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="choose the best weights by N of the cases, or by others: then they are dense if --sparse is not given",
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="BUNDLE", help="folder or .zip to write")
+    parser.add_argument("--overwrite", action="store_true", help="replace a model that is there already")
     parser.add_argument("--add", action="store_true", help="also put the model into your library")
     card = parser.add_argument_group("what the model's card says")
     card.add_argument("--name", help="name of the model (default: the output's)")
@@ -81,10 +84,10 @@ def _add_training(how: argparse._ArgumentGroup) -> None:
     regions = "structures that hold one another: nested (each all after it), or sums of names, as in edema+core core"
     how.add_argument("--regions", nargs="+", metavar="REGION", help=regions)
     spacing = "mm to work at (default: the recipe's; usual: the median)"
-    how.add_argument("--spacing", type=float, nargs=3, metavar=("X", "Y", "Z"), help=spacing)
+    how.add_argument("--spacing", type=positive, nargs=3, metavar=("X", "Y", "Z"), help=spacing)
     patch = "voxels that the network sees at once (default: the recipe's; usual: what suits the volumes)"
-    how.add_argument("--patch", type=int, nargs=3, metavar=("X", "Y", "Z"), help=patch)
-    how.add_argument("--batch", type=int, help="patches a step, in each process (default: the recipe's; usual: 1)")
+    how.add_argument("--patch", type=whole(1), nargs=3, metavar=("X", "Y", "Z"), help=patch)
+    how.add_argument("--batch", type=whole(1), help="patches a step, in each process (default: the recipe's; usual: 1)")
     noisy = "let labels that look wrong weigh less, and write a table of what each case's weighed"
     how.add_argument("--noisy-labels", action="store_true", help=noisy)
     normalization = "of gray values: percentiles, or nonzero for skull-stripped images (default: the recipe's)"
@@ -95,13 +98,17 @@ def _add_training(how: argparse._ArgumentGroup) -> None:
     how.add_argument("--mirror", action=argparse.BooleanOptionalAction, help=mirror)
     budget = how.add_mutually_exclusive_group()
     seconds = "budget of the training in seconds (default: the recipe's; usual: 600)"
-    budget.add_argument("--seconds", type=float, help=seconds)
-    budget.add_argument("--steps", type=int, help="budget in training steps instead; repeatable with the same --seed")
-    how.add_argument("--seed", type=int, default=0)
+    budget.add_argument("--seconds", type=positive, help=seconds)
+    budget.add_argument(
+        "--steps", type=whole(1), help="budget in training steps instead; repeatable with the same --seed"
+    )
+    how.add_argument("--seed", type=whole(0, LARGEST_SEED), default=0)
     how.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
     how.add_argument("--precision", default="auto", help="auto, float32 or bf16 (default: bf16 on GPUs that have it)")
-    how.add_argument("--folds", type=int, default=0, metavar="K", help="cross-validate: K models, scored on the rest")
-    how.add_argument("--fold", type=int, metavar="N", help="of these, train only this one (1 to K)")
+    how.add_argument(
+        "--folds", type=whole(0), default=0, metavar="K", help="cross-validate: K models, scored on the rest"
+    )
+    how.add_argument("--fold", type=whole(1), metavar="N", help="of these, train only this one (1 to K)")
     cluster = "with --folds: train them on Dask workers: local:N, tcp://HOST:PORT or a scheduler file; see cluster.md"
     how.add_argument("--cluster", metavar="WHERE", help=cluster)
     how.add_argument("--log", type=Path, metavar="FOLDER", help="write training.csv there")
@@ -111,47 +118,32 @@ def _add_training(how: argparse._ArgumentGroup) -> None:
 
 def run(arguments: argparse.Namespace, console: Console) -> None:
     """Train, in a job or as one of several processes, and put what comes out where it is wanted."""
-    _check(arguments)
-    inputs, settings = _inputs(arguments, console), _settings(arguments)
-    with _work_folder(arguments.job) as folder:
+    inputs = _inputs(arguments, console)
+    _check(arguments, _sources(inputs))
+    settings = _settings(arguments)
+    with work_folder(arguments.job) as work:
         if in_a_team():
-            ending = train_in_team(folder, inputs, settings, console)
+            ending = train_in_team(work.path, inputs, settings, console)
         else:
-            write_job(folder, "train", inputs, settings)
-            ending = finish_job(Job(folder), console)
-        told = None if ending is None else _deliver(ending, folder, arguments)
+            write_job(work.path, "train", inputs, settings)
+            try:
+                ending = finish_job(Job(work.path), console, temporary=work.temporary)
+            finally:
+                work.keep = any(is_bundle(path) for path in work.path.iterdir())
+        told = None if ending is None else _deliver(ending, work, arguments)
     if told is not None:
         console.result(*told)
 
 
-@contextmanager
-def _work_folder(job: Path | None) -> Iterator[Path]:
-    """The job's folder; without a job a new one, which goes in the end unless the only copies of models lie in it."""
-    if job is not None:
-        yield job
-        return
-    folder, keep = Path(tempfile.mkdtemp(prefix="sparseseg-")), False
-    try:
-        yield folder
-    except (SparseSegError, OSError, KeyboardInterrupt) as error:
-        keep = any(is_bundle(path) for path in folder.iterdir())
-        if not keep:
-            raise
-        told = error if isinstance(error, SparseSegError) else Canceled()
-        if isinstance(error, OSError):
-            told = write_error(error.filename or folder, error)
-        hint = f"What was trained is kept in {folder}: with --job {folder} the same command goes on from there."
-        raise type(told)(told.message, f"{told.hint}\n{hint}".strip()) from error
-    finally:
-        if not keep:
-            shutil.rmtree(folder, ignore_errors=True)
+def _sources(inputs: dict[str, Any]) -> list[Path]:
+    """All files and folders that are read."""
+    cases = [*inputs["cases"], *inputs.get("validation", ())]
+    return [Path(path) for case in cases for path in (*case["volumes"], case["labels"])]
 
 
-def _check(arguments: argparse.Namespace) -> None:
+def _check(arguments: argparse.Namespace, sources: Sequence[Path]) -> None:
     """Refuse what cannot be before an hour of work goes into it."""
     output = arguments.output
-    if not output.absolute().parent.is_dir():
-        raise UsageError(f"The folder {output.absolute().parent} does not exist.", "Create it first.")
     if arguments.folds:
         if output.suffix.lower() == ".zip" or output.is_file():
             raise UsageError("Cross-validation makes several models.", "Give a folder as the output.")
@@ -161,6 +153,7 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UsageError(f"{output} has other files in it.", "Choose a new folder.")
     elif output.is_file() and output.suffix.lower() != ".zip":
         raise UsageError(f"{output} is a file.", "Choose a new folder, or a name that ends in .zip.")
+    _check_output(arguments, sources)
     if _held_out(arguments) == 0:
         raise UsageError("No case would validate.", "Give --validate 1 or more, cases of their own, or leave it out.")
     if arguments.cluster and not arguments.folds:
@@ -169,6 +162,27 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UsageError("TensorBoard needs a folder.", "Give one with --log.")
     if arguments.add:
         _check_name(arguments.name or volume_name(output))
+
+
+def _check_output(arguments: argparse.Namespace, sources: Sequence[Path]) -> None:
+    """Refuse an output that cannot be written, or that would replace something."""
+    output = arguments.output
+    start = [ModelLibrary().find(arguments.start).path] if arguments.start else []
+    new = arguments.folds or (output.is_dir() and not any(output.iterdir()))
+    table = [] if arguments.folds or not arguments.noisy_labels else [_weights_table(output)]
+    check_outputs(
+        [output, *table],
+        [*sources, *start],
+        overwrite=arguments.overwrite or bool(new),
+        folders=output.suffix.lower() != ".zip",
+        job=arguments.job,
+    )
+    if arguments.folds and output.is_dir() and not arguments.overwrite:
+        folds = range(1, arguments.folds + 1) if arguments.fold is None else [arguments.fold]
+        tables = [output / f"folds{_fold_ending(arguments)}{suffix}" for suffix in (".csv", ".json")]
+        check_outputs([*(output / f"fold-{fold}" for fold in folds), *tables], folders=True, job=arguments.job)
+    if arguments.log is not None:
+        check_folder(next(one for one in (arguments.log, *arguments.log.absolute().parents) if one.exists()))
 
 
 def _held_out(arguments: argparse.Namespace) -> int | None:
@@ -193,6 +207,10 @@ def _inputs(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
         raise UsageError("There is nothing to learn from.", "Give cases with --sparse or --dense.")
     if arguments.validate and _held_out(arguments) is None:
         inputs["validation"] = cases([arguments.validate], not arguments.sparse)
+    if arguments.series:
+        every = [*inputs["cases"], *inputs.get("validation", ())]
+        for case, series in zip(every, chosen_series([c["volumes"] for c in every], arguments.series), strict=True):
+            case["series"] = series
     return inputs
 
 
@@ -232,33 +250,48 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if value is not None}
 
 
-def _deliver(ending: dict[str, Any], folder: Path, arguments: argparse.Namespace) -> tuple[dict[str, Any], str]:
+def _deliver(ending: dict[str, Any], work: WorkFolder, arguments: argparse.Namespace) -> tuple[dict[str, Any], str]:
     """Copy the results out of the job's folder; what came out, for programs and for people."""
-    output, files = arguments.output, ending["files"]
+    output, files, folder = arguments.output, ending["files"], work.path
+    work.keep = True
     figures = {**ending["figures"], "output": str(output)}
     if arguments.folds:
         output.mkdir(exist_ok=True)
         for name in (name for name in files if name.startswith("fold-")):
             copy_bundle(folder / files[name], output / files[name])
-        ending_of = "" if arguments.fold is None else f"-{arguments.fold}"
+            note_outputs(folder, [output / files[name]])
         for name in ("table", "scores"):
             source = Path(files[name])
-            _copy(folder / source, output / f"{source.stem}{ending_of}{source.suffix}")
+            target = output / f"{source.stem}{_fold_ending(arguments)}{source.suffix}"
+            _copy(folder / source, target)
+            note_outputs(folder, [target])
         for name in (name for name in files if name.startswith("label_weights")):
             _copy(folder / files[name], output / files[name])
         lines = [f"{name}: Dice {_mean(found)}" for name, found in figures["dice"].items()]
         return figures, "\n".join([f"{output}: {len(figures['trained'])} folds", *lines])
     copy_bundle(folder / files["bundle"], output)
+    note_outputs(folder, [output])
     if arguments.add:
         ModelLibrary().add(output)
     loss = f", loss {figures['loss']:.3f}" if "loss" in figures else ""
     best = f", validation Dice {figures['validation_dice']:.3f}" if "validation_dice" in figures else ""
     text = f"{output}: {figures['cases']} cases, {figures['steps']} steps in {figures['seconds']:.0f} s{loss}{best}"
     if "label_weights" in files:
-        table = output.with_name(f"{volume_name(output)}-{files['label_weights']}")
+        table = _weights_table(output)
         _copy(folder / files["label_weights"], table)
+        note_outputs(folder, [table])
         text += f"\n{table}: {_least_trusted(figures['label_weights'])}"
     return figures, text
+
+
+def _fold_ending(arguments: argparse.Namespace) -> str:
+    """What tells the tables of a single fold apart."""
+    return "" if arguments.fold is None else f"-{arguments.fold}"
+
+
+def _weights_table(output: Path) -> Path:
+    """Where the table of the labels' weights goes: beside the model."""
+    return output.with_name(f"{volume_name(output)}-label-weights.csv")
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -2,31 +2,63 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
 from typing import Any
 
 from SparseSegLib.cli.console import Console
-from SparseSegLib.errors import Canceled, SparseSegError
+from SparseSegLib.cli.kept import keep_log
+from SparseSegLib.errors import Canceled, InternalError, JobError, SparseSegError
 from SparseSegLib.jobs import Job
+from SparseSegLib.protocol import SILENCE_SECONDS
+
+WITH_LOG = ("internal", "crashed")
 
 
-def finish_job(job: Job, console: Console) -> dict[str, Any]:
-    """Run a job to its end and return its ``result`` event; raises what the worker met. Ctrl-C cancels it."""
+def finish_job(job: Job, console: Console, *, temporary: bool = False) -> dict[str, Any]:
+    """Run a job to its end and return its ``result`` event; raises what the worker met. Ctrl-C cancels it.
+
+    Parameters
+    ----------
+    job : not started yet
+    console : hears what happens, also that the worker says nothing
+    temporary : whether the job's folder is removed afterwards: the log of an unexpected error is kept elsewhere
+    """
+    silent = False
     with job:
-        ending = job.wait(on_event=lambda event: _show(event, console))
+        while (ending := job.ending) is None:
+            for event in job.poll():
+                silent = False
+                _show(event, console)
+            if not silent and job.seconds_since_last_event > SILENCE_SECONDS:
+                silent = True
+                console.message(
+                    f"The worker has said nothing for {SILENCE_SECONDS:.0f} s: it may wait for a disk or for memory. "
+                    "Press Ctrl-C to cancel."
+                )
+            if job.ending is None:
+                time.sleep(0.02)
     console.clear()
     if ending["event"] == "failed":
-        raise error_of(ending)
+        log = keep_log(job.folder, temporary=temporary) if ending["code"] in WITH_LOG else None
+        raise error_of(ending, log)
     if ending["event"] == "canceled":
         raise Canceled
     return ending
 
 
-def error_of(ending: dict[str, Any]) -> SparseSegError:
-    """The exception for a ``failed`` event, with the code and the exit code of the worker's."""
+def error_of(ending: dict[str, Any], log: Path | None = None) -> SparseSegError:
+    """The exception for a ``failed`` event, or for a case that failed, with the code and the exit code of the worker's.
+
+    ``log`` is where the details are, if they are worth a look.
+    """
     kinds = {kind.code: kind for kind in SparseSegError.__subclasses__()}
-    kind = kinds.get(ending["code"], kinds["job"])
-    log = ending.get("log", "").strip()
-    return kind(ending["message"], ending["hint"] + (f"\n{log}" if log else ""))
+    kind = kinds.get(ending["code"], JobError)
+    hint = str(ending.get("hint", ""))
+    if log is not None:
+        where = f"The details are in {log}; please report them."
+        hint = where if kind is InternalError else f"{hint}\n{where}".strip()
+    return kind(ending["message"], hint)
 
 
 def _show(event: dict[str, Any], console: Console) -> None:

@@ -34,6 +34,7 @@ class CaseFiles:
     stacked : whether the channels are the fourth axis of one file
     names : of the structures by their values, where the labels' file has none
     ignore : a value that means unlabeled in labels which say something about every other voxel; None for none
+    series : UIDs of the DICOM series to read, one for each volume; "" where there is nothing to choose
     """
 
     name: str
@@ -44,14 +45,13 @@ class CaseFiles:
     stacked: bool = False
     names: Mapping[int, str] = field(default_factory=dict)
     ignore: int | None = None
+    series: tuple[str, ...] = ()
 
     def read(self) -> Case:
         """Volume and labels; an error names the case."""
         with naming(self.name):
             volume = (
-                read_stacked(self.volumes[0])
-                if self.stacked
-                else read_volume(self.volumes[0] if len(self.volumes) == 1 else self.volumes)
+                read_stacked(self.volumes[0]) if self.stacked else read_volume(self.volumes, series_uid=self.series)
             )
             if self.dense or self.ignore is not None:
                 labels = self._read_dense(volume.geometry)

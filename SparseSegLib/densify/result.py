@@ -9,6 +9,7 @@ import numpy as np
 from SparseSegLib.annotation import Plane
 from SparseSegLib.geometry import Geometry
 from SparseSegLib.io import SegmentInfo, default_segment
+from SparseSegLib.places import slice_place
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,9 @@ class DensifyResult:
         ]
 
     def figures(self) -> dict[str, object]:
-        """The numbers of the result as plain values for JSON; offsets in mm from the volume's first voxel."""
+        """The numbers of the result as plain values for JSON; positions in RAS mm."""
         plane = self.next_slice
-        place = None if plane is None else {"axis": "zyx"[plane.axis], "index": plane.index}
+        place = None if plane is None else slice_place(self.geometry, plane.axis, plane.index)
         return {
             "steps": self.steps,
             "seconds": round(self.seconds, 2),

@@ -62,13 +62,19 @@ def labels_in(folder: Path) -> dict[str, Path]:
 
 
 def evaluate_files(
-    segmentation: Path, reference: Path, outside: Path | None = None, *, resample: bool = False
+    segmentation: Path,
+    reference: Path,
+    outside: Path | None = None,
+    *,
+    resample: bool = False,
+    series: Sequence[str] = ("", ""),
 ) -> tuple[LabelScores, ...]:
     """Compare two labelmaps label by label; with ``outside``, the overlap off the voxels labeled in that file.
 
     Where both files name their segments and share a name, segments of one name are compared, whatever their values;
     else those of one value. Labels are called as in the reference, or as in the segmentation where that has no names.
     What lies beyond the reference's grid counts, too.
+    ``series`` are the UIDs of the DICOM series to read of each.
 
     Raises
     ------
@@ -78,8 +84,8 @@ def evaluate_files(
     AnnotationError
         If it cannot be told which segments belong together.
     """
-    truth, geometry, named = read_labels(reference)
-    found, grid, also_named = read_labels(segmentation, geometry)
+    truth, geometry, named = read_labels(reference, series_uid=series[1])
+    found, grid, also_named = read_labels(segmentation, geometry, series_uid=series[0])
     if not resample and whole_voxel_offset(grid, geometry) is None:
         raise GeometryError(
             f"The two do not lie on one grid: {geometry.difference(grid)}.",

@@ -246,7 +246,10 @@ def choose_series(folder: PathLike, series: Sequence[DicomSeries], uid: str = ""
                 return one
         raise FileError(f"{_place(folder)} has no DICOM series {uid}.", f"It has {_listing(series)}")
     if len(series) != 1:
-        raise FileError(f"{_place(folder)} has {len(series)} DICOM series.", f"Choose one by UID: {_listing(series)}")
+        raise FileError(
+            f"{_place(folder)} has {len(series)} DICOM series.",
+            f"Choose one by UID (--series on the command line): {_listing(series)}",
+        )
     return series[0]
 
 

@@ -23,7 +23,7 @@ from SparseSegLib.volume import Volume, check_has_depth
 _SUFFIXES = (".seg.nrrd", ".nii.gz", ".ome.tif", ".ome.tiff")
 
 
-def read_volume(source: PathLike | Sequence[PathLike], *, series_uid: str = "") -> Volume:
+def read_volume(source: PathLike | Sequence[PathLike], *, series_uid: str | Sequence[str] = "") -> Volume:
     """Read an image with its geometry.
 
     Parameters
@@ -32,8 +32,8 @@ def read_volume(source: PathLike | Sequence[PathLike], *, series_uid: str = "") 
         A file (NRRD, NIfTI, MHA/MHD, TIFF stack, multi-frame DICOM); a folder with a DICOM series or with 2D slices;
         several paths of volumes, which become channels, each resampled (linear) to the first one's grid; or several
         2D images, which become the slices of one volume in the order given.
-    series_uid : str
-        Which DICOM series of the folder to read; needed if it has several.
+    series_uid : str or list of str
+        Which DICOM series of the folder to read, needed if it has several; a list has one for each path, "" for none.
 
     Returns
     -------
@@ -54,13 +54,14 @@ def read_volume(source: PathLike | Sequence[PathLike], *, series_uid: str = "") 
     if not paths:
         raise FileError("No image was given.", "Choose a volume.")
     name = volume_name(paths[0])
+    uids = [series_uid] * len(paths) if isinstance(series_uid, str) else [*series_uid, *[""] * len(paths)]
     try:
         if len(paths) > 1 and all(_is_2d(path) for path in paths):
             array, geometry = _read_2d_files(paths)
         else:
-            array, geometry = _read_channels(paths, series_uid)
+            array, geometry = _read_channels(paths, uids)
     except (MemoryError, ResourceError) as error:
-        raise no_memory(paths[0], len(paths) * read_information(paths[0], series_uid=series_uid).memory) from error
+        raise no_memory(paths[0], len(paths) * read_information(paths[0], series_uid=uids[0]).memory) from error
     return Volume(array, geometry, name)
 
 
@@ -74,12 +75,12 @@ def _read_2d_files(paths: Sequence[PathLike]) -> tuple[np.ndarray, Geometry]:
     return read_slices(paths, np.float32) if series is None else read_series(series, np.float32)
 
 
-def _read_channels(paths: Sequence[PathLike], series_uid: str) -> tuple[np.ndarray, Geometry]:
-    array, geometry = read_any(paths[0], np.float32, series_uid=series_uid)
+def _read_channels(paths: Sequence[PathLike], uids: Sequence[str]) -> tuple[np.ndarray, Geometry]:
+    array, geometry = read_any(paths[0], np.float32, series_uid=uids[0])
     _check_depth(paths[0], array, geometry)
     channels = [array]
-    for path in paths[1:]:
-        further, grid = read_any(path, np.float32)
+    for path, uid in zip(paths[1:], uids[1:], strict=False):
+        further, grid = read_any(path, np.float32, series_uid=uid)
         _check_depth(path, further, grid)
         _check_overlap(paths[0], geometry, path, grid)
         channels.append(np.stack([resample(c, grid, geometry, fill=float(np.nanmin(c))) for c in further]))

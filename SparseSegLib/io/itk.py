@@ -17,6 +17,7 @@ import SimpleITK as sitk
 from SparseSegLib.atomic import PathLike, no_space
 from SparseSegLib.errors import FileError, GeometryError, SparseSegError
 from SparseSegLib.io.declared import check_regular, no_memory, truncated
+from SparseSegLib.reading_note import noting
 
 # The libraries under ITK do not pass on the system's error; this is what they say when a write comes up short.
 _NO_SPACE = re.compile(
@@ -65,7 +66,7 @@ def _silence_stderr() -> int | None:
 def reading(path: PathLike) -> Iterator[None]:
     """Turn what SimpleITK and the system raise while reading ``path`` into errors for the user."""
     try:
-        with quiet_itk():
+        with noting(path), quiet_itk():
             yield
     except MemoryError as error:
         raise no_memory(path) from error

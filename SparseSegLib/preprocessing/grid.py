@@ -8,15 +8,19 @@ import numpy as np
 import torch
 from scipy import ndimage
 
+from SparseSegLib.errors import UsageError
 from SparseSegLib.geometry import Geometry, resample
 from SparseSegLib.intensity import normalize
 from SparseSegLib.preprocessing.nonzero import normalize_nonzero
+from SparseSegLib.units import lengths_text
 from SparseSegLib.volume import Volume
 
 Spacing = tuple[float, float, float]
 
 NORMALIZE = {"percentiles": normalize, "nonzero": normalize_nonzero}
 SLAB_VOXELS = 4_000_000
+MOST_VOXELS = 1 << 31
+COARSEST = 10  # spacings may be so many times the extent of a volume
 BLUR = 2 * np.sqrt(2 * np.log(2))  # full width at half maximum of a Gaussian, in standard deviations
 
 
@@ -40,9 +44,30 @@ def oriented(geometry: Geometry) -> Geometry:
 
 
 def working_grid(geometry: Geometry, spacing: Spacing) -> Geometry:
-    """The grid for a network of this ``spacing`` (z, y, x; mm) over the field of view of ``geometry``."""
+    """The grid for a network of this ``spacing`` (z, y, x; mm) over the field of view of ``geometry``.
+
+    Raises
+    ------
+    UsageError
+        If the spacing is so fine that no memory holds the volume, or much coarser than all of it.
+    """
     grid = oriented(geometry)
+    _check_spacing(grid, spacing)
     return grid if np.allclose(grid.spacing, spacing, rtol=1e-3) else grid.with_spacing(spacing)
+
+
+def _check_spacing(grid: Geometry, spacing: Spacing) -> None:
+    extent = np.multiply(grid.shape, grid.spacing)
+    size = lengths_text(extent[::-1].tolist())
+    with np.errstate(over="ignore"):
+        voxels = float(np.prod(np.maximum(1.0, extent / spacing)))
+    if voxels > MOST_VOXELS:
+        what, other = f"a volume of {size} would have {voxels:.2g} voxels", "coarser"
+    elif (np.asarray(spacing) > COARSEST * extent).any():
+        what, other = f"a volume is only {size} large", "finer"
+    else:
+        return
+    raise UsageError(f"At a spacing of {lengths_text(spacing[::-1])} {what}.", f"Choose a {other} spacing.")
 
 
 def prepare(volume: Volume, grid: Geometry, normalization: str = "percentiles") -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from SparseSegLib.io import read_volume, write_image, write_labels
 from SparseSegLib.io.files import check_writable
 from SparseSegLib.names import path_inside
 from SparseSegLib.protocol import CHECKPOINT_FILE, JOB_FILE, LOCK_FILE, LOG_FILE
+from SparseSegLib.room import check_room
 from SparseSegLib.worker.asked import is_path, make_settings, path_list, switch
 from SparseSegLib.worker.explain import explain
 
@@ -51,7 +53,9 @@ class _Updates:
 def densify_task(folder: Path, job: dict[str, Any], control: Control) -> tuple[dict[str, str], dict[str, Any]]:
     """Run ``densify`` on the job's files.
 
-    Inputs: ``volumes`` (a list of paths, the channels), ``labels`` (a path), ``resample`` (bool). Settings: those of
+    Inputs: ``volumes`` (a list of paths, the channels), ``series`` (UIDs of the DICOM series to read, one for each),
+    ``labels`` (a path), ``resample`` (bool), ``outputs`` (paths by ``dense`` and ``uncertainty``, where the client will
+    copy the results: there must be room for them). Settings: those of
     ``DensifySettings``, and ``names`` of the results: ``dense`` and ``uncertainty``.
     """
     inputs, chosen = job["inputs"], dict(job["settings"])
@@ -65,7 +69,10 @@ def densify_task(folder: Path, job: dict[str, Any], control: Control) -> tuple[d
     resample = switch(inputs.get("resample", False), "resample")
     _check_results([dense, uncertainty], [*sources, drawn], folder)
     leave_one_core_free()
-    volume = read_volume(sources[0] if len(sources) == 1 else sources)
+    volume = read_volume(sources[0] if len(sources) == 1 else sources, series_uid=inputs.get("series", ""))
+    for name, size in (("dense", 1), ("uncertainty", 4)):
+        if name in inputs.get("outputs", {}):
+            check_room(inputs["outputs"][name], size * math.prod(volume.geometry.shape))
     labels = read_sparse_labels(drawn, volume.geometry, resample_to=resample)
     updates = _Updates(folder, volume.geometry, control, resample=resample)
     result = densify(

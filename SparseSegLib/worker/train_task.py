@@ -144,6 +144,7 @@ def _case(folder: Path, case: dict[str, Any]) -> CaseFiles:
         bool(case.get("stacked")),
         _names(case.get("names", {})),
         None if case.get("ignore") is None else int(case["ignore"]),
+        tuple(str(uid) for uid in case.get("series", ())),
     )
 
 

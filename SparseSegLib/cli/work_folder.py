@@ -1,0 +1,76 @@
+"""The folder that a job works in: the user's, or a temporary one that goes in the end."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from SparseSegLib.atomic import write_error
+from SparseSegLib.errors import Canceled, SparseSegError, UsageError
+
+
+@dataclass
+class WorkFolder:
+    """A job's folder.
+
+    Attributes
+    ----------
+    path : where it lies
+    temporary : whether it is removed in the end
+    keep : set while the only copies of results lie in it: it then stays when something goes wrong
+    """
+
+    path: Path
+    temporary: bool
+    keep: bool = False
+
+
+@contextmanager
+def work_folder(job: Path | None) -> Iterator[WorkFolder]:
+    """Give the folder of a job, ``job`` or a temporary one.
+
+    What goes wrong while ``keep`` is set leaves a temporary folder where it is, and the error says where.
+
+    Raises
+    ------
+    UsageError
+        If ``job`` is a file.
+    """
+    if job is None:
+        work = WorkFolder(Path(tempfile.mkdtemp(prefix="sparseseg-")), temporary=True)
+    else:
+        work = WorkFolder(_made(job), temporary=False)
+    kept = False
+    try:
+        yield work
+    except (SparseSegError, OSError, KeyboardInterrupt) as error:
+        if not work.keep:
+            raise
+        kept = True
+        raise _with_place(error, work) from error
+    finally:
+        if work.temporary and not kept:
+            shutil.rmtree(work.path, ignore_errors=True)
+
+
+def _made(job: Path) -> Path:
+    if job.exists() and not job.is_dir():
+        raise UsageError(f"{job} is a file, and a job needs a folder.", "Choose a new folder for --job.")
+    try:
+        job.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(job, error) from error
+    return job
+
+
+def _with_place(error: BaseException, work: WorkFolder) -> SparseSegError:
+    """The error, which also says where the results are."""
+    told = error if isinstance(error, SparseSegError) else Canceled()
+    if isinstance(error, OSError):
+        told = write_error(error.filename or work.path, error)
+    hint = f"The result is kept in {work.path}: with --job {work.path} the same command goes on from there."
+    return type(told)(told.message, f"{told.hint}\n{hint}".strip())
