@@ -99,6 +99,20 @@ class AnnotatePart(VTKObservationMixin):
         node = self.panel.parameterNode
         return takeDrawing(node.inputVolume, node.segmentation, self.planes(), node.applied)
 
+    def offerToFind(self) -> bool:
+        """Ask once whether slices that a segmentation drawn earlier has are finished; false where they are not."""
+        node = self.panel.parameterNode
+        if node.planes or node.inputVolume is None or node.segmentation is None:
+            return True  # a table that the user emptied stays empty
+        with slicer.util.tryWithErrorDisplay(_("The annotated slices could not be found."), waitCursor=True):
+            found = findPlanes(node.inputVolume, node.segmentation)
+            if not found:
+                return True
+            if _confirmed(found):
+                self.setPlanes(self.planes().withFound(found))
+                return True
+        return False
+
     def setApplied(self, segmentationNode: vtkMRMLSegmentationNode, appliedNode) -> None:
         """Remember which dense labels were applied to a segmentation."""
         segmentationNode.SetNodeReferenceID(APPLIED_ROLE, appliedNode.GetID())
@@ -220,12 +234,7 @@ class AnnotatePart(VTKObservationMixin):
             found = findPlanes(node.inputVolume, node.segmentation)
             if not found:
                 slicer.util.infoDisplay(_("No slice was drawn on by itself: nothing to add."))
-                return
-            question = _(
-                "{count} slices seem to be annotated. Are they finished: is all that is outside of the segments "
-                "on them background?"
-            ).format(count=len(found))
-            if slicer.util.confirmYesNoDisplay(question):
+            elif _confirmed(found):
                 self.setPlanes(self.planes().withFound(found))
 
     def _onSuggest(self) -> None:
@@ -234,3 +243,12 @@ class AnnotatePart(VTKObservationMixin):
                 self.jump(self.suggestion)
             except SparseSegError as error:
                 slicer.util.errorDisplay(str(error))
+
+
+def _confirmed(found: list[Plane]) -> bool:
+    """Whether the user says that slices which were found are finished."""
+    question = _(
+        "{count} slices seem to be annotated. Are they finished: is all that is outside of the segments "
+        "on them background?"
+    ).format(count=len(found))
+    return bool(slicer.util.confirmYesNoDisplay(question))

@@ -73,8 +73,7 @@ class TrainWork:
         entries = []
         for number, case in enumerate(self._cases):
             paths = _writeImages(case.images, folder, number)
-            labels = f"case-{number}/drawn/labels.nrrd"
-            (folder / labels).parent.mkdir()
+            labels = f"case-{number}/labels.nrrd"
             write_sparse_labels(case.drawing.sparseLabels(), folder / labels)
             entries.append({"name": case.name, "volumes": paths, "labels": labels})
         write_job(folder, "train", {"cases": entries}, self._settings)
