@@ -71,8 +71,7 @@ class DensifyPart(Listener):
         if not self.panel.requireTorch():
             return
         node = self.panel.parameterNode
-        if not self.annotate.offerToFind():
-            return
+        self.annotate.offerToFind()
         try:
             self.view.discardPrevious()
             self.handle = self.panel.logic.densify(
