@@ -12,6 +12,7 @@ from SparseSegModule.parameterNode import CHANNEL_ROLE
 from SparseSegModule.results import addSegmentation
 from SparseSegModule.selectors import isMade
 from SparseSegModule.views import turnToVolume
+from SparseSegModule.volumes import shearOf
 
 if TYPE_CHECKING:
     from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
@@ -34,7 +35,7 @@ class InputsPart:
         if node is None:
             self._volumeId = None
             return
-        self._refuseResults()
+        self._refuse()
         volumeNode = node.inputVolume
         volumeId = volumeNode.GetID() if volumeNode is not None else None
         if volumeId != self._volumeId:
@@ -72,10 +73,14 @@ class InputsPart:
         turnToVolume(volumeNode)
         slicer.util.setSliceViewerLayers(background=volumeNode, fit=True)
 
-    def _refuseResults(self) -> None:
-        """What SparseSeg made is no input: it would learn from itself."""
+    def _refuse(self) -> None:
+        """What SparseSeg made is no input: it would learn from itself; and on a sheared volume nothing can be drawn."""
         node = self.panel.parameterNode
         volumeNode, segmentationNode = node.inputVolume, node.segmentation
+        problem = shearOf(volumeNode) if volumeNode is not None else ""
+        if problem:
+            node.inputVolume = None
+            slicer.util.warningDisplay(problem)
         if isMade(volumeNode):
             node.inputVolume = None
             text = _("{name} is a result of SparseSeg, and no image to segment. Choose the image itself.")
@@ -112,7 +117,7 @@ class InputsPart:
 def firstImage() -> vtkMRMLScalarVolumeNode | None:
     """The first image of the scene that SparseSeg did not make."""
     for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
-        if node.GetClassName() == "vtkMRMLScalarVolumeNode" and not isMade(node):
+        if node.GetClassName() == "vtkMRMLScalarVolumeNode" and not isMade(node) and not shearOf(node):
             return node
     return None
 

@@ -78,6 +78,17 @@ def volumeGeometry(volumeNode: vtkMRMLScalarVolumeNode) -> Geometry:
     return geometryFromMatrix(ijkToRas(volumeNode), image.GetDimensions()[::-1], volumeNode.GetName())
 
 
+def shearOf(volumeNode: vtkMRMLScalarVolumeNode) -> str:
+    """Why a volume cannot be worked on if its axes are not at right angles, else ""."""
+    try:
+        volumeGeometry(volumeNode)
+    except GeometryError as error:
+        return str(error)
+    except VolumeError:
+        return ""  # it holds no image yet
+    return ""
+
+
 def volumeArray(volumeNode: vtkMRMLScalarVolumeNode) -> np.ndarray:
     """The voxels ``(Z, Y, X)`` of a volume node, not copied; VolumeError for anything but one number a voxel."""
     array = slicer.util.arrayFromVolume(volumeNode)
