@@ -85,7 +85,7 @@ class SparseSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.parts = [inputs, annotate, densify, automatic, ComparePart(self), ExportPart(self), self.status]
         ui = self.ui
         own = [ui.volumeSelector, ui.segmentationSelector, ui.shownSelector, ui.referenceSelector]
-        self._selectors = NodeSelectors(lambda: own + automatic.selectors())
+        self._selectors = NodeSelectors(lambda: own + automatic.selectors(), inputs.letGo)
 
     def cleanup(self):
         """Called when the module is reloaded, and when Slicer quits."""

@@ -63,7 +63,7 @@ def _now(segmentation_node, volume_node, shape):
 
 
 def _oblique_stroke(volume_node, phantom):
-    """The object on an oblique plane that the red view shows from now on, as a mask; and the plane's whole mask."""
+    """A stroke on an oblique plane that the red view shows from now on, as a mask; and the plane's whole mask."""
     from SparseSegModule.views import viewPlanes
 
     geometry = phantom.volume.geometry
@@ -71,7 +71,10 @@ def _oblique_stroke(volume_node, phantom):
     center = geometry.index_to_physical((np.array(geometry.shape) - 1) / 2) * [-1, -1, 1]
     view.SetSliceToRASByNTP(0.0, 0.6, 0.8, 1, 0, 0, *center, 0)
     pose = viewPlanes(volume_node)[slicer.app.layoutManager().sliceViewNames().index("Red")]
-    return pose.mask(geometry) & (phantom.labels > 0), pose.mask(geometry)
+    plane = pose.mask(geometry)
+    stroke = plane.copy()
+    stroke[:, :, :12] = False
+    return stroke, plane
 
 
 def test_scribbles_oblique_planes_and_background_drawn_after_the_result_stand(drawn):
@@ -175,7 +178,7 @@ class _Deliverer:
     def keep(self, _folder):
         """Nothing to keep."""
 
-    write = checkInputs = readPreview = show = keep
+    write = readPreview = show = keep  # noqa: N815
 
 
 def test_a_result_is_delivered_once_even_where_that_runs_the_event_loop(panel, tmp_path):
@@ -191,12 +194,13 @@ def test_a_result_is_delivered_once_even_where_that_runs_the_event_loop(panel, t
     assert (handle.result, work.delivered) == (1, 1)
 
 
-def test_the_worker_speaks_of_volumes_by_their_names_and_the_panel_of_its_own_boxes(panel, bundle, tmp_path):
-    from SparseSegLib.errors import ModelError
-    from SparseSegLib.io import read_volume
+def test_the_worker_speaks_of_volumes_by_their_names_and_the_panel_of_its_own_boxes(panel, tmp_path):
     from SparseSegModule.modelWork import ModelCase, SegmentWork
     from SparseSegModule.panelWords import inPanelWords
     from SparseSegModule.volumes import VolumeImage
+
+    from SparseSegLib.errors import ModelError
+    from SparseSegLib.io import read_volume
 
     _phantom, volume_node = add_phantom(name="T2: Doe/J ü")
     cases = [ModelCase("x", [VolumeImage.of(volume_node)]), ModelCase("y", [VolumeImage.of(volume_node)])]

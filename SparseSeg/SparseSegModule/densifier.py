@@ -81,9 +81,9 @@ def knownPlanes(
     segmentationNode: vtkMRMLSegmentationNode,
 ) -> PlaneTable:
     """The annotated slices that the panel knows of this segmentation, be they none; else those found from its shape."""
-    if parameterNode.segmentation is segmentationNode and parameterNode.inputVolume is volumeNode:
-        if parameterNode.planes:
-            return PlaneTable.fromText(parameterNode.planes)
+    chosen = parameterNode.segmentation is segmentationNode and parameterNode.inputVolume is volumeNode
+    if chosen and parameterNode.planes:
+        return PlaneTable.fromText(parameterNode.planes)
     return PlaneTable().withFound(findPlanes(volumeNode, segmentationNode))
 
 

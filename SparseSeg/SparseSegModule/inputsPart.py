@@ -54,6 +54,14 @@ class InputsPart:
         checked = self.panel.ui.channelSelector.checkedNodes()
         return [channel for channel in checked if channel is not node.inputVolume and not isMade(channel)]
 
+    def letGo(self, node) -> None:
+        """A node is about to leave the scene: what is drawn on a volume is nothing to go on with on another one."""
+        parameterNode = self.panel.parameterNode
+        if parameterNode is None or node is not parameterNode.inputVolume:
+            return
+        if _referenceVolume(parameterNode.segmentation) is node:
+            parameterNode.segmentation = None
+
     def beginLoading(self) -> None:
         """A scene is loaded: the lists are filled anew, which checks and unchecks nothing."""
         self._loading = True
@@ -95,10 +103,12 @@ class InputsPart:
             return
         if self.panel.parameterNode is None:
             return
-        node = self.panel.parameterNode.parameterNode
+        node, channels = self.panel.parameterNode.parameterNode, self.channels()
+        modified = node.StartModify()  # who hears of a change in between would uncheck them all
         node.RemoveNodeReferenceIDs(CHANNEL_ROLE)
-        for channel in self.channels():
+        for channel in channels:
             node.AddNodeReferenceID(CHANNEL_ROLE, channel.GetID())
+        node.EndModify(modified)
 
     def _showChannels(self) -> None:
         node = self.panel.parameterNode.parameterNode

@@ -1,4 +1,4 @@
-"""What the panel's lists of nodes may choose: never a neighbor of what was deleted, never what SparseSeg itself made."""
+"""What the panel's lists of nodes may choose: no neighbor of what was deleted, nothing that SparseSeg made."""
 
 from __future__ import annotations
 
@@ -20,17 +20,20 @@ class NodeSelectors(VTKObservationMixin):
     Parameters
     ----------
     listed : returns the selectors (qMRMLNodeComboBox) as they are now
+    letGo : called with the node before that
     """
 
-    def __init__(self, listed: Callable[[], list]) -> None:
+    def __init__(self, listed: Callable[[], list], letGo: Callable[[Any], None]) -> None:
         VTKObservationMixin.__init__(self)
         self._listed = listed
+        self._letGo = letGo
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeAboutToBeRemovedEvent, self._onRemoval)
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _onRemoval(self, scene: Any, _event: str, node: Any) -> None:
         if scene.IsClosing():
             return
+        self._letGo(node)
         for selector in self._listed():
             if selector.currentNode() is node:
                 selector.setCurrentNode(None)

@@ -226,13 +226,18 @@ class qMRMLCheckableNodeComboBox(qMRMLNodeComboBox):
         """Return the nodes that can be chosen."""
         return [] if self.__dict__.get("_refilling") else super().nodes()
 
-    def _onSceneEvent(self, scene: Any, event: str) -> None:
+    def setMRMLScene(self, scene: Any) -> None:
+        """Follow another scene."""
+        super().setMRMLScene(scene)
+        if scene is not None:
+            self._sceneTags.append(scene.AddObserver(scene.EndImportEvent, self._refill))
+
+    def _refill(self, _scene: Any, _event: str) -> None:
         """As Slicer's: when a scene was loaded, the list is filled anew, and says so while it is empty."""
-        if event == "EndImportEvent" and shiboken6.isValid(self):
+        if shiboken6.isValid(self):
             self._refilling, self._checkedIDs = True, set()
             self.checkedNodesChanged.emit()
             self._refilling = False
-        super()._onSceneEvent(scene, event)
 
     def checkedNodes(self) -> list:
         """Return the nodes that have a check mark."""
