@@ -262,6 +262,14 @@ def test_positions_are_where_the_slice_views_show_them(drawn):
     assert segmentation_node is panel.parameterNode.segmentation
 
 
+def test_the_table_follows_the_names_of_the_segments(drawn):
+    panel, phantom, volume_node, segmentation_node, segment_id = drawn
+    paint_plane(segmentation_node, volume_node, phantom.labels, middle(phantom.labels, 0))
+    segmentation_node.GetSegmentation().GetSegment(segment_id).SetName("liver")
+    Host.instance().processEvents(0.05)
+    assert panel.ui.planeTable.item(0, 3).text() == "liver"
+
+
 @pytest.mark.parametrize("name", ["oblique", "flipped"])
 def test_the_suggested_slice_is_shown_in_the_view_that_looks_at_it(panel, name):
     from SparseSegModule.views import jumpTo

@@ -179,6 +179,7 @@ class AnnotatePart(VTKObservationMixin):
         volumeNode = self.panel.parameterNode.inputVolume
         changed = changedVoxels(before, after)
         if not len(changed):
+            self._showTable()  # a segment may have another name
             return
         table = afterStroke(self.planes(), changed, after, volumeGeometry(volumeNode), viewPlanes(volumeNode))
         self.setPlanes(table)
