@@ -84,7 +84,7 @@ def test_the_page_for_offline_hospitals_names_the_same_packages():
     commands = [block for block in re.findall(r"```.*?```", page, re.DOTALL) if "torch" in block]
     assert commands
     for block in commands:
-        assert [name for name in re.findall(r'"([\w-]+>=[\d.]+)"', block)] == requirements
+        assert re.findall(r'"([\w-]+>=[\d.]+)"', block) == requirements
 
 
 def _environment(folder):
