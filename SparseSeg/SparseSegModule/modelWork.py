@@ -146,7 +146,7 @@ class SegmentWork:
         entries = []
         for number, case in enumerate(self._cases):
             paths = [str(path) for path in case.files] or _writeImages(case.images, folder, number)
-            entries.append({"volumes": paths, "name": f"{number:04d} {case.name}"})
+            entries.append({"volumes": paths, "name": f"{number:04d} {fileName(case.name)}"})
         write_job(folder, "segment", {"cases": entries}, self._settings)
 
     def checkInputs(self) -> None:
