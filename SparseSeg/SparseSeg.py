@@ -50,6 +50,7 @@ class SparseSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.parameterNode = None
         self.parts = []
         self.status = None
+        self._selectors = None
         self._guiTag = None
 
     def setup(self):
@@ -62,6 +63,7 @@ class SparseSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         root.setMRMLScene(slicer.mrmlScene)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartImportEvent, self.onSceneStartImport)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
         self._makeParts()
         slicer.app.connect("aboutToQuit()", self.logic.abandonJobs)
@@ -74,18 +76,24 @@ class SparseSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from SparseSegModule.densifyPart import DensifyPart
         from SparseSegModule.exportPart import ExportPart
         from SparseSegModule.inputsPart import InputsPart
+        from SparseSegModule.selectors import NodeSelectors
         from SparseSegModule.statusPart import StatusPart
 
         inputs, annotate = InputsPart(self), AnnotatePart(self)
-        densify = DensifyPart(self, annotate)
+        densify, automatic = DensifyPart(self, annotate), AutomaticPart(self)
         self.status = StatusPart(self)
-        self.parts = [inputs, annotate, densify, AutomaticPart(self), ComparePart(self), ExportPart(self), self.status]
+        self.parts = [inputs, annotate, densify, automatic, ComparePart(self), ExportPart(self), self.status]
+        ui = self.ui
+        own = [ui.volumeSelector, ui.segmentationSelector, ui.shownSelector, ui.referenceSelector]
+        self._selectors = NodeSelectors(lambda: own + automatic.selectors(), inputs.letGo)
 
     def cleanup(self):
         """Called when the module is reloaded, and when Slicer quits."""
         for part in self.parts:
             part.cleanup()
         self.parts = []
+        if self._selectors is not None:
+            self._selectors.removeObservers()
         self.setParameterNode(None)
         if self.logic is not None:
             slicer.app.disconnect("aboutToQuit()", self.logic.abandonJobs)
@@ -119,8 +127,13 @@ class SparseSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self.parent.isEntered:
             self.initializeParameterNode()
 
+    def onSceneStartImport(self, caller=None, event=None):
+        """A scene is being loaded."""
+        self.parts[0].beginLoading()
+
     def onSceneEndImport(self, caller=None, event=None):
         """A scene was loaded: take over what it says, at once if the panel is open, else when it is entered."""
+        self.parts[0].endLoading()
         if self.parent.isEntered:
             self.initializeParameterNode()
 

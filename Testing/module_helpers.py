@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import slicer
+import vtk
 from host import Host
 from phantoms import Phantom, blob
 
@@ -57,3 +58,10 @@ def middle(labels: np.ndarray, axis: int, share: float = 0.5) -> Plane:
     """A slice through the objects, by default through their middle."""
     places = np.flatnonzero((labels > 0).any(tuple(other for other in range(3) if other != axis)))
     return Plane(axis, int(places[int(share * (len(places) - 1))]))
+
+
+def moved(right: float) -> vtk.vtkMatrix4x4:
+    """A shift to the right, in mm."""
+    matrix = vtk.vtkMatrix4x4()
+    matrix.SetElement(0, 3, right)
+    return matrix

@@ -65,6 +65,20 @@ def test_sample_data_from_a_file(slicer, tmp_path):
     assert SampleData.SampleDataLogic().downloadSample("Demo").GetName().startswith("Demo")
 
 
+def test_a_file_type_that_slicer_has_not_cannot_be_loaded(slicer, tmp_path):
+    import SampleData
+
+    slicer.util.saveNode(add_volume(slicer), str(tmp_path / "a.nrrd"))
+    uri = (tmp_path / "a.nrrd").as_uri()
+    SampleData.SampleDataLogic.registerCustomSampleDataSource(
+        "Testing", "Wrong", uri, "a.nrrd", "Wrong", loadFileType="LabelMapFile"
+    )
+    with pytest.raises(IndexError):
+        SampleData.SampleDataLogic().downloadSample("Wrong")
+    with pytest.raises(RuntimeError, match="cannot read"):
+        slicer.util.loadNodeFromFile(tmp_path / "a.nrrd", "LabelMapFile")
+
+
 def test_conventions(host, slicer, demo):
     folder = demo("nothing")
     checks = [conventions.unknownWidgets, conventions.unknownSignals, conventions.unconnectedScenes]

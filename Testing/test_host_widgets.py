@@ -54,6 +54,43 @@ def test_checkable_combo(slicer, qt):
     assert combo.checkedNodes() == [] and len(seen) == 2
 
 
+def test_a_combo_goes_on_with_a_neighbor_of_the_node_that_leaves(slicer):
+    combo = slicer.qMRMLNodeComboBox()
+    combo.nodeTypes, combo.noneEnabled = ["vtkMRMLScalarVolumeNode"], True
+    combo.setMRMLScene(slicer.mrmlScene)
+    first, second, third = (add_volume(slicer, name) for name in ("one", "two", "three"))
+    combo.setCurrentNode(second)
+    slicer.mrmlScene.RemoveNode(second)
+    assert combo.currentNode() is third
+    slicer.mrmlScene.RemoveNode(third)
+    assert combo.currentNode() is first
+    slicer.mrmlScene.RemoveNode(first)
+    assert combo.currentNode() is None
+
+
+def test_a_checkable_combo_is_empty_for_a_moment_when_a_scene_was_loaded(host, slicer, qt, tmp_path):
+    combo, seen = slicer.qMRMLCheckableNodeComboBox(), []
+    combo.nodeTypes = ["vtkMRMLScalarVolumeNode"]
+    combo.setMRMLScene(slicer.mrmlScene)
+    combo.setCheckState(add_volume(slicer, "one"), qt.Qt.Checked)
+    saved = host.saveScene(tmp_path / "scene")
+    combo.connect("checkedNodesChanged()", lambda: seen.append((combo.nodes(), combo.checkedNodes())))
+    host.loadScene(saved)
+    assert seen[-1] == ([], [])
+    assert [node.GetName() for node in combo.uncheckedNodes()] == ["one"]
+
+
+def test_a_display_node_that_leaves_before_its_segmentation_is_an_error(host, slicer):
+    volume = add_volume(slicer)
+    one, other = (add_segmentation(slicer, volume, np.ones(SHAPE, np.uint8)) for _ in range(2))
+    display = one.GetDisplayNode()
+    slicer.mrmlScene.RemoveNode(one)
+    assert display.GetScene() is None  # the scene has removed it, too
+    assert host.errors == []
+    slicer.mrmlScene.RemoveNode(other.GetDisplayNode())
+    assert "Slicer crashes" in host.errors.pop()
+
+
 def test_segment_editor_undoes(slicer):
     volume, array = add_volume(slicer), np.zeros(SHAPE, np.uint8)
     array[2:5, 3:6, 4:8] = 1

@@ -235,10 +235,39 @@ def test_the_table_says_where_slices_are_and_jumps_there(drawn):
     table = panel.ui.planeTable
     assert [table.item(0, column).text() for column in (1, 3)] == ["Axial", "object"]
     offset = plane.offset_mm(phantom.volume.geometry)
-    assert table.item(0, 2).text() == f"{abs(offset):.1f} mm {'S' if offset > 0 else 'I'}"
+    assert table.item(0, 2).text() == f"{abs(offset):.1f} mm {'S' if offset > 0 else 'I'} (slice {plane.index})"
     table.cellDoubleClicked.emit(0, 1)
     red = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceNode()
     assert red.GetSliceOffset() == pytest.approx(offset, abs=1e-3)
+
+
+def test_positions_are_where_the_slice_views_show_them(drawn):
+    from module_helpers import moved
+    from SparseSegModule.planeTable import describePlane
+
+    panel, phantom, volume_node, segmentation_node, _ = drawn
+    geometry = phantom.volume.geometry
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    transform.SetMatrixTransformToParent(moved(100.0))
+    for shift in (0.0, 100.0):
+        plane = Plane(2, 5)
+        right = shift - plane.offset_mm(geometry)  # RAS, from LPS
+        where = f"{abs(right):.1f} mm {'R' if right >= 0 else 'L'} (slice 5)"
+        assert describePlane(plane, geometry, volume_node) == ("Sagittal", where)
+        volume_node.SetAndObserveTransformNodeID(transform.GetID())
+    panel.parts[1].suggest(plane)
+    assert panel.ui.suggestButton.text == f"Next slice: Sagittal {where}"
+    panel.parts[1].suggest(None)
+    assert panel.ui.suggestButton.text == "Suggest next slice"
+    assert segmentation_node is panel.parameterNode.segmentation
+
+
+def test_the_table_follows_the_names_of_the_segments(drawn):
+    panel, phantom, volume_node, segmentation_node, segment_id = drawn
+    paint_plane(segmentation_node, volume_node, phantom.labels, middle(phantom.labels, 0))
+    segmentation_node.GetSegmentation().GetSegment(segment_id).SetName("liver")
+    Host.instance().processEvents(0.05)
+    assert panel.ui.planeTable.item(0, 3).text() == "liver"
 
 
 @pytest.mark.parametrize("name", ["oblique", "flipped"])

@@ -13,7 +13,8 @@ def packages(panel, monkeypatch):
     """Which Python packages the module believes are installed; may be changed."""
     from SparseSegModule import dependencies
 
-    there = {"torch": "2.13.0", "scikit-image": "0.25", "scikit-learn": "1.7"}
+    there = {"torch": "2.13.0+cpu"}
+    there |= {requirement.split(">=")[0]: "99.0" for requirement in dependencies.PACKAGES}
     monkeypatch.setattr(dependencies, "installedVersion", there.get)
     return there
 
@@ -78,8 +79,40 @@ def test_install_asks_pytorch_utils_and_goes_on(panel, packages, monkeypatch):
 
     packages["torch"] = None
     _press_install(panel, monkeypatch, Logic)
-    assert asked == [(True, ">=2.5")]
+    assert asked == [(True, ">=2.10")]
     assert not panel.status.missing.anything
+
+
+@pytest.mark.parametrize(("version", "fits"), [("2.9.1", False), ("2.10.0", True), ("2.10.0.dev1+cu130", False)])
+def test_a_pytorch_that_is_too_old_is_named_with_what_is_needed(panel, packages, monkeypatch, version, fits):
+    from SparseSegModule import dependencies
+
+    monkeypatch.setattr(dependencies, "hasPyTorchExtension", lambda: True)
+    packages["torch"] = version
+    _look_again(panel)
+    assert panel.status.missing.torch is not fits
+    if not fits:
+        assert f"PyTorch {version} is too old: 2.10 is needed at least" in panel.ui.setupLabel.text
+    packages["torch"], packages["scikit-image"] = "2.10", "0.19"
+    assert dependencies.findMissing().packages == ("scikit-image>=0.22",)
+
+
+def test_a_second_press_starts_no_second_installation(panel, packages, monkeypatch):
+    seen = []
+
+    class Logic:
+        def installTorch(self, **_options):
+            seen.append((panel.ui.installButton.enabled, panel.ui.setupLabel.text))
+            panel.status._onInstall()  # as from the event loop
+            packages["torch"] = "2.13.0"
+            return sys
+
+    packages["torch"] = None
+    _press_install(panel, monkeypatch, Logic)
+    ((enabled, text),) = seen
+    assert not enabled
+    assert "Installing" in text
+    assert panel.ui.installButton.enabled
 
 
 def test_no_internet_is_said_and_nothing_breaks(panel, packages, monkeypatch):

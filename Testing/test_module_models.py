@@ -10,7 +10,7 @@ import qt_states
 import slicer
 import torch
 from host import Host
-from module_helpers import add_phantom, add_volume, paint_plane
+from module_helpers import add_phantom, add_volume, moved, paint_plane
 from phantoms import GEOMETRIES
 
 from SparseSegLib.annotation import Plane
@@ -184,7 +184,7 @@ def test_a_case_of_several_channels_is_written_in_one_space_for_training(panel, 
     volume_node, segmentation_node = _annotated("first")
     other = add_volume(np.ones((4, 5, 6)), GEOMETRIES["anisotropic"], "other")
     transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
-    transform.SetMatrixTransformToParent(_moved(3.0))
+    transform.SetMatrixTransformToParent(moved(3.0))
     other.SetAndObserveTransformNodeID(transform.GetID())
     paint_plane(segmentation_node, volume_node, np.ones((20, 32, 40), np.uint8), Plane(0, 3))
     panel.logic.trainModel([([volume_node, other], segmentation_node)], "Two channels", wait=False)
@@ -288,11 +288,3 @@ def test_the_channels_of_each_volume_are_asked_for_and_found_by_their_names(pane
     assert seconds == [2.0, 3.0]
     ui.channelNamesEdit.text = ""
     assert table.isHidden()
-
-
-def _moved(right: float):
-    import vtk
-
-    matrix = vtk.vtkMatrix4x4()
-    matrix.SetElement(0, 3, right)
-    return matrix

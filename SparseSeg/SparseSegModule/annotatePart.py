@@ -13,7 +13,7 @@ from SparseSegLib.annotation import Plane
 from SparseSegLib.errors import SparseSegError
 from SparseSegModule.annotation import Drawing, findPlanes, takeDrawing
 from SparseSegModule.planes import PlaneTable
-from SparseSegModule.planeTable import PlaneTableView
+from SparseSegModule.planeTable import PlaneTableView, describePlane
 from SparseSegModule.segments import Block, classLabels, segmentStyles
 from SparseSegModule.strokes import afterStroke, changedVoxels, segmentsOn
 from SparseSegModule.views import jumpTo, viewPlanes
@@ -99,6 +99,22 @@ class AnnotatePart(VTKObservationMixin):
         node = self.panel.parameterNode
         return takeDrawing(node.inputVolume, node.segmentation, self.planes(), node.applied)
 
+    def suggestionText(self) -> str:
+        """Where the next slice worth annotating is."""
+        volumeNode = self.panel.parameterNode.inputVolume
+        where = " ".join(describePlane(self.suggestion, volumeGeometry(volumeNode), volumeNode))
+        return _("Next slice: {where}").format(where=where)
+
+    def offerToFind(self) -> None:
+        """Ask about the slices of a segmentation drawn earlier, of which no table is known yet."""
+        node = self.panel.parameterNode
+        if node.planes or node.inputVolume is None or node.segmentation is None:
+            return  # a table that the user emptied stays empty
+        with slicer.util.tryWithErrorDisplay(_("The annotated slices could not be found."), waitCursor=True):
+            found = findPlanes(node.inputVolume, node.segmentation)
+            if found and _confirmed(found):
+                self.setPlanes(self.planes().withFound(found))
+
     def setApplied(self, segmentationNode: vtkMRMLSegmentationNode, appliedNode) -> None:
         """Remember which dense labels were applied to a segmentation."""
         segmentationNode.SetNodeReferenceID(APPLIED_ROLE, appliedNode.GetID())
@@ -163,6 +179,7 @@ class AnnotatePart(VTKObservationMixin):
         volumeNode = self.panel.parameterNode.inputVolume
         changed = changedVoxels(before, after)
         if not len(changed):
+            self._showTable()  # a segment may have another name
             return
         table = afterStroke(self.planes(), changed, after, volumeGeometry(volumeNode), viewPlanes(volumeNode))
         self.setPlanes(table)
@@ -189,13 +206,15 @@ class AnnotatePart(VTKObservationMixin):
         for plane in self.planes().planes:
             values = segmentsOn(self._before, plane.axis, plane.index)
             content.append((plane, ", ".join(names[value - 1] for value in values if value <= len(names))))
-        self.table.show(content, volumeGeometry(node.inputVolume))
+        self.table.show(content, node.inputVolume)
 
     def _updateButtons(self) -> None:
         ui, node = self.panel.ui, self.panel.parameterNode
         ready = node is not None and node.inputVolume is not None and node.segmentation is not None
         ui.findPlanesButton.enabled = ready
-        ui.suggestButton.enabled = ready and self.suggestion is not None
+        suggests = ready and self.suggestion is not None
+        ui.suggestButton.enabled = suggests
+        ui.suggestButton.text = self.suggestionText() if suggests else _("Suggest next slice")
         ui.jumpButton.enabled = ui.removePlaneButton.enabled = ready and bool(self.planes().planes)
 
     def _setFinished(self, plane: Plane, finished: bool) -> None:
@@ -220,12 +239,7 @@ class AnnotatePart(VTKObservationMixin):
             found = findPlanes(node.inputVolume, node.segmentation)
             if not found:
                 slicer.util.infoDisplay(_("No slice was drawn on by itself: nothing to add."))
-                return
-            question = _(
-                "{count} slices seem to be annotated. Are they finished: is all that is outside of the segments "
-                "on them background?"
-            ).format(count=len(found))
-            if slicer.util.confirmYesNoDisplay(question):
+            elif _confirmed(found):
                 self.setPlanes(self.planes().withFound(found))
 
     def _onSuggest(self) -> None:
@@ -234,3 +248,12 @@ class AnnotatePart(VTKObservationMixin):
                 self.jump(self.suggestion)
             except SparseSegError as error:
                 slicer.util.errorDisplay(str(error))
+
+
+def _confirmed(found: list[Plane]) -> bool:
+    """Whether the user says that slices which were found are finished."""
+    question = _(
+        "{count} slices seem to be annotated. Are they finished: is all that is outside of the segments "
+        "on them background?"
+    ).format(count=len(found))
+    return bool(slicer.util.confirmYesNoDisplay(question))

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from slicer import vtkMRMLLabelMapVolumeNode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 
 STILL_THERE = 0.5  # share of an applied result
+DRAWN = UNLABELED
+"""Stands in an applied result where the user had drawn: such voxels stay annotation."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ class Drawing:
     classes, background : the segments, and the strokes of segments named "background"
     names : names of the classes 1..n
     table : which slices are annotated
-    applied : (Z, Y, X) dense labels that were last applied to the segmentation, or None
+    applied : (Z, Y, X) dense labels that were last applied to the segmentation, ``DRAWN`` where the user had drawn; or
+        None
     """
 
     geometry: Geometry
@@ -41,10 +44,16 @@ class Drawing:
     applied: np.ndarray | None
 
     def sparseLabels(self) -> SparseLabels:
-        """Sparse labels on the volume's grid.
+        """What can be learned from; AnnotationError if nothing can."""
+        labels = self.drawnLabels()
+        labels.validate()
+        return labels
+
+    def drawnLabels(self) -> SparseLabels:
+        """Sparse labels on the volume's grid, whether or not anything can be learned from them.
 
         On finished slices everything is labeled; off them the strokes are, and nothing else. Where a dense result was
-        applied, only what was changed since counts as a stroke. Raises AnnotationError if nothing can be learned.
+        applied, only what was drawn before or changed since counts as a stroke.
         """
         drawn = self.classes.whole(self.geometry.shape)
         background = self.background.whole(self.geometry.shape) > 0
@@ -58,7 +67,6 @@ class Drawing:
         )
         if self.applied is not None and self.applied.shape == drawn.shape:
             labels = _withoutApplied(labels, drawn, background, self.applied)
-        labels.validate()
         return labels
 
 
@@ -69,15 +77,33 @@ def takeDrawing(
     appliedNode: vtkMRMLLabelMapVolumeNode | None = None,
 ) -> Drawing:
     """Take what is drawn out of the nodes; AnnotationError if nothing is."""
-    classes = classLabels(segmentationNode, volumeNode)
-    if not classes.labels.any():
+    drawing = readDrawing(volumeNode, segmentationNode, table, appliedNode)
+    if not drawing.classes.labels.any():
         raise AnnotationError("Nothing is drawn yet.", "Outline the structure on a few slices, then press Densify.")
+    return drawing
+
+
+def readDrawing(
+    volumeNode: vtkMRMLScalarVolumeNode,
+    segmentationNode: vtkMRMLSegmentationNode,
+    table: PlaneTable,
+    appliedNode: vtkMRMLLabelMapVolumeNode | None = None,
+) -> Drawing:
+    """What is drawn, be it nothing."""
+    classes = classLabels(segmentationNode, volumeNode)
     applied = None
     if appliedNode is not None and appliedNode.GetImageData() is not None:
         applied = volumeArray(appliedNode)
     names = tuple(style.name for style in segmentStyles(segmentationNode))
     strokes = backgroundStrokes(segmentationNode, volumeNode)
     return Drawing(volumeGeometry(volumeNode), classes, strokes, names, table, applied)
+
+
+def rememberDrawn(applied: np.ndarray, labels: SparseLabels) -> np.ndarray:
+    """Dense labels as they are remembered when they are applied: what the user drew is marked in them."""
+    marked = applied.copy()
+    marked[labels.labeled & (labels.array > 0)] = DRAWN
+    return marked
 
 
 def findPlanes(volumeNode: vtkMRMLScalarVolumeNode, segmentationNode: vtkMRMLSegmentationNode) -> list[Plane]:
@@ -93,7 +119,7 @@ def _withoutApplied(
 
     Where most of it is gone, it was undone, and nothing is to be taken away.
     """
-    dense = applied > 0
+    dense = (applied > 0) & (applied != DRAWN)
     if dense.any() and (drawn[dense] == applied[dense]).mean() < STILL_THERE:
         return labels
     array = labels.array.copy()

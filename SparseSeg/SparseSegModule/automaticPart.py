@@ -18,6 +18,7 @@ from SparseSegModule.labelWeights import lightCases
 from SparseSegModule.modelChannels import ModelChannels
 from SparseSegModule.modelJobs import cardText, startSegmentingFolder
 from SparseSegModule.modelWork import ModelResult
+from SparseSegModule.selectors import isMade
 from SparseSegModule.trainingOptions import TrainingOptions
 
 PROSTATE = "prostate-vnet"
@@ -57,6 +58,10 @@ class AutomaticPart(Listener):
         if self.handle is not None:
             self.handle.abandon()
             self.handle = None
+
+    def selectors(self) -> list:
+        """The selectors of volumes that are there now."""
+        return [*self.channels.selectors(), *self.training.channels.selectors()]
 
     def showModels(self, chosen: str = "") -> None:
         """List the library's models."""
@@ -188,7 +193,7 @@ class AutomaticPart(Listener):
         if self.channels.several:
             volumes = self.channels.volumes()
             return [volumes] if volumes else []
-        return list(self.panel.ui.caseSelector.checkedNodes())
+        return [node for node in self.panel.ui.caseSelector.checkedNodes() if not isMade(node)]
 
     def _updateButtons(self, _changed: object = None) -> None:
         ui, node = self.panel.ui, self.panel.parameterNode

@@ -11,7 +11,8 @@ from SparseSegModule.views import jumpTo
 from SparseSegModule.volumes import volumeGeometry
 
 PLAY_MILLISECONDS = 250
-KEYS = (("nextSliceButton", "."), ("previousSliceButton", ","), ("toggleResultButton", "/"))
+KEYS = (("nextSliceButton", "Alt+Right"), ("previousSliceButton", "Alt+Left"), ("toggleResultButton", "Alt+Down"))
+"""Keys that neither the Segment Editor nor the main window has."""
 
 
 class CompareView:

@@ -79,7 +79,7 @@ class ComparePart:
         """Offer the segments, and call the volume's axes by their names."""
         selector, axes = self.panel.ui.sliceSegmentSelector, self.panel.ui.sliceAxisSelector
         for axis in range(3):
-            axes.setItemText(axis, describePlane(Plane(axis, 0), comparison.geometry)[0])
+            axes.setItemText(axis, describePlane(Plane(axis, 0), comparison.geometry, self._volumeNode)[0])
         chosen = selector.currentText
         selector.blockSignals(True)
         selector.clear()
@@ -113,7 +113,7 @@ class ComparePart:
         table.blockSignals(False)
 
     def _place(self, score: SliceScore) -> str:
-        return describePlane(score.plane, self.comparison.geometry)[1]
+        return describePlane(score.plane, self.comparison.geometry, self._volumeNode)[1]
 
     def _onRow(self, row: int, *_others: int) -> None:
         alive = self._volumeNode is not None and self._volumeNode.GetScene() is not None

@@ -80,11 +80,10 @@ def knownPlanes(
     volumeNode: vtkMRMLScalarVolumeNode,
     segmentationNode: vtkMRMLSegmentationNode,
 ) -> PlaneTable:
-    """The annotated slices that the panel knows of this segmentation, else those found from its shape."""
-    if parameterNode.segmentation is segmentationNode and parameterNode.inputVolume is volumeNode:
-        table = PlaneTable.fromText(parameterNode.planes)
-        if table.planes or table.oblique:
-            return table
+    """The annotated slices that the panel knows of this segmentation, be they none; else those found from its shape."""
+    chosen = parameterNode.segmentation is segmentationNode and parameterNode.inputVolume is volumeNode
+    if chosen and parameterNode.planes:
+        return PlaneTable.fromText(parameterNode.planes)
     return PlaneTable().withFound(findPlanes(volumeNode, segmentationNode))
 
 

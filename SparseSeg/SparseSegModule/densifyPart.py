@@ -17,7 +17,6 @@ from SparseSegModule.chart import TrainingChart
 from SparseSegModule.jobHandle import JobHandle, Listener
 from SparseSegModule.networks import presetTips, showTips
 from SparseSegModule.parameterNode import PRESETS
-from SparseSegModule.planes import PlaneTable
 from SparseSegModule.resultView import ResultView
 
 UPDATE_MILLISECONDS = 800
@@ -71,7 +70,8 @@ class DensifyPart(Listener):
             return
         if not self.panel.requireTorch():
             return
-        node, planes = self.panel.parameterNode, self.annotate.planes()
+        node = self.panel.parameterNode
+        self.annotate.offerToFind()
         try:
             self.view.discardPrevious()
             self.handle = self.panel.logic.densify(
@@ -80,7 +80,7 @@ class DensifyPart(Listener):
                 node.budgetSeconds or None,
                 preset=node.preset,
                 channels=self.panel.channels(),
-                planes=planes if planes != PlaneTable() else None,
+                planes=self.annotate.planes(),
                 margin=node.margin,
                 seed=node.seed,
                 device=node.device,

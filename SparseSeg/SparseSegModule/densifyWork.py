@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from SparseSegLib.io import read_labels, read_volume, write_image
 from SparseSegLib.jobs import write_job
 from SparseSegLib.protocol import CHECKPOINT_FILE
 from SparseSegModule.annotation import Drawing
+from SparseSegModule.names import fileName
 from SparseSegModule.segments import SegmentStyle
 from SparseSegModule.volumes import VolumeImage, imageFromArray
 
@@ -167,11 +167,6 @@ class DensifyWork:
         if made.exists():
             self._checkpoint.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(made, self._checkpoint)
-
-
-def fileName(name: str) -> str:
-    """A node's name as a file's: what file systems refuse becomes a dash."""
-    return re.sub(r'[\x00-\x1f/\\:*?"<>|.]+', "-", name).strip()[:80] or "image"
 
 
 def nextSlice(figures: dict[str, Any]) -> Plane | None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import slicer
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from slicer.i18n import tr as _
 
-PACKAGES = ["scikit-image>=0.22", "scikit-learn>=1.4"]
-TORCH_REQUIREMENT = ">=2.5"
+PACKAGES = ["scikit-image>=0.22", "scikit-learn>=1.4", "safetensors>=0.4.3", "pydicom>=3", "highdicom>=0.27"]
+"""All that SparseSeg needs and Slicer may lack, but PyTorch; newer Slicers have the last two."""
+
+TORCH_REQUIREMENT = ">=2.10"
 
 
 @dataclass(frozen=True)
@@ -20,14 +25,16 @@ class Missing:
 
     Attributes
     ----------
-    torch : whether PyTorch is missing
+    torch : whether PyTorch is missing, or too old
     extension : whether the PyTorch extension, which installs it, is missing
-    packages : requirements of other packages that are missing
+    packages : requirements of other packages that are missing or too old
+    oldTorch : the version of a PyTorch that is too old, or ""
     """
 
     torch: bool
     extension: bool
     packages: tuple[str, ...]
+    oldTorch: str = ""
 
     @property
     def anything(self) -> bool:
@@ -36,24 +43,33 @@ class Missing:
 
     def inWords(self) -> str:
         """What is missing and what to press."""
+        state = _("PyTorch is missing")
+        if self.oldTorch:
+            needed = TORCH_REQUIREMENT.removeprefix(">=")
+            state = _("PyTorch {version} is too old: {needed} is needed at least").format(
+                version=self.oldTorch, needed=needed
+            )
         if self.torch and self.extension:
             return _(
-                "PyTorch is missing, and so is the PyTorch extension that installs it. Install the PyTorch extension"
-                " from the Extensions Manager, restart Slicer, and come back."
-            )
+                "{state}. The PyTorch extension that installs it is missing, too. Install the PyTorch extension from"
+                " the Extensions Manager, restart Slicer, and come back."
+            ).format(state=state)
         if self.torch:
-            return _("PyTorch is missing. Press Install: it is downloaded once, which takes some minutes.")
+            return _("{state}. Press Install: it is downloaded once, which takes some minutes.").format(state=state)
         return _("Python packages are missing: {names}. Press Install.").format(names=", ".join(self.packages))
 
 
 def findMissing() -> Missing:
     """Look at what is installed, without importing any of it."""
-    return Missing(installedVersion("torch") is None, not hasPyTorchExtension(), missingPackages(PACKAGES))
+    version = installedVersion("torch")
+    fits = version is not None and SpecifierSet(TORCH_REQUIREMENT).contains(version, prereleases=True)
+    oldTorch = "" if version is None or fits else version
+    return Missing(not fits, not hasPyTorchExtension(), missingPackages(PACKAGES), oldTorch)
 
 
 def missingPackages(requirements: Sequence[str]) -> tuple[str, ...]:
-    """Those of the requirements whose package is not installed."""
-    return tuple(requirement for requirement in requirements if installedVersion(_nameOf(requirement)) is None)
+    """Those of the requirements that what is installed does not meet."""
+    return tuple(requirement for requirement in requirements if not _isMet(Requirement(requirement)))
 
 
 def hasPyTorchExtension() -> bool:
@@ -91,6 +107,7 @@ def install(missing: Missing) -> bool:
             return False
     if missing.packages:
         installPackages(list(missing.packages))
+    importlib.invalidate_caches()
     return not findMissing().anything
 
 
@@ -112,5 +129,6 @@ def installPackages(requirements: list[str]) -> None:
         slicer.util.pip_install(requirements)
 
 
-def _nameOf(requirement: str) -> str:
-    return requirement.split(">=", maxsplit=1)[0]
+def _isMet(requirement: Requirement) -> bool:
+    version = installedVersion(requirement.name)
+    return version is not None and requirement.specifier.contains(version, prereleases=True)

@@ -10,9 +10,6 @@ from slicer.i18n import tr as _
 from SparseSegLib.errors import UsageError
 from SparseSegModule.dependencies import PACKAGES
 
-PYDICOM = "pydicom>=3"
-HIGHDICOM = "highdicom>=0.28"
-
 
 class ExportFormat(Enum):
     """What to write; the values are the names on the console."""
@@ -35,9 +32,7 @@ class ExportFormat(Enum):
     @property
     def packages(self) -> tuple[str, ...]:
         """The Python packages that writing it needs."""
-        if not self.dicomKind:
-            return ()
-        return (*PACKAGES, PYDICOM, HIGHDICOM) if self is ExportFormat.DICOM_SEG else (*PACKAGES, PYDICOM)
+        return tuple(PACKAGES) if self.dicomKind else ()
 
     def label(self) -> str:
         """What the panel calls it."""

@@ -11,11 +11,11 @@ from slicer.i18n import tr as _
 
 from SparseSegLib.errors import SparseSegError
 from SparseSegModule.background import BackgroundCall
-from SparseSegModule.densifyWork import fileName
 from SparseSegModule.dependencies import installPackages, missingPackages
 from SparseSegModule.dicomScan import scanFiles
 from SparseSegModule.exporter import prepareExport
 from SparseSegModule.exportFormats import ExportFormat
+from SparseSegModule.names import fileName
 from SparseSegModule.results import inputOf
 from SparseSegModule.waiting import Waiting
 

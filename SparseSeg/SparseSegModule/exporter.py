@@ -15,10 +15,10 @@ from SparseSegLib.atomic import atomic_path
 from SparseSegLib.errors import AnnotationError, DependencyError, FileError, UsageError
 from SparseSegLib.geometry import Geometry
 from SparseSegLib.io import SegmentInfo, write_labels
-from SparseSegModule.densifyWork import fileName
 from SparseSegModule.dependencies import missingPackages
 from SparseSegModule.dicomScan import gather, scanFiles, seriesUid
 from SparseSegModule.exportFormats import ExportFormat
+from SparseSegModule.names import fileName
 from SparseSegModule.results import inputOf
 from SparseSegModule.segments import SegmentStyle, classLabels, segmentStyles
 from SparseSegModule.volumes import volumeGeometry

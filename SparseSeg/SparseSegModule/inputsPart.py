@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 
 import qt
 import slicer
+from slicer.i18n import tr as _
 
 from SparseSegModule.parameterNode import CHANNEL_ROLE
-from SparseSegModule.results import INPUT_ATTRIBUTE, addSegmentation
+from SparseSegModule.results import addSegmentation
+from SparseSegModule.selectors import isMade
 from SparseSegModule.views import turnToVolume
+from SparseSegModule.volumes import shearOf
 
 if TYPE_CHECKING:
     from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
@@ -23,7 +26,7 @@ class InputsPart:
         self._node = None
         self._volumeId: str | None = None
         panel.ui.channelSelector.connect("checkedNodesChanged()", self._onChannels)
-        self._updating = False
+        self._updating = self._loading = False
 
     def refresh(self) -> None:
         """Follow the parameter node."""
@@ -32,6 +35,7 @@ class InputsPart:
         if node is None:
             self._volumeId = None
             return
+        self._refuse()
         volumeNode = node.inputVolume
         volumeId = volumeNode.GetID() if volumeNode is not None else None
         if volumeId != self._volumeId:
@@ -48,7 +52,25 @@ class InputsPart:
         """The further channels: checked, and not the volume itself."""
         node = self.panel.parameterNode
         checked = self.panel.ui.channelSelector.checkedNodes()
-        return [channel for channel in checked if channel is not node.inputVolume]
+        return [channel for channel in checked if channel is not node.inputVolume and not isMade(channel)]
+
+    def letGo(self, node) -> None:
+        """A node is about to leave the scene: what is drawn on a volume is nothing to go on with on another one."""
+        parameterNode = self.panel.parameterNode
+        if parameterNode is None or node is not parameterNode.inputVolume:
+            return
+        if _referenceVolume(parameterNode.segmentation) is node:
+            parameterNode.segmentation = None
+
+    def beginLoading(self) -> None:
+        """A scene is loaded: the lists are filled anew, which checks and unchecks nothing."""
+        self._loading = True
+
+    def endLoading(self) -> None:
+        """The scene is loaded: check the channels that it names."""
+        self._loading = False
+        if self.panel.parameterNode is not None:
+            self._showChannels()
 
     def _onNewVolume(self, volumeNode: vtkMRMLScalarVolumeNode) -> None:
         """Leave alone what is drawn on another volume: go on with what is drawn on this one, or start something new."""
@@ -59,13 +81,34 @@ class InputsPart:
         turnToVolume(volumeNode)
         slicer.util.setSliceViewerLayers(background=volumeNode, fit=True)
 
+    def _refuse(self) -> None:
+        """What SparseSeg made is no input: it would learn from itself; and on a sheared volume nothing can be drawn."""
+        node = self.panel.parameterNode
+        volumeNode, segmentationNode = node.inputVolume, node.segmentation
+        problem = shearOf(volumeNode) if volumeNode is not None else ""
+        if problem:
+            node.inputVolume = None
+            slicer.util.warningDisplay(problem)
+        if isMade(volumeNode):
+            node.inputVolume = None
+            text = _("{name} is a result of SparseSeg, and no image to segment. Choose the image itself.")
+            slicer.util.warningDisplay(text.format(name=volumeNode.GetName()))
+        if isMade(segmentationNode):
+            node.segmentation = None
+            text = _("{name} is a result of SparseSeg, and nothing that you drew. Apply takes a result over.")
+            slicer.util.warningDisplay(text.format(name=segmentationNode.GetName()))
+
     def _onChannels(self) -> None:
-        if self._updating or self.panel.parameterNode is None:
+        if self._updating or self._loading or slicer.mrmlScene.IsBatchProcessing():
             return
-        node = self.panel.parameterNode.parameterNode
+        if self.panel.parameterNode is None:
+            return
+        node, channels = self.panel.parameterNode.parameterNode, self.channels()
+        modified = node.StartModify()  # who hears of a change in between would uncheck them all
         node.RemoveNodeReferenceIDs(CHANNEL_ROLE)
-        for channel in self.channels():
+        for channel in channels:
             node.AddNodeReferenceID(CHANNEL_ROLE, channel.GetID())
+        node.EndModify(modified)
 
     def _showChannels(self) -> None:
         node = self.panel.parameterNode.parameterNode
@@ -84,7 +127,7 @@ class InputsPart:
 def firstImage() -> vtkMRMLScalarVolumeNode | None:
     """The first image of the scene that SparseSeg did not make."""
     for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
-        if node.GetClassName() == "vtkMRMLScalarVolumeNode" and node.GetAttribute(INPUT_ATTRIBUTE) is None:
+        if node.GetClassName() == "vtkMRMLScalarVolumeNode" and not isMade(node) and not shearOf(node):
             return node
     return None
 
@@ -92,8 +135,9 @@ def firstImage() -> vtkMRMLScalarVolumeNode | None:
 def drawnOn(volumeNode: vtkMRMLScalarVolumeNode) -> vtkMRMLSegmentationNode | None:
     """The first segmentation that was drawn on a volume; results and previews do not count."""
     for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
-        made = node.GetAttribute(INPUT_ATTRIBUTE) is not None
-        if not made and _referenceVolume(node) is volumeNode and node.GetSegmentation().GetNumberOfSegments():
+        if isMade(node) or _referenceVolume(node) is not volumeNode:
+            continue
+        if node.GetSegmentation().GetNumberOfSegments():
             return node
     return None
 

@@ -18,6 +18,7 @@ from SparseSegLib.jobs import Job
 from SparseSegLib.protocol import SILENCE_SECONDS
 from SparseSegModule.background import BackgroundCall
 from SparseSegModule.engine import pythonExecutable
+from SparseSegModule.panelWords import inPanelWords
 
 POLL_MILLISECONDS = 50
 BREATH = 0.002  # seconds
@@ -88,7 +89,7 @@ class JobHandle:
         self._update: BackgroundCall | None = None
         self._tidying: BackgroundCall | None = None
         self._cancelAsked = self._stopAsked = False
-        self._silenceTold = False
+        self._silenceTold = self._ticking = False
         self._busy: BackgroundCall | None = BackgroundCall(lambda: work.write(folder))
         self._advance: Callable[[], None] = self._startWorker
         self._timer = qt.QTimer()
@@ -144,8 +145,9 @@ class JobHandle:
             self._tidying.wait(TIDY_SECONDS)
 
     def _tick(self) -> None:
-        if self.ended:
+        if self.ended or self._ticking:  # what delivers nodes may run the event loop, and with it the timer
             return
+        self._ticking = True
         try:
             self._showPreview()
             self._sendUpdate()
@@ -160,6 +162,8 @@ class JobHandle:
         except Exception as error:
             logging.exception("SparseSeg")
             self._finish(error=JobError(f"Something unexpected happened: {error}", "The application log has more."))
+        finally:
+            self._ticking = False
 
     def _startWorker(self) -> None:
         assert self._busy is not None
@@ -182,7 +186,7 @@ class JobHandle:
             elif kind == "preview":
                 self._nextPreview = self.folder / event["file"]
             elif kind == "message":
-                self.listener.onMessage(event["text"])
+                self.listener.onMessage(inPanelWords(event["text"]))
         self._sayIfSilent()
         if self._job.ending is not None:
             self._end(self._job.ending)
@@ -198,7 +202,7 @@ class JobHandle:
         if ending["event"] == "canceled" or self._cancelAsked:
             raise Canceled
         if ending["event"] == "failed":
-            raise JobError(ending["message"], ending.get("hint", ""))
+            raise JobError(inPanelWords(ending["message"]), inPanelWords(ending.get("hint", "")))
         self._ending = ending
         self.figures = dict(ending["figures"])
         self._busy = BackgroundCall(lambda: self.work.read(self.folder, ending))

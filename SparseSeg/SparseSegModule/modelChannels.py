@@ -53,6 +53,10 @@ class ModelChannels:
         self._frame.layout().addWidget(self._rows)
         self._frame.visible = self.several
 
+    def selectors(self) -> list:
+        """The selectors (qMRMLNodeComboBox), in the channels' order."""
+        return list(self._selectors)
+
     def volumes(self) -> list[vtkMRMLScalarVolumeNode]:
         """A volume for each channel, in order; none if one is still missing."""
         nodes = [selector.currentNode() for selector in self._selectors]

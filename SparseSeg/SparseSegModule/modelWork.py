@@ -16,6 +16,8 @@ from SparseSegLib.io import read_labels, write_image
 from SparseSegLib.jobs import write_job
 from SparseSegLib.models import ModelCard, ModelLibrary
 from SparseSegModule.annotation import Drawing
+from SparseSegModule.names import fileName
+from SparseSegModule.panelWords import inPanelWords
 from SparseSegModule.volumes import VolumeImage
 
 if TYPE_CHECKING:
@@ -70,11 +72,8 @@ class TrainWork:
         """Write every case and ``job.json``."""
         entries = []
         for number, case in enumerate(self._cases):
-            paths = []
-            for channel, image in enumerate(case.images):
-                paths.append(f"case-{number}-{channel}.nrrd")
-                write_image(image.array, image.geometry, folder / paths[-1])
-            labels = f"case-{number}-labels.nrrd"
+            paths = _writeImages(case.images, folder, number)
+            labels = f"case-{number}/labels.nrrd"
             write_sparse_labels(case.drawing.sparseLabels(), folder / labels)
             entries.append({"name": case.name, "volumes": paths, "labels": labels})
         write_job(folder, "train", {"cases": entries}, self._settings)
@@ -146,11 +145,8 @@ class SegmentWork:
         """Write the arrays and ``job.json``."""
         entries = []
         for number, case in enumerate(self._cases):
-            paths = [str(path) for path in case.files]
-            for channel, image in enumerate(case.images):
-                paths.append(f"case-{number}-{channel}.nrrd")
-                write_image(image.array, image.geometry, folder / paths[-1])
-            entries.append({"volumes": paths, "name": f"{number:04d} {case.name}"})
+            paths = [str(path) for path in case.files] or _writeImages(case.images, folder, number)
+            entries.append({"volumes": paths, "name": f"{number:04d} {fileName(case.name)}"})
         write_job(folder, "segment", {"cases": entries}, self._settings)
 
     def checkInputs(self) -> None:
@@ -163,7 +159,7 @@ class SegmentWork:
         found = []
         for case, entry in zip(self._cases, ending["figures"]["cases"], strict=True):
             if "file" not in entry:
-                error = f"{entry['error']} {entry.get('hint', '')}".strip()
+                error = inPanelWords(f"{entry['error']} {entry.get('hint', '')}".strip())
                 found.append(ModelArrays(case.name, None, None, {}, error))
                 continue
             labels, geometry, _segments = read_labels(folder / entry["file"])
@@ -184,3 +180,14 @@ class SegmentWork:
 
     def keep(self, folder: Path) -> None:
         """Nothing stays but the results."""
+
+
+def _writeImages(images: list[VolumeImage], folder: Path, number: int) -> list[str]:
+    """Write the channels of a case under the volumes' own names, by which the worker speaks of them; the paths."""
+    paths = []
+    for channel, image in enumerate(images):
+        path = f"case-{number}/{channel}/{fileName(image.name)}.nrrd"
+        (folder / path).parent.mkdir(parents=True)
+        write_image(image.array, image.geometry, folder / path)
+        paths.append(path)
+    return paths

@@ -3,27 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import qt
+from slicer.i18n import tr as _
 
 from SparseSegLib.annotation import Plane
 from SparseSegLib.geometry import Geometry
 from SparseSegModule.planes import AnnotatedPlane
+from SparseSegModule.views import toWorld
+from SparseSegModule.volumes import volumeGeometry
 
-_ORIENTATIONS = (("Sagittal", "L", "R"), ("Coronal", "P", "A"), ("Axial", "S", "I"))
+if TYPE_CHECKING:
+    from slicer import vtkMRMLScalarVolumeNode
+
+_ORIENTATIONS = (("Sagittal", "R", "L"), ("Coronal", "A", "P"), ("Axial", "S", "I"))
 
 
-def describePlane(plane: Plane, geometry: Geometry) -> tuple[str, str]:
-    """Orientation and position of a slice in a radiographer's words, such as ("Axial", "12.5 mm S")."""
+def describePlane(plane: Plane, geometry: Geometry, volumeNode: vtkMRMLScalarVolumeNode) -> tuple[str, str]:
+    """Orientation and position of a slice as the slice views show them, such as ("Axial", "12.5 mm S (slice 17)").
+
+    Millimeters are those of the world, with the volume's transform; slices are counted from 0, as Slicer counts voxels.
+    """
     point = (np.array(geometry.shape) - 1) / 2
     point[plane.axis] = plane.index
     ahead = point.copy()
     ahead[plane.axis] += 1
-    here = geometry.index_to_physical(point)
-    along = int(np.abs(geometry.index_to_physical(ahead) - here).argmax())
+    here, there = (toWorld(volumeNode, geometry.index_to_physical(place)) for place in (point, ahead))
+    along = int(np.abs(there - here).argmax())
     name, positive, negative = _ORIENTATIONS[along]
-    return name, f"{abs(here[along]):.1f} mm {positive if here[along] >= 0 else negative}"
+    place = f"{abs(here[along]):.1f} mm {positive if here[along] >= 0 else negative}"
+    return name, _("{place} (slice {index})").format(place=place, index=plane.index)
 
 
 class PlaneTableView:
@@ -53,20 +64,22 @@ class PlaneTableView:
         self._planes, self._content = [], None
         self._widget.setRowCount(0)
 
-    def show(self, content: list[tuple[AnnotatedPlane, str]], geometry: Geometry) -> None:
-        """Show slices and what is on them."""
-        if content == self._content:
+    def show(self, content: list[tuple[AnnotatedPlane, str]], volumeNode: vtkMRMLScalarVolumeNode) -> None:
+        """Show slices of a volume and what is on them."""
+        geometry = volumeGeometry(volumeNode)
+        texts = [(plane, *describePlane(plane.plane, geometry, volumeNode), segments) for plane, segments in content]
+        if texts == self._content:
             return
-        self._content = content
+        self._content = texts
         self._planes = [plane.plane for plane, _segments in content]
         self._filling = True
         self._widget.setRowCount(len(content))
-        for row, (plane, segments) in enumerate(content):
+        for row, (plane, *words) in enumerate(texts):
             tick = qt.QTableWidgetItem()
             tick.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable | qt.Qt.ItemIsUserCheckable)
             tick.setCheckState(qt.Qt.Checked if plane.finished else qt.Qt.Unchecked)
             self._widget.setItem(row, 0, tick)
-            for column, text in enumerate((*describePlane(plane.plane, geometry), segments), start=1):
+            for column, text in enumerate(words, start=1):
                 self._widget.setItem(row, column, qt.QTableWidgetItem(text))
         self._widget.resizeColumnsToContents()
         self._filling = False

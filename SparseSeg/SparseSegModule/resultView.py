@@ -8,8 +8,10 @@ import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
+from SparseSegLib.annotation import UNLABELED, SparseLabels
 from SparseSegLib.geometry import Geometry
 from SparseSegModule.annotatePart import AnnotatePart
+from SparseSegModule.annotation import readDrawing, rememberDrawn
 from SparseSegModule.densifyWork import DenseResult
 from SparseSegModule.results import INPUT_ATTRIBUTE, addSegmentation, showPreview
 from SparseSegModule.segments import SegmentStyle, applyLabels, classLabels, classSegmentIds, segmentStyles
@@ -111,19 +113,22 @@ class ResultView:
     def _canApply(self) -> bool:
         """Apply can only be undone where the Segment Editor is on the segmentation that it changes."""
         node = self.panel.parameterNode
-        chosen = node is not None and self._drawnNode is not None and node.segmentation is self._drawnNode
-        dense = _inScene(self.result.labelmapNode) or _inScene(self.result.segmentationNode)
-        return chosen and dense and _inScene(self._volumeNode)
+        if node is None or not _inScene(self._drawnNode) or not _inScene(self._volumeNode):
+            return False
+        chosen = node.segmentation is self._drawnNode and node.inputVolume is self._volumeNode
+        return chosen and (_inScene(self.result.labelmapNode) or _inScene(self.result.segmentationNode))
 
     def apply(self) -> None:
         """Write the result into the user's segmentation; the Segment Editor can undo it."""
         if self.result is None or not self._canApply():
             return
         with slicer.util.tryWithErrorDisplay(_("The result could not be applied."), waitCursor=True):
-            labels = self._withDrawing(self._labels())
+            drawn = self._drawn()
+            own = self._inResultsClasses(drawn.array)
+            labels = np.where(own != UNLABELED, own, self._labels())
             self.panel.ui.segmentEditorWidget.saveStateForUndo()
             applyLabels(self._drawnNode, self._volumeNode, labels, ijkToRas(self._volumeNode), self._segmentIds)
-            self._rememberApplied(labels)
+            self._rememberApplied(drawn)
             self.annotate.ignoreChange()
             self._close()
 
@@ -170,20 +175,26 @@ class ResultView:
             return np.array(volumeArray(self.result.labelmapNode))
         return classLabels(self.result.segmentationNode, self._volumeNode).whole(volumeGeometry(self._volumeNode).shape)
 
-    def _withDrawing(self, labels: np.ndarray) -> np.ndarray:
-        """What was drawn on finished slices since the training knew them stands."""
-        if not self.sameSegments():
-            return labels
-        drawn = classLabels(self._drawnNode, self._volumeNode).whole(labels.shape)
-        for plane in self.annotate.planes().finished:
-            labels[plane.voxels] = drawn[plane.voxels]
-        return labels
+    def _drawn(self) -> SparseLabels:
+        """All that the user drew, before the training and since: it stands."""
+        applied = self.panel.parameterNode.applied
+        return readDrawing(self._volumeNode, self._drawnNode, self.annotate.planes(), applied).drawnLabels()
 
-    def _rememberApplied(self, labels: np.ndarray) -> None:
-        """What was applied is no annotation: keep a copy, hidden from the user, to tell later strokes from it."""
-        last = self.panel.parameterNode.applied
-        image, geometry = imageFromArray(labels), volumeGeometry(self._volumeNode)
-        names, colors = tuple(style.name for style in self._styles), [style.color for style in self._styles]
+    def _inResultsClasses(self, labels: np.ndarray) -> np.ndarray:
+        """Labels of the segments as they are now in the classes that the training knew; new segments are background."""
+        classes = np.zeros(256, np.uint8)
+        classes[UNLABELED] = UNLABELED
+        for value, segmentId in enumerate(classSegmentIds(self._drawnNode), start=1):
+            if segmentId in self._segmentIds:
+                classes[value] = self._segmentIds.index(segmentId) + 1
+        return classes[labels]
+
+    def _rememberApplied(self, drawn: SparseLabels) -> None:
+        """What was applied is no annotation: keep a copy, hidden from the user, to tell strokes from it."""
+        last, geometry = self.panel.parameterNode.applied, volumeGeometry(self._volumeNode)
+        there = classLabels(self._drawnNode, self._volumeNode).whole(geometry.shape)
+        image, styles = imageFromArray(rememberDrawn(there, drawn)), segmentStyles(self._drawnNode)
+        names, colors = tuple(style.name for style in styles), [style.color for style in styles]
         node = addLabelmapNode(image, geometry, "SparseSeg applied", names, colors)
         node.SetHideFromEditors(True)
         self.annotate.setApplied(self._drawnNode, node)

@@ -10,9 +10,9 @@ CATEGORY = "SparseSeg"
 VOLUME = "SparseSegMNI152"
 LABELS = "SparseSegMNI152WhiteMatter"
 _URL = "https://github.com/SparseSeg/SlicerSparseSeg/raw/main/Resources/SampleData/"
-_FILES = {
-    VOLUME: ("mni152_t1.nrrd", "VolumeFile"),
-    LABELS: ("mni152_white_matter.nrrd", "LabelMapFile"),
+_FILES = {  # and whether they are labels
+    VOLUME: ("mni152_t1.nrrd", False),
+    LABELS: ("mni152_white_matter.nrrd", True),
 }
 _CHECKSUMS = {
     "mni152_t1.nrrd": "SHA256:ab131c39e1801dbfb98ee39e4505ed45edfb016c7d7acac3d85a1f5e4f6765d2",
@@ -29,7 +29,7 @@ def registerSampleData() -> None:
     if hasattr(logic, "registerCustomSampleDataCategory"):  # Slicer 5.11 and later
         logic.registerCustomSampleDataCategory(CATEGORY, CATEGORY)
     icons = Path(__file__).resolve().parents[1] / "Resources" / "Icons"
-    for name, (fileName, fileType) in _FILES.items():
+    for name, (fileName, isLabelmap) in _FILES.items():
         logic.registerCustomSampleDataSource(
             category=CATEGORY,
             sampleName=name,
@@ -38,7 +38,8 @@ def registerSampleData() -> None:
             fileNames=fileName,
             checksums=_CHECKSUMS[fileName],
             nodeNames=name,
-            loadFileType=fileType,
+            loadFileTypes="VolumeFile",
+            loadFileProperties={"labelmap": True} if isLabelmap else {},
         )
 
 

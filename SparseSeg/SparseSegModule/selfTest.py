@@ -57,6 +57,7 @@ def refusesEmptySegmentation(logic) -> bool:
     """Whether densifying an empty segmentation is refused, and leaves the scene as it was."""
     volumeNode = slicer.util.addVolumeFromArray(np.random.default_rng(0).random((8, 9, 10)))
     segmentationNode = addSegmentation(volumeNode, "empty")
+    logic.getParameterNode()  # it is made when it is asked for first
     before = slicer.mrmlScene.GetNumberOfNodes()
     try:
         logic.densify(volumeNode, segmentationNode, budgetSeconds=1)

@@ -77,8 +77,7 @@ class Frames:
         if shown is None:  # the browser is recording
             shown = self.browserNode.AddProxyNode(found[0], made)
         for node in found:
-            slicer.mrmlScene.RemoveNode(node.GetDisplayNode())
-            slicer.mrmlScene.RemoveNode(node)
+            slicer.mrmlScene.RemoveNode(node)  # the scene removes its display node after it
         if shown.GetDisplayNode() is None:
             shown.CreateDefaultDisplayNodes()
         return shown

@@ -22,6 +22,7 @@ class StatusPart:
     def __init__(self, panel) -> None:
         self.panel = panel
         self.missing: Missing = findMissing()
+        self._installing = False
         self._waiting = Waiting(self._onAnswer, POLL_MILLISECONDS)
         panel.ui.installButton.connect("clicked()", self._onInstall)
         self._look()
@@ -57,6 +58,10 @@ class StatusPart:
         if self.missing.torch and self.missing.extension:
             slicer.util.warningDisplay(self.missing.inWords())
             return
+        if self._installing:  # what installs may run the event loop
+            return
+        self._installing = True
+        self._showInstalling()
         try:
             install(self.missing)
         except Exception as error:  # whatever pip and the PyTorch extension raise
@@ -64,8 +69,19 @@ class StatusPart:
                 _("The installation failed. Is there an internet connection?") + f"\n\n{error}",
                 detailedText=repr(error),
             )
+        finally:
+            self._installing = False
+            self.panel.ui.installButton.enabled = True
         self.missing = findMissing()
         self._look()
+
+    def _showInstalling(self) -> None:
+        """Say what goes on, for Slicer may stand still meanwhile."""
+        ui = self.panel.ui
+        ui.installButton.enabled = False
+        ui.setupFrame.visible = True
+        ui.setupLabel.text = _("Installing. This takes some minutes, in which Slicer may not answer.")
+        slicer.app.processEvents()
 
     def _onAnswer(self, call: BackgroundCall) -> None:
         try:

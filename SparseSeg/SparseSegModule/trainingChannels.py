@@ -65,6 +65,10 @@ class TrainingChannels:
                 node = chosen.get(key) or _namedLike(volumeNode, names[0], name) or fitting.get(name)
                 self._selectors[key] = self._addSelector(row, column, node)
 
+    def selectors(self) -> list:
+        """The selectors (qMRMLNodeComboBox) that are shown."""
+        return list(self._selectors.values())
+
     def channelsOf(self, volumeNode: vtkMRMLScalarVolumeNode) -> list[vtkMRMLScalarVolumeNode]:
         """A volume and its further channels, in order; UsageError if one is still missing."""
         nodes = [volumeNode]

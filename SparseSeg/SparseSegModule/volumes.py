@@ -36,15 +36,20 @@ def vtkFromMatrix(array: np.ndarray) -> vtk.vtkMatrix4x4:
     return matrix
 
 
-def geometryFromMatrix(ijkToRas: np.ndarray, shape: tuple[int, int, int]) -> Geometry:
+def geometryFromMatrix(ijkToRas: np.ndarray, shape: tuple[int, int, int], volumeName: str = "") -> Geometry:
     """The grid of ``shape`` (z, y, x) whose voxel (i, j, k) lies at ``ijkToRas`` (RAS, 4×4).
 
-    Raises GeometryError if the axes are sheared.
+    Raises GeometryError if the axes are sheared: those of the volume that is named, or by transforms.
     """
     lps = _LPS @ ijkToRas
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
     axes = lps[:3, :3] / spacing
     if np.abs(axes.T @ axes - np.eye(3)).max() > 1e-3:
+        if volumeName:
+            raise GeometryError(
+                f"The axes of {volumeName} are not at right angles (it is sheared), and segments cannot be drawn so.",
+                "Resample it to a grid with right angles, with the module Resample Scalar/Vector/DWI Volume, say.",
+            )
         raise GeometryError(
             "The transform between the nodes shears the volume.", "Harden the transforms, then try again."
         )
@@ -70,7 +75,18 @@ def volumeGeometry(volumeNode: vtkMRMLScalarVolumeNode) -> Geometry:
     image = volumeNode.GetImageData()
     if image is None or min(image.GetDimensions()) < 1:
         raise VolumeError(f"{volumeNode.GetName()} holds no image.", "Load or choose another volume.")
-    return geometryFromMatrix(ijkToRas(volumeNode), image.GetDimensions()[::-1])
+    return geometryFromMatrix(ijkToRas(volumeNode), image.GetDimensions()[::-1], volumeNode.GetName())
+
+
+def shearOf(volumeNode: vtkMRMLScalarVolumeNode) -> str:
+    """Why a volume cannot be worked on if its axes are not at right angles, else ""."""
+    try:
+        volumeGeometry(volumeNode)
+    except GeometryError as error:
+        return str(error)
+    except VolumeError:
+        return ""  # it holds no image yet
+    return ""
 
 
 def volumeArray(volumeNode: vtkMRMLScalarVolumeNode) -> np.ndarray:

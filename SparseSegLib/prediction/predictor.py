@@ -124,7 +124,7 @@ class Predictor:
             return
         text = f"{volume.name or 'The volume'} does not look like {expected.image}: {'; '.join(doubts)}."
         if not self.force:
-            hint = f"Choose {expected.image}, or have it segmented in spite of doubts (--force; in the panel, a box)."
+            hint = f"Choose {expected.image}, or have it segmented in spite of doubts (--force)."
             raise ModelError(text, hint)
         self.events.message(text)
 

@@ -3,15 +3,14 @@
 import importlib.util
 import re
 import sys
-from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
-from urllib.parse import unquote, urlparse
 
 import slicer
 from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
 
 from . import parameters, pythonqt, scripted, serializers
+from .sampleData import SampleDataLogic
 from .standin import CLASSES
 from .uiLoader import QUiLoader
 
@@ -110,53 +109,3 @@ class _PyTorchUtilsLogic:
 
     def installTorch(self, *_arguments: Any, **_options: Any) -> None:
         """Install nothing."""
-
-
-class SampleDataLogic:
-    """The registry of sample data; it loads only files of this machine."""
-
-    @staticmethod
-    def registerCustomSampleDataCategory(category: str, title: str) -> None:
-        """Name a category."""
-        vars(slicer.modules).setdefault("sampleDataSourceCategories", {})[category] = {"title": title}
-
-    @staticmethod
-    def registerCustomSampleDataSource(category: str = "Custom", sampleName: str | None = None, **source: Any) -> None:
-        """Add a data set."""
-        known = {"uris", "fileNames", "nodeNames", "customDownloader", "thumbnailFileName", "loadFileTypes"}
-        known |= {"loadFiles", "loadFileProperties", "checksums", "loadFileType"}
-        if set(source) - known:
-            raise TypeError(f"registerCustomSampleDataSource has no {sorted(set(source) - known)}")
-        sources = vars(slicer.modules).setdefault("sampleDataSources", {}).setdefault(category, [])
-        sources.append(SimpleNamespace(sampleName=sampleName, **{**dict.fromkeys(known), **source}))
-
-    @staticmethod
-    def sourceForSampleName(sampleName: str) -> Any:
-        """Return the data set of that name."""
-        every = vars(slicer.modules).get("sampleDataSources", {}).values()
-        return next((each for sources in every for each in sources if each.sampleName == sampleName), None)
-
-    def downloadSamples(self, sampleName: str) -> list:
-        """Return the nodes loaded from a data set whose addresses are files of this machine."""
-        source = self.sourceForSampleName(sampleName)
-        if source is None:
-            return []
-        if source.customDownloader:
-            return source.customDownloader(source)
-        asList = lambda value: value if isinstance(value, list) else [value]  # noqa: E731
-        nodes = []
-        for uri, name, kind in zip(*map(asList, (source.uris, source.nodeNames, source.loadFileTypes)), strict=False):
-            if urlparse(uri).scheme != "file":
-                raise RuntimeError(f"the stand-in host does not download {uri}")
-            path = Path(unquote(urlparse(uri).path))
-            nodes.append(slicer.util.loadNodeFromFile(path, kind, {"name": name} if name else {}))
-        return nodes
-
-    def downloadSample(self, sampleName: str) -> Any:
-        """Return the first node loaded from a data set."""
-        return self.downloadSamples(sampleName)[0]
-
-    @classmethod
-    def download(cls, sampleName: str) -> Any:
-        """Return the first node loaded from a data set."""
-        return cls().downloadSample(sampleName)

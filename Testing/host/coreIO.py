@@ -32,7 +32,8 @@ class CoreIOManager:
             return loadScene(path, properties.get("clear", True))
         name = properties.get("name") or path.name.split(".")[0]
         readers = {"VolumeFile": _readVolume, "SegmentationFile": _readSegmentation, "TransformFile": _readTransform}
-        node = readers[fileType](path, name, properties) if path.exists() else None
+        reader = readers.get(fileType)  # Slicer, too, takes a type that it does not know for a file that it cannot read
+        node = reader(path, name, properties) if reader is not None and path.exists() else None
         if node is None:
             if messages is not None:
                 messages.AddMessage(0x10000, f"cannot read {path}")

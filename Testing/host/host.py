@@ -12,7 +12,7 @@ import slicer
 from PySide6.QtCore import QEvent, QEventLoop
 from PySide6.QtWidgets import QWidget
 
-from . import completion, coreIO, dialogs
+from . import completion, coreIO, dialogs, displayableManagers
 from .modules import LoadedModule, load, registerLogics, unload
 
 EVENTS_MSEC = 20
@@ -32,6 +32,7 @@ class Host:
 
         self.app, self._core = start()
         registerLogics(self._core)
+        displayableManagers.watch(slicer.mrmlScene)
         self._dialogs, self._views = dialogs.install(slicer.util), None
         self._excepthook, sys.excepthook = sys.excepthook, self._recordError
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import shiboken6
 import slicer
+import vtk
 from PySide6.QtCore import Property, Qt, Signal
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QVBoxLayout, QWidget
 
@@ -11,6 +12,7 @@ from .ctkWidgets import ctkDoubleSpinBox, ctkSliderWidget
 from .standin import standIn, stored
 
 SCENE_EVENTS = ("NodeAddedEvent", "NodeRemovedEvent", "EndBatchProcessEvent", "EndCloseEvent", "EndImportEvent")
+LATE = -10.0  # Slicer's lists of nodes hear of a removal after all others
 
 
 class _SceneHolder:
@@ -33,7 +35,16 @@ class _SceneHolder:
         if scene is not None:
             events = [getattr(slicer.vtkMRMLScene, name) for name in SCENE_EVENTS]
             self._sceneTags = [scene.AddObserver(event, self._onSceneEvent) for event in events]
+            self._sceneTags.append(scene.AddObserver(scene.NodeAboutToBeRemovedEvent, self._onRemoval, LATE))
         self._sceneChanged()
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _onRemoval(self, scene: Any, _event: str, node: Any) -> None:
+        if shiboken6.isValid(self) and not scene.IsClosing():
+            self._nodeGoes(node)
+
+    def _nodeGoes(self, node: Any) -> None:
+        """A node is about to leave the scene."""
 
     def _onSceneEvent(self, scene: Any, _event: str) -> None:
         if not shiboken6.isValid(self):  # Qt has deleted it, which ends a widget's observations
@@ -179,6 +190,16 @@ class qMRMLNodeComboBox(_SceneHolder, QWidget):
         self._select(self._comboBox.currentData)
         self.nodeActivated.emit(self.currentNode())
 
+    def _nodeGoes(self, node: Any) -> None:
+        """As Slicer's: the row of the current node goes, and the list stays where it is, on a neighbor."""
+        if node.GetID() != self._currentID or not self._currentID:
+            return
+        ids = [each.GetID() for each in self.nodes()]
+        row = ids.index(self._currentID)
+        ids.remove(self._currentID)
+        if ids:
+            self._select(ids[min(row, len(ids) - 1)])
+
     def _sceneChanged(self) -> None:
         self._comboBox.clear()
         if self.noneEnabled:
@@ -199,6 +220,24 @@ class qMRMLCheckableNodeComboBox(qMRMLNodeComboBox):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._checkedIDs: set[str] = set()
+        self._refilling = False
+
+    def nodes(self) -> list:
+        """Return the nodes that can be chosen."""
+        return [] if self.__dict__.get("_refilling") else super().nodes()
+
+    def setMRMLScene(self, scene: Any) -> None:
+        """Follow another scene."""
+        super().setMRMLScene(scene)
+        if scene is not None:
+            self._sceneTags.append(scene.AddObserver(scene.EndImportEvent, self._refill))
+
+    def _refill(self, _scene: Any, _event: str) -> None:
+        """As Slicer's: when a scene was loaded, the list is filled anew, and says so while it is empty."""
+        if shiboken6.isValid(self):
+            self._refilling, self._checkedIDs = True, set()
+            self.checkedNodesChanged.emit()
+            self._refilling = False
 
     def checkedNodes(self) -> list:
         """Return the nodes that have a check mark."""

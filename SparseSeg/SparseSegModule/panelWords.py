@@ -1,0 +1,21 @@
+"""What the engine says, in the words of the panel: it names options of the command line."""
+
+from __future__ import annotations
+
+from slicer.i18n import tr as _
+
+
+def inPanelWords(text: str) -> str:
+    """A message of the engine, with what the panel has in place of the options of the command line."""
+    for option, words in _words():
+        text = text.replace(option, words)
+    return text
+
+
+def _words() -> tuple[tuple[str, str], ...]:
+    return (
+        ("(--force)", _('(the box "Segment in spite of doubts")')),
+        ("Add --resample to bring it there, or draw", _("Draw")),
+        (" (--resample on the command line)", ""),
+        (", or add --overwrite", ""),
+    )
