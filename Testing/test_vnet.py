@@ -243,4 +243,4 @@ def test_each_coarser_level_learns_half_as_much_from_the_labels_themselves():
 def test_instance_norm_is_torchs_own_and_takes_a_single_voxel():
     layer, x = InstanceNorm(3), torch.randn(2, 3, 4, 5, 6)
     torch.testing.assert_close(layer(x), torch.nn.functional.instance_norm(x), rtol=1e-4, atol=1e-5)
-    assert layer(torch.randn(1, 3, 1, 1, 1)).abs().max() == 0
+    assert layer(torch.randn(1, 3, 1, 1, 1)).abs().max() < 1e-4

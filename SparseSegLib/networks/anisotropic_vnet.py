@@ -13,6 +13,8 @@ from SparseSegLib.networks.convolution import Convolution
 from SparseSegLib.networks.objective import Loss
 
 WIDTHS = (16, 32, 64, 96, 160)
+SLOPE = 0.1  # of the leaky ReLUs
+EPSILON = 1e-5
 SUPERVISED = 3  # levels that learn from the labels themselves, the finest included
 Size = tuple[int, int, int]
 
@@ -22,10 +24,10 @@ class AnisotropicVNet(nn.Module):
 
     Takes ``(B, in_channels, Z, Y, X)`` of any size and returns logits ``(B, classes, Z, Y, X)``.
 
-    As in V-Net each stage learns a residual, convolutions with a stride halve the size, transposed ones bring it back,
-    and PReLUs with a slope for each channel follow all of them. The finest ``flat`` levels look along y and x only and
-    are halved along these; so the voxels become about cubes on the way down. Coarser levels answer too while the
-    network learns (deep supervision).
+    As in V-Net each stage learns a residual, convolutions with a stride halve the size, and transposed ones bring it
+    back. Leaky ReLUs, which take less time, stand for V-Net's parametric ones. The finest ``flat`` levels look along y
+    and x only and are halved along these; so the voxels become about cubes on the way down. Coarser levels answer too
+    while the network learns (deep supervision).
 
     Parameters
     ----------
@@ -111,21 +113,19 @@ class _Stage(nn.Module):
         self.convolutions = nn.ModuleList(
             nn.Sequential(_convolution(start, channels, flat), InstanceNorm(channels)) for start in starts
         )
-        self.activations = nn.ModuleList(nn.PReLU(channels) for _ in starts)
 
     def forward(self, x: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
         """``(B, channels, Z, Y, X)`` for ``(B, before, Z, Y, X)`` and what to add."""
-        *first, last = zip(self.convolutions, self.activations, strict=True)
-        for convolve, activate in first:
-            x = activate(convolve(x))
-        convolve, activate = last
-        return activate(convolve(x) + residual)
+        *first, last = self.convolutions
+        for convolve in first:
+            x = F.leaky_relu(convolve(x), SLOPE)
+        return F.leaky_relu(last(x) + residual, SLOPE)
 
 
 class InstanceNorm(nn.Module):
     """Every channel of every volume gets mean 0 and standard deviation 1, then a scale and an offset that are learned.
 
-    The same as torch's own, but it keeps the memory layout and takes a single voxel.
+    The same as torch's own, but it keeps the memory layout, which makes it fast on a CPU, and takes a single voxel.
     """
 
     def __init__(self, channels: int) -> None:
@@ -135,7 +135,11 @@ class InstanceNorm(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The same shape."""
-        return torch.group_norm(x, len(self.weight), self.weight, self.bias)
+        return torch.cat([self._normalized(one) for one in x.split(1)])
+
+    def _normalized(self, x: torch.Tensor) -> torch.Tensor:
+        """A batch norm of a single volume."""
+        return torch.batch_norm(x, self.weight, self.bias, None, None, True, 0.0, EPSILON, True)
 
 
 def _stride(flat: bool) -> Size:
@@ -147,7 +151,7 @@ def _convolution(before: int, after: int, flat: bool) -> nn.Conv3d:
 
 
 def _active(channels: int) -> list[nn.Module]:
-    return [InstanceNorm(channels), nn.PReLU(channels)]
+    return [InstanceNorm(channels), nn.LeakyReLU(SLOPE)]
 
 
 def _cropped(logits: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
@@ -156,8 +160,8 @@ def _cropped(logits: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
 
 
 def _initialize(layer: nn.Module) -> None:
-    """He et al. (2015) for a PReLU that starts with a slope of a quarter."""
+    """He et al. (2015)."""
     if isinstance(layer, nn.Conv3d | nn.ConvTranspose3d):
-        nn.init.kaiming_normal_(layer.weight, a=0.25)
+        nn.init.kaiming_normal_(layer.weight, a=SLOPE)
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
