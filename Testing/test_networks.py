@@ -59,6 +59,7 @@ SMALLER = {  # with few channels: the papers' sizes and layers are checked elsew
     "ronneberger2015": {"base": 4, "levels": 2, "norm": "batch"},
     "vnet": {"base": 2, "kernel": 3},
     "vnet-small": {"base": 2},
+    "vnet-anisotropic": {"widths": (4, 8, 8)},
     "unet2d": {"base": 4, "levels": 2},
     "unet2d-slices": {"base": 4, "levels": 2},
     "segresnet_vae": {

@@ -41,7 +41,7 @@ def data(tmp_path_factory):
     """Two pelvic phantoms with masks that nobody vouches for, and one for testing only with an expert's."""
     folder = tmp_path_factory.mktemp("Prostata ü")
     for seed, (name, mask) in enumerate(
-        (("nci_0", "pseudo_prostate"), ("px_1", "pseudo_prostate"), ("promise12_demo0", "prostate"))
+        (("nci_0", "pseudo_prostate"), ("px_1", "pseudo_prostate"), ("promise12_0", "prostate"))
     ):
         anatomy = pelvis_phantom(SIZE, SPACING, np.random.default_rng(seed))
         image = paint(anatomy.tissues, anatomy.detail, torch.Generator().manual_seed(seed))
@@ -65,14 +65,14 @@ def test_a_case_for_testing_is_never_learned_from(data):
     cases = find_cases(data)
     assert [(case.name, case.expert) for case in cases] == [
         ("nci_0", False),
-        ("promise12_demo0", True),
+        ("promise12_0", True),
         ("px_1", False),
     ]
     train, held = split_cases(cases, ["px_1"])
     assert [case.name for case in train] == ["nci_0"]
     assert [case.name for case in held] == ["px_1"]
     with pytest.raises(UsageError, match="promise12"):
-        split_cases(cases, ["promise12_demo0"])
+        split_cases(cases, ["promise12_0"])
 
 
 def test_training_resumes_and_its_bundle_segments(data, calls, tmp_path, capsys):
@@ -97,7 +97,7 @@ def test_training_resumes_and_its_bundle_segments(data, calls, tmp_path, capsys)
     assert len(card.expectations.mean) == network.arguments["base"] * 16
     assert card.expectations.distance > 0
     capsys.readouterr()
-    image = data / "promise12_demo0_t2.nii.gz"
+    image = data / "promise12_0_t2.nii.gz"
     job = {"inputs": {"cases": [{"volumes": [str(image)]}]}, "settings": {"model": str(bundle), "device": "cpu"}}
     _, figures = segment_task(tmp_path, job, Control())
     assert figures["cases"][0]["code"] == "model"
@@ -108,7 +108,7 @@ def test_training_resumes_and_its_bundle_segments(data, calls, tmp_path, capsys)
     case = json.loads(capsys.readouterr().out)["cases"][0]
     assert "prostate" in case["volume_ml"]
     assert "field of view" in case["doubts"]
-    assert ndimage.label(read_labels(out / "promise12_demo0_t2.seg.nrrd")[0])[1] <= 1
+    assert ndimage.label(read_labels(out / "promise12_0_t2.seg.nrrd")[0])[1] <= 1
 
 
 def test_cross_validation_measures_every_volume_once(data, calls, tmp_path, capsys):
@@ -166,7 +166,7 @@ def test_the_benchmark_measures_a_bundle_and_asks_the_gate(data, tmp_path, capsy
     assert "TAPS" in said.err
     assert "1 of 1 wrong images are refused" in said.out
     found = json.loads(rows.read_text(encoding="utf-8"))
-    assert {row["name"] for row in found["rows"]} == {"nci_0", "promise12_demo0", "px_1"}
+    assert {row["name"] for row in found["rows"]} == {"nci_0", "promise12_0", "px_1"}
     assert all("field of view" in row["problem"] for row in found["rows"])
     assert found["sizes"]["SparseSeg"]["model_mb"] > 0
     assert "noise" in found["refusals"]["noise.nii.gz"]

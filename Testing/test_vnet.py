@@ -6,6 +6,7 @@ import torch
 from SparseSegLib.annotation import UNLABELED
 from SparseSegLib.losses import batch_weights, vnet_dice, weighted_cross_entropy
 from SparseSegLib.networks import create_network
+from SparseSegLib.networks.anisotropic_vnet import InstanceNorm
 from SparseSegLib.networks.convolution import Convolution
 from SparseSegLib.networks.vnet import VNet
 
@@ -209,3 +210,37 @@ def test_weights_of_a_batch_give_both_classes_the_same_influence():
     logits[:, 1] = 1.0
     right, wrong = (torch.tensor([1.0, 0.0]).log_softmax(0)[k] for k in (0, 1))
     torch.testing.assert_close(weighted_cross_entropy(logits, target, weights), -(right + wrong) / 2)
+
+
+def test_the_vnet_for_thick_slices_halves_these_last_and_is_small():
+    with torch.device("meta"):
+        network = create_network("vnet-anisotropic", 1, 2)
+        image = torch.zeros(2, 1, 24, 96, 96)
+        features = network._features(image)
+        assert network(image).shape == (2, 2, 24, 96, 96)
+    assert network.factors == (8, 16, 16)
+    assert [tuple(one.shape[1:]) for one in features] == [
+        (16, 24, 96, 96), (32, 24, 48, 48), (64, 12, 24, 24), (96, 6, 12, 12)
+    ]  # fmt: skip
+    assert sum(parameter.numel() for parameter in network.parameters()) < 3.9e6
+
+
+def test_each_coarser_level_learns_half_as_much_from_the_labels_themselves():
+    torch.manual_seed(0)
+    network = create_network("vnet-anisotropic", 1, 2, widths=(4, 4, 4, 4))
+    image, target = torch.randn(1, 1, 7, 17, 20), torch.zeros(1, 7, 17, 20, dtype=torch.uint8)
+    seen = []
+
+    def loss(logits, labels):
+        assert torch.equal(labels, target) and logits.shape == (1, 2, 7, 17, 20)
+        seen.append(logits)
+        return torch.tensor(float(10 ** len(seen)))
+
+    assert float(network.training_loss(image, target, loss)) == pytest.approx((10 + 100 / 2 + 1000 / 4) / 1.75)
+    torch.testing.assert_close(seen[0], network(image))
+
+
+def test_instance_norm_is_torchs_own_and_takes_a_single_voxel():
+    layer, x = InstanceNorm(3), torch.randn(2, 3, 4, 5, 6)
+    torch.testing.assert_close(layer(x), torch.nn.functional.instance_norm(x), rtol=1e-4, atol=1e-5)
+    assert layer(torch.randn(1, 3, 1, 1, 1)).abs().max() < 1e-4

@@ -17,6 +17,7 @@ class Network(Enum):
     UNET3D = "unet3d"
     VNET_SMALL = "vnet-small"
     VNET = "vnet"
+    VNET_ANISOTROPIC = "vnet-anisotropic"
     RESUNET_SE_SMALL = "resunet-se-small"
     RESUNET_SE = "resunet_se"
     SEGRESNET_VAE_SMALL = "segresnet-vae-small"
@@ -69,6 +70,10 @@ def _inWords() -> dict[Network, tuple[str, str]]:
             _("Residual stages and a larger field of view, narrow enough for a CPU. Milletari et al. 2016."),
         ),
         Network.VNET: (_("V-Net"), _("As in the paper: for a GPU and hours. Milletari et al. 2016.")),
+        Network.VNET_ANISOTROPIC: (
+            _("V-Net for thick slices"),
+            _("Residual stages; voxels that are longer along z become cubes on the way down. For a CPU and an hour."),
+        ),
         Network.RESUNET_SE_SMALL: (
             _("Recurrent residual U-Net, small"),
             _("Looks at its own first result again and weighs its channels (squeeze-and-excitation); for a CPU."),

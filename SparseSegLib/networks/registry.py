@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from SparseSegLib.errors import UsageError
+from SparseSegLib.networks.anisotropic_vnet import AnisotropicVNet
 from SparseSegLib.networks.half_unet3d import HalfUNet3D
 from SparseSegLib.networks.region_network import RegionNetwork
 from SparseSegLib.networks.residual_unet3d import ResidualUNet3D
@@ -31,6 +32,7 @@ _NETWORKS: dict[str, tuple[Callable[..., nn.Module], dict[str, Any]]] = {
     "unet2d-slices": (SliceBySlice, {"base": 16, "levels": 4, "norm": "batch", "dropout": 0.0}),
     "vnet": (VNet, {}),
     "vnet-small": (VNet, {"base": 8, "kernel": 3, "norm": "group"}),
+    "vnet-anisotropic": (AnisotropicVNet, {}),
     "segresnet_vae": (SegResNetVAE, {}),
     "segresnet-vae-small": (SegResNetVAE, {"base": 8, "blocks": (1, 1, 2), "grid": (4, 4, 4), "latent": 32}),
     "resunet_se": (ResUNetSE, {}),

@@ -75,6 +75,11 @@ def prepare(volume: Volume, grid: Geometry, normalization: str = "percentiles") 
 
     Where the grid is coarser than the volume, that is blurred first, against aliasing.
     """
+    return NORMALIZE[normalization](torch.from_numpy(on_grid(volume, grid)))
+
+
+def on_grid(volume: Volume, grid: Geometry) -> np.ndarray:
+    """The volume's own gray values ``(C, Z, Y, X)`` float32 on ``grid``, blurred first where that is coarser."""
     array = volume.array
     if volume.geometry != grid:
         deviations = _deviations(volume.geometry, grid)
@@ -85,7 +90,7 @@ def prepare(volume: Volume, grid: Geometry, normalization: str = "percentiles") 
                 values = ndimage.gaussian_filter(values, deviations, mode="nearest")
             channels.append(resample(values, volume.geometry, grid))
         array = np.stack(channels)
-    return NORMALIZE[normalization](torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)))
+    return np.ascontiguousarray(array, dtype=np.float32)
 
 
 def _deviations(source: Geometry, grid: Geometry) -> list[float]:

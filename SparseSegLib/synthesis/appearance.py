@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 
 from SparseSegLib.augmentation.histogram import match_histograms
-from SparseSegLib.synthesis.painting import smooth_noise
+from SparseSegLib.augmentation.scanner import bent, coarser, normalized, smooth_noise
 
 BIAS = 0.4  # the highest standard deviation of the logarithm of the bias field
 NOISE = 0.12  # the highest standard deviation of noise, the gray values running from −1 to 1
@@ -25,7 +24,7 @@ def vary(image: torch.Tensor, tables: torch.Tensor | None, generator: torch.Gene
     if tables is not None and chance < 0.5:
         table = tables[int(which * len(tables))]
         image = match_histograms(image[None, None], table[None, None])[0, 0]
-    return _gamma(image, 0.3, generator)
+    return bent(image, 0.3, generator)
 
 
 def degrade(image: torch.Tensor, spacing: tuple[float, float, float], generator: torch.Generator) -> torch.Tensor:
@@ -39,9 +38,9 @@ def degrade(image: torch.Tensor, spacing: tuple[float, float, float], generator:
     low = image.min()
     field = torch.exp(BIAS * bias * smooth_noise(image.shape, max(image.shape) / 2.5, generator))
     image = (image - low) * field + low
-    image = _coarse(image, spacing, rest)
+    image = coarser(image, spacing, THICKEST, rest)
     image = image + NOISE * noise**2 * torch.randn(image.shape, generator=generator, device=device)
-    image = _gamma(_normalized(image), 0.15, generator)
+    image = bent(normalized(image), 0.15, generator)
     stretch, shift = (RESCALED * torch.randn(2, generator=generator, device=device)).tolist()
     return (image * (1 + stretch) + shift).clamp(-2, 2)
 
@@ -60,26 +59,3 @@ def hide_borders(
         for start, stop in ((0, first), (first + size - hidden, size)):
             target.narrow(axis, start, stop - start).fill_(unlabeled)
     return image, target
-
-
-def _normalized(image: torch.Tensor) -> torch.Tensor:
-    """The 1st to 99th percentile as −1 to 1, as ``SparseSegLib.intensity.normalize`` does it, but on any device."""
-    low, high = torch.quantile(image.flatten(), torch.tensor([0.01, 0.99], device=image.device))
-    return (image - low) / (high - low).clamp(min=1e-6) * 2 - 1
-
-
-def _coarse(image: torch.Tensor, spacing: tuple[float, float, float], draws: list[float]) -> torch.Tensor:
-    """The image after a stay on a coarser grid: voxels are averaged over a slice's thickness, then interpolated."""
-    wanted = [step + draw * max(0.0, most - step) for step, most, draw in zip(spacing, THICKEST, draws, strict=True)]
-    depth, height, width = (
-        max(2, round(part * step / to)) for part, step, to in zip(image.shape, spacing, wanted, strict=True)
-    )
-    small = F.adaptive_avg_pool3d(image[None, None], (depth, height, width))
-    return F.interpolate(small, size=tuple(image.shape), mode="trilinear", align_corners=False)[0, 0]
-
-
-def _gamma(image: torch.Tensor, deviation: float, generator: torch.Generator) -> torch.Tensor:
-    """A power of the gray values, which run from −1 to 1 and somewhat beyond."""
-    power = torch.exp(deviation * torch.randn(1, generator=generator, device=generator.device))
-    part = ((image + 1) / 2).clamp(min=0)
-    return torch.where(image > -1, part**power * 2 - 1, image)

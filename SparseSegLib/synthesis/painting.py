@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 
+from SparseSegLib.augmentation.scanner import smooth_noise
 from SparseSegLib.synthesis.anatomy import HIGHEST
 
 DETAIL = 1.2  # how much stronger than in the image the detail may be
@@ -29,11 +29,3 @@ def paint(tissues: torch.Tensor, detail: torch.Tensor, generator: torch.Generato
     texture = fine.lerp(coarse, float(uniform(1)))
     weight = DETAIL * (2 * uniform(1) - 0.6)  # now and then the contrast within tissues is inverted
     return means[kinds] + deviations[kinds] * texture + weight * detail
-
-
-def smooth_noise(size: torch.Size | tuple[int, ...], width: float, generator: torch.Generator) -> torch.Tensor:
-    """A random field ``(z, y, x)`` of standard deviation about 1, from values ``width`` voxels apart."""
-    coarse = [max(2, round(part / width)) for part in size]
-    knots = torch.randn(1, 1, *coarse, generator=generator, device=generator.device)
-    field = F.interpolate(knots, size=tuple(size), mode="trilinear", align_corners=False)[0, 0]
-    return field / field.std().clamp(min=1e-6)

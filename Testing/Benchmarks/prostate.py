@@ -138,9 +138,8 @@ def run_process(command: Sequence[str], images: Sequence[Path], outputs: Sequenc
 
 def score(case: ProstateCase, output: Path, observer: Sequence[float] | None = None) -> dict[str, Any]:
     """Compare a result, which may be missing, with the case's mask, on the volume's grid."""
-    volume = read_volume(case.image)
-    truth, geometry, _ = read_labels(case.mask)
-    truth = resample((truth > 0).astype(np.uint8), geometry, volume.geometry, order="nearest")
+    volume = case.volume()
+    truth = resample(*case.truth(), volume.geometry, order="nearest")
     found = np.zeros_like(truth)
     if output.exists():
         labels, where, _ = read_labels(output)
@@ -172,10 +171,10 @@ def challenge_score(error: float, observer: float) -> float:
 
 
 def _as_nifti(case: ProstateCase, folder: Path) -> Path:
-    """The volume as NIfTI, which both read."""
-    if case.image.name.endswith((".nii", ".nii.gz")):
+    """The volume as NIfTI, which both read, with its true spacing."""
+    if case.image.name.endswith((".nii", ".nii.gz")) and not case.mended:
         return case.image
-    volume, path = read_volume(case.image), folder / f"{case.name}.nii.gz"
+    volume, path = case.volume(), folder / f"{case.name}.nii.gz"
     write_image(volume.array, volume.geometry, path)
     return path
 

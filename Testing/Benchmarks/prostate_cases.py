@@ -1,18 +1,20 @@
 """The prostates that the model is trained and measured on: T2 volumes with masks, in one folder.
 
 ``NAME_t2.nii.gz`` and ``NAME_prostate.nii.gz`` (an expert's outline) or ``NAME_pseudo_prostate.nii.gz`` (another
-model's) belong together; ``.nrrd`` and ``.mha`` will do as well. Cases whose name begins with ``promise12`` are for
-testing only.
+model's) belong together; ``.nrrd`` and ``.mha`` will do as well. Cases whose name begins with ``promise12`` are never
+learned from by prostate_training.py. The file of one of them, case 13 of PROMISE12, has a wrong spacing, which is
+mended here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from volumes import CASE13_SPACING
 
 from SparseSegLib.errors import FileError, UsageError
 from SparseSegLib.geometry import Geometry, resample
@@ -20,9 +22,12 @@ from SparseSegLib.io import read_labels, read_volume
 from SparseSegLib.models import Preprocessing
 from SparseSegLib.preprocessing.for_model import prepare_for
 from SparseSegLib.synthesis import Anatomy, tissue_map
+from SparseSegLib.volume import Volume
 
 ENDINGS = (".nii.gz", ".nrrd", ".mha", ".nii")
 TEST_ONLY = "promise12"
+TRUE_SPACINGS = {"promise12_demo0": CASE13_SPACING}
+"""(z, y, x) mm of cases whose files say otherwise."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,24 @@ class ProstateCase:
     def for_training(self) -> bool:
         """Whether a model may learn from it, or be chosen by it."""
         return not self.name.casefold().startswith(TEST_ONLY)
+
+    def volume(self) -> Volume:
+        """The image, with its true spacing."""
+        volume = read_volume(self.image)
+        return replace(volume, geometry=self._mended(volume.geometry))
+
+    def truth(self) -> tuple[np.ndarray, Geometry]:
+        """The mask ``(Z, Y, X)`` uint8, 0 or 1, and its grid."""
+        labels, geometry, _ = read_labels(self.mask)
+        return (labels > 0).astype(np.uint8), self._mended(geometry)
+
+    @property
+    def mended(self) -> bool:
+        """Whether its files have a wrong spacing."""
+        return self.name in TRUE_SPACINGS
+
+    def _mended(self, geometry: Geometry) -> Geometry:
+        return replace(geometry, spacing=TRUE_SPACINGS[self.name]) if self.mended else geometry
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,10 +107,9 @@ def split_cases(cases: Sequence[ProstateCase], holdout: Sequence[str]) -> tuple[
 
 def prepare_case(case: ProstateCase, preprocessing: Preprocessing) -> PreparedCase:
     """Read a case and bring it to the model's grid."""
-    volume = read_volume(case.image)
-    image, grid = prepare_for(volume, preprocessing)
-    labels, geometry, _ = read_labels(case.mask)
-    mask = resample((labels > 0).astype(np.float32), geometry, grid) >= 0.5
+    image, grid = prepare_for(case.volume(), preprocessing)
+    truth, geometry = case.truth()
+    mask = resample(truth.astype(np.float32), geometry, grid) >= 0.5
     return PreparedCase(case.name, image, mask, grid)
 
 
