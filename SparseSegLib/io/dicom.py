@@ -29,7 +29,7 @@ from SparseSegLib.io.dicom_reading import (
 from SparseSegLib.io.dicom_stack import Stack, stack
 from SparseSegLib.io.dicom_values import sop_class, text, whole
 from SparseSegLib.io.headers import color_image
-from SparseSegLib.io.itk import check_readable
+from SparseSegLib.io.itk import check_readable, no_memory
 
 _TAGS = (
     *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "SeriesDescription", "PatientID"),
@@ -323,6 +323,11 @@ def read_series(series: DicomSeries, dtype: Any = None) -> tuple[np.ndarray, Geo
         are uneven or tilted, or a multi-frame file does not say how far its frames are apart.
     VolumeError
         If it is in color or has several volumes.
+    ResourceError
+        If it does not fit into memory.
     """
     ordered = check_stack(series)
-    return read_frames(ordered.frames, dtype), ordered.geometry
+    try:
+        return read_frames(ordered.frames, dtype), ordered.geometry
+    except MemoryError as error:
+        raise no_memory(series.files[0]) from error
