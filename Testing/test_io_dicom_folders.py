@@ -216,3 +216,14 @@ def test_other_formats_that_begin_like_dicom_are_left_alone(tmp_path):
     assert open_series(tmp_path / "a.img") is None
     (tmp_path / "a.txt").write_text("hello")
     assert open_series(tmp_path) is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
+def test_links_that_lead_nowhere_are_missed_slices(tmp_path):
+    paths = save_all(slices(), tmp_path)
+    (tmp_path / "notes.txt").symlink_to(tmp_path / "nothing")
+    assert read_volume(tmp_path).geometry.matches(GEOMETRY)
+    paths[5].unlink()
+    paths[5].symlink_to(tmp_path / "nothing")
+    with pytest.raises(FileError, match=r"IM0005.dcm is damaged"):
+        read_volume(tmp_path)

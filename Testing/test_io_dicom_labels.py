@@ -7,7 +7,7 @@ import pytest
 from dicom_helpers import ARRAY, GEOMETRY, SHAPE, enhanced, item, new_file, save_all, slices
 
 from SparseSegLib.annotation import read_sparse_labels
-from SparseSegLib.errors import FileError, GeometryError, VolumeError
+from SparseSegLib.errors import FileError, GeometryError, UsageError, VolumeError
 from SparseSegLib.evaluation.files import evaluate_files
 from SparseSegLib.geometry import place
 from SparseSegLib.io import SegmentInfo, read_labels, read_volume, write_labels
@@ -245,3 +245,13 @@ def test_a_scan_without_names_can_be_referred_to(tmp_path):
     write_labels(_labels(), GEOMETRY, tmp_path / "result.nrrd")
     export_dicom(tmp_path / "result.nrrd", tmp_path / "ct", tmp_path / "seg.dcm", "seg")
     np.testing.assert_array_equal(read_labels(tmp_path / "seg.dcm", GEOMETRY)[0], _labels())
+
+
+def test_scans_whose_frames_cannot_be_referred_to(tmp_path):
+    for name, part in (("a", slice(0, 3)), ("b", slice(3, 6))):
+        (tmp_path / "ct").mkdir(exist_ok=True)
+        made = enhanced(ARRAY[part], heights=list(range(6))[part])
+        made.save_as(tmp_path / f"ct/{name}.dcm", enforce_file_format=True)
+    write_labels(_labels(), GEOMETRY, tmp_path / "result.nrrd")
+    with pytest.raises(UsageError, match="cannot refer to"):
+        export_dicom(tmp_path / "result.nrrd", tmp_path / "ct", tmp_path / "seg.dcm", "seg")

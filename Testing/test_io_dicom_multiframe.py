@@ -197,18 +197,35 @@ def test_only_the_bits_that_are_stored_count(tmp_path):
 
 
 def test_other_encodings_are_read(tmp_path):
-    from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
+    from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
     for number, syntax in enumerate((ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian)):
         made = enhanced()
         made.file_meta.TransferSyntaxUID = syntax
         path = _write(made, tmp_path / f"{number}.dcm")
         np.testing.assert_array_equal(read_volume(path).array[0], ARRAY - 1024.0)
+    made = enhanced(ARRAY.byteswap())  # big-endian
+    made.set_original_encoding(False, False)
+    made.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+    made.save_as(tmp_path / "big.dcm", implicit_vr=False, little_endian=False)
+    np.testing.assert_array_equal(read_volume(tmp_path / "big.dcm").array[0], ARRAY - 1024.0)
     plain = tmp_path / "bare"  # no preamble, no meta information, no suffix
     made = enhanced()
     del made.file_meta, made.preamble
     made.save_as(plain, implicit_vr=True, little_endian=True, enforce_file_format=False)
     np.testing.assert_array_equal(read_volume(plain).array[0], ARRAY - 1024.0)
+
+
+def test_legacy_converted_scans_are_read(tmp_path):
+    legacy = pytest.importorskip("highdicom.legacy")
+    files = slices(PatientName="", Manufacturer="Maker")
+    for number, one in enumerate(files, start=1):
+        one.InstanceNumber, one.ReferringPhysicianName, one.ImageType = number, "", ["ORIGINAL", "PRIMARY", "AXIAL"]
+        one.RescaleSlope = number
+    made = legacy.LegacyConvertedEnhancedCTImage([files[z] for z in ORDER], "1.2.3.5", 1, "1.2.3.6", 1)
+    volume = read_volume(_write(made, tmp_path / "a.dcm"))
+    assert volume.geometry.matches(GEOMETRY)
+    np.testing.assert_array_equal(volume.array[0], ARRAY * np.arange(1.0, 7)[:, None, None] - 1024)
 
 
 def test_color_is_refused(tmp_path):

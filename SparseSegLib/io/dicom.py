@@ -22,6 +22,7 @@ from SparseSegLib.io.dicom_reading import (
     cut_off,
     damaged,
     is_called_dicom,
+    is_lost,
     read_header,
     reading_dicom,
     shown,
@@ -29,7 +30,7 @@ from SparseSegLib.io.dicom_reading import (
 from SparseSegLib.io.dicom_stack import Stack, stack
 from SparseSegLib.io.dicom_values import sop_class, text, whole
 from SparseSegLib.io.headers import color_image
-from SparseSegLib.io.itk import check_readable
+from SparseSegLib.io.itk import check_readable, no_memory
 
 _TAGS = (
     *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "SeriesDescription", "PatientID"),
@@ -113,12 +114,12 @@ def _scan(folder: PathLike) -> tuple[list[DicomSeries], dict[str, tuple[str, str
     scans: dict[str, _Scan] = {}
     others: dict[str, tuple[str, str]] = {}
     nameless: list[str] = []  # damaged before they say of which series they are
-    for path in sorted(entry.path for entry in os.scandir(folder) if entry.is_file()):
+    for path in _files(folder):
         uid = ""
         try:
             header = read_header(path, _TAGS)
             if header is None:
-                nameless += [path] if is_called_dicom(path) else []
+                nameless += [path] if is_lost(path) else []
                 continue
             with reading_dicom(path):
                 kind = no_image(header.dataset, has_pixels=header.has_pixels)
@@ -130,6 +131,13 @@ def _scan(folder: PathLike) -> tuple[list[DicomSeries], dict[str, tuple[str, str
         except (FileError, ResourceError):
             scans.setdefault(uid, _Scan()).damaged.append(path)
     return _of_known_series(scans, nameless), others
+
+
+def _files(folder: PathLike) -> list[str]:
+    """Return what may be DICOM in a folder, sorted: files that can be opened, and others that are called like it."""
+    with os.scandir(folder) as entries:
+        found = [entry.path for entry in entries if not entry.is_dir() and (entry.is_file() or entry.is_symlink())]
+    return sorted(path for path in found if is_called_dicom(path) or os.access(path, os.R_OK))
 
 
 def _of_known_series(scans: dict[str, _Scan], nameless: list[str]) -> list[DicomSeries]:
@@ -326,6 +334,11 @@ def read_series(series: DicomSeries, dtype: Any = None) -> tuple[np.ndarray, Geo
         are uneven or tilted, or a multi-frame file does not say how far its frames are apart.
     VolumeError
         If it is in color or has several volumes.
+    ResourceError
+        If it does not fit into memory.
     """
     ordered = check_stack(series)
-    return read_frames(ordered.frames, dtype), ordered.geometry
+    try:
+        return read_frames(ordered.frames, dtype), ordered.geometry
+    except MemoryError as error:
+        raise no_memory(series.files[0]) from error

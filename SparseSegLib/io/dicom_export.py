@@ -125,8 +125,13 @@ def _making(kind: Format) -> Iterator[None]:
 
 
 def _dataset(labels: np.ndarray, segments: list[SegmentInfo], scan: Stack, kind: Format, title: str) -> Dataset:
-    frames = [frame.index for frame in scan.frames] if len(set(scan.files)) == 1 else None
+    files = set(scan.files)
+    frames = [frame.index for frame in scan.frames] if len(files) == 1 else None
     headers = [_header(file, scan.step) for file in (scan.files if frames is None else scan.files[:1])]
+    if len(files) < len(scan.files) and (frames is None or not headers[0].get("PerFrameFunctionalGroupsSequence")):
+        raise UsageError(
+            "The scan is multi-frame DICOM of a kind whose frames results cannot refer to.", "Save it as .seg.nrrd."
+        )
     if kind == "rtstruct":
         slices = headers if frames is None else headers * len(frames)
         return structure_set(labels, scan.geometry, segments, slices, title, frames)

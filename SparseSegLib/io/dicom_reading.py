@@ -104,6 +104,9 @@ def reading_dicom(path: PathLike) -> Iterator[None]:
         raise
     except MemoryError as error:
         raise no_memory(path) from error
+    except OSError as error:
+        reason = error.strerror or "it is damaged"
+        raise FileError(f"The file {shown(path)} cannot be read: {reason}.", "Copy or export it again.") from error
     except Exception as error:  # a damaged value can raise anything, from struct.error to RecursionError
         raise damaged(path) from error
 
@@ -122,27 +125,28 @@ def cut_off(path: PathLike) -> FileError:
 
 
 def is_called_dicom(path: PathLike) -> bool:
-    """Return whether a file that does not look like DICOM should: it has the suffix, or none and nothing in it."""
-    if Path(path).name.startswith("."):  # what macOS adds to copies
+    """Return whether a file has a name as DICOM files have: their suffix, or none."""
+    name, suffix = Path(path).name, Path(path).suffix.lower()
+    if name.startswith("."):  # what macOS adds to copies
+        return False
+    return not suffix or suffix in _SUFFIXES or suffix[1:].isdigit()  # names may be UIDs
+
+
+def is_lost(path: PathLike) -> bool:
+    """Return whether a file that is no DICOM is what was left of one: it has the suffix, or none and nothing in it."""
+    if not is_called_dicom(path):
         return False
     if Path(path).suffix.lower() in _SUFFIXES:
         return True
-    if not _has_no_suffix(path):
-        return False
     with open(path, "rb") as stream:
         return not stream.read(_HEAD).strip(b"\0")
-
-
-def _has_no_suffix(path: PathLike) -> bool:
-    suffix = Path(path).suffix
-    return not suffix or suffix[1:].isdigit()  # names may be UIDs
 
 
 def _is_dicom(head: bytes, path: PathLike, size: int) -> bool:
     """Return whether a file that begins so is DICOM: it has the magic word, or is a bare data set and may be one."""
     if head[_PREAMBLE : _PREAMBLE + 4] == b"DICM":
         return True
-    if len(head) < 8 or not (Path(path).suffix.lower() in _SUFFIXES or _has_no_suffix(path)):
+    if len(head) < 8 or not is_called_dicom(path):
         return False
     if head[:2] not in (b"\x02\x00", b"\x08\x00", b"\x00\x08"):
         return False

@@ -12,7 +12,7 @@ from SparseSegLib.errors import FileError, VolumeError
 from SparseSegLib.geometry import Geometry, place, whole_voxel_offset
 from SparseSegLib.io.dicom_frames import Frame, frames_of
 from SparseSegLib.io.dicom_pixels import stored_frames
-from SparseSegLib.io.dicom_reading import shown
+from SparseSegLib.io.dicom_reading import check_size, shown
 from SparseSegLib.io.dicom_values import numbers, text, whole
 from SparseSegLib.io.segmentation import SegmentInfo, default_color, default_segment
 from SparseSegLib.io.terminology import TISSUE, Code, Terminology, format_terminology
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 _OFF = 0.05  # of a voxel: what rounding in headers explains
-_LARGEST = 1 << 31  # voxels of the grid that few frames may span
+_LARGEST = 1 << 30  # voxels of the grid that few frames may span
 _PARALLEL = 1e-3
 
 
@@ -33,6 +33,7 @@ def read_segmentation(
     described = {whole(one, "SegmentNumber", 0): one for one in dataset.get("SegmentSequence") or []}
     described = {number: described[number] for number in sorted(described) if number > 0}  # 0: the background
     values = {number: value for value, number in enumerate(described, start=1)}
+    check_size(file, dataset)
     frames = frames_of(dataset, file)
     grid, slices = _grid(frames, file, _said_step(dataset), reference)
     labels = np.zeros(grid.shape, np.min_scalar_type(max(1, len(values))))
