@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from phantoms import GEOMETRIES, blob
-from test_io_dicom import write_series
+from test_io_dicom import UID, write_series
 
 from SparseSegLib.annotation import sparsify, write_sparse_labels
 from SparseSegLib.io import read_labels
@@ -101,7 +101,8 @@ def _environment(folder):
 def test_densify_segment_and_dicom_export_run_with_slicers_packages_torch_and_the_list(tmp_path, bundle):
     python, geometry = _environment(tmp_path / "env"), GEOMETRIES["identity"]
     phantom = blob(geometry)
-    write_series(tmp_path / "ct", geometry, np.round(phantom.volume.array[0] * 100).astype(np.int16))
+    image = np.round(phantom.volume.array[0] * 100).astype(np.int16)
+    write_series(tmp_path / "ct", geometry, image, more={"0020|0052": f"{UID}.77"})
     write_sparse_labels(sparsify(phantom.labels, geometry, (2, 2, 2), names=("blob",)), tmp_path / "drawn.seg.nrrd")
 
     def run(*arguments):
