@@ -236,6 +236,14 @@ def test_labels_of_classes_without_a_voxel_are_compacted():
     assert iou(labels.array == 2, array == 4) == 1
 
 
+def test_labels_that_leave_nothing_unlabeled_keep_their_background(phantom, tmp_path):
+    labels = SparseLabels(phantom.labels, GRID, (Plane(0, 10),), NAMES)
+    write_sparse_labels(labels, tmp_path / "a.nrrd")
+    again = read_sparse_labels(tmp_path / "a.nrrd", GRID)
+    np.testing.assert_array_equal(again.array, labels.array)
+    assert again.planes == labels.planes
+
+
 class Previews(Listener):
     """Keeps the labels of previews."""
 

@@ -67,6 +67,7 @@ def write_sparse_labels(labels: SparseLabels, path: Path) -> None:
         labels.oblique,
         checksum(array),
         tuple(value for value, _ in pairs),
+        explicit=not is_segmentation(path),
     )
     write_plane_list(path, listed)
 
@@ -117,6 +118,7 @@ def read_sparse_labels(
             f"{path} holds dense labels: nothing says which slices were annotated.",
             "Annotate slices, or make a sparse annotation of it with: sparseseg sparsify",
         )
+    explicit = explicit or (listed.explicit and not edited)
     target = counted if explicit else _whole_grid(path, counted, reference)
     array, background = (
         _placed(path, layer, geometry, target, fill)

@@ -32,6 +32,7 @@ class PlaneList:
     geometry : the grid that the planes count on; None for the labels' own
     checksum : of the labels when the list was written, see :func:`checksum`; None where that is not known
     values : of the structures that ``names`` are of; () for 1..n
+    explicit : whether 0 is background everywhere in the labels, even where none of them is unlabeled
     """
 
     planes: tuple[Plane, ...]
@@ -40,6 +41,7 @@ class PlaneList:
     oblique: tuple[ObliquePlane, ...] = ()
     checksum: str | None = None
     values: tuple[int, ...] = ()
+    explicit: bool = False
 
     @property
     def own_values(self) -> tuple[int, ...]:
@@ -72,6 +74,7 @@ def write_plane_list(path: Path, listed: PlaneList) -> None:
         "values": list(listed.own_values),
         "geometry": None if listed.geometry is None else asdict(listed.geometry),
         "checksum": listed.checksum,
+        "explicit": listed.explicit,
     }
     write_json(planes_path(path), content)
 
@@ -92,7 +95,13 @@ def read_plane_list(path: Path) -> PlaneList | None:
         geometry = _geometry(content["geometry"]) if content.get("geometry") else None
         known = content.get("checksum")
         return PlaneList(
-            tuple(sorted(planes)), names, geometry, oblique, None if known is None else _text(known), values
+            tuple(sorted(planes)),
+            names,
+            geometry,
+            oblique,
+            None if known is None else _text(known),
+            values,
+            content.get("explicit") is True,
         )
     except (ValueError, OverflowError, KeyError, TypeError, AttributeError, GeometryError) as error:
         raise FileError(f"{beside} does not list annotated planes: {error}.", HINT) from error

@@ -27,9 +27,9 @@ Train a network on the annotated slices of one volume, in a process of its own, 
   sparseseg densify t1.nrrd t2.nrrd -l drawn.nrrd -o dense.nrrd --seconds 180     two channels, three minutes
   sparseseg densify ct/ -l liver.seg.nrrd -o liver.nrrd --job work/               keep the job; run again to go on
 
-Labels: 0 is background, 1 to 254 are classes, 255 is unlabeled; or a .seg.nrrd whose finished slices are found (or are
-listed beside it in FILE.planes.json). Press Ctrl-C to cancel; with --job nothing is lost, the next run goes on. A file
-that is there is replaced only with --overwrite, or if the same job made it."""
+Labels: 0 is background, 255 is unlabeled, other values are structures and come back; or a .seg.nrrd whose finished
+slices are found (or are listed beside it in FILE.planes.json). Press Ctrl-C to cancel; with --job nothing is lost, the
+next run goes on. A file that is there is replaced only with --overwrite, or if the same job made it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

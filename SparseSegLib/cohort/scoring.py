@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite, nan
 from typing import Any
 
@@ -36,12 +36,16 @@ class FoldScores:
 def score_case(predictor: Predictor, case: Case, classes: Sequence[str]) -> tuple[LabelScores, ...]:
     """Segment a case and compare with its annotation, on its own grid, structure by structure.
 
-    A structure that is in neither has no score. Where the annotation is sparse only labeled voxels count, and there are
-    no distances: no surface is known. Regions of several structures have scores of their own.
+    A structure that is in neither has no score; labels are the values that structures have in the model's results.
+    Where the annotation is sparse only labeled voxels count, and there are no distances: no surface is known. Regions
+    of several structures have scores of their own.
     """
     found = predictor.segment(case.volume)
     truth = renumbering(case.names, classes)[case.labels.array]
     rows = _scores(found, truth, dict(enumerate(classes, start=1)), case.volume.geometry)
+    own = predictor.card.values
+    if len(own) == len(classes):
+        rows = tuple(replace(row, label=own[row.label - 1]) for row in rows)
     for values in structures(predictor.card.arguments.get("regions", "separate"), len(classes)):
         if len(values) > 1:
             name = " + ".join(classes[value - 1] for value in values)
