@@ -67,6 +67,13 @@ def check_labels(path: Path) -> None:
     labels.validate()
 
 
+def check_structures(path: Path) -> None:
+    """Outlines become labels on the grid of their scan."""
+    array, geometry, _ = read_labels(path, REFERENCE)
+    assert geometry.matches(REFERENCE), "the structures lie on another grid than the scan"
+    assert array.shape == REFERENCE.shape, "the structures lie on another grid than the scan"
+
+
 def check_planes(path: Path) -> None:
     """Labels are read with a list of planes beside them."""
     labels = read_sparse_labels(path.with_name(path.name.removesuffix(".planes.json")), REFERENCE)
@@ -90,7 +97,13 @@ def _command(*arguments: str) -> str:
     return out.getvalue()
 
 
-CHECKS = {"volume": check_volume, "labels": check_labels, "planes": check_planes, "dataset": check_dataset}
+CHECKS = {
+    "volume": check_volume,
+    "labels": check_labels,
+    "structures": check_structures,
+    "planes": check_planes,
+    "dataset": check_dataset,
+}
 
 
 def run_case(case: dict[str, Any]) -> dict[str, Any]:
