@@ -212,7 +212,7 @@ def test_the_log_of_an_unexpected_error_is_kept(tmp_path, monkeypatch):
     ending = {"event": "failed", "code": "internal", "message": "Oh.", "hint": "The log file has the details."}
     with pytest.raises(InternalError) as caught, work_folder(None) as work:
         (work.path / "log.txt").write_text("where it came from")
-        finish_job(_Job(work.path, ending), _Console(), temporary=True)
+        finish_job(_Job(work.path, ending), _Console())
     assert not work.path.exists()
     path = caught.value.hint.removeprefix("The details are in ").removesuffix("; please report them.")
     assert Path(path).read_text() == "where it came from"

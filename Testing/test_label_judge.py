@@ -161,7 +161,7 @@ def test_the_task_tells_what_labels_weighed_and_folds_have_a_table_each(study, t
 def test_the_command_says_whose_labels_to_look_at(study, tmp_path, monkeypatch, capsys):
     """The job runs in this process, which is quicker; that it runs in its own is tested elsewhere."""
 
-    def finish(job, console, **options):
+    def finish(job, console):
         files, figures = train_task(job.folder, read_job(job.folder), Control())
         return {"files": files, "figures": figures}
 

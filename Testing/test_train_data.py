@@ -115,7 +115,7 @@ def test_what_is_wrong_with_a_description_is_said(decathlon):
 def test_the_command_line_cross_validates_a_described_data_set(decathlon, tmp_path, monkeypatch, capsys):
     """The job runs in this process, which is quicker; that it runs in its own is tested elsewhere."""
 
-    def finish(job, console, **options):
+    def finish(job, console):
         files, figures = train_task(job.folder, read_job(job.folder), Control())
         return {"files": files, "figures": figures}
 
@@ -214,7 +214,7 @@ def test_models_that_cannot_be_delivered_are_kept(tmp_path, monkeypatch, capsys)
     (tmp_path / "work").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "work"))
 
-    def finish(job, console, **options):
+    def finish(job, console):
         weights = create_network("unet3d-small", 1, 2, **SMALL).state_dict()
         save_bundle(job.folder / "bundle", CARD, weights)
         return {"files": {"bundle": "bundle"}, "figures": {}}
@@ -229,7 +229,7 @@ def test_models_that_cannot_be_delivered_are_kept(tmp_path, monkeypatch, capsys)
     (folder,) = (tmp_path / "work").iterdir()
     assert f"--job {folder}" in capsys.readouterr().err
     assert load_card(folder / "bundle").name == "Blob"
-    monkeypatch.setattr("SparseSegLib.cli.train.finish_job", lambda job, console, **options: full(0, job.folder))
+    monkeypatch.setattr("SparseSegLib.cli.train.finish_job", lambda job, console: full(0, job.folder))
     assert main(command) == 9  # nothing was trained, nothing is kept
     assert list((tmp_path / "work").iterdir()) == [folder]
 

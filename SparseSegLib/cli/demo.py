@@ -73,7 +73,7 @@ def _densify(annotation: Path, folder: Path, seconds: float, console: Console) -
     shutil.rmtree(job, ignore_errors=True)
     inputs = {"volumes": [str(sample_data("mni152_t1.nrrd"))], "labels": str(annotation.absolute())}
     write_job(job, "densify", inputs, {"budget_seconds": seconds})
-    ending = finish_job(Job(job), console, temporary=True)
+    ending = finish_job(Job(job), console)
     for name in ending["files"].values():
         (job / name).replace(folder / name)
     shutil.rmtree(job, ignore_errors=True)

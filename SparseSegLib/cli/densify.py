@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     inputs = _inputs(arguments, wanted)
     with work_folder(arguments.job) as work:
         write_job(work.path, "densify", inputs, _settings(arguments))
-        ending = finish_job(Job(work.path), console, temporary=work.temporary)
+        ending = finish_job(Job(work.path), console)
         files, figures = ending["files"], dict(ending["figures"])
         work.keep = True
         for name, target in wanted.items():

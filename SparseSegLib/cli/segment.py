@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     _check_results(arguments, cases)
     with work_folder(arguments.job) as work:
         write_job(work.path, "segment", {"cases": cases}, _settings(arguments, bundle))
-        figures = finish_job(Job(work.path), console, temporary=work.temporary)["figures"]
+        figures = finish_job(Job(work.path), console)["figures"]
         done = figures["cases"]
         unexpected = any(case.get("code") in WITH_LOG for case in done)
         log = keep_log(work.path, temporary=work.temporary) if unexpected else None

@@ -127,7 +127,7 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
         else:
             write_job(work.path, "train", inputs, settings)
             try:
-                ending = finish_job(Job(work.path), console, temporary=work.temporary)
+                ending = finish_job(Job(work.path), console)
             finally:
                 work.keep = any(is_bundle(path) for path in work.path.iterdir())
         told = None if ending is None else _deliver(ending, work, arguments)

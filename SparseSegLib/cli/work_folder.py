@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from SparseSegLib.atomic import write_error
+from SparseSegLib.cli.kept import keep_log
 from SparseSegLib.errors import Canceled, SparseSegError, UsageError
+from SparseSegLib.protocol import LOG_FILE
 
 
 @dataclass
@@ -33,7 +35,8 @@ class WorkFolder:
 def work_folder(job: Path | None) -> Iterator[WorkFolder]:
     """Give the folder of a job, ``job`` or a temporary one.
 
-    What goes wrong while ``keep`` is set leaves a temporary folder where it is, and the error says where.
+    What goes wrong while ``keep`` is set leaves a temporary folder where it is, and the error says where. Otherwise the
+    log that an error names is kept elsewhere.
 
     Raises
     ------
@@ -48,10 +51,12 @@ def work_folder(job: Path | None) -> Iterator[WorkFolder]:
     try:
         yield work
     except (SparseSegError, OSError, KeyboardInterrupt) as error:
-        if not work.keep:
-            raise
-        kept = True
-        raise _with_place(error, work) from error
+        if work.keep:
+            kept = True
+            raise _with_place(error, work) from error
+        if work.temporary and isinstance(error, SparseSegError) and str(work.path / LOG_FILE) in error.hint:
+            raise _with_log(error, work.path) from error
+        raise
     finally:
         if work.temporary and not kept:
             shutil.rmtree(work.path, ignore_errors=True)
@@ -65,6 +70,12 @@ def _made(job: Path) -> Path:
     except OSError as error:
         raise write_error(job, error) from error
     return job
+
+
+def _with_log(error: SparseSegError, folder: Path) -> SparseSegError:
+    """The error, which names the place where the log is kept that goes with the folder."""
+    kept = keep_log(folder, temporary=True)
+    return type(error)(error.message, error.hint.replace(str(folder / LOG_FILE), str(kept)))
 
 
 def _with_place(error: BaseException, work: WorkFolder) -> SparseSegError:

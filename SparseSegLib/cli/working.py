@@ -7,22 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from SparseSegLib.cli.console import Console
-from SparseSegLib.cli.kept import keep_log
 from SparseSegLib.errors import Canceled, InternalError, JobError, SparseSegError
 from SparseSegLib.jobs import Job
-from SparseSegLib.protocol import SILENCE_SECONDS
+from SparseSegLib.protocol import LOG_FILE, SILENCE_SECONDS
 
 WITH_LOG = ("internal", "crashed")
 
 
-def finish_job(job: Job, console: Console, *, temporary: bool = False) -> dict[str, Any]:
+def finish_job(job: Job, console: Console) -> dict[str, Any]:
     """Run a job to its end and return its ``result`` event; raises what the worker met. Ctrl-C cancels it.
 
     Parameters
     ----------
     job : not started yet
     console : hears what happens, also that the worker says nothing
-    temporary : whether the job's folder is removed afterwards: the log of an unexpected error is kept elsewhere
     """
     silent = False
     with job:
@@ -40,7 +38,7 @@ def finish_job(job: Job, console: Console, *, temporary: bool = False) -> dict[s
                 time.sleep(0.02)
     console.clear()
     if ending["event"] == "failed":
-        log = keep_log(job.folder, temporary=temporary) if ending["code"] in WITH_LOG else None
+        log = job.folder / LOG_FILE if ending["code"] in WITH_LOG else None
         raise error_of(ending, log)
     if ending["event"] == "canceled":
         raise Canceled
