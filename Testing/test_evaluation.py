@@ -12,6 +12,7 @@ from phantoms import GEOMETRIES, blob, multi_class
 from SparseSegLib.cli import main
 from SparseSegLib.errors import AnnotationError, FileError, GeometryError
 from SparseSegLib.evaluation import (
+    CaseScores,
     Spread,
     dice,
     evaluate,
@@ -20,6 +21,7 @@ from SparseSegLib.evaluation import (
     scores_as_table,
     surface_distances,
 )
+from SparseSegLib.evaluation.cohort_report import write_scores
 from SparseSegLib.evaluation.files import evaluate_files, matching_values, pair_up
 from SparseSegLib.geometry import Geometry
 from SparseSegLib.io import SegmentInfo, default_segment, write_image, write_labels
@@ -290,3 +292,12 @@ def test_labels_of_any_values_are_compared(tmp_path):
         write_labels(labels, grid, tmp_path / name)
     scores = evaluate_files(tmp_path / "a.nrrd", tmp_path / "b.nii.gz")
     assert [(row.label, row.dice) for row in scores] == [(17, 1.0), (2035, 1.0)]
+
+
+def test_names_in_tables_are_no_formulas(tmp_path):
+    scores = evaluate(
+        _cube(8).astype(np.uint8), _cube(8).astype(np.uint8), Geometry.identity((30, 30, 30)), names={1: "-x"}
+    )
+    write_scores([CaseScores("=1+1\u202e\x1b", scores)], tmp_path / "s.csv")
+    row = list(csv.reader((tmp_path / "s.csv").open(encoding="utf-8-sig")))[1]
+    assert (row[0], row[2]) == ("'=1+1", "'-x")

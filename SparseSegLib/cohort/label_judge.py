@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from SparseSegLib.evaluation.cohort import cell_text
 from SparseSegLib.noisy import QualityNetwork, QualityWeighting
 
 WIDTHS = (8, 16, 32, 32)
@@ -112,5 +113,5 @@ def weights_as_csv(rows: Sequence[LabelWeight]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["case", "mean_weight", "patches"])
-    writer.writerows([row.case, f"{row.mean:.4f}", row.patches] for row in rows)
+    writer.writerows([cell_text(row.case), f"{row.mean:.4f}", row.patches] for row in rows)
     return out.getvalue()

@@ -14,6 +14,7 @@ import numpy as np
 from SparseSegLib.annotation import UNLABELED
 from SparseSegLib.cohort.dataset import Case, renumbering
 from SparseSegLib.evaluation import LabelScores, Spread, dice, evaluate, iou, scores_as_dict
+from SparseSegLib.evaluation.cohort import cell_text
 from SparseSegLib.geometry import Geometry
 from SparseSegLib.models.regions import structures
 from SparseSegLib.prediction.predictor import Predictor
@@ -80,7 +81,8 @@ def scores_as_csv(rows: Sequence[FoldScores]) -> str:
     for row in rows:
         for score in row.scores:
             values = (getattr(score, column) for column in COLUMNS)
-            writer.writerow([row.fold, row.case, score.name, *(f"{v:.5g}" if isfinite(v) else "" for v in values)])
+            cells = (f"{value:.5g}" if isfinite(value) else "" for value in values)
+            writer.writerow([row.fold, cell_text(row.case), cell_text(score.name), *cells])
     return out.getvalue()
 
 

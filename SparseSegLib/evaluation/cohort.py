@@ -64,6 +64,9 @@ class LabelSummary:
     worst: tuple[tuple[float, str], ...]
 
 
+FORMULA = ("=", "+", "-", "@")
+"""What a cell begins with that spreadsheets compute."""
+
 MEASURES = (
     "dice",
     "iou",
@@ -91,6 +94,12 @@ def summarize(cases: Sequence[CaseScores], worst: int = 5) -> tuple[LabelSummary
         lowest = tuple(sorted((row.dice, name) for name, row in named)[:worst])
         found.append(LabelSummary(named[0][1].label, named[0][1].name, measures, lowest))
     return tuple(sorted(found, key=lambda summary: summary.label))
+
+
+def cell_text(text: str) -> str:
+    """A name in a table's cell: what can be seen of it, with a mark before it where it would be a formula."""
+    plain = "".join(letter for letter in text if letter.isprintable())
+    return f"'{plain}" if plain.startswith(FORMULA) else plain
 
 
 def plain_name(name: str) -> str:

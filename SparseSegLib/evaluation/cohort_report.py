@@ -11,7 +11,7 @@ from typing import Any
 
 from SparseSegLib.atomic import atomic_path
 from SparseSegLib.errors import DependencyError
-from SparseSegLib.evaluation.cohort import MEASURES, CaseScores, LabelSummary, Spread, plain_name
+from SparseSegLib.evaluation.cohort import MEASURES, CaseScores, LabelSummary, Spread, cell_text, plain_name
 from SparseSegLib.evaluation.units import LENGTHS, number_text, suitable_unit
 
 PROMISE12 = (
@@ -71,7 +71,8 @@ def write_scores(cases: Sequence[CaseScores], path: Path) -> None:
         for case in cases:
             for row in case.labels:
                 values = (_plain(getattr(row, key)) for key in MEASURES)
-                writer.writerow([case.name, row.label, row.name, *("" if value is None else value for value in values)])
+                cells = ("" if value is None else value for value in values)
+                writer.writerow([cell_text(case.name), row.label, cell_text(row.name), *cells])
 
 
 def draw_box_plot(cases: Sequence[CaseScores], summary: Sequence[LabelSummary], path: Path) -> None:
