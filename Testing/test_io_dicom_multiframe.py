@@ -1,6 +1,7 @@
 """Multi-frame DICOM: each frame in its place and with its own scaling, or a refusal that says why not."""
 
 import dataclasses
+import struct
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from test_io_dicom import right_handed
 
 from SparseSegLib.errors import FileError, SparseSegError, VolumeError
 from SparseSegLib.io import read_information, read_volume
+from SparseSegLib.io.dicom_codestreams import codestream_size
 
 ORDER = [3, 0, 5, 1, 4, 2]
 
@@ -234,4 +236,20 @@ def test_color_is_refused(tmp_path):
     made.SamplesPerPixel, made.PhotometricInterpretation, made.PlanarConfiguration = 3, "RGB", 0
     made.PixelData = bytes(3 * 256)
     with pytest.raises(SparseSegError, match="color"):
+        read_volume(_write(made, tmp_path / "a.dcm"))
+
+
+def test_a_compressed_frame_of_another_size_than_it_says_is_refused(tmp_path):
+    from pydicom.encaps import generate_frames
+
+    made = enhanced()
+    made.compress("1.2.840.10008.1.2.4.80", generate_instance_uid=False)
+    frame = next(generate_frames(made.PixelData, number_of_frames=6))
+    assert codestream_size(frame) == (*ARRAY.shape[1:], 1)
+    assert codestream_size(b"RLE") is codestream_size(frame[:8]) is None
+    jpeg_2000 = b"\xff\x4f\xff\x51" + bytes(4) + struct.pack(">8L", 12, 9, 2, 1, 1, 1, 0, 0) + struct.pack(">H", 3)
+    assert codestream_size(jpeg_2000) == (8, 10, 3)
+    place = frame.find(b"\xff\xf7") + 5
+    made.PixelData = made.PixelData.replace(frame[place : place + 4], struct.pack(">HH", 7, 9000))
+    with pytest.raises(FileError, match=r"a\.dcm"):
         read_volume(_write(made, tmp_path / "a.dcm"))

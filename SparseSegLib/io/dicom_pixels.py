@@ -11,6 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from SparseSegLib.errors import FileError, SparseSegError
+from SparseSegLib.io.dicom_codestreams import codestream_size
 from SparseSegLib.io.dicom_frames import Frame
 from SparseSegLib.io.dicom_kinds import uid_name
 from SparseSegLib.io.dicom_reading import PIXELS, check_size, cut_off, is_compressed, read_dataset, reading_dicom, shown
@@ -121,13 +122,17 @@ def _unpacked(dataset: Any) -> Iterator[np.ndarray]:
 
 
 def _decoded(dataset: Any, file: str) -> Iterator[np.ndarray]:
-    """Give compressed frames, each decoded by ITK as a plain image of its own, or by pydicom where ITK cannot."""
+    """Give compressed frames, decoded by ITK as plain images, or by pydicom where ITK cannot, or not safely (RLE)."""
     from pydicom.encaps import generate_frames
 
     count = whole(dataset, "NumberOfFrames", 1)
+    size = (whole(dataset, "Rows", 0), whole(dataset, "Columns", 0), 1)
     with tempfile.TemporaryDirectory(prefix="sparseseg-") as folder:
         path = Path(folder) / "frame.dcm"
         for index, frame in enumerate(generate_frames(dataset.PixelData, number_of_frames=count)):
+            if codestream_size(frame) != size:
+                yield _decoded_by_pydicom(dataset, index, file)
+                continue
             _write_frame(dataset, frame, path)
             try:
                 with reading(file):
