@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from SparseSegLib.errors import JobError
+from SparseSegLib.text import plain_text
 
 LONGEST = 200
 """Bytes of UTF-8 that a name may take; file systems take 255, and suffixes come after it."""
@@ -17,15 +18,6 @@ _REFUSED = re.compile(r'[<>:"/\\|?*]+')
 _RESERVED = {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"} | {
     f"{port}{number}" for port in ("COM", "LPT") for number in "0123456789¹²³"
 }
-
-
-def plain_text(text: str) -> str:
-    """Return a text without what nobody sees: control and formatting characters, halves of surrogate pairs.
-
-    Among the formatting characters are those that turn the direction of writing. Line ends and tabs become blanks.
-    """
-    blank = re.sub(r"[\t\n\v\f\r\x85\u2028\u2029]+", " ", text)
-    return "".join(character for character in blank if unicodedata.category(character) not in ("Cc", "Cf", "Cs"))
 
 
 def safe_file_name(name: str, default: str = "unnamed") -> str:
@@ -41,7 +33,8 @@ def safe_file_name(name: str, default: str = "unnamed") -> str:
     default : str
         What to return where nothing is left.
     """
-    plain = unicodedata.normalize("NFC", _REFUSED.sub("-", plain_text(name))).strip(". ")
+    seen = "".join(char for char in plain_text(name) if unicodedata.category(char) != "Cf")  # nor what has no width
+    plain = unicodedata.normalize("NFC", _REFUSED.sub("-", seen)).strip(". ")
     if not plain:
         return default
     if plain.split(".")[0].rstrip(" ").upper() in _RESERVED:

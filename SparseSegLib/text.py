@@ -1,14 +1,42 @@
-"""Text that comes from files, made safe to print: nothing in it can steer a terminal or reorder what people read."""
+"""Text that comes from files, made safe to show: nothing in it can steer a terminal or reorder what people read.
+
+Standard library only.
+"""
 
 from __future__ import annotations
 
 import re
+import unicodedata
+
+LONGEST_BRIEF = 120
+DIRECTIONS = {*"\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"}
+"""Characters that turn the direction of writing, so that a text reads otherwise than it is."""
+
+_SPACES = str.maketrans(dict.fromkeys("\t\n\v\f\r\x85\u2028\u2029", " "))
 
 # Control characters (C0, DEL, C1), marks and overrides of writing direction, line and paragraph separators, what is
 # invisible, and surrogates, which stand for bytes that are no text.
 _UNSAFE = "\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
 _ANY = re.compile(f"[{_UNSAFE}]")
 _BUT_LINES = re.compile(f"(?!\n)[{_UNSAFE}]")
+
+
+def plain_text(text: str) -> str:
+    """Return a text in one line without control characters, escape codes, halves of characters and turned directions.
+
+    Letters of all scripts stay, and so do emoji.
+    """
+    return "".join(char for char in text.translate(_SPACES) if _is_shown(char))
+
+
+def _is_shown(char: str) -> bool:
+    return unicodedata.category(char) not in ("Cc", "Cs") and char not in DIRECTIONS
+
+
+def brief(error: Exception) -> str:
+    """Return what a library says of a foreign file, which may quote it: no more of it than a line takes."""
+    text = plain_text(str(error)).rstrip(".") or type(error).__name__
+    return text if len(text) <= LONGEST_BRIEF else f"{text[:LONGEST_BRIEF]}…"
 
 
 def printable(text: object) -> str:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from SparseSegLib.errors import ModelError
 from SparseSegLib.models import ModelCard, ModelLabel, Preprocessing
 from SparseSegLib.models.card import FORMATS, card_from_json, card_to_json
-from SparseSegLib.models.plain_text import plain_text
+from SparseSegLib.text import plain_text
 
 ANY = st.text(st.characters(), max_size=60)  # halves of characters and control characters are among them
 NAMES = ANY.filter(lambda text: plain_text(text).strip())

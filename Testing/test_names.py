@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from SparseSegLib.atomic import atomic_path, replace_file, write_text
 from SparseSegLib.errors import FileError, JobError
 from SparseSegLib.leftovers import remove_leftovers, remove_previews
-from SparseSegLib.names import LONGEST, path_inside, plain_text, safe_file_name
+from SparseSegLib.names import LONGEST, path_inside, safe_file_name
+from SparseSegLib.text import plain_text
 
 
 @pytest.mark.parametrize(

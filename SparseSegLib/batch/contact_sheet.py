@@ -12,7 +12,7 @@ from SparseSegLib.atomic import atomic_path
 from SparseSegLib.batch.manifest import Entry
 from SparseSegLib.batch.thumbnails import picture_path
 from SparseSegLib.errors import DependencyError
-from SparseSegLib.names import plain_text
+from SparseSegLib.text import plain_text
 
 ROWS = 16  # a page
 PAGE = re.compile(r"contact-sheet(-\d{3,})?\.png")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from SparseSegLib.atomic import atomic_path
 from SparseSegLib.batch.manifest import Entry
-from SparseSegLib.names import plain_text
+from SparseSegLib.text import plain_text
 
 FILE = "report.csv"
 AMOUNTS = {"voxels": "voxels", "volume_ml": "ml"}

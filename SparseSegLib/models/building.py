@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from SparseSegLib.errors import ModelError, UsageError
 from SparseSegLib.models.card import ModelCard
 from SparseSegLib.models.files import HINT
-from SparseSegLib.models.plain_text import brief
+from SparseSegLib.text import brief
 
 if TYPE_CHECKING:
     import torch

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from SparseSegLib.errors import ModelError
-from SparseSegLib.models.plain_text import plain_text
+from SparseSegLib.text import plain_text
 
 HINT = "Choose a model that SparseSeg made, or ask whoever made it to export it again."
 LONGEST_TEXT = 4000

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 from SparseSegLib.errors import ModelError
-from SparseSegLib.models.plain_text import brief
 from SparseSegLib.models.replacing import locate
 from SparseSegLib.models.zipped import find_member
+from SparseSegLib.text import brief
 
 CARD = "model.json"
 LARGEST_CARD = 1 << 20  # bytes
