@@ -20,7 +20,7 @@ from SparseSegLib.io.tiff import tiff_layout, write_tiff
 
 WRITABLE = (".nrrd", ".nii", ".nii.gz", ".mha", *TIFF_SUFFIXES)
 _IN_TWO_FILES = {".mhd": ".mha", ".nhdr": ".nrrd", ".hdr": ".nii.gz", ".img": ".nii.gz"}
-_TOLERANCE = 1e-3  # voxels
+_TOLERANCE = 1e-2  # voxels: what headers with cosines of five digits come to; grids that differ by less align
 _RIGHT_ANGLE = 1e-4  # the cosine below which axes count as being at right angles
 _LARGEST_NIFTI = 32767  # voxels along an axis
 
@@ -43,7 +43,7 @@ def check_writable(path: PathLike, geometry: Geometry | None = None) -> Path:
     UsageError
         If the suffix is of no format that can be written.
     FileError
-        If the name is too long or no UTF-8, or the format does not keep the grid to 0.001 voxels: TIFF knows no
+        If the name is too long or no UTF-8, or the format does not keep the grid to 0.01 voxels: TIFF knows no
         position, NIfTI no axes that are not at right angles.
     """
     path = Path(path)
