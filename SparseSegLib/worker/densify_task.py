@@ -67,12 +67,16 @@ def densify_task(folder: Path, job: dict[str, Any], control: Control) -> tuple[d
         raise JobError("The job names no labels.", "Give the annotation of the volume.")
     drawn = folder / inputs["labels"]
     resample = switch(inputs.get("resample", False), "resample")
+    outputs = inputs.get("outputs", {})
+    if not isinstance(outputs, dict):
+        raise JobError("The job's outputs are no paths by name.", "Start a new job.")
     _check_results([dense, uncertainty], [*sources, drawn], folder)
     leave_one_core_free()
     volume = read_volume(sources[0] if len(sources) == 1 else sources, series_uid=inputs.get("series", ""))
-    for name, size in (("dense", 1), ("uncertainty", 4)):
-        if name in inputs.get("outputs", {}):
-            check_room(inputs["outputs"][name], size * math.prod(volume.geometry.shape))
+    for path, wanted, size in ((dense, outputs.get("dense"), 1), (uncertainty, outputs.get("uncertainty"), 4)):
+        check_writable(path, volume.geometry)
+        if is_path(wanted):
+            check_room(wanted, size * math.prod(volume.geometry.shape))
     labels = read_sparse_labels(drawn, volume.geometry, resample_to=resample)
     updates = _Updates(folder, volume.geometry, control, resample=resample)
     result = densify(
