@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 import SimpleITK as sitk
 
-from SparseSegLib.errors import GeometryError, VolumeError
+from SparseSegLib.errors import GeometryError, ResourceError, VolumeError
 
 Box = tuple[slice, slice, slice]
 """A block of voxels, (z, y, x); each slice has an explicit start and stop and no step."""
@@ -24,6 +24,7 @@ _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 _INTERPOLATORS = {"linear": sitk.sitkLinear, "nearest": sitk.sitkNearestNeighbor, "bspline": sitk.sitkBSpline}
 _SMALLEST_SPACING, _LARGEST_SPACING, _LARGEST_ORIGIN = 1e-9, 1e6, 1e9  # mm
 _UNIT = 1e-4  # how far the length of an axis may be from 1
+_RIGHT_ANGLE = 1e-4  # the cosine up to which axes count as being at right angles
 _BSPLINE_MINIMUM = 4  # voxels along an axis: what ITK's cubic spline needs
 
 
@@ -188,6 +189,12 @@ class Geometry:
         return ", ".join(parts)
 
 
+def at_right_angles(matrix: np.ndarray) -> bool:
+    """Return whether the columns of a 3 x 3 matrix are at right angles, but for what rounding in headers explains."""
+    axes = matrix / np.linalg.norm(matrix, axis=0)
+    return bool(np.abs(axes.T @ axes - np.eye(3)).max() <= _RIGHT_ANGLE)
+
+
 def _by_x(values: Sequence[float]) -> str:
     """Write (z, y, x) numbers the way users know them: x first."""
     return " x ".join(f"{value:.6g}" for value in reversed(values))
@@ -249,7 +256,14 @@ def resample(
     resampler.SetOutputDirection(target.direction)
     resampler.SetInterpolator(_INTERPOLATORS[order])
     resampler.SetDefaultPixelValue(float(fill))
-    result = sitk.GetArrayFromImage(resampler.Execute(source.to_sitk(array)))
+    try:
+        result = sitk.GetArrayFromImage(resampler.Execute(source.to_sitk(array)))
+    except RuntimeError as error:
+        if "allocate" not in str(error):
+            raise
+        raise ResourceError(
+            f"There is not enough memory for {_by_x(target.shape)} voxels.", "Close other programs, or crop the volume."
+        ) from error
     return result.astype(array.dtype, copy=False)
 
 

@@ -38,6 +38,12 @@ def volume_text(ml: float, digits: int = 3) -> str:
     return f"{number_text(ml * factor, digits)} {unit}"
 
 
+def offset_text(mm: float) -> str:
+    """Return a distance from the origin, as in ``12.35 mm``: decimals stay whatever lies before them."""
+    factor, unit = _fitting(_LENGTHS, abs(mm) or 1.0)
+    return f"{_place(mm * factor)} {unit}"
+
+
 def position_text(ras_mm: Sequence[float]) -> str:
     """Return a point in 3D Slicer's coordinates, as in ``R 12.3, A -4.5, S 30.1 mm``."""
     factor, unit = _fitting(_LENGTHS, max(map(abs, ras_mm)) or 1.0)

@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 
 from SparseSegLib.errors import Canceled, SparseSegError
 from SparseSegLib.models import ModelEntry, ModelLibrary
+from SparseSegLib.units import volume_text
 from SparseSegModule.compare import CompareView
 from SparseSegModule.inputsPart import drawnOn
 from SparseSegModule.jobHandle import JobHandle, Listener
@@ -223,7 +224,7 @@ def annotatedCases(volumeNodes) -> list[tuple]:
 
 def _inWords(result: ModelResult) -> str:
     """What there is to say of a volume: why it has no result, or its structures' size and what speaks against them."""
-    parts = [f"{name} {milliliters:.1f} ml" for name, milliliters in (result.volumesMl or {}).items()]
+    parts = [f"{name} {volume_text(milliliters)}" for name, milliliters in (result.volumesMl or {}).items()]
     parts += [text for text in (result.doubts, result.error) if text]
     return f"{result.name}: {', '.join(parts)}" if parts else ""
 

@@ -10,6 +10,7 @@ import slicer
 
 from SparseSegLib.errors import FileError, ModelError, UsageError
 from SparseSegLib.models import ModelCard, ModelLibrary
+from SparseSegLib.units import lengths_text
 from SparseSegModule.annotation import takeDrawing
 from SparseSegModule.densifier import knownPlanes
 from SparseSegModule.jobHandle import JobHandle, Listener
@@ -162,9 +163,10 @@ def cardText(card: ModelCard) -> str:
     lines.append("Segments: " + ", ".join(label.name for label in card.labels))
     if len(card.preprocessing.channels) > 1:
         lines.append("Channels: " + ", ".join(card.preprocessing.channels))
-    z, y, x = card.preprocessing.spacing
     network = card.network if card.members == 1 else f"{card.members} × {card.network}"
-    lines.append(f"Works at {x:.3g} × {y:.3g} × {z:.3g} mm, {network}, trained {card.date} on {card.data}")
+    lines.append(
+        f"Works at {lengths_text(card.preprocessing.spacing[::-1])}, {network}, trained {card.date} on {card.data}"
+    )
     lines.append(f"License: {card.license}" if card.license else "")
     lines.append("<b>Not for clinical use.</b>")
     return "<br>".join(line for line in lines if line)

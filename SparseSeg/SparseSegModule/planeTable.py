@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 
 from SparseSegLib.annotation import Plane
 from SparseSegLib.geometry import Geometry
+from SparseSegLib.units import offset_text
 from SparseSegModule.planes import AnnotatedPlane
 from SparseSegModule.views import toWorld
 from SparseSegModule.volumes import volumeGeometry
@@ -33,7 +34,7 @@ def describePlane(plane: Plane, geometry: Geometry, volumeNode: vtkMRMLScalarVol
     here, there = (toWorld(volumeNode, geometry.index_to_physical(place)) for place in (point, ahead))
     along = int(np.abs(there - here).argmax())
     name, positive, negative = _ORIENTATIONS[along]
-    place = f"{abs(here[along]):.1f} mm {positive if here[along] >= 0 else negative}"
+    place = f"{offset_text(abs(here[along]))} {positive if here[along] >= 0 else negative}"
     return name, _("{place} (slice {index})").format(place=place, index=plane.index)
 
 

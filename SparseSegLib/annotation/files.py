@@ -99,8 +99,6 @@ def read_sparse_labels(
     """
     path = Path(path)
     raw, geometry, segments = read_labels(path, reference, series_uid=series_uid)
-    if reference is not None and not geometry.matches(reference):
-        check_drawn(raw, path)
     found = values_in(raw)
     explicit = UNLABELED in found
     strokes = {info.value for info in segments if _is_background(info.name) and info.value > 0}
@@ -109,7 +107,10 @@ def read_sparse_labels(
     _check_values(path, values, explicit=explicit, scribbled=bool(background.any()))
     codes = {0: 0, UNLABELED: UNLABELED, **dict.fromkeys(strokes, 0)}
     array = encoded(raw, codes | {value: number for number, value in enumerate(values, start=1)})
-    listed = read_plane_list(path) or PlaneList((), (), None, checksum="none")
+    listed = read_plane_list(path)
+    if listed is None or (reference is not None and not geometry.matches(reference)):
+        check_drawn(raw, path)
+    listed = listed or PlaneList((), (), None, checksum="none")
     counted = listed.geometry or geometry
     _check_room(planes_path(path), counted, geometry, reference)
     edited = _is_edited(path, raw, geometry, counted, listed, UNLABELED if explicit else 0)

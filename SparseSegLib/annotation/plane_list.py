@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from SparseSegLib.io import write_json
 from SparseSegLib.json_files import read_json
 
 AXES = ("z", "y", "x")
+LONGEST_NAME = 255  # bytes: labels whose own name takes nearly all of them have no list
 LEAST_MM, MOST_MM = 1e-9, 1e9  # spacings and distances that a volume may have
 HINT = "Delete it; the planes are then found in the labels."
 
@@ -82,7 +84,7 @@ def write_plane_list(path: Path, listed: PlaneList) -> None:
 def read_plane_list(path: Path) -> PlaneList | None:
     """The list beside the labels at ``path``, or None if there is none; FileError if it is damaged."""
     beside = planes_path(path)
-    if not beside.exists():
+    if len(os.fsencode(beside.name)) > LONGEST_NAME or not beside.exists():
         return None
     content = read_json(beside, HINT)
     try:

@@ -13,6 +13,7 @@ from SparseSegLib.batch.manifest import Entry
 from SparseSegLib.batch.thumbnails import picture_path
 from SparseSegLib.errors import DependencyError
 from SparseSegLib.text import plain_text
+from SparseSegLib.units import volume_text
 
 ROWS = 16  # a page
 PAGE = re.compile(r"contact-sheet(-\d{3,})?\.png")
@@ -72,4 +73,4 @@ def _draw(entries: Sequence[Entry], folder: Path, path: Path) -> None:
 def _caption(entry: Entry) -> str:
     if "error" in entry:
         return f"{entry['name']}: {entry['error']}"
-    return f"{entry['name']}   " + ", ".join(f"{name} {amount:.2f} ml" for name, amount in entry["volume_ml"].items())
+    return f"{entry['name']}   " + ", ".join(f"{name} {volume_text(ml)}" for name, ml in entry["volume_ml"].items())

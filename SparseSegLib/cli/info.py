@@ -124,6 +124,10 @@ def _kind(entry: dict[str, Any]) -> str:
 
 def _axes(rows: list[list[float]]) -> str:
     """Where x, y and z point, by the nearest anatomical direction."""
+    import numpy as np
+
+    from SparseSegLib.geometry import at_right_angles
+
     named = []
     for axis, letter in enumerate("xyz"):
         column = [row[axis] for row in rows]
@@ -131,6 +135,7 @@ def _axes(rows: list[list[float]]) -> str:
         direction = "RAS"[largest] if column[largest] > 0 else "LPI"[largest]
         named.append(f"{letter} to {direction}{'' if abs(column[largest]) > 0.9999 else ' (oblique)'}")
     x, y, z = (ORIENTATIONS[max(range(3), key=lambda number: abs(rows[number][axis]))] for axis in range(3))
+    named += [] if at_right_angles(np.array(rows)) else ["not at right angles"]
     return f"{', '.join(named)}; slices along x are {x}, along y {y}, along z {z}"
 
 

@@ -84,7 +84,11 @@ def evaluate_files(
     AnnotationError
         If it cannot be told which segments belong together.
     """
-    truth, geometry, named = read_labels(reference, series_uid=series[1])
+    try:
+        truth, geometry, named = read_labels(reference, series_uid=series[1])
+    except GeometryError:  # outlines, which lie on the grid of what they are compared with
+        _, geometry, _ = read_labels(segmentation, series_uid=series[0])
+        truth, geometry, named = read_labels(reference, geometry, series_uid=series[1])
     found, grid, also_named = read_labels(segmentation, geometry, series_uid=series[0])
     if not resample and whole_voxel_offset(grid, geometry) is None:
         raise GeometryError(

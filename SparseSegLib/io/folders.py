@@ -8,8 +8,8 @@ from SparseSegLib.errors import FileError
 from SparseSegLib.io.images import volume_name
 
 VOLUME_ENDINGS = (".nrrd", ".nhdr", ".nii", ".nii.gz", ".mha", ".mhd")
-LABEL_ENDINGS = (*VOLUME_ENDINGS, ".tif", ".tiff")
-IMAGE_ENDINGS = (*LABEL_ENDINGS, ".hdr", ".dcm")  # where a format has two files, the one to open
+LABEL_ENDINGS = (*VOLUME_ENDINGS, ".tif", ".tiff", ".dcm")
+IMAGE_ENDINGS = (*LABEL_ENDINGS, ".hdr")  # where a format has two files, the one to open
 
 
 def files_by_name(

@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 from SparseSegLib.atomic import PathLike, check_name_length
 from SparseSegLib.errors import FileError, SparseSegError, UsageError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.geometry import Geometry, at_right_angles
 from SparseSegLib.io.headers import header_geometry, open_header
 from SparseSegLib.io.itk import check_name, quiet_itk
 from SparseSegLib.io.tiff import SUFFIXES as TIFF_SUFFIXES
@@ -21,7 +21,6 @@ from SparseSegLib.io.tiff import tiff_layout, write_tiff
 WRITABLE = (".nrrd", ".nii", ".nii.gz", ".mha", *TIFF_SUFFIXES)
 _IN_TWO_FILES = {".mhd": ".mha", ".nhdr": ".nrrd", ".hdr": ".nii.gz", ".img": ".nii.gz"}
 _TOLERANCE = 1e-2  # voxels: what headers with cosines of five digits come to; grids that differ by less align
-_RIGHT_ANGLE = 1e-4  # the cosine below which axes count as being at right angles
 _LARGEST_NIFTI = 32767  # voxels along an axis
 
 
@@ -83,7 +82,8 @@ def check_kept(path: Path, geometry: Geometry, kept: Geometry) -> None:
             f"Cannot write {path}: TIFF has no place for the position and orientation of this volume.",
             "Choose .nrrd, which keeps them.",
         )
-    reason = "its axes are not at right angles" if _is_sheared(geometry) else geometry.difference(kept)
+    axes = np.asarray(geometry.direction).reshape(3, 3)
+    reason = geometry.difference(kept) if at_right_angles(axes) else "its axes are not at right angles"
     raise FileError(
         f"Cannot write {path}: the format does not keep where the voxels of this volume lie ({reason}).",
         "Choose .nrrd or .mha, which keep it.",
@@ -92,12 +92,6 @@ def check_kept(path: Path, geometry: Geometry, kept: Geometry) -> None:
 
 def _is_nifti(path: Path) -> bool:
     return path.name.lower().endswith((".nii", ".nii.gz"))
-
-
-def _is_sheared(geometry: Geometry) -> bool:
-    axes = np.asarray(geometry.direction).reshape(3, 3)
-    axes = axes / np.linalg.norm(axes, axis=0)
-    return bool(np.abs(axes.T @ axes - np.eye(3)).max() > _RIGHT_ANGLE)
 
 
 @lru_cache(maxsize=64)

@@ -19,6 +19,7 @@ from SparseSegLib.models.fields import HINT
 from SparseSegLib.networks.ensemble import Ensemble
 from SparseSegLib.prediction.components import largest_component
 from SparseSegLib.preprocessing.grid import oriented
+from SparseSegLib.units import length_text, volume_text
 from SparseSegLib.volume import Volume
 
 Size = tuple[int, int, int]
@@ -82,7 +83,7 @@ def doubts_about_finding(found: Found, expected: Expectations) -> list[str]:
     piece = largest_component(found.mask)
     volume, (low, high) = float(piece.sum()) * voxel, expected.volume
     if not low <= volume <= high:
-        doubts.append(f"what was found has {volume:.1f} ml, and {low:g} to {high:g} ml are usual")
+        doubts.append(f"what was found has {volume_text(volume)}, and {low:g} to {high:g} ml are usual")
     confidence = float(found.certainty[piece].mean())
     if confidence < expected.confidence:
         doubts.append(f"the model is unsure about what it found (probability {confidence:.2f})")
@@ -90,7 +91,7 @@ def doubts_about_finding(found: Found, expected: Expectations) -> list[str]:
     if compact < expected.compactness:
         doubts.append("what was found has an unusual shape")
     if place > expected.off_center:
-        doubts.append(f"what was found lies {place:.0f} mm from the middle of the image")
+        doubts.append(f"what was found lies {length_text(place, 2)} from the middle of the image")
     return doubts
 
 
