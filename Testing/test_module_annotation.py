@@ -235,7 +235,7 @@ def test_the_table_says_where_slices_are_and_jumps_there(drawn):
     table = panel.ui.planeTable
     assert [table.item(0, column).text() for column in (1, 3)] == ["Axial", "object"]
     offset = plane.offset_mm(phantom.volume.geometry)
-    assert table.item(0, 2).text() == f"{abs(offset):.1f} mm {'S' if offset > 0 else 'I'} (slice {plane.index})"
+    assert table.item(0, 2).text() == f"{round(abs(offset), 2):g} mm {'S' if offset > 0 else 'I'} (slice {plane.index})"
     table.cellDoubleClicked.emit(0, 1)
     red = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceNode()
     assert red.GetSliceOffset() == pytest.approx(offset, abs=1e-3)
@@ -252,7 +252,7 @@ def test_positions_are_where_the_slice_views_show_them(drawn):
     for shift in (0.0, 100.0):
         plane = Plane(2, 5)
         right = shift - plane.offset_mm(geometry)  # RAS, from LPS
-        where = f"{abs(right):.1f} mm {'R' if right >= 0 else 'L'} (slice 5)"
+        where = f"{round(abs(right), 2):g} mm {'R' if right >= 0 else 'L'} (slice 5)"
         assert describePlane(plane, geometry, volume_node) == ("Sagittal", where)
         volume_node.SetAndObserveTransformNodeID(transform.GetID())
     panel.parts[1].suggest(plane)
