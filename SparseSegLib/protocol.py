@@ -18,6 +18,8 @@ VERSION = 1
 JOB_FILE = "job.json"
 LOG_FILE = "log.txt"
 LOCK_FILE = "worker.lock"
+READING_FILE = "reading.txt"
+"""Holds the path of what the worker reads while it does, so that its client can name a file on which it crashed."""
 CHECKPOINT_FILE = "checkpoint.pt"
 
 EVENTS = ("started", "progress", "preview", "message", "heartbeat", "result", "failed", "canceled")

@@ -14,6 +14,13 @@ def keep_note_in(file: str) -> None:
     _file[:] = [file]
 
 
+def noted_in(file: str | os.PathLike[str]) -> str:
+    """Return the path that was being read by a process which kept a note in ``file``, or an empty string."""
+    with suppress(OSError), open(file, "rb") as note:
+        return os.fsdecode(note.read())
+    return ""
+
+
 @contextmanager
 def noting(path: str | os.PathLike[str]) -> Iterator[None]:
     """Say that ``path`` is being read while the block runs."""

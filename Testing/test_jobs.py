@@ -102,6 +102,14 @@ def test_a_crash_is_told_with_the_log_and_the_job_goes_on(folder):
     assert job.resume().wait(20)["figures"]["started_at"] == 4
 
 
+def test_a_crash_names_the_file_that_was_being_read(folder):
+    ending = _job(folder, crash_at=2, reading="scan ü.nrrd").start().wait(20)
+    assert "while it read scan ü.nrrd" in ending["message"]
+    assert "export it again" in ending["hint"]
+    assert not _job(folder, steps=8).start().wait(20).get("message")
+    assert not (folder / "reading.txt").exists()
+
+
 @pytest.mark.skipif(os.name == "nt", reason="signals")
 def test_a_killed_worker_loses_no_finished_step_and_leaves_no_broken_file(folder):
     job = _job(folder, steps=400, seconds_per_step=0.01).start()

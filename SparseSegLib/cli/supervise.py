@@ -74,8 +74,9 @@ def _crashed(status: int, note: str, arguments: list[str]) -> int:
     """Say that the child crashed, and on which file; the exit code."""
     if status in (-signal.SIGINT, -signal.SIGTERM):
         return CANCELED_EXIT
-    with open(note, "rb") as file:
-        path = os.fsdecode(file.read())
+    from SparseSegLib.reading_note import noted_in
+
+    path = noted_in(note)
     while_reading = f" while reading {path}" if path else ""
     if status == KILLED:
         message = f"The system ended the program{while_reading}, most likely because the memory was full."

@@ -13,10 +13,13 @@ from typing import Any
 
 from SparseSegLib.errors import JobError
 from SparseSegLib.jobs.process import WorkerProcess, start_worker
-from SparseSegLib.protocol import ENDINGS, LOG_FILE, decode, encode_command
+from SparseSegLib.protocol import ENDINGS, LOG_FILE, READING_FILE, decode, encode_command
+from SparseSegLib.reading_note import noted_in
 
 CANCEL_SECONDS = 2.0
 LOG_TAIL = 2000
+HINT_AGAIN = "Start the job again: it goes on from its last checkpoint."
+HINT_READING = "The file is damaged, or of a kind that cannot be read: export it again, for example as .nrrd."
 
 
 class Job:
@@ -180,12 +183,13 @@ class Job:
         if self._cancel_asked:
             return {"event": "canceled", "time": time.time()}
         how = f"by signal {-status}" if status is not None and status < 0 else f"with status {status}"
+        path = noted_in(self.folder / READING_FILE)
         return {
             "event": "failed",
             "time": time.time(),
             "code": "crashed",
-            "message": f"The worker process ended unexpectedly, {how}.",
-            "hint": "Start the job again: it goes on from its last checkpoint.",
+            "message": f"The worker process ended unexpectedly, {how}{f', while it read {path}' if path else ''}.",
+            "hint": HINT_READING if path else HINT_AGAIN,
             "log": self.log_tail(),
         }
 

@@ -16,7 +16,8 @@ from SparseSegLib.errors import Canceled
 from SparseSegLib.leftovers import remove_leftovers, remove_previews
 from SparseSegLib.lifeline import end_within
 from SparseSegLib.memory import prepare_for_tensors
-from SparseSegLib.protocol import GRACE_SECONDS, VERSION, read_job
+from SparseSegLib.protocol import GRACE_SECONDS, READING_FILE, VERSION, read_job
+from SparseSegLib.reading_note import keep_note_in
 from SparseSegLib.worker.channel import EventWriter, listen
 from SparseSegLib.worker.events import JobEvents
 from SparseSegLib.worker.explain import explain
@@ -80,9 +81,11 @@ def _work(folder: Path, control: Control) -> tuple[dict[str, str], dict[str, Any
     started = time.time()
     job = read_job(folder)
     with folder_lock(folder):
+        keep_note_in(str(folder / READING_FILE))
         remove_previews(folder)
         remove_leftovers(folder, started - JUST_NOW)
         try:
             return find_task(job["task"])(folder, job, control)
         finally:
+            (folder / READING_FILE).unlink(missing_ok=True)
             remove_leftovers(folder, started)  # a client that was writing then has long been done

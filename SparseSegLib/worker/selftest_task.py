@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,13 +14,14 @@ from typing import Any
 from SparseSegLib.atomic import write_json
 from SparseSegLib.control import Control
 from SparseSegLib.errors import VolumeError
+from SparseSegLib.reading_note import noting
 
 
 def selftest_task(folder: Path, job: dict[str, Any], control: Control) -> tuple[dict[str, str], dict[str, Any]]:
     """Count steps, and do on the way what the settings ask for.
 
     Settings: ``steps``, ``seconds_per_step``, ``preview_every``, ``print_at`` (a line of noise on stdout), ``crash_at``
-    (exit without a word), ``fail_at`` (a user error), ``raise_at`` (a bug), ``ignore_cancel``, ``child_seconds`` (start
+    (exit without a word, while it reads ``reading``, if that is given), ``fail_at`` (a user error), ``raise_at`` (a bug), ``ignore_cancel``, ``child_seconds`` (start
     a child process that lives so long).
     """
     settings = job["settings"]
@@ -51,7 +53,8 @@ def _act(settings: dict[str, Any], step: int) -> None:
         os.write(1, b'{"event": "result", "time": 1}\nnoise')
         print("more noise")
     if step == settings.get("crash_at"):
-        os._exit(3)
+        with noting(settings["reading"]) if "reading" in settings else nullcontext():
+            os._exit(3)
     if step == settings.get("fail_at"):
         raise VolumeError("The image is no good.", "Take another one.")
     if step == settings.get("raise_at"):
