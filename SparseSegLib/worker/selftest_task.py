@@ -21,8 +21,8 @@ def selftest_task(folder: Path, job: dict[str, Any], control: Control) -> tuple[
     """Count steps, and do on the way what the settings ask for.
 
     Settings: ``steps``, ``seconds_per_step``, ``preview_every``, ``print_at`` (a line of noise on stdout), ``crash_at``
-    (exit without a word, while it reads ``reading``, if that is given), ``fail_at`` (a user error), ``raise_at`` (a bug),
-    ``ignore_cancel``, ``child_seconds`` (start a child process that lives so long).
+    (exit without a word, while it reads ``reading``, if that is given), ``fail_at`` (a user error), ``raise_at`` (a
+    bug), ``ignore_cancel``, ``child_seconds`` (start a child process that lives so long).
     """
     settings = job["settings"]
     state = folder / "count.json"
