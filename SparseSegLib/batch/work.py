@@ -21,6 +21,7 @@ from SparseSegLib.io import SegmentInfo, write_labels
 from SparseSegLib.models import ModelCard
 from SparseSegLib.prediction.predictor import Predictor
 from SparseSegLib.reading import VolumeReader
+from SparseSegLib.room import check_room
 from SparseSegLib.volume import Volume
 
 
@@ -67,9 +68,10 @@ class CaseWork:
         self._computing = threading.Lock()
 
     def read(self, case: BatchCase) -> Loaded:
-        """Read the volume; a file on which that crashes or hangs is a FileError."""
+        """Read the volume; a file on which that crashes or hangs is a FileError, no room for the result a ResourceError."""
         start = time.perf_counter()
         volume = self.reader.read(case.volumes, case.series)
+        check_room(self.folder / case.file, math.prod(volume.geometry.shape))
         return Loaded(case, volume, time.perf_counter() - start)
 
     def compute(
