@@ -68,7 +68,7 @@ class CaseWork:
         self._computing = threading.Lock()
 
     def read(self, case: BatchCase) -> Loaded:
-        """Read the volume; a file on which that crashes or hangs is a FileError, no room for the result a ResourceError."""
+        """Read the volume; FileError where that crashes or hangs, ResourceError without room for the result."""
         start = time.perf_counter()
         volume = self.reader.read(case.volumes, case.series)
         check_room(self.folder / case.file, math.prod(volume.geometry.shape))
