@@ -9,7 +9,7 @@ from dicom_helpers import GEOMETRY, SHAPE, enhanced, save_all, slices
 
 from SparseSegLib.errors import SparseSegError
 from SparseSegLib.io import read_information, read_labels, read_volume, write_labels
-from SparseSegLib.io.dicom_export import export_dicom
+from SparseSegLib.io.dicom.export import export_dicom
 
 EXTREME = (b"\xff\xff\xff\xff", b"\0\0\0\0", b"\xff\xff\xff\x7f", b"\0\0\0\x80", b"\xff\xff\0\0")
 SIZES = (0x0002, 0x0008, 0x0010, 0x0011, 0x0030, 0x0100, 0x0101)  # elements of the group of an image's layout

@@ -12,8 +12,8 @@ from test_io_dicom import SHAPE, UID, right_handed, write_series
 from SparseSegLib.cli import main
 from SparseSegLib.errors import AnnotationError, DependencyError, FileError, GeometryError
 from SparseSegLib.io import SegmentInfo, write_labels
-from SparseSegLib.io.contours import outlines
-from SparseSegLib.io.dicom_export import export_dicom
+from SparseSegLib.io.dicom.contours import outlines
+from SparseSegLib.io.dicom.export import export_dicom
 
 SEGMENTS = [SegmentInfo(1, "Shell ü", (1.0, 0.0, 0.0)), SegmentInfo(3, "Core", (0.0, 0.5, 1.0))]
 

@@ -8,7 +8,7 @@ from phantoms import GEOMETRIES, flipped_geometry, oblique_geometry
 from SparseSegLib.errors import FileError, VolumeError
 from SparseSegLib.geometry import Geometry
 from SparseSegLib.io import read_information, read_volume, write_image
-from SparseSegLib.io.dicom_checks import check_series
+from SparseSegLib.io.dicom.checks import check_series
 
 SHAPE = (6, 16, 20)
 UID = "1.2.826.0.1.3680043.2.1125.7"

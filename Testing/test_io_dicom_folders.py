@@ -10,7 +10,7 @@ from dicom_helpers import ARRAY, CAPTURES, GEOMETRY, enhanced, new_file, put_pix
 from SparseSegLib.errors import DependencyError, FileError, VolumeError
 from SparseSegLib.io import read_information, read_labels, read_volume, write_image
 from SparseSegLib.io.dicom import find_series, open_series
-from SparseSegLib.io.dicom_checks import check_series
+from SparseSegLib.io.dicom.checks import check_series
 
 
 def _change(index, **tags):

@@ -11,8 +11,8 @@ from SparseSegLib.errors import FileError, GeometryError, UsageError, VolumeErro
 from SparseSegLib.evaluation.files import evaluate_files
 from SparseSegLib.geometry import place
 from SparseSegLib.io import SegmentInfo, read_labels, read_volume, write_labels
-from SparseSegLib.io.contours import outlines
-from SparseSegLib.io.dicom_export import export_dicom
+from SparseSegLib.io.dicom.contours import outlines
+from SparseSegLib.io.dicom.export import export_dicom
 
 highdicom = pytest.importorskip("highdicom")
 

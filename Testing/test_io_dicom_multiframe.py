@@ -24,7 +24,7 @@ from test_io_dicom import right_handed
 
 from SparseSegLib.errors import FileError, SparseSegError, VolumeError
 from SparseSegLib.io import read_information, read_volume
-from SparseSegLib.io.dicom_codestreams import codestream_size
+from SparseSegLib.io.dicom.codestreams import codestream_size
 
 ORDER = [3, 0, 5, 1, 4, 2]
 

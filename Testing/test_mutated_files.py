@@ -23,7 +23,7 @@ from phantoms import blob
 from SparseSegLib.annotation import sparsify, write_sparse_labels
 from SparseSegLib.geometry import Geometry
 from SparseSegLib.io import write_image, write_labels
-from SparseSegLib.io.dicom_export import export_dicom
+from SparseSegLib.io.dicom.export import export_dicom
 from SparseSegLib.io.tiff import write_tiff
 
 HERE = Path(__file__).resolve().parent

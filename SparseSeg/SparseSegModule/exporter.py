@@ -131,7 +131,7 @@ def _writeLabels(labels: np.ndarray, geometry: Geometry, path: Path, styles: lis
 
 
 def _writeDicom(result: Path, folder: Path, path: Path, kind: ExportFormat, series: str) -> Path:
-    from SparseSegLib.io.dicom_export import export_dicom
+    from SparseSegLib.io.dicom.export import export_dicom
 
     export_dicom(result, folder, path, kind.dicomKind, series_uid=series, overwrite=True)
     return path

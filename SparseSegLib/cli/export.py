@@ -8,7 +8,7 @@ from pathlib import Path
 from SparseSegLib.cli.arguments import add_series, one_series
 from SparseSegLib.cli.console import Console
 from SparseSegLib.cli.outputs import check_outputs
-from SparseSegLib.io.dicom_export import export_dicom
+from SparseSegLib.io.dicom.export import export_dicom
 
 NAME = "export"
 SUMMARY = "write a result as DICOM SEG or RTSTRUCT"

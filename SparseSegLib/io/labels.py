@@ -11,7 +11,7 @@ from SparseSegLib.atomic import PathLike
 from SparseSegLib.errors import AnnotationError, FileError, UsageError, VolumeError
 from SparseSegLib.geometry import Geometry
 from SparseSegLib.io.arrays import to_array
-from SparseSegLib.io.dicom_labels import read_dicom_labels
+from SparseSegLib.io.dicom.labels import read_dicom_labels
 from SparseSegLib.io.files import write_file
 from SparseSegLib.io.headers import check_complete, open_header
 from SparseSegLib.io.images import read_any

@@ -83,7 +83,7 @@ def _check_scans(paths: list[str], series: list[str], modality: str) -> Answer:
     from pathlib import Path
 
     from SparseSegLib.io.dicom import find_series
-    from SparseSegLib.io.dicom_checks import check_series
+    from SparseSegLib.io.dicom.checks import check_series
 
     for path, uid in zip_longest(paths, series, fillvalue=""):
         if Path(path).is_dir() and find_series(path):

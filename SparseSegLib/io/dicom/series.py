@@ -13,10 +13,10 @@ import numpy as np
 from SparseSegLib.atomic import PathLike
 from SparseSegLib.errors import FileError, ResourceError, VolumeError
 from SparseSegLib.geometry import Geometry
-from SparseSegLib.io.dicom_frames import Frame, frames_of, single_frame
-from SparseSegLib.io.dicom_kinds import no_image
-from SparseSegLib.io.dicom_pixels import read_frames
-from SparseSegLib.io.dicom_reading import (
+from SparseSegLib.io.dicom.frames import Frame, frames_of, single_frame
+from SparseSegLib.io.dicom.kinds import no_image
+from SparseSegLib.io.dicom.pixels import read_frames
+from SparseSegLib.io.dicom.reading import (
     Header,
     check_size,
     cut_off,
@@ -27,8 +27,8 @@ from SparseSegLib.io.dicom_reading import (
     reading_dicom,
     shown,
 )
-from SparseSegLib.io.dicom_stack import Stack, stack
-from SparseSegLib.io.dicom_values import sop_class, text, whole
+from SparseSegLib.io.dicom.stack import Stack, stack
+from SparseSegLib.io.dicom.values import sop_class, text, whole
 from SparseSegLib.io.headers import color_image
 from SparseSegLib.io.itk import check_readable, no_memory
 

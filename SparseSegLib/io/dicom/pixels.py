@@ -11,11 +11,11 @@ import numpy as np
 import SimpleITK as sitk
 
 from SparseSegLib.errors import FileError, SparseSegError
-from SparseSegLib.io.dicom_codestreams import codestream_size
-from SparseSegLib.io.dicom_frames import Frame
-from SparseSegLib.io.dicom_kinds import uid_name
-from SparseSegLib.io.dicom_reading import PIXELS, check_size, cut_off, is_compressed, read_dataset, reading_dicom, shown
-from SparseSegLib.io.dicom_values import transfer_syntax, whole
+from SparseSegLib.io.dicom.codestreams import codestream_size
+from SparseSegLib.io.dicom.frames import Frame
+from SparseSegLib.io.dicom.kinds import uid_name
+from SparseSegLib.io.dicom.reading import PIXELS, check_size, cut_off, is_compressed, read_dataset, reading_dicom, shown
+from SparseSegLib.io.dicom.values import transfer_syntax, whole
 from SparseSegLib.io.itk import reading
 
 _CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # an image that has neither geometry nor scaling

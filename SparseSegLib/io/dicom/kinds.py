@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from SparseSegLib.io.dicom_values import media_class, sop_class, text
+from SparseSegLib.io.dicom.values import media_class, sop_class, text
 
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"

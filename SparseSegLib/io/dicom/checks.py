@@ -8,7 +8,7 @@ from pathlib import Path
 from SparseSegLib.atomic import PathLike
 from SparseSegLib.errors import FileError, VolumeError
 from SparseSegLib.io.dicom import DicomSeries, check_stack, open_series
-from SparseSegLib.io.dicom_frames import Frame
+from SparseSegLib.io.dicom.frames import Frame
 from SparseSegLib.io.itk import check_readable
 
 FEWEST_SLICES = 3

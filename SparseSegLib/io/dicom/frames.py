@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from SparseSegLib.errors import FileError, VolumeError
-from SparseSegLib.io.dicom_reading import shown
-from SparseSegLib.io.dicom_values import numbers, text, whole
+from SparseSegLib.io.dicom.reading import shown
+from SparseSegLib.io.dicom.values import numbers, text, whole
 
 _GROUPS = (  # functional groups that say where a frame lies, what of, and how its values are scaled
     "PlanePositionSequence",

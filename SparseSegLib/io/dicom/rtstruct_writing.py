@@ -10,8 +10,8 @@ import numpy as np
 
 from SparseSegLib import __version__
 from SparseSegLib.geometry import Geometry
-from SparseSegLib.io.contours import outlines
-from SparseSegLib.io.dicom_text import character_set, dicom_text
+from SparseSegLib.io.dicom.contours import outlines
+from SparseSegLib.io.dicom.text import character_set, dicom_text
 from SparseSegLib.io.segmentation import SegmentInfo
 
 if TYPE_CHECKING:

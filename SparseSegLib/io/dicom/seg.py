@@ -10,10 +10,10 @@ from skimage.color import lab2rgb
 
 from SparseSegLib.errors import FileError, VolumeError
 from SparseSegLib.geometry import Geometry, place, whole_voxel_offset
-from SparseSegLib.io.dicom_frames import Frame, frames_of
-from SparseSegLib.io.dicom_pixels import stored_frames
-from SparseSegLib.io.dicom_reading import check_size, shown
-from SparseSegLib.io.dicom_values import numbers, text, whole
+from SparseSegLib.io.dicom.frames import Frame, frames_of
+from SparseSegLib.io.dicom.pixels import stored_frames
+from SparseSegLib.io.dicom.reading import check_size, shown
+from SparseSegLib.io.dicom.values import numbers, text, whole
 from SparseSegLib.io.segmentation import SegmentInfo, default_color, default_segment
 from SparseSegLib.io.terminology import TISSUE, Code, Terminology, format_terminology
 

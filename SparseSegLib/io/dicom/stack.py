@@ -10,7 +10,7 @@ import numpy as np
 
 from SparseSegLib.errors import FileError, VolumeError
 from SparseSegLib.geometry import Geometry
-from SparseSegLib.io.dicom_frames import DEFAULT_ORIENTATION, Frame, volumes_apart
+from SparseSegLib.io.dicom.frames import DEFAULT_ORIENTATION, Frame, volumes_apart
 
 _UNEVEN = 0.02  # of the slice distance: what rounding in headers explains
 _TILTED = 0.05  # of the slice distance: sideways move from one slice to the next

@@ -9,8 +9,8 @@ from skimage.draw import polygon2mask
 
 from SparseSegLib.errors import GeometryError
 from SparseSegLib.geometry import Geometry
-from SparseSegLib.io.dicom_reading import shown
-from SparseSegLib.io.dicom_values import numbers, text, whole
+from SparseSegLib.io.dicom.reading import shown
+from SparseSegLib.io.dicom.values import numbers, text, whole
 from SparseSegLib.io.segmentation import SegmentInfo, default_color, default_segment
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from SparseSegLib.atomic import PathLike
 from SparseSegLib.errors import DependencyError, FileError, SparseSegError
-from SparseSegLib.io.dicom_values import by_name, transfer_syntax, whole
+from SparseSegLib.io.dicom.values import by_name, transfer_syntax, whole
 from SparseSegLib.io.itk import no_memory
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from SparseSegLib import __version__
-from SparseSegLib.io.dicom_text import character_set, dicom_text
+from SparseSegLib.io.dicom.text import character_set, dicom_text
 from SparseSegLib.io.segmentation import SegmentInfo
 from SparseSegLib.io.terminology import Code, parse_terminology
 

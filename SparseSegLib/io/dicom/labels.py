@@ -11,11 +11,11 @@ import numpy as np
 from SparseSegLib.atomic import PathLike
 from SparseSegLib.errors import FileError
 from SparseSegLib.geometry import Geometry
-from SparseSegLib.io.dicom_kinds import SEGMENTATIONS, STRUCTURE_SET
-from SparseSegLib.io.dicom_reading import read_dataset, read_header, reading_dicom, shown
-from SparseSegLib.io.dicom_seg import read_segmentation
-from SparseSegLib.io.dicom_values import sop_class, text
-from SparseSegLib.io.rtstruct_reading import read_structure_set
+from SparseSegLib.io.dicom.kinds import SEGMENTATIONS, STRUCTURE_SET
+from SparseSegLib.io.dicom.reading import read_dataset, read_header, reading_dicom, shown
+from SparseSegLib.io.dicom.rtstruct_reading import read_structure_set
+from SparseSegLib.io.dicom.seg import read_segmentation
+from SparseSegLib.io.dicom.values import sop_class, text
 from SparseSegLib.io.segmentation import SegmentInfo
 
 if TYPE_CHECKING:

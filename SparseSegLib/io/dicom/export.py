@@ -21,12 +21,12 @@ from SparseSegLib.errors import (
 )
 from SparseSegLib.geometry import Geometry, place
 from SparseSegLib.io.dicom import check_stack
-from SparseSegLib.io.dicom_checks import check_series
-from SparseSegLib.io.dicom_reading import damaged, quiet_pydicom, read_header
-from SparseSegLib.io.dicom_seg_writing import segmentation_object
-from SparseSegLib.io.dicom_stack import Stack
+from SparseSegLib.io.dicom.checks import check_series
+from SparseSegLib.io.dicom.reading import damaged, quiet_pydicom, read_header
+from SparseSegLib.io.dicom.rtstruct_writing import structure_set
+from SparseSegLib.io.dicom.seg_writing import segmentation_object
+from SparseSegLib.io.dicom.stack import Stack
 from SparseSegLib.io.labels import read_labels
-from SparseSegLib.io.rtstruct import structure_set
 from SparseSegLib.io.segmentation import SegmentInfo
 
 if TYPE_CHECKING:
