@@ -74,9 +74,9 @@ def densify_task(folder: Path, job: dict[str, Any], control: Control) -> tuple[d
     leave_one_core_free()
     volume = read_volume(sources[0] if len(sources) == 1 else sources, series_uid=inputs.get("series", ""))
     for path, wanted, size in ((dense, outputs.get("dense"), 1), (uncertainty, outputs.get("uncertainty"), 4)):
-        check_writable(wanted if is_path(wanted) else path, volume.geometry)
-        if is_path(wanted):
-            check_room(wanted, size * math.prod(volume.geometry.shape))
+        target = Path(str(wanted)) if is_path(wanted) else path
+        check_writable(target, volume.geometry)
+        check_room(target, size * math.prod(volume.geometry.shape))
     labels = read_sparse_labels(drawn, volume.geometry, resample_to=resample)
     updates = _Updates(folder, volume.geometry, control, resample=resample)
     result = densify(
