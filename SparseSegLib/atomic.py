@@ -52,6 +52,7 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
             raise FileError(f"Cannot write {path}: nothing was written.")
         _flush_to_disk(temporary)
         replace_file(temporary, path)
+        flush_folder(path.parent)
     except OSError as error:
         raise write_error(path, error) from error
     finally:
@@ -103,6 +104,16 @@ def write_error(path: PathLike, error: OSError) -> FileError | ResourceError:
 def no_space(path: PathLike) -> ResourceError:
     """Return the error to show to the user when the disk of ``path`` is full."""
     return ResourceError(f"Cannot write {path}: the disk is full.", "Free some space or choose another disk.")
+
+
+def flush_folder(folder: PathLike) -> None:
+    """Have the names in a folder written to the disk, so that a rename outlasts a power cut; where that can be asked."""
+    with contextlib.suppress(OSError, AttributeError):  # Windows has no O_DIRECTORY, network disks may refuse
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _flush_to_disk(path: Path) -> None:
