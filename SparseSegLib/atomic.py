@@ -107,7 +107,7 @@ def no_space(path: PathLike) -> ResourceError:
 
 
 def flush_folder(folder: PathLike) -> None:
-    """Have the names in a folder written to the disk, so that a rename outlasts a power cut; where that can be asked."""
+    """Have the names in a folder written to the disk, so that a rename outlasts a power cut, where that is possible."""
     with contextlib.suppress(OSError, AttributeError):  # Windows has no O_DIRECTORY, network disks may refuse
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
