@@ -203,7 +203,7 @@ def test_the_command_line_makes_sparse_labels_of_any_values(phantom, tmp_path, c
     assert main(["planes", str(tmp_path / "s.nrrd"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["names"] == ["Segment_17", "Segment_53", "Segment_2035"]
     write_labels(np.where(phantom.labels == 1, 255, 0), GRID, tmp_path / "b.nrrd")
-    assert main(["sparsify", str(tmp_path / "b.nrrd"), "-o", str(tmp_path / "s.nrrd")]) == AnnotationError.exit_code
+    assert main(["sparsify", str(tmp_path / "b.nrrd"), "-o", str(tmp_path / "t.nrrd")]) == AnnotationError.exit_code
 
 
 def test_more_structures_than_a_byte_holds_are_refused(tmp_path):

@@ -11,6 +11,7 @@ from SparseSegLib.geometry import Geometry
 from SparseSegLib.models.card import Preprocessing
 from SparseSegLib.preprocessing.bias_field import correct_bias_field
 from SparseSegLib.preprocessing.grid import prepare, working_grid
+from SparseSegLib.units import lengths_text
 from SparseSegLib.volume import Volume
 
 MOST_TIMES = 100  # as many voxels on the model's grid as in the volume
@@ -23,18 +24,15 @@ def prepare_for(volume: Volume, preprocessing: Preprocessing) -> tuple[torch.Ten
     Corrects the bias field where the card says so, then turns, resamples and normalizes. Raises ModelError if the
     spacing on the card is of another order than the volume's, such as micrometers for millimeters.
     """
-    grid = working_grid(volume.geometry, preprocessing.spacing)
-    if math.prod(grid.shape) > MOST_TIMES * max(FEW, math.prod(volume.geometry.shape)):
+    there, wanted = volume.geometry, preprocessing.spacing
+    voxels = math.prod(there.shape)
+    if voxels * math.prod(there.spacing) / math.prod(wanted) > MOST_TIMES * max(FEW, voxels):
         raise ModelError(
-            f"The model works at {_by_x(preprocessing.spacing)} mm, far finer than the volume's "
-            f"{_by_x(volume.geometry.spacing)} mm.",
+            f"The model works at {lengths_text(wanted[::-1])}, far finer than the volume's "
+            f"{lengths_text(there.spacing[::-1])}.",
             "Choose a model for images of such a spacing, or correct the spacing of the volume.",
         )
+    grid = working_grid(there, wanted)
     if preprocessing.bias_field == "n4":
         volume = correct_bias_field(volume)
     return prepare(volume, grid, preprocessing.normalization), grid
-
-
-def _by_x(spacing: tuple[float, float, float]) -> str:
-    """Millimeters as Slicer shows them, x first."""
-    return " × ".join(f"{step:g}" for step in reversed(spacing))

@@ -149,9 +149,9 @@ def _case(folder: Path, case: dict[str, Any]) -> CaseFiles:
 
 
 def _distinct(cases: Sequence[CaseFiles]) -> tuple[CaseFiles, ...]:
-    """The cases with names of their own; UsageError if one is there twice."""
-    given = Counter((case.volumes, case.labels) for case in cases)
-    for (volumes, _), times in given.items():
+    """The cases with names of their own; UsageError if one is there twice under one name."""
+    given = Counter((case.volumes, case.labels, case.name) for case in cases)
+    for (volumes, *_), times in given.items():
         if times > 1:
             raise UsageError(f"{volumes[0]} is there {times} times.", "Give each case once.")
     seen: Counter[str] = Counter()

@@ -19,7 +19,7 @@ def add_volume_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, help="folder with the usual development volumes")
     special = "instead of the usual ones: several classes, thick slices, several pieces, at the border"
     parser.add_argument("--special", action="store_true", help=special)
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="of the volumes in --data, only these")
+    parser.add_argument("--cases", nargs="+", metavar="NAME", help="of the volumes in --data, only these")
     parser.add_argument(
         "--volume",
         action="append",
@@ -34,7 +34,7 @@ def chosen_cases(arguments: argparse.Namespace) -> list[Case]:
     cases = []
     if arguments.data:
         cases = special_cases(arguments.data) if arguments.special else development_cases(arguments.data)
-        cases = [case for case in cases if not arguments.only or case.name in arguments.only]
+        cases = [case for case in cases if not arguments.cases or case.name in arguments.cases]
     cases += [Case.parse(text) for text in arguments.volume]
     return cases or [shipped_case()]
 
