@@ -11,10 +11,7 @@ from SparseSegLib.places import slice_place
 
 
 def plane_rows(labels: SparseLabels) -> list[dict[str, Any]]:
-    """Return each annotated slice on the grid: where it is (see `slice_place`), and the names of what is on it.
-
-    ``offset_mm`` is the position along the slice's own normal in LPS mm.
-    """
+    """Return each annotated slice on the grid: where it is (see `slice_place`), and the names of what is on it."""
     names = ["background", *labels.names]
     rows: list[dict[str, Any]] = []
     for plane in labels.planes:
@@ -23,7 +20,6 @@ def plane_rows(labels: SparseLabels) -> list[dict[str, Any]]:
         rows.append(
             {
                 **slice_place(labels.geometry, plane.axis, plane.index),
-                "offset_mm": round(plane.offset_mm(labels.geometry), 9),
                 "segments": [names[value] if value < len(names) else str(value) for value in there],
             }
         )

@@ -87,12 +87,11 @@ def _planes(case: BatchCase, drawn: dict[str, Path], geometry: Geometry) -> tupl
 
 def _row(one: Suggestion, geometry: Geometry) -> dict[str, Any]:
     axis, index = one.plane.axis, one.plane.index
-    place = {**slice_place(geometry, axis, index), "offset_mm": round(one.plane.offset_mm(geometry), 9)}
     return {
         "name": one.name,
         "expected_dice": round(one.expected_dice, 4),
         "annotated": one.annotated,
-        "next_slice": place,
+        "next_slice": slice_place(geometry, axis, index),
         "position": slice_position(geometry, axis, index),
     }
 
