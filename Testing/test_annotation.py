@@ -201,9 +201,3 @@ def test_dense_labels_and_broken_plane_lists_are_refused(tmp_path):
     (tmp_path / "a.nrrd.planes.json").write_text(json.dumps({"planes": [{"axis": "q"}]}))
     with pytest.raises(FileError, match="planes"):
         read_sparse_labels(tmp_path / "a.nrrd")
-
-
-def test_offsets_are_millimeters_along_the_normal():
-    geometry = Geometry((4, 5, 6), (2.0, 1.0, 0.5), (10.0, 20.0, 30.0))
-    assert Plane(0, 3).offset_mm(geometry) == pytest.approx(36)
-    assert Plane(2, 4).offset_mm(geometry) == pytest.approx(12)

@@ -10,6 +10,7 @@ from phantoms import GEOMETRIES
 
 from SparseSegLib.annotation import UNLABELED, Plane
 from SparseSegLib.errors import AnnotationError
+from SparseSegLib.places import slice_place
 
 
 @pytest.fixture
@@ -234,7 +235,7 @@ def test_the_table_says_where_slices_are_and_jumps_there(drawn):
     paint_plane(segmentation_node, volume_node, phantom.labels, plane)
     table = panel.ui.planeTable
     assert [table.item(0, column).text() for column in (1, 3)] == ["Axial", "object"]
-    offset = plane.offset_mm(phantom.volume.geometry)
+    offset = slice_place(phantom.volume.geometry, 0, plane.index)["ras_mm"][2]
     assert table.item(0, 2).text() == f"{round(abs(offset), 2):g} mm {'S' if offset > 0 else 'I'} (slice {plane.index})"
     table.cellDoubleClicked.emit(0, 1)
     red = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceNode()
@@ -251,7 +252,7 @@ def test_positions_are_where_the_slice_views_show_them(drawn):
     transform.SetMatrixTransformToParent(moved(100.0))
     for shift in (0.0, 100.0):
         plane = Plane(2, 5)
-        right = shift - plane.offset_mm(geometry)  # RAS, from LPS
+        right = shift + slice_place(geometry, 2, 5)["ras_mm"][0]
         where = f"{round(abs(right), 2):g} mm {'R' if right >= 0 else 'L'} (slice 5)"
         assert describePlane(plane, geometry, volume_node) == ("Sagittal", where)
         volume_node.SetAndObserveTransformNodeID(transform.GetID())

@@ -22,13 +22,6 @@ class Plane:
         z, y, x = (self.index if axis == self.axis else slice(None) for axis in range(3))
         return z, y, x
 
-    def offset_mm(self, geometry: Geometry) -> float:
-        """Position along the plane's own normal, in mm (LPS) from the origin of physical space."""
-        point = np.zeros(3)
-        point[self.axis] = self.index
-        normal = geometry.affine()[:3, self.axis] / geometry.spacing[self.axis]
-        return float(geometry.index_to_physical(point[None])[0] @ normal)
-
 
 @dataclass(frozen=True)
 class ObliquePlane:
