@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = ROOT / ".venv"
 TORCH = "torch==2.13.0"
-EXTRAS = {"demo": "slicer,plot,compare", "tests": "slicer,test,host,dev"}
+EXTRAS = {"demo": "slicer,plot", "tests": "slicer,test,host,dev"}
 
 
 def main() -> int:
