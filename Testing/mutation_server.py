@@ -24,7 +24,7 @@ import numpy as np
 from SparseSegLib.annotation import read_sparse_labels
 from SparseSegLib.cli import main
 from SparseSegLib.cohort.decathlon import read_description
-from SparseSegLib.errors import SparseSegError
+from SparseSegLib.errors import InternalError, SparseSegError
 from SparseSegLib.geometry import Geometry
 from SparseSegLib.io import read_labels, read_volume, write_image, write_labels
 
@@ -92,6 +92,8 @@ def _command(*arguments: str) -> str:
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         status = main([*arguments, "--json"])
+    if status == InternalError.exit_code:
+        raise RuntimeError(out.getvalue()[:2000])
     if status:
         raise SparseSegError(f"{arguments[0]} ended with {status}: {out.getvalue()[:300]}")
     return out.getvalue()

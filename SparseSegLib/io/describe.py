@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,8 @@ from SparseSegLib.atomic import PathLike
 from SparseSegLib.errors import SparseSegError, VolumeError
 from SparseSegLib.geometry import Geometry
 from SparseSegLib.io.dicom import DicomSeries, find_series
+from SparseSegLib.io.dicom.reading import read_header
+from SparseSegLib.io.dicom.values import text
 from SparseSegLib.io.folders import IMAGE_ENDINGS
 from SparseSegLib.io.guess import looks_like_labels
 from SparseSegLib.io.headers import open_header
@@ -30,6 +31,7 @@ VOLUME, LABELS = "volume", "labels"
 SEGMENTATIONS = (".seg.nrrd", ".seg.nhdr")
 LABEL_MODALITIES = ("SEG", "RTSTRUCT")
 KEYS = ("kind", "size", "spacing_mm", "origin_ras_mm", "direction_ras", "channels", "dtype", "range")
+TAGS = ("SeriesInstanceUID", "SeriesDescription", "Modality")
 _MAGIC = slice(128, 132)
 
 
@@ -133,15 +135,12 @@ class _Description:
     def _dicom_file(self, file: Path) -> str:
         """Note the series of a single DICOM file; its modality."""
         try:
-            header = open_header(file)
+            header = read_header(file, TAGS)
         except SparseSegError:
-            return _modality(file)
-        found = {
-            name: header.GetMetaData(key).strip() if header.HasMetaDataKey(key) else ""
-            for name, key in (("uid", "0020|000e"), ("description", "0008|103e"), ("modality", "0008|0060"))
-        }
-        self._series(found["uid"], found["description"], found["modality"], 1)
-        return found["modality"]
+            return ""  # reading says what is wrong with it
+        uid, description, modality = ("", "", "") if header is None else (text(header.dataset, tag) for tag in TAGS)
+        self._series(uid, description, modality, 1)
+        return modality
 
     def _image(self) -> None:
         self._header()
@@ -238,12 +237,3 @@ def _is_dicom(file: Path) -> bool:
             return stream.read(_MAGIC.stop)[_MAGIC] == b"DICM"
     except OSError:
         return False
-
-
-def _modality(file: Path) -> str:
-    """The modality of a DICOM file that is no image."""
-    with suppress(Exception):  # whatever pydicom thinks of a file that is no image: then nothing is known
-        import pydicom
-
-        return str(pydicom.dcmread(file, stop_before_pixels=True, specific_tags=["Modality"]).get("Modality", ""))
-    return ""
