@@ -116,6 +116,13 @@ class qSlicerScriptedLoadableModule(QObject):
         return self._representation
 
 
+    def _deletePanel(self) -> None:
+        """As in Slicer, a module that is unloaded takes its panel along; nobody hears of scenes any longer."""
+        if self._representation is not None:
+            self._representation.deleteLater()
+            self._representation = None
+
+
 class LoadedModule:
     """A scripted module as a test sees it."""
 
@@ -180,7 +187,7 @@ def unload(name: str) -> None:
     """Clean a module's panel up and forget the module."""
     manager = slicer.app.moduleManager()
     manager.moduleAboutToBeUnloaded.emit(name)
-    del manager._modules[name]
+    manager._modules.pop(name)._deletePanel()
     for attribute in (name.lower(), name + "Instance", name + "Widget"):
         vars(slicer.modules).pop(attribute, None)
     sys.modules.pop(name, None)

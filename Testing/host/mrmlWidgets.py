@@ -48,9 +48,8 @@ class _SceneHolder:
 
     def _onSceneEvent(self, scene: Any, _event: str) -> None:
         if not shiboken6.isValid(self):  # Qt has deleted it, which ends a widget's observations
-            for tag in self._sceneTags:
-                scene.RemoveObserver(tag)
-            self._sceneTags = []
+            while self._sceneTags:
+                scene.RemoveObserver(self._sceneTags.pop())
         elif not scene.IsBatchProcessing():
             self._sceneChanged()
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import shiboken6
 import slicer
 from PySide6.QtCore import Property, Qt, Signal
 from PySide6.QtGui import QColor
@@ -95,8 +96,14 @@ class qMRMLSegmentEditorWidget(_SceneHolder, QWidget):
         if before is not None and self._nodeTag is not None:
             before.RemoveObserver(self._nodeTag)
         self._logic.SetSegmentEditorNode(node)
-        self._nodeTag = node.AddObserver("ModifiedEvent", lambda *_: self.updateWidgetFromMRML()) if node else None
+        self._nodeTag = node.AddObserver("ModifiedEvent", self._onNodeModified) if node else None
         self.updateWidgetFromMRML()
+
+    def _onNodeModified(self, node: Any, _event: str) -> None:
+        if shiboken6.isValid(self):
+            self.updateWidgetFromMRML()
+        else:  # Qt has deleted it, which ends a widget's observations
+            node.RemoveObserver(self._nodeTag)
 
     def _needNode(self) -> None:
         if self._logic.GetSegmentEditorNode() is None:
