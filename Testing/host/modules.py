@@ -115,7 +115,6 @@ class qSlicerScriptedLoadableModule(QObject):
             self._representation = self.createNewWidgetRepresentation()
         return self._representation
 
-
     def _deletePanel(self) -> None:
         """As in Slicer, a module that is unloaded takes its panel along; nobody hears of scenes any longer."""
         if self._representation is not None:
