@@ -82,7 +82,7 @@ def test_findings_are_judged_by_size_certainty_shape_and_place():
 
     assert doubts(ball) == ""
     assert "nothing" in doubts(np.zeros_like(ball))
-    assert "0.1 ml" in doubts(z**2 + y**2 + x**2 < 9)
+    assert "has 93 mm³, and" in doubts(z**2 + y**2 + x**2 < 9)
     assert "unsure" in doubts(ball, sure * 0.6)
     shell = ball & ~(z**2 + y**2 + x**2 < 49)
     assert "shape" in doubts(shell)
