@@ -25,6 +25,8 @@ needs_signals = pytest.mark.skipif(os.name == "nt", reason="signals")
 def _alive(process: int) -> bool:
     try:
         return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except ProcessLookupError:  # it ended between opening and reading
+        return False
     except FileNotFoundError:
         if Path("/proc/self").exists():
             return False
