@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 from hypothesis import settings
 
-settings.register_profile("sparseseg", deadline=None, database=None, print_blob=True)  # cores are shared
-settings.load_profile("sparseseg")
+settings.register_profile("sparseseg", deadline=None, derandomize=True)  # cores are shared
+settings.register_profile("random", deadline=None, database=None, print_blob=True)  # other examples every run
+settings.load_profile(os.environ.get("SPARSESEG_EXAMPLES", "sparseseg"))
 os.environ.setdefault("GOMP_SPINCOUNT", "3000")  # before torch is imported: tests share two cores with workers
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 NEED_HOST = ["test_host*.py", "test_module*.py"]
