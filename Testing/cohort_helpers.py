@@ -6,7 +6,7 @@ from phantoms import blob
 from SparseSegLib.annotation import sparsify
 from SparseSegLib.cohort import Case, TrainSettings
 from SparseSegLib.control import NullEvents
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegLib.models import ModelCard, ModelLabel, Preprocessing
 
 CPU = torch.device("cpu")

@@ -11,7 +11,7 @@ from host import Host
 from phantoms import Phantom, blob
 
 from SparseSegLib.annotation import Plane
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 
 MODULE = Path(__file__).resolve().parents[1] / "SparseSeg" / "SparseSeg.py"
 

@@ -25,7 +25,7 @@ from SparseSegLib.annotation import read_sparse_labels
 from SparseSegLib.cli import main
 from SparseSegLib.cohort.decathlon import read_description
 from SparseSegLib.errors import InternalError, SparseSegError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegLib.io import read_labels, read_volume, write_image, write_labels
 
 SECONDS = 30

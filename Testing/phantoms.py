@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from SparseSegLib.geometry import Geometry
-from SparseSegLib.volume import Volume
+from SparseSegLib.image import Geometry, Volume
 
 SHAPE = (20, 32, 40)
 

@@ -22,7 +22,7 @@ from SparseSegLib.annotation import (
     write_sparse_labels,
 )
 from SparseSegLib.errors import AnnotationError, FileError, GeometryError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegLib.io import default_segment, write_labels
 
 GEOMETRY = GEOMETRIES["identity"]

@@ -18,7 +18,7 @@ from SparseSegLib.annotation import (
     write_sparse_labels,
 )
 from SparseSegLib.errors import AnnotationError, FileError, GeometryError
-from SparseSegLib.geometry import Geometry, resample
+from SparseSegLib.image import Geometry, resample
 from SparseSegLib.io import SegmentInfo, read_labels, write_labels
 
 GEOMETRY = Geometry.identity((40, 44, 48))

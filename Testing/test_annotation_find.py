@@ -5,7 +5,7 @@ import pytest
 from phantoms import blob, multi_class
 
 from SparseSegLib.annotation import Plane, find_planes, is_dense, keep_planes
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 
 GEOMETRY = Geometry.identity((48, 52, 56))
 

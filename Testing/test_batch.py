@@ -24,7 +24,7 @@ from SparseSegLib.batch.work import CaseWork
 from SparseSegLib.cli.segment import cases_of
 from SparseSegLib.control import CancelSource, CancelToken, Control
 from SparseSegLib.errors import Canceled, DependencyError, JobError, UsageError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegLib.models import load_network, save_bundle
 from SparseSegLib.worker.lock import folder_lock
 from SparseSegLib.worker.segment_task import segment_task

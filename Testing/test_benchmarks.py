@@ -17,7 +17,7 @@ from phantoms import blob
 from SparseSegLib.annotation import Plane, keep_planes, sparsify
 from SparseSegLib.densify import PRESETS, DensifySettings
 from SparseSegLib.errors import DependencyError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegLib.io import write_image, write_labels
 
 BENCHMARKS = Path(__file__).with_name("Benchmarks")

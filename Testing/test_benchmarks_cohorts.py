@@ -8,7 +8,7 @@ import pytest
 from phantoms import blob
 
 from SparseSegLib.annotation import Plane
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegLib.io import write_image
 
 sys.path.append(str(Path(__file__).with_name("Benchmarks")))

@@ -14,7 +14,7 @@ from SparseSegLib.cli import main
 from SparseSegLib.cli.arguments import chosen_series
 from SparseSegLib.cohort import CaseFiles
 from SparseSegLib.errors import FileError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegLib.io import default_segment, read_volume, write_image, write_labels
 from SparseSegLib.io.describe import describe
 from SparseSegLib.io.guess import looks_like_labels

@@ -17,7 +17,7 @@ import SparseSegLib
 from SparseSegLib.cli import supervise
 from SparseSegLib.cli.console import Console
 from SparseSegLib.errors import ResourceError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegLib.io import default_segment, write_labels
 from SparseSegLib.reading_note import keep_note_in, noting
 

@@ -16,11 +16,10 @@ from SparseSegLib.cohort.settings import suitable_patch
 from SparseSegLib.control import CancelSource, Control
 from SparseSegLib.errors import AnnotationError, Canceled, GeometryError, UsageError, VolumeError
 from SparseSegLib.evaluation import dice
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry, Volume
 from SparseSegLib.models import load_network, save_bundle
 from SparseSegLib.prediction.predictor import Predictor
 from SparseSegLib.training.checkpoint import load_checkpoint
-from SparseSegLib.volume import Volume
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from phantoms import blob
 from SparseSegLib.cli import main
 from SparseSegLib.control import CancelSource, Control
 from SparseSegLib.errors import AnnotationError, Canceled
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegLib.io import default_segment, read_labels, write_labels
 from SparseSegLib.jobs import Job, write_job
 from SparseSegLib.models import ModelLabel, load_card

@@ -9,7 +9,6 @@ from phantoms import GEOMETRIES, blob, multi_class, pieces
 from scipy import ndimage
 
 from SparseSegLib.annotation import UNLABELED, Plane, SparseLabels, keep_planes, sparsify
-from SparseSegLib.coarse import coarsening
 from SparseSegLib.control import CancelSource, Control, Mailbox, NullEvents
 from SparseSegLib.densify import DensifySettings, densify, forest_opinion
 from SparseSegLib.densify import run as run_module
@@ -23,8 +22,8 @@ from SparseSegLib.densify.settings import PRESETS, Preset
 from SparseSegLib.densify.slice_learner import SliceLearner
 from SparseSegLib.errors import AnnotationError, Canceled, GeometryError, UsageError, VolumeError
 from SparseSegLib.evaluation import iou
-from SparseSegLib.geometry import Geometry
-from SparseSegLib.volume import Volume
+from SparseSegLib.image import Geometry, Volume
+from SparseSegLib.image.coarse import coarsening
 
 STEPS = 60
 GPU = torch.device("cuda")

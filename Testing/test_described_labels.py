@@ -13,7 +13,7 @@ from SparseSegLib.cohort import make_dataset, read_description, read_examples
 from SparseSegLib.cohort.described_labels import described_labels
 from SparseSegLib.control import Control
 from SparseSegLib.errors import FileError, SparseSegError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegLib.io import write_image, write_labels
 from SparseSegLib.models import load_card
 from SparseSegLib.protocol import read_job

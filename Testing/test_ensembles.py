@@ -11,7 +11,7 @@ from phantoms import blob
 
 from SparseSegLib.cli import main
 from SparseSegLib.errors import ModelError, UsageError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegLib.models import ModelLabel, combine_bundles, copy_bundle, load_card, load_network, save_bundle
 from SparseSegLib.networks import create_network
 from SparseSegLib.prediction.mirrored import Mirrored

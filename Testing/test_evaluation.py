@@ -23,7 +23,7 @@ from SparseSegLib.evaluation import (
 )
 from SparseSegLib.evaluation.cohort_report import write_scores
 from SparseSegLib.evaluation.files import evaluate_files, matching_values, pair_up
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegLib.io import SegmentInfo, default_segment, write_image, write_labels
 
 

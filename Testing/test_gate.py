@@ -11,7 +11,7 @@ from cohort_helpers import CPU
 from phantoms import blob
 
 from SparseSegLib.errors import ModelError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry, Volume
 from SparseSegLib.models import load_card, load_network, save_bundle
 from SparseSegLib.models.card import Expectations, card_from_json, card_to_json
 from SparseSegLib.networks import create_network
@@ -20,7 +20,6 @@ from SparseSegLib.prediction import gate
 from SparseSegLib.prediction.components import largest_components
 from SparseSegLib.prediction.mirrored import Mirrored
 from SparseSegLib.prediction.predictor import Predictor
-from SparseSegLib.volume import Volume
 
 EXPECTED = Expectations(
     image="a blob",

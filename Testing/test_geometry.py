@@ -5,8 +5,7 @@ import pytest
 from phantoms import GEOMETRIES, SHAPE, blob, flipped_geometry, oblique_geometry
 
 from SparseSegLib.errors import GeometryError, VolumeError
-from SparseSegLib.geometry import Geometry, place, resample, whole_voxel_offset
-from SparseSegLib.volume import Volume, check_volume
+from SparseSegLib.image import Geometry, Volume, check_volume, place, resample, whole_voxel_offset
 
 BOX = (slice(3, 15), slice(5, 25), slice(10, 33))
 

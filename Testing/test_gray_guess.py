@@ -11,8 +11,7 @@ from SparseSegLib.densify.gray_guess import GrayGuess, is_clearly_better
 from SparseSegLib.densify.problem import make_problem
 from SparseSegLib.densify.settings import SliceRecipe
 from SparseSegLib.densify.slice_learner import SliceLearner
-from SparseSegLib.geometry import Geometry
-from SparseSegLib.volume import Volume
+from SparseSegLib.image import Geometry, Volume
 
 RECIPE = SliceRecipe(widths=(4, 8), forest=False)
 EVEN = torch.ones(2)

@@ -11,7 +11,7 @@ import pytest
 from phantoms import SHAPE, blob, oblique_geometry
 
 from SparseSegLib.errors import FileError, ResourceError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegLib.io import atomic_path, read_volume, write_image, write_json, write_labels
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -76,7 +76,7 @@ def test_a_writer_that_runs_out_of_space_leaves_the_old_file(tmp_path, suffix):
         import resource, signal, sys
         import numpy as np
         from SparseSegLib.errors import ResourceError
-        from SparseSegLib.geometry import Geometry
+        from SparseSegLib.image.geometry import Geometry
         from SparseSegLib.io import write_image, write_labels
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))

@@ -6,7 +6,7 @@ import SimpleITK as sitk
 from phantoms import GEOMETRIES, flipped_geometry, oblique_geometry
 
 from SparseSegLib.errors import FileError, VolumeError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegLib.io import read_information, read_volume, write_image
 from SparseSegLib.io.dicom.checks import check_series
 

@@ -9,7 +9,7 @@ from dicom_helpers import ARRAY, GEOMETRY, SHAPE, enhanced, item, new_file, save
 from SparseSegLib.annotation import read_sparse_labels
 from SparseSegLib.errors import FileError, GeometryError, UsageError, VolumeError
 from SparseSegLib.evaluation.files import evaluate_files
-from SparseSegLib.geometry import place
+from SparseSegLib.image import place
 from SparseSegLib.io import SegmentInfo, read_labels, read_volume, write_labels
 from SparseSegLib.io.dicom.contours import outlines
 from SparseSegLib.io.dicom.export import export_dicom

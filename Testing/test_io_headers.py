@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from phantoms import SHAPE, blob, oblique_geometry
 
 from SparseSegLib.errors import FileError, UsageError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegLib.io import (
     check_writable,
     read_information,

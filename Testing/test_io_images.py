@@ -4,9 +4,8 @@ import SimpleITK as sitk
 from phantoms import GEOMETRIES, SHAPE, blob, flipped_geometry, oblique_geometry
 
 from SparseSegLib.errors import FileError, GeometryError, ResourceError, UsageError, VolumeError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry, check_volume
 from SparseSegLib.io import read_information, read_volume, volume_name, write_image
-from SparseSegLib.volume import check_volume
 
 SUFFIXES = (".nrrd", ".nii", ".nii.gz", ".mha")
 

@@ -7,9 +7,8 @@ import pytest
 import SimpleITK as sitk
 
 from SparseSegLib.errors import FileError, SparseSegError, VolumeError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry, check_volume
 from SparseSegLib.io import read_information, read_labels, read_volume
-from SparseSegLib.volume import check_volume
 
 GRID = Geometry((4, 5, 6), (2.5, 0.5, 0.75), (10.0, -20.0, 30.0), (0, 1, 0, -1, 0, 0, 0, 0, 1))
 SUFFIXES = (".nrrd", ".nii", ".nii.gz", ".mha")

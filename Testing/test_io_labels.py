@@ -4,7 +4,7 @@ import SimpleITK as sitk
 from phantoms import GEOMETRIES, SHAPE, multi_class, oblique_geometry
 
 from SparseSegLib.errors import FileError, UsageError, VolumeError
-from SparseSegLib.geometry import Geometry, place
+from SparseSegLib.image import Geometry, place
 from SparseSegLib.io import SegmentInfo, default_color, read_labels, write_image, write_labels
 
 SEGMENTS = [

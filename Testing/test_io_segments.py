@@ -8,7 +8,7 @@ from phantoms import SHAPE, multi_class, oblique_geometry
 
 from SparseSegLib.annotation import read_sparse_labels
 from SparseSegLib.errors import AnnotationError, FileError, UsageError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegLib.io import SegmentInfo, read_labels, write_labels
 
 LABELS = multi_class().labels[:4, :6, :8].copy()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from phantoms import GEOMETRIES, SHAPE, multi_class
 
-from SparseSegLib.geometry import Geometry, place
+from SparseSegLib.image import Geometry, place
 from SparseSegLib.io import SegmentInfo, read_labels, write_labels
 
 slicer = pytest.importorskip("slicer", reason="needs the package slicer-core")

@@ -4,7 +4,7 @@ import SimpleITK as sitk
 from phantoms import SHAPE, blob, oblique_geometry
 
 from SparseSegLib.errors import FileError, VolumeError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegLib.io import read_information, read_labels, read_volume, write_image, write_labels
 
 tifffile = pytest.importorskip("tifffile")

@@ -7,7 +7,7 @@ import pytest
 import SimpleITK as sitk
 
 from SparseSegLib.errors import FileError, SparseSegError, VolumeError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegLib.io import read_information, read_labels, read_volume, write_image
 
 tifffile = pytest.importorskip("tifffile")

@@ -22,7 +22,7 @@ from SparseSegLib.control import CancelSource, Control, Mailbox
 from SparseSegLib.densify import DensifySettings, densify
 from SparseSegLib.errors import AnnotationError
 from SparseSegLib.evaluation import iou
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegLib.io import SegmentInfo, read_labels, write_image, write_labels
 from SparseSegLib.models import load_card
 from SparseSegLib.worker.densify_task import densify_task

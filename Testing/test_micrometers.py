@@ -9,7 +9,7 @@ from SparseSegLib.annotation import sparsify, write_sparse_labels
 from SparseSegLib.cohort import median_spacing
 from SparseSegLib.control import Control
 from SparseSegLib.densify import DensifySettings, densify
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegLib.io import read_labels, write_image
 from SparseSegLib.models import load_card
 from SparseSegLib.worker.segment_task import segment_task

@@ -10,7 +10,7 @@ from phantoms import GEOMETRIES
 
 from SparseSegLib.annotation import UNLABELED, Plane
 from SparseSegLib.errors import AnnotationError
-from SparseSegLib.places import slice_place
+from SparseSegLib.image import slice_place
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from test_io_dicom import ARRAY, SHAPE, UID, right_handed, write_series
 from test_module_compare import _segmented
 
 from SparseSegLib.errors import AnnotationError, DependencyError, FileError, UsageError
-from SparseSegLib.geometry import place
+from SparseSegLib.image import place
 from SparseSegLib.io import read_labels
 
 NAMES = ("Shell ü", "Core")

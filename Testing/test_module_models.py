@@ -17,11 +17,11 @@ from SparseSegLib.annotation import Plane
 from SparseSegLib.control import Control
 from SparseSegLib.densify import PRESETS
 from SparseSegLib.errors import ModelError, UsageError
+from SparseSegLib.image import Volume
 from SparseSegLib.models import ModelCard, ModelLabel, Preprocessing, load_network, save_bundle
 from SparseSegLib.networks import create_network, network_names
 from SparseSegLib.prediction.predictor import Predictor
 from SparseSegLib.protocol import read_job
-from SparseSegLib.volume import Volume
 from SparseSegLib.worker.train_task import train_task
 
 CHANNELS = ("T1", "T1c", "T2", "FLAIR")

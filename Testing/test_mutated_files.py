@@ -21,7 +21,7 @@ from mutations import mutate, new_seed
 from phantoms import blob
 
 from SparseSegLib.annotation import sparsify, write_sparse_labels
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegLib.io import write_image, write_labels
 from SparseSegLib.io.dicom.export import export_dicom
 from SparseSegLib.io.tiff import write_tiff

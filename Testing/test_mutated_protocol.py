@@ -19,7 +19,7 @@ from SparseSegLib.annotation import sparsify, write_sparse_labels
 from SparseSegLib.control import CancelSource, Control
 from SparseSegLib.densify import DensifySettings, densify
 from SparseSegLib.errors import SparseSegError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegLib.io import write_image
 from SparseSegLib.jobs import Job, write_job
 from SparseSegLib.protocol import ENDINGS, EVENTS, JOB_FILE, decode, decode_command, encode, encode_command, read_job

@@ -10,7 +10,7 @@ import torch
 from SparseSegLib.annotation import Plane
 from SparseSegLib.cli import main
 from SparseSegLib.cohort.next_case import expected_dice, suggest_slices, view_case
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 
 SIZE = (10, 12, 14)
 GRID = Geometry.identity(SIZE)

@@ -11,7 +11,7 @@ from phantoms import blob
 
 from SparseSegLib.annotation import Plane, keep_planes, read_sparse_labels, sparsify, write_sparse_labels
 from SparseSegLib.errors import FileError, SparseSegError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 
 GEOMETRY = Geometry.identity((20, 24, 28))
 TRUTH = blob(GEOMETRY).labels

@@ -11,12 +11,11 @@ from phantoms import GEOMETRIES, blob, multi_class
 from SparseSegLib.densify.patch_prediction import count_tiles, predict_patches
 from SparseSegLib.errors import ModelError, VolumeError
 from SparseSegLib.evaluation import dice
-from SparseSegLib.geometry import Geometry, resample
+from SparseSegLib.image import Geometry, Volume, resample
 from SparseSegLib.models import load_card, load_network
 from SparseSegLib.networks import create_network
 from SparseSegLib.prediction.predictor import Predictor
 from SparseSegLib.preprocessing.grid import labels_on, oriented, prepare, working_grid
-from SparseSegLib.volume import Volume
 
 
 @pytest.mark.parametrize("name", GEOMETRIES)

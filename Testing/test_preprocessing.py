@@ -10,13 +10,12 @@ from phantoms import GEOMETRIES, blob, multi_class
 
 from SparseSegLib.annotation import UNLABELED
 from SparseSegLib.errors import ModelError, UsageError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry, Volume
 from SparseSegLib.models import Preprocessing
 from SparseSegLib.preprocessing import centered, conform, correct_bias_field, reoriented
 from SparseSegLib.preprocessing.bias_field import bias_field
 from SparseSegLib.preprocessing.for_model import prepare_for
 from SparseSegLib.preprocessing.grid import labels_on, oriented, working_grid
-from SparseSegLib.volume import Volume
 
 ORIENTATIONS = [
     "".join(code) for letters in itertools.permutations(("LR", "PA", "SI")) for code in itertools.product(*letters)

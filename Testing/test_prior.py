@@ -9,7 +9,7 @@ from phantoms import GEOMETRIES, blob, multi_class
 from scipy import ndimage
 
 from SparseSegLib.annotation import UNLABELED, Plane, SparseLabels, keep_planes, sparsify
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegLib.prior import PRIOR_PARTS, AnnotationPrior, SliceView, sources_of
 from SparseSegLib.prior.sources import least_gap
 

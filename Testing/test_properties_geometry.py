@@ -5,7 +5,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from test_properties_io import geometries
 
-from SparseSegLib.geometry import Geometry, place, resample, whole_voxel_offset
+from SparseSegLib.image import Geometry, place, resample, whole_voxel_offset
 
 quick = settings(max_examples=25, deadline=None)
 OFFSETS = st.tuples(*[st.integers(-4, 4)] * 3)

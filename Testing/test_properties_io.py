@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as some
 
 from SparseSegLib.errors import FileError, UsageError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegLib.io import (
     SegmentInfo,
     check_writable,

@@ -26,12 +26,11 @@ from SparseSegLib.annotation import (
     values_in,
     write_sparse_labels,
 )
-from SparseSegLib.coarse import block_means, coarsening
 from SparseSegLib.densify.problem import make_problem
 from SparseSegLib.densify.region import region_of_interest
 from SparseSegLib.errors import SparseSegError
-from SparseSegLib.geometry import Geometry
-from SparseSegLib.volume import Volume
+from SparseSegLib.image import Geometry, Volume
+from SparseSegLib.image.coarse import block_means, coarsening
 
 quick = settings(max_examples=20, deadline=None)
 

@@ -22,13 +22,12 @@ from prostate_cases import find_cases, split_cases
 from SparseSegLib.cli import main
 from SparseSegLib.control import Control
 from SparseSegLib.errors import DependencyError, UsageError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry, Volume
 from SparseSegLib.io import read_labels, write_image, write_labels
 from SparseSegLib.models import load_network
 from SparseSegLib.prediction.gate import doubts_about_image, doubts_about_volume
 from SparseSegLib.preprocessing.for_model import prepare_for
 from SparseSegLib.synthesis import paint, pelvis_phantom
-from SparseSegLib.volume import Volume
 from SparseSegLib.worker.segment_task import segment_task
 
 SPACING = (2.0, 1.25, 1.25)

@@ -24,7 +24,7 @@ from SparseSegLib.augmentation.movement import Movement, moved_places
 from SparseSegLib.augmentation.scanner import Scanner, bright_spot, rescan
 from SparseSegLib.control import CancelSource
 from SparseSegLib.errors import UsageError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegLib.io import write_image, write_labels
 from SparseSegLib.preprocessing.middle import middle_box, normalize_by_middle
 from SparseSegLib.synthesis import paint, pelvis_phantom

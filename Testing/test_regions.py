@@ -16,7 +16,7 @@ from SparseSegLib.cohort import About, Case, Example, TrainSettings, make_card, 
 from SparseSegLib.cohort import trainer as trainer_module
 from SparseSegLib.cohort.scoring import score_case
 from SparseSegLib.errors import UsageError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegLib.losses import region_cross_entropy, region_dice
 from SparseSegLib.models import load_network, save_bundle
 from SparseSegLib.models.regions import in_words, numbered

@@ -12,10 +12,9 @@ from SparseSegLib.densify.problem import make_problem
 from SparseSegLib.densify.settings import SliceRecipe
 from SparseSegLib.densify.slice_learner import SliceLearner
 from SparseSegLib.evaluation import iou
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry, Volume
 from SparseSegLib.networks.one_versus_rest import OneVersusRest
 from SparseSegLib.networks.slice_unet import SliceUNet
-from SparseSegLib.volume import Volume
 
 SUBJECTS = [0, 1, 2, 3, 0, 1, 2, 3]
 NARROW = SliceRecipe(widths=(4, 8), neighbors=0, crop=24, pretrained=False, forest=False, volume=False)

@@ -7,12 +7,11 @@ import pytest
 import torch
 
 from SparseSegLib.errors import ModelError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry, Volume
 from SparseSegLib.io import read_volume
 from SparseSegLib.models import ModelLibrary, load_network
 from SparseSegLib.prediction.predictor import Predictor
 from SparseSegLib.resources import PACKAGE, resource_folders, sample_data
-from SparseSegLib.volume import Volume
 
 CPU = torch.device("cpu")
 MOST_MEGABYTES = 40.0

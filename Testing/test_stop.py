@@ -9,7 +9,7 @@ from SparseSegLib.control import CancelSource, Control, Stopped, UntilStopped
 from SparseSegLib.densify import DensifySettings, densify
 from SparseSegLib.densify.slice_learner import SliceLearner
 from SparseSegLib.errors import Canceled
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 
 SETTINGS = DensifySettings(budget_steps=6, device="cpu", estimate=False, prior=("walk",))
 

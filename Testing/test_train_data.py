@@ -29,7 +29,7 @@ from SparseSegLib.cohort import (
 )
 from SparseSegLib.control import Control
 from SparseSegLib.errors import AnnotationError, FileError, ModelError, UsageError, VolumeError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegLib.io import write_image, write_labels
 from SparseSegLib.models import load_card, save_bundle
 from SparseSegLib.networks import create_network

@@ -6,8 +6,7 @@ import math
 import pytest
 from phantoms import GEOMETRIES
 
-from SparseSegLib.geometry import Geometry
-from SparseSegLib.places import orientation, place_text, slice_place, slice_position
+from SparseSegLib.image import Geometry, orientation, place_text, slice_place, slice_position
 from SparseSegLib.text import printable, printable_json, printable_lines
 from SparseSegLib.units import data_text, length_text, lengths_text, number_text, position_text, volume_text
 

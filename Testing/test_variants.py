@@ -11,7 +11,7 @@ from phantoms import blob
 from SparseSegLib.annotation import sparsify
 from SparseSegLib.densify import DensifySettings, densify
 from SparseSegLib.densify.settings import PRESETS
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 
 sys.path.append(str(Path(__file__).with_name("Benchmarks")))
 

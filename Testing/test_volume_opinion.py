@@ -16,8 +16,7 @@ from SparseSegLib.densify.settings import ALL_PARTS, SliceRecipe
 from SparseSegLib.densify.slice_learner import SliceLearner
 from SparseSegLib.densify.volume_opinion import VolumeOpinion
 from SparseSegLib.evaluation import iou
-from SparseSegLib.geometry import Geometry
-from SparseSegLib.volume import Volume
+from SparseSegLib.image import Geometry, Volume
 
 CPU = torch.device("cpu")
 RECIPE = SliceRecipe(widths=(4, 8), pretrained=False, forest=False)

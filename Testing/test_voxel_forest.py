@@ -16,7 +16,7 @@ from SparseSegLib.densify.problem import make_problem
 from SparseSegLib.densify.settings import ALL_PARTS, SliceRecipe
 from SparseSegLib.densify.slice_learner import SliceLearner
 from SparseSegLib.densify.voxel_forest import VoxelForest, _eigenvalues, _Level, _slices, _smooth
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 
 SHAPE = (12, 20, 24)
 SPACING = (1.0, 1.0, 1.0)

@@ -9,7 +9,7 @@ import numpy as np
 
 from SparseSegLib.annotation import UNLABELED, Plane, SparseLabels, find_planes, sparse_labels_from_segments
 from SparseSegLib.errors import AnnotationError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegModule.planes import PlaneTable
 from SparseSegModule.segments import Block, backgroundStrokes, classLabels, segmentStyles
 from SparseSegModule.volumes import volumeArray, volumeGeometry

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from SparseSegLib.errors import UsageError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegModule.annotation import findPlanes, takeDrawing
 from SparseSegModule.densifyWork import DenseArrays, DenseResult, DensifyWork
 from SparseSegModule.jobHandle import JobHandle, Listener

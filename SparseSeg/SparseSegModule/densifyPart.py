@@ -11,7 +11,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from SparseSegLib.errors import Canceled, SparseSegError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegModule.annotatePart import AnnotatePart
 from SparseSegModule.chart import TrainingChart
 from SparseSegModule.jobHandle import JobHandle, Listener

@@ -13,7 +13,7 @@ import numpy as np
 import vtk
 
 from SparseSegLib.annotation import Plane, write_sparse_labels
-from SparseSegLib.geometry import Box, Geometry
+from SparseSegLib.image import Box, Geometry
 from SparseSegLib.io import read_labels, read_volume, write_image
 from SparseSegLib.jobs import write_job
 from SparseSegLib.protocol import CHECKPOINT_FILE

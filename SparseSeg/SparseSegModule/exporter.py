@@ -13,7 +13,7 @@ import slicer
 
 from SparseSegLib.atomic import atomic_path
 from SparseSegLib.errors import AnnotationError, DependencyError, FileError, UsageError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegLib.io import SegmentInfo, write_labels
 from SparseSegModule.dependencies import missingPackages
 from SparseSegModule.dicomScan import gather, scanFiles, seriesUid

@@ -11,7 +11,7 @@ import numpy as np
 
 from SparseSegLib.annotation import encoded, write_sparse_labels
 from SparseSegLib.errors import JobError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegLib.io import read_labels, write_image
 from SparseSegLib.jobs import write_job
 from SparseSegLib.models import ModelCard, ModelLibrary

@@ -10,7 +10,7 @@ import qt
 from slicer.i18n import tr as _
 
 from SparseSegLib.annotation import Plane
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegLib.units import offset_text
 from SparseSegModule.planes import AnnotatedPlane
 from SparseSegModule.views import toWorld

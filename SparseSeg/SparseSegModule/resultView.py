@@ -9,7 +9,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from SparseSegLib.annotation import UNLABELED, SparseLabels
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegModule.annotatePart import AnnotatePart
 from SparseSegModule.annotation import readDrawing, rememberDrawn
 from SparseSegModule.densifyWork import DenseResult

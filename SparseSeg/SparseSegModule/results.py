@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import slicer
 
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegModule.densifyWork import DenseArrays, DenseResult, nextSlice, settingsText
 from SparseSegModule.names import freeName, freeNumber
 from SparseSegModule.segments import SegmentStyle, setLabels

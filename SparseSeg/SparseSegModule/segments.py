@@ -12,7 +12,7 @@ import vtk.util.numpy_support
 from scipy import ndimage
 
 from SparseSegLib.errors import AnnotationError
-from SparseSegLib.geometry import Box
+from SparseSegLib.image import Box
 from SparseSegModule.volumes import (
     geometryFromMatrix,
     ijkToRas,

@@ -10,7 +10,7 @@ import numpy as np
 
 from SparseSegLib.annotation import Plane
 from SparseSegLib.errors import UsageError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegModule.results import inputOf
 from SparseSegModule.segments import Block, classLabels, segmentStyles
 from SparseSegModule.volumes import volumeGeometry

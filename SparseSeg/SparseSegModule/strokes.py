@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from SparseSegLib.annotation import ObliquePlane
-from SparseSegLib.geometry import Box, Geometry
+from SparseSegLib.image import Box, Geometry
 from SparseSegModule.planes import AnnotatedPlane, PlaneTable
 from SparseSegModule.segments import Block
 

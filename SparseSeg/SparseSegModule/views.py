@@ -9,7 +9,7 @@ import slicer
 import vtk
 
 from SparseSegLib.annotation import ObliquePlane, Plane
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegModule.volumes import matrixFromVtk, volumeGeometry
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import vtk
 import vtk.util.numpy_support
 
 from SparseSegLib.errors import GeometryError, VolumeError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegModule.names import freeName
 
 if TYPE_CHECKING:

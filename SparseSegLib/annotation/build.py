@@ -10,7 +10,7 @@ from SparseSegLib.annotation.checks import check_labelmap, check_planes
 from SparseSegLib.annotation.planes import ObliquePlane, Plane
 from SparseSegLib.annotation.sparse_labels import UNLABELED, SparseLabels
 from SparseSegLib.errors import GeometryError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 
 
 def sparse_labels_from_segments(

@@ -8,7 +8,7 @@ import numpy as np
 
 from SparseSegLib.annotation.planes import Plane
 from SparseSegLib.errors import AnnotationError, GeometryError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 
 HIGHEST = 254
 """The highest class: sparse labels are bytes, and 255 means unlabeled."""

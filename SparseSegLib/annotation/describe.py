@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from SparseSegLib.annotation.sparse_labels import UNLABELED, SparseLabels
-from SparseSegLib.places import slice_place
+from SparseSegLib.image import slice_place
 
 
 def plane_rows(labels: SparseLabels) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from SparseSegLib.annotation.regrid import on_grid
 from SparseSegLib.annotation.sparse_labels import UNLABELED, SparseLabels
 from SparseSegLib.annotation.values import check_structures, decoded, encoded, values_in
 from SparseSegLib.errors import AnnotationError, FileError, GeometryError
-from SparseSegLib.geometry import Geometry, place, whole_voxel_offset
+from SparseSegLib.image import Geometry, place, whole_voxel_offset
 from SparseSegLib.io import SegmentInfo, check_drawn, default_segment, read_labels, write_labels
 
 MOST_VOXELS = 2**28

@@ -8,7 +8,7 @@ from scipy import ndimage
 from SparseSegLib.annotation.planes import Plane
 from SparseSegLib.annotation.runs import one_slice_a_run
 from SparseSegLib.annotation.sparse_labels import UNLABELED
-from SparseSegLib.geometry import Box
+from SparseSegLib.image import Box
 
 LEAST_AREA = 4  # pixels that a drawn outline must have inside
 FILLED_SHARE = 0.5  # of what is on an annotated slice; the rest are the lines that crossing slices leave

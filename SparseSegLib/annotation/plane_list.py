@@ -13,7 +13,7 @@ import numpy as np
 
 from SparseSegLib.annotation.planes import ObliquePlane, Plane
 from SparseSegLib.errors import FileError, GeometryError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegLib.io import write_json
 from SparseSegLib.json_files import read_json
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 
 
 @dataclass(frozen=True, order=True)

@@ -9,7 +9,7 @@ import numpy as np
 from SparseSegLib.annotation.planes import ObliquePlane, Plane
 from SparseSegLib.annotation.sparse_labels import UNLABELED, SparseLabels
 from SparseSegLib.errors import GeometryError
-from SparseSegLib.geometry import Geometry, place, resample, whole_voxel_offset
+from SparseSegLib.image import Geometry, place, resample, whole_voxel_offset
 
 TILT = 1.0  # voxels that an annotated slice may depart from a slice of the other grid and still become that slice
 

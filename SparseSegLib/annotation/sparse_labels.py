@@ -12,7 +12,7 @@ from SparseSegLib.annotation.checks import check_planes
 from SparseSegLib.annotation.planes import ObliquePlane, Plane
 from SparseSegLib.annotation.values import check_structures, encoded, values_in
 from SparseSegLib.errors import AnnotationError, GeometryError
-from SparseSegLib.geometry import Box, Geometry
+from SparseSegLib.image import Box, Geometry
 from SparseSegLib.io.segmentation import default_segment
 
 UNLABELED = 255

@@ -11,7 +11,7 @@ from SparseSegLib.annotation.planes import Plane
 from SparseSegLib.annotation.sparse_labels import UNLABELED, SparseLabels
 from SparseSegLib.annotation.values import check_structures, encoded, values_in
 from SparseSegLib.errors import AnnotationError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 
 
 def sparsify(

@@ -95,7 +95,7 @@ def smooth_noise(size: torch.Size | tuple[int, ...], width: float, generator: to
 
 
 def normalized(image: torch.Tensor) -> torch.Tensor:
-    """The 1st to 99th percentile as −1 to 1, as ``SparseSegLib.intensity.normalize`` does it, but on any device."""
+    """The 1st to 99th percentile as −1 to 1, as ``image.intensity.normalize`` does it, but on any device."""
     low, high = torch.quantile(image.flatten(), torch.tensor([0.01, 0.99], device=image.device))
     return (image - low) / (high - low).clamp(min=1e-6) * 2 - 1
 

@@ -9,8 +9,8 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from SparseSegLib.atomic import atomic_path
+from SparseSegLib.image import Volume
 from SparseSegLib.models import ModelCard
-from SparseSegLib.volume import Volume
 
 FOLDER = "pictures"
 SLICES = 6

@@ -16,13 +16,12 @@ from SparseSegLib.batch.case import BatchCase
 from SparseSegLib.batch.manifest import Entry
 from SparseSegLib.batch.thumbnails import write_row
 from SparseSegLib.control import CancelToken
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry, Volume
 from SparseSegLib.io import SegmentInfo, write_labels
 from SparseSegLib.models import ModelCard
 from SparseSegLib.prediction.predictor import Predictor
 from SparseSegLib.reading import VolumeReader
 from SparseSegLib.room import check_room
-from SparseSegLib.volume import Volume
 
 
 @dataclass(frozen=True, eq=False)

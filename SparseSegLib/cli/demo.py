@@ -17,11 +17,10 @@ from SparseSegLib.cli.console import Console
 from SparseSegLib.cli.working import finish_job
 from SparseSegLib.errors import DependencyError
 from SparseSegLib.evaluation import iou
+from SparseSegLib.image import Volume, place_text
 from SparseSegLib.io import read_labels, read_volume
 from SparseSegLib.jobs import Job, write_job
-from SparseSegLib.places import place_text
 from SparseSegLib.resources import sample_data
-from SparseSegLib.volume import Volume
 
 NAME = "demo"
 SUMMARY = "densify the sample MR volume and draw a picture"

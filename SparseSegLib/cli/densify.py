@@ -15,8 +15,8 @@ from SparseSegLib.cli.outputs import LABEL_ENDINGS, check_outputs, is_same, note
 from SparseSegLib.cli.work_folder import work_folder
 from SparseSegLib.cli.working import finish_job
 from SparseSegLib.errors import UsageError
+from SparseSegLib.image import place_text
 from SparseSegLib.jobs import Job, write_job
-from SparseSegLib.places import place_text
 
 NAME = "densify"
 SUMMARY = "segment a volume from a few annotated slices"

@@ -13,7 +13,7 @@ from SparseSegLib.cli.arguments import add_series
 from SparseSegLib.cli.console import Console
 from SparseSegLib.cli.kept import keep_traceback
 from SparseSegLib.errors import FileError, InternalError, SparseSegError, UsageError
-from SparseSegLib.places import ORIENTATIONS
+from SparseSegLib.image import ORIENTATIONS
 from SparseSegLib.text import printable
 from SparseSegLib.units import lengths_text, number_text, position_text
 from SparseSegLib.worker.explain import explain
@@ -126,7 +126,7 @@ def _axes(rows: list[list[float]]) -> str:
     """Where x, y and z point, by the nearest anatomical direction."""
     import numpy as np
 
-    from SparseSegLib.geometry import at_right_angles
+    from SparseSegLib.image import at_right_angles
 
     named = []
     for axis, letter in enumerate("xyz"):

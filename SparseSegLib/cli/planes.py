@@ -10,7 +10,7 @@ from SparseSegLib.annotation import ObliquePlane, read_sparse_labels
 from SparseSegLib.annotation.describe import plane_rows
 from SparseSegLib.cli.arguments import add_series, one_series
 from SparseSegLib.cli.console import Console
-from SparseSegLib.places import slice_position, to_ras
+from SparseSegLib.image import slice_position, to_ras
 from SparseSegLib.text import printable
 from SparseSegLib.units import position_text
 

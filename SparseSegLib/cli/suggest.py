@@ -13,10 +13,9 @@ from SparseSegLib.cli.console import Console
 from SparseSegLib.cli.segment import cases_with_series
 from SparseSegLib.errors import SparseSegError
 from SparseSegLib.evaluation.files import labels_in
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry, slice_place, slice_position
 from SparseSegLib.io import read_volume
 from SparseSegLib.models import ModelLibrary, load_network
-from SparseSegLib.places import slice_place, slice_position
 from SparseSegLib.text import printable
 
 if TYPE_CHECKING:

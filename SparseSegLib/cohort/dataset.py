@@ -15,10 +15,9 @@ from SparseSegLib.annotation import UNLABELED, SparseLabels
 from SparseSegLib.annotation.regrid import on_grid
 from SparseSegLib.densify.patch_trainer import LabeledImage
 from SparseSegLib.errors import AnnotationError, Canceled, GeometryError, SparseSegError, VolumeError
-from SparseSegLib.geometry import Geometry, resample
+from SparseSegLib.image import Geometry, Volume, check_volume, resample
 from SparseSegLib.preprocessing import correct_bias_field
 from SparseSegLib.preprocessing.grid import Spacing, oriented, prepare, working_grid
-from SparseSegLib.volume import Volume, check_volume
 
 T = TypeVar("T")
 MOSTLY = 0.5  # of all voxels: labels of as many are no strokes and no slices, but regions

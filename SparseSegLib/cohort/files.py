@@ -15,7 +15,7 @@ from SparseSegLib.annotation.values import check_structures
 from SparseSegLib.cohort.dataset import MOSTLY, Case, Example, for_all, make_example, median_spacing, naming
 from SparseSegLib.cohort.stacked import read_stacked
 from SparseSegLib.errors import AnnotationError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegLib.io import default_segment, read_labels, read_volume
 from SparseSegLib.preprocessing.grid import Spacing
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from SparseSegLib.annotation import Plane
-from SparseSegLib.geometry import Geometry, resample
+from SparseSegLib.image import Geometry, resample
 from SparseSegLib.prediction.components import largest_component
 
 FAINT = 0.1

@@ -15,7 +15,7 @@ from SparseSegLib.annotation import UNLABELED
 from SparseSegLib.cohort.dataset import Case, renumbering
 from SparseSegLib.evaluation import LabelScores, Spread, dice, evaluate, iou, scores_as_dict
 from SparseSegLib.evaluation.cohort import cell_text
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegLib.models.regions import structures
 from SparseSegLib.prediction.predictor import Predictor
 

@@ -7,11 +7,10 @@ import SimpleITK as sitk
 
 from SparseSegLib.atomic import PathLike
 from SparseSegLib.errors import VolumeError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry, Volume
 from SparseSegLib.io import volume_name
 from SparseSegLib.io.headers import check_complete, open_header
 from SparseSegLib.io.itk import reading
-from SparseSegLib.volume import Volume
 
 
 def read_stacked(path: PathLike) -> Volume:

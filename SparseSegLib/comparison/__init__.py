@@ -11,8 +11,7 @@ from SparseSegLib.comparison.forest import random_forest
 from SparseSegLib.comparison.slicer_engines import fill_between_slices, grow_from_seeds
 from SparseSegLib.comparison.walker import random_walker
 from SparseSegLib.densify.region import region_of_interest
-from SparseSegLib.geometry import Box
-from SparseSegLib.volume import Volume
+from SparseSegLib.image import Box, Volume
 
 Method = Callable[[np.ndarray, np.ndarray, tuple[float, float, float], Box], np.ndarray]
 

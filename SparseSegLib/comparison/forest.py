@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from SparseSegLib.annotation import UNLABELED
-from SparseSegLib.geometry import Box
+from SparseSegLib.image import Box
 
 MOST_SAMPLES = 100_000
 COARSEST_SCALE = 16  # voxels; also how far features look beyond the region

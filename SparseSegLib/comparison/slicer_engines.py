@@ -16,7 +16,7 @@ import numpy as np
 
 from SparseSegLib.annotation import UNLABELED
 from SparseSegLib.errors import DependencyError, JobError
-from SparseSegLib.geometry import Box
+from SparseSegLib.image import Box
 
 CHILD = Path(__file__).with_name("slicer_child.py")
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from SparseSegLib.annotation import UNLABELED, Plane
 from SparseSegLib.evaluation import iou
-from SparseSegLib.geometry import Box
+from SparseSegLib.image import Box
 
 MOST_VOXELS = 4_000_000
 MOST_TRIAL_VOXELS = 300_000

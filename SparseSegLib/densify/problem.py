@@ -9,12 +9,11 @@ import torch
 import torch.nn.functional as F
 
 from SparseSegLib.annotation import UNLABELED, Plane, SparseLabels
-from SparseSegLib.coarse import block_means, coarsening
 from SparseSegLib.densify.region import region_of_interest
 from SparseSegLib.errors import GeometryError
-from SparseSegLib.geometry import Box, Geometry
-from SparseSegLib.intensity import normalize
-from SparseSegLib.volume import Volume, check_volume
+from SparseSegLib.image import Box, Geometry, Volume, check_volume
+from SparseSegLib.image.coarse import block_means, coarsening
+from SparseSegLib.image.intensity import normalize
 
 USUAL_MM = (0.01, 100.0)
 """Finest spacings of volumes whose distances are taken as they are."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from SparseSegLib.annotation import SparseLabels
-from SparseSegLib.geometry import Box
+from SparseSegLib.image import Box
 
 LEAST_MARGIN = 4  # voxels
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from SparseSegLib.annotation import Plane
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry, slice_place
 from SparseSegLib.io import SegmentInfo, default_segment
-from SparseSegLib.places import slice_place
 
 
 @dataclass(frozen=True)

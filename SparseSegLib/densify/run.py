@@ -25,11 +25,11 @@ from SparseSegLib.densify.settings import DensifySettings, SliceRecipe
 from SparseSegLib.densify.slice_learner import SliceLearner
 from SparseSegLib.devices import choose_device
 from SparseSegLib.errors import SparseSegError, UsageError
+from SparseSegLib.image import Volume
 from SparseSegLib.training.budget import Budget
 from SparseSegLib.training.checkpoint import FOREIGN, find_checkpoint
 from SparseSegLib.training.loop import TrainingLoop, on_device_or_cpu
 from SparseSegLib.training.schedule import Plateau
-from SparseSegLib.volume import Volume
 
 HELD_OUT_UNTIL = 0.4
 AFTER_UPDATE = 0.6

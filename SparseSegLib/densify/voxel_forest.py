@@ -21,8 +21,8 @@ import torch.nn.functional as F
 from scipy import ndimage
 
 from SparseSegLib.annotation import UNLABELED, SparseLabels
-from SparseSegLib.coarse import block_means
 from SparseSegLib.control import CancelToken
+from SparseSegLib.image.coarse import block_means
 from SparseSegLib.prior.types import Spacing3
 
 if TYPE_CHECKING:

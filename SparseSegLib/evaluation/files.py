@@ -14,7 +14,7 @@ from SparseSegLib.annotation import read_sparse_labels
 from SparseSegLib.errors import AnnotationError, FileError, GeometryError
 from SparseSegLib.evaluation.cohort import plain_name
 from SparseSegLib.evaluation.metrics import LabelScores, evaluate
-from SparseSegLib.geometry import Geometry, place, whole_voxel_offset
+from SparseSegLib.image import Geometry, place, whole_voxel_offset
 from SparseSegLib.io import SegmentInfo, default_segment, read_labels
 from SparseSegLib.io.folders import LABEL_ENDINGS, files_by_name
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from SparseSegLib.errors import GeometryError
 from SparseSegLib.evaluation.surfaces import surface_distances
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 
 
 @dataclass(frozen=True)

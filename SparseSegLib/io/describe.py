@@ -12,7 +12,7 @@ from SparseSegLib.annotation import UNLABELED, read_sparse_labels
 from SparseSegLib.annotation.describe import plane_rows
 from SparseSegLib.atomic import PathLike
 from SparseSegLib.errors import SparseSegError, VolumeError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry, check_volume, to_ras
 from SparseSegLib.io.dicom import DicomSeries, find_series
 from SparseSegLib.io.dicom.reading import read_header
 from SparseSegLib.io.dicom.values import text
@@ -24,8 +24,6 @@ from SparseSegLib.io.information import read_information
 from SparseSegLib.io.itk import check_readable
 from SparseSegLib.io.labels import read_labels
 from SparseSegLib.io.slices import slice_files
-from SparseSegLib.places import to_ras
-from SparseSegLib.volume import check_volume
 
 VOLUME, LABELS = "volume", "labels"
 SEGMENTATIONS = (".seg.nrrd", ".seg.nhdr")

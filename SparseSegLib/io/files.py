@@ -11,7 +11,7 @@ import SimpleITK as sitk
 
 from SparseSegLib.atomic import PathLike, atomic_path
 from SparseSegLib.errors import FileError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegLib.io.arrays import to_array
 from SparseSegLib.io.headers import check_complete, check_kind, check_length, header_geometry, open_header
 from SparseSegLib.io.itk import incomplete_write, reading, writing

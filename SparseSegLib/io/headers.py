@@ -9,7 +9,7 @@ import SimpleITK as sitk
 
 from SparseSegLib.atomic import PathLike
 from SparseSegLib.errors import VolumeError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegLib.io.declared import LARGEST_RATIO, DeclaredVoxels, check_gzip, check_memory, check_zlib, truncated
 from SparseSegLib.io.detect import DICOM, META, NIFTI, NRRD, ImageFormat, image_format
 from SparseSegLib.io.itk import check_readable, reading

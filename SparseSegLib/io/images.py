@@ -11,14 +11,13 @@ import numpy as np
 
 from SparseSegLib.atomic import PathLike
 from SparseSegLib.errors import FileError, GeometryError, ResourceError, VolumeError
-from SparseSegLib.geometry import Geometry, resample
+from SparseSegLib.image import Geometry, Volume, check_has_depth, resample
 from SparseSegLib.io.declared import no_memory
 from SparseSegLib.io.dicom import open_series, read_series, series_of_files
 from SparseSegLib.io.files import is_tiff, read_file, write_file
 from SparseSegLib.io.information import read_information
 from SparseSegLib.io.itk import check_readable
 from SparseSegLib.io.slices import read_slices, slice_files
-from SparseSegLib.volume import Volume, check_has_depth
 
 _SUFFIXES = (".seg.nrrd", ".nii.gz", ".ome.tif", ".ome.tiff")
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from SparseSegLib.atomic import PathLike
 from SparseSegLib.errors import AnnotationError, FileError, UsageError, VolumeError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegLib.io.arrays import to_array
 from SparseSegLib.io.dicom.labels import read_dicom_labels
 from SparseSegLib.io.files import write_file

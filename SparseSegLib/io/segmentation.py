@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import ndimage
 
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 
 LARGEST_VALUE = 2**31 - 1
 """The highest value of a segment in 3D Slicer."""

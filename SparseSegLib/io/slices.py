@@ -11,7 +11,7 @@ import numpy as np
 
 from SparseSegLib.atomic import PathLike
 from SparseSegLib.errors import FileError, VolumeError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegLib.io.files import read_file
 from SparseSegLib.io.tiff import SUFFIXES as TIFF_SUFFIXES
 

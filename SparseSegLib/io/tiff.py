@@ -16,7 +16,7 @@ import SimpleITK as sitk
 
 from SparseSegLib.atomic import PathLike
 from SparseSegLib.errors import DependencyError, FileError, GeometryError, SparseSegError, VolumeError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegLib.io.declared import check_memory, no_memory, truncated
 from SparseSegLib.io.headers import color_image, time_series
 from SparseSegLib.io.itk import check_readable, impossible_grid, reading

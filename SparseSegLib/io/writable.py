@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 from SparseSegLib.atomic import PathLike, check_name_length
 from SparseSegLib.errors import FileError, SparseSegError, UsageError
-from SparseSegLib.geometry import Geometry, at_right_angles
+from SparseSegLib.image import Geometry, at_right_angles
 from SparseSegLib.io.headers import header_geometry, open_header
 from SparseSegLib.io.itk import check_name, quiet_itk
 from SparseSegLib.io.tiff import SUFFIXES as TIFF_SUFFIXES

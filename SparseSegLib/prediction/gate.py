@@ -12,7 +12,7 @@ from torch import nn
 
 from SparseSegLib.errors import ModelError
 from SparseSegLib.evaluation import dice
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry, Volume
 from SparseSegLib.models import ModelCard
 from SparseSegLib.models.card import Expectations
 from SparseSegLib.models.fields import HINT
@@ -20,7 +20,6 @@ from SparseSegLib.networks.ensemble import Ensemble
 from SparseSegLib.prediction.components import largest_component
 from SparseSegLib.preprocessing.grid import oriented
 from SparseSegLib.units import length_text, volume_text
-from SparseSegLib.volume import Volume
 
 Size = tuple[int, int, int]
 

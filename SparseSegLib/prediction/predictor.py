@@ -11,7 +11,7 @@ from torch import nn
 from SparseSegLib.control import CancelToken, Events, NullEvents
 from SparseSegLib.densify.patch_prediction import count_tiles, predict_patches
 from SparseSegLib.errors import ModelError, ResourceError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry, Volume, check_volume
 from SparseSegLib.models import ModelCard
 from SparseSegLib.models.card import Expectations
 from SparseSegLib.networks.ensemble import Ensemble
@@ -20,7 +20,6 @@ from SparseSegLib.prediction.components import largest_component, largest_compon
 from SparseSegLib.prediction.mirrored import Mirrored
 from SparseSegLib.preprocessing.for_model import prepare_for
 from SparseSegLib.preprocessing.grid import labels_on
-from SparseSegLib.volume import Volume, check_volume
 
 
 class Predictor:

@@ -7,8 +7,7 @@ from dataclasses import replace
 import numpy as np
 import SimpleITK as sitk
 
-from SparseSegLib.geometry import Geometry
-from SparseSegLib.volume import Volume
+from SparseSegLib.image import Geometry, Volume
 
 VOXELS = 20_000  # that the field is estimated from: about a second
 ITERATIONS = (50, 50, 50)  # at most, one number for each level of detail

@@ -8,10 +8,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from SparseSegLib.geometry import Box, Geometry, resample
+from SparseSegLib.image import Box, Geometry, Volume, resample
 from SparseSegLib.preprocessing.grid import Spacing, prepare
 from SparseSegLib.preprocessing.orientation import reoriented
-from SparseSegLib.volume import Volume
 
 Size = tuple[int, int, int]
 

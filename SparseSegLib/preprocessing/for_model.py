@@ -7,12 +7,11 @@ import math
 import torch
 
 from SparseSegLib.errors import ModelError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry, Volume
 from SparseSegLib.models.card import Preprocessing
 from SparseSegLib.preprocessing.bias_field import correct_bias_field
 from SparseSegLib.preprocessing.grid import prepare, working_grid
 from SparseSegLib.units import lengths_text
-from SparseSegLib.volume import Volume
 
 MOST_TIMES = 100  # as many voxels on the model's grid as in the volume
 FEW = 1_000_000  # voxels of a volume below which that does not matter

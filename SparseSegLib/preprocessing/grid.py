@@ -9,11 +9,10 @@ import torch
 from scipy import ndimage
 
 from SparseSegLib.errors import UsageError
-from SparseSegLib.geometry import Geometry, resample
-from SparseSegLib.intensity import normalize
+from SparseSegLib.image import Geometry, Volume, resample
+from SparseSegLib.image.intensity import normalize
 from SparseSegLib.preprocessing.nonzero import normalize_nonzero
 from SparseSegLib.units import lengths_text
-from SparseSegLib.volume import Volume
 
 Spacing = tuple[float, float, float]
 

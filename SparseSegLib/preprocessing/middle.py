@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from SparseSegLib.geometry import Box
+from SparseSegLib.image import Box
 
 SAMPLE = 1_000_000  # voxels that percentiles are taken from
 

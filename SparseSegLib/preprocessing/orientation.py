@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from SparseSegLib.errors import UsageError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegLib.preprocessing.grid import oriented
 
 TOWARDS = {"L": (0, 1), "R": (0, -1), "P": (1, 1), "A": (1, -1), "S": (2, 1), "I": (2, -1)}

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from SparseSegLib.coarse import block_means, coarsening
+from SparseSegLib.image.coarse import block_means, coarsening
 from SparseSegLib.prior.slice_view import SliceView
 from SparseSegLib.prior.sources import Source
 from SparseSegLib.prior.types import Shape3, Spacing3

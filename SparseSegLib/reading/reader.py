@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 
 from SparseSegLib.errors import FileError, JobError, ResourceError, SparseSegError
-from SparseSegLib.geometry import Geometry
-from SparseSegLib.volume import Volume
+from SparseSegLib.image import Geometry, Volume
 
 COMMAND = [sys.executable, "-m", "SparseSegLib.reading"]
 START_SECONDS = 120.0

@@ -12,7 +12,7 @@ from SparseSegLib.annotation import read_sparse_labels
 from SparseSegLib.control import Control
 from SparseSegLib.densify import DensifyResult, DensifySettings, densify
 from SparseSegLib.errors import JobError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegLib.io import read_volume, write_image, write_labels
 from SparseSegLib.io.files import check_writable
 from SparseSegLib.names import path_inside

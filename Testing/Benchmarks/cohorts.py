@@ -15,11 +15,11 @@ from SparseSegLib.cohort import Case, TrainSettings, make_dataset, make_example,
 from SparseSegLib.devices import choose_device
 from SparseSegLib.errors import UsageError
 from SparseSegLib.evaluation.files import pair_up
+from SparseSegLib.image import Volume
 from SparseSegLib.io import default_color, read_labels, read_volume
 from SparseSegLib.models import ModelCard, ModelLabel, Preprocessing
 from SparseSegLib.networks import create_network
 from SparseSegLib.prediction.predictor import Predictor
-from SparseSegLib.volume import Volume
 
 
 @dataclass(frozen=True, eq=False)

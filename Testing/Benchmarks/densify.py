@@ -36,8 +36,7 @@ from SparseSegLib.comparison import METHODS, segment_with
 from SparseSegLib.control import Control, NullEvents
 from SparseSegLib.densify import DensifyResult, DensifySettings, densify
 from SparseSegLib.errors import DependencyError
-from SparseSegLib.geometry import place
-from SparseSegLib.volume import Volume
+from SparseSegLib.image import Volume, place
 
 BUDGETS = ("1,1,1", "2,2,1", "3,3,2", "5,5,3", "every8")
 KEY = ("volume", "budget", "method", "budget_seconds", "seed")

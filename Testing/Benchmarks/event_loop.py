@@ -21,7 +21,7 @@ sys.path[:0] = [str(ROOT / "Testing"), str(ROOT)]
 import numpy as np
 from host import Host
 
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 
 
 class Gaps:

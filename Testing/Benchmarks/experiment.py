@@ -10,8 +10,8 @@ from volumes import Case, development_cases, special_cases
 
 from SparseSegLib.annotation import SparseLabels, sparsify, sparsify_every
 from SparseSegLib.evaluation import iou
+from SparseSegLib.image import Volume
 from SparseSegLib.resources import sample_data
-from SparseSegLib.volume import Volume
 
 
 def add_volume_arguments(parser: argparse.ArgumentParser) -> None:

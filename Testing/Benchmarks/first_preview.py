@@ -24,10 +24,9 @@ from experiment import add_volume_arguments, annotate, chosen_cases, unseen_iou
 from SparseSegLib.annotation import SparseLabels, write_sparse_labels
 from SparseSegLib.comparison import segment_with
 from SparseSegLib.errors import JobError
-from SparseSegLib.geometry import place
+from SparseSegLib.image import Volume, place
 from SparseSegLib.io import read_labels, write_image
 from SparseSegLib.jobs import Job, write_job
-from SparseSegLib.volume import Volume
 
 RIVAL = "Grow from seeds"
 LONGEST = 120.0  # seconds without a preview

@@ -35,8 +35,7 @@ from SparseSegLib.densify.settings import SliceRecipe
 from SparseSegLib.densify.slice_learner import SliceLearner
 from SparseSegLib.devices import choose_device, describe_device
 from SparseSegLib.errors import UsageError
-from SparseSegLib.geometry import place
-from SparseSegLib.volume import Volume
+from SparseSegLib.image import Volume, place
 
 SLICES = "5,5,3"
 TARGET = 0.87

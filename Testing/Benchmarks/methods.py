@@ -15,7 +15,7 @@ from rows import Row, append_row, read_rows
 
 from SparseSegLib.augmentation import Augmentation, cut, random_places, vary_gray
 from SparseSegLib.errors import FileError
-from SparseSegLib.intensity import normalize
+from SparseSegLib.image.intensity import normalize
 from SparseSegLib.io import read_labels, read_volume
 
 TRAINING_SHARE = 0.8  # of the time that is given; the rest is for scoring

@@ -34,7 +34,7 @@ from volumes import Case
 from SparseSegLib.annotation import Plane, SparseLabels, keep_planes
 from SparseSegLib.densify import DensifyResult, DensifySettings, densify
 from SparseSegLib.evaluation import iou
-from SparseSegLib.volume import Volume
+from SparseSegLib.image import Volume
 
 WAYS = ("suggested", "random", "even")
 KEY = ("volume", "way", "seed", "start", "slices", "budget_seconds")

@@ -22,11 +22,10 @@ from SparseSegLib.densify.problem import Problem, make_problem
 from SparseSegLib.densify.settings import SliceRecipe
 from SparseSegLib.densify.slice_bank import features
 from SparseSegLib.errors import SparseSegError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry, Volume
 from SparseSegLib.io import read_labels, read_volume
 from SparseSegLib.prior import AnnotationPrior, PlaneSource, SliceView
 from SparseSegLib.synthesis.scenes import Scene, random_scene
-from SparseSegLib.volume import Volume
 
 JUDGED = ("hippocampus_001", "hippocampus_310", "nci_0", "promise12_demo0")
 REAL = 0.35  # share of the episodes

@@ -38,7 +38,7 @@ from prostate_cases import ProstateCase, find_cases
 from SparseSegLib.devices import choose_device
 from SparseSegLib.errors import DependencyError, ModelError, SparseSegError, VolumeError
 from SparseSegLib.evaluation import evaluate
-from SparseSegLib.geometry import resample
+from SparseSegLib.image import resample
 from SparseSegLib.io import read_labels, read_volume, write_image
 from SparseSegLib.models import ModelLibrary, load_network
 from SparseSegLib.prediction.predictor import Predictor

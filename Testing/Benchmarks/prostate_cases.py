@@ -17,12 +17,11 @@ import torch
 from volumes import CASE13_SPACING
 
 from SparseSegLib.errors import FileError, UsageError
-from SparseSegLib.geometry import Geometry, resample
+from SparseSegLib.image import Geometry, Volume, resample
 from SparseSegLib.io import read_labels, read_volume
 from SparseSegLib.models import Preprocessing
 from SparseSegLib.preprocessing.for_model import prepare_for
 from SparseSegLib.synthesis import Anatomy, tissue_map
-from SparseSegLib.volume import Volume
 
 ENDINGS = (".nii.gz", ".nrrd", ".mha", ".nii")
 TEST_ONLY = "promise12"

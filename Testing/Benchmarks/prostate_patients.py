@@ -12,7 +12,7 @@ import torch
 from prostate_cases import ProstateCase, find_cases
 
 from SparseSegLib.errors import FileError
-from SparseSegLib.geometry import Geometry, resample
+from SparseSegLib.image import Geometry, resample
 from SparseSegLib.preprocessing.grid import Spacing, on_grid, working_grid
 from SparseSegLib.preprocessing.middle import normalize_by_middle
 

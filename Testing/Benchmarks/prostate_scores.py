@@ -16,7 +16,7 @@ from torch import nn
 
 from SparseSegLib.densify.patch_prediction import predict_patches
 from SparseSegLib.evaluation import dice, evaluate
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegLib.prediction.components import largest_component
 from SparseSegLib.prediction.mirrored import Mirrored
 from SparseSegLib.preprocessing.grid import labels_on

@@ -39,7 +39,7 @@ from SparseSegLib.batch.pipeline import segment_here
 from SparseSegLib.batch.remote import WorkPlan, segment_on
 from SparseSegLib.cli.segment import cases_of
 from SparseSegLib.control import CancelToken
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegLib.io import write_image
 from SparseSegLib.jobs import write_job
 from SparseSegLib.memory import prepare_for_tensors

@@ -18,9 +18,9 @@ import torch.nn.functional as F
 from skimage.graph import MCP_Geometric
 
 from SparseSegLib.annotation import UNLABELED
-from SparseSegLib.coarse import block_means, coarsening
 from SparseSegLib.densify import slice_bank, slice_learner
 from SparseSegLib.densify.slice_learner import SliceLearner
+from SparseSegLib.image.coarse import block_means, coarsening
 from SparseSegLib.networks.ensemble import Ensemble
 from SparseSegLib.networks.slice_unet import SliceUNet
 from SparseSegLib.prior import SliceView, annotation_prior, walk

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from SparseSegLib.errors import UsageError
+from SparseSegLib.image import Volume
 from SparseSegLib.io import read_labels, read_volume
-from SparseSegLib.volume import Volume
 
 CASE13_SPACING = (1.35, 1.23, 1.23)
 """(z, y, x) mm of ``promise12_demo0``, case 13 of PROMISE12 as resampled to 128 × 128 × 32; its file says otherwise."""

@@ -19,7 +19,7 @@ from SparseSegLib.errors import (
     SparseSegError,
     UsageError,
 )
-from SparseSegLib.geometry import Geometry, place
+from SparseSegLib.image import Geometry, place
 from SparseSegLib.io.dicom import check_stack
 from SparseSegLib.io.dicom.checks import check_series
 from SparseSegLib.io.dicom.reading import damaged, quiet_pydicom, read_header

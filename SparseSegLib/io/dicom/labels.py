@@ -10,7 +10,7 @@ import numpy as np
 
 from SparseSegLib.atomic import PathLike
 from SparseSegLib.errors import FileError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegLib.io.dicom.kinds import SEGMENTATIONS, STRUCTURE_SET
 from SparseSegLib.io.dicom.reading import read_dataset, read_header, reading_dicom, shown
 from SparseSegLib.io.dicom.rtstruct_reading import read_structure_set

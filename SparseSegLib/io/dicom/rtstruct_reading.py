@@ -8,7 +8,7 @@ import numpy as np
 from skimage.draw import polygon2mask
 
 from SparseSegLib.errors import GeometryError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegLib.io.dicom.reading import shown
 from SparseSegLib.io.dicom.values import numbers, text, whole
 from SparseSegLib.io.segmentation import SegmentInfo, default_color, default_segment

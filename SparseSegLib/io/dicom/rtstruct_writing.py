@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from SparseSegLib import __version__
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegLib.io.dicom.contours import outlines
 from SparseSegLib.io.dicom.text import character_set, dicom_text
 from SparseSegLib.io.segmentation import SegmentInfo

@@ -9,7 +9,7 @@ import numpy as np
 from skimage.color import lab2rgb
 
 from SparseSegLib.errors import FileError, VolumeError
-from SparseSegLib.geometry import Geometry, place, whole_voxel_offset
+from SparseSegLib.image import Geometry, place, whole_voxel_offset
 from SparseSegLib.io.dicom.frames import Frame, frames_of
 from SparseSegLib.io.dicom.pixels import stored_frames
 from SparseSegLib.io.dicom.reading import check_size, shown

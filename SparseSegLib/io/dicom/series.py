@@ -12,7 +12,7 @@ import numpy as np
 
 from SparseSegLib.atomic import PathLike
 from SparseSegLib.errors import FileError, ResourceError, VolumeError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegLib.io.dicom.frames import Frame, frames_of, single_frame
 from SparseSegLib.io.dicom.kinds import no_image
 from SparseSegLib.io.dicom.pixels import read_frames

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from SparseSegLib.errors import FileError, VolumeError
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image import Geometry
 from SparseSegLib.io.dicom.frames import DEFAULT_ORIENTATION, Frame, volumes_apart
 
 _UNEVEN = 0.02  # of the slice distance: what rounding in headers explains

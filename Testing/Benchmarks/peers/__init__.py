@@ -13,7 +13,7 @@ import numpy as np
 from peers import monai_unet, nnunet
 from SparseSegLib.annotation import UNLABELED, SparseLabels
 from SparseSegLib.densify.region import region_of_interest
-from SparseSegLib.volume import Volume
+from SparseSegLib.image import Volume
 
 Figures = dict[str, Any]
 Peer = Callable[[Volume, SparseLabels, float, int], tuple[np.ndarray, Figures]]

@@ -10,7 +10,7 @@ import numpy as np
 
 from SparseSegLib.annotation import UNLABELED, SparseLabels
 from SparseSegLib.errors import DependencyError
-from SparseSegLib.volume import Volume
+from SparseSegLib.image import Volume
 
 LONGEST_SIDE = 64  # voxels of a patch
 MULTIPLE = 16  # the network halves the resolution four times

@@ -17,8 +17,8 @@ import numpy as np
 
 from SparseSegLib.annotation import UNLABELED, SparseLabels
 from SparseSegLib.errors import DependencyError
+from SparseSegLib.image import Volume
 from SparseSegLib.io import write_image
-from SparseSegLib.volume import Volume
 
 DATASET = "Dataset001_Sparse"
 CONFIGURATION = "3d_fullres"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from SparseSegLib.errors import GeometryError, VolumeError
-from SparseSegLib.geometry import Box, Geometry, Interpolation, resample
+from SparseSegLib.image.geometry import Box, Geometry, Interpolation, resample
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from SparseSegLib.geometry import Geometry
+from SparseSegLib.image.geometry import Geometry
 from SparseSegLib.units import position_text
 
 ORIENTATIONS = ("sagittal", "coronal", "axial")
