@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from SparseSegLib.atomic import write_json
 from SparseSegLib.errors import FileError
+from SparseSegLib.files import write_json
 
 VERSION = 1
 JOB_FILE = "job.json"

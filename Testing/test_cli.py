@@ -9,8 +9,8 @@ import pytest
 from phantoms import GEOMETRIES, blob
 
 from SparseSegLib.annotation import UNLABELED, ObliquePlane, SparseLabels, sparsify, write_sparse_labels
-from SparseSegLib.atomic import write_text
 from SparseSegLib.cli import COMMANDS, main
+from SparseSegLib.files import write_text
 from SparseSegLib.image import Geometry
 from SparseSegLib.io import default_segment, read_labels, read_volume, write_image, write_labels
 

@@ -16,8 +16,8 @@ from SparseSegLib.cli.outputs import check_outputs, is_same, note_outputs
 from SparseSegLib.cli.work_folder import work_folder
 from SparseSegLib.cli.working import error_of, finish_job
 from SparseSegLib.errors import FileError, InternalError, ResourceError, UsageError
+from SparseSegLib.files.disk_space import check_disk_space
 from SparseSegLib.io import write_image, write_labels
-from SparseSegLib.room import check_room
 
 
 @pytest.fixture(scope="module")
@@ -135,10 +135,10 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_work(files, monke
 
 
 def test_a_disk_without_room_is_told(tmp_path, monkeypatch):
-    check_room(tmp_path / "a.nrrd", 1)
+    check_disk_space(tmp_path / "a.nrrd", 1)
     monkeypatch.setattr("shutil.disk_usage", lambda folder: namedtuple("Usage", "free")(1000))
     with pytest.raises(ResourceError, match="2 KiB"):
-        check_room(tmp_path / "a.nrrd", 2048)
+        check_disk_space(tmp_path / "a.nrrd", 2048)
 
 
 def test_one_file_under_two_names(tmp_path):

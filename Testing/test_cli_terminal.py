@@ -17,9 +17,9 @@ import SparseSegLib
 from SparseSegLib.cli import supervise
 from SparseSegLib.cli.console import Console
 from SparseSegLib.errors import ResourceError
+from SparseSegLib.files import keep_note_in, noting
 from SparseSegLib.image import Geometry
 from SparseSegLib.io import default_segment, write_labels
-from SparseSegLib.reading_note import keep_note_in, noting
 
 NAME = "Größe 肝臓 \u202eabc"
 ROOT = Path(SparseSegLib.__file__).resolve().parents[1]
@@ -130,9 +130,9 @@ def test_a_file_on_which_the_reader_crashes_is_named(drawn, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(
         "import os, sys, threading, time\n"
         "def crash():\n"
-        "    while not hasattr(sys.modules.get('SparseSegLib.reading_note'), '_write'):\n"
+        "    while not hasattr(sys.modules.get('SparseSegLib.files.reading_note'), '_write'):\n"
         "        time.sleep(0.001)\n"
-        "    note = sys.modules['SparseSegLib.reading_note']\n"
+        "    note = sys.modules['SparseSegLib.files.reading_note']\n"
         "    write = note._write\n"
         "    note._write = lambda content: (write(content), os.kill(os.getpid(), 11))\n"
         "threading.Thread(target=crash, daemon=True).start()\n"

@@ -11,8 +11,9 @@ import pytest
 from phantoms import SHAPE, blob, oblique_geometry
 
 from SparseSegLib.errors import FileError, ResourceError
+from SparseSegLib.files import atomic_path, write_json
 from SparseSegLib.image import Geometry
-from SparseSegLib.io import atomic_path, read_volume, write_image, write_json, write_labels
+from SparseSegLib.io import read_volume, write_image, write_labels
 
 ROOT = Path(__file__).resolve().parents[1]
 

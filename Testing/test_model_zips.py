@@ -14,9 +14,9 @@ import torch
 from cohort_helpers import CARD, SMALL
 
 from SparseSegLib.errors import DependencyError, FileError, ModelError, SparseSegError
+from SparseSegLib.files import load_torch_file
 from SparseSegLib.models import ModelLibrary, copy_bundle, load_card, load_network, save_bundle
 from SparseSegLib.networks import create_network
-from SparseSegLib.torch_files import load_torch_file
 from SparseSegLib.torch_version import NEEDED, is_too_old
 
 WEIGHTS = "weights.safetensors"

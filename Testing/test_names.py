@@ -9,10 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from SparseSegLib.atomic import atomic_path, replace_file, write_text
 from SparseSegLib.errors import FileError, JobError
-from SparseSegLib.leftovers import remove_leftovers, remove_previews
-from SparseSegLib.names import LONGEST, path_inside, safe_file_name
+from SparseSegLib.files import (
+    atomic_path,
+    path_inside,
+    remove_leftovers,
+    remove_previews,
+    replace_file,
+    safe_file_name,
+    write_text,
+)
+from SparseSegLib.files.names import LONGEST
 from SparseSegLib.text import plain_text
 
 
@@ -111,15 +118,15 @@ def test_a_file_that_is_open_on_windows_is_waited_for_and_then_told(tmp_path, mo
         refused.append(target)
         raise PermissionError(13, "in use")
 
-    monkeypatch.setattr("SparseSegLib.atomic._WINDOWS", True)
-    monkeypatch.setattr("SparseSegLib.atomic.time.sleep", lambda seconds: None)
-    monkeypatch.setattr("SparseSegLib.atomic.os.replace", replace)
+    monkeypatch.setattr("SparseSegLib.files.atomic._WINDOWS", True)
+    monkeypatch.setattr("SparseSegLib.files.atomic.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("SparseSegLib.files.atomic.os.replace", replace)
     with pytest.raises(FileError, match="in use") as caught:
         write_text(str(tmp_path / "x.txt"), "text")
     assert "open" in caught.value.hint
     assert len(refused) > 3
     refused.clear()
-    monkeypatch.setattr("SparseSegLib.atomic._WINDOWS", False)
+    monkeypatch.setattr("SparseSegLib.files.atomic._WINDOWS", False)
     with pytest.raises(PermissionError):
         replace_file("a", "b")
     assert len(refused) == 1

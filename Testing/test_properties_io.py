@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as some
 
 from SparseSegLib.errors import FileError, UsageError
+from SparseSegLib.files import write_json
 from SparseSegLib.image import Geometry
 from SparseSegLib.io import (
     SegmentInfo,
@@ -20,7 +21,6 @@ from SparseSegLib.io import (
     read_labels,
     read_volume,
     write_image,
-    write_json,
     write_labels,
 )
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import slicer
 
-from SparseSegLib.atomic import atomic_path
 from SparseSegLib.errors import AnnotationError, DependencyError, FileError, UsageError
+from SparseSegLib.files import atomic_path
 from SparseSegLib.image import Geometry
 from SparseSegLib.io import SegmentInfo, write_labels
 from SparseSegModule.dependencies import missingPackages

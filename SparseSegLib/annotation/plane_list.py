@@ -13,9 +13,8 @@ import numpy as np
 
 from SparseSegLib.annotation.planes import ObliquePlane, Plane
 from SparseSegLib.errors import FileError, GeometryError
+from SparseSegLib.files import read_json, write_json
 from SparseSegLib.image import Geometry
-from SparseSegLib.io import write_json
-from SparseSegLib.json_files import read_json
 
 AXES = ("z", "y", "x")
 LONGEST_NAME = 255  # bytes: labels whose own name takes nearly all of them have no list

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from SparseSegLib.errors import JobError
+from SparseSegLib.files import safe_file_name
 from SparseSegLib.io import volume_name
-from SparseSegLib.names import safe_file_name
 
 RESULT = ".seg.nrrd"
 

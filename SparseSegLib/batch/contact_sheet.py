@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from SparseSegLib.atomic import atomic_path
 from SparseSegLib.batch.manifest import Entry
 from SparseSegLib.batch.thumbnails import picture_path
 from SparseSegLib.errors import DependencyError
+from SparseSegLib.files import atomic_path
 from SparseSegLib.text import plain_text
 from SparseSegLib.units import volume_text
 

@@ -6,8 +6,8 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from SparseSegLib.atomic import atomic_path
 from SparseSegLib.batch.manifest import Entry
+from SparseSegLib.files import atomic_path
 from SparseSegLib.text import plain_text
 
 FILE = "report.csv"

@@ -8,7 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
-from SparseSegLib.atomic import atomic_path
+from SparseSegLib.files import atomic_path
 from SparseSegLib.image import Volume
 from SparseSegLib.models import ModelCard
 

@@ -16,12 +16,12 @@ from SparseSegLib.batch.case import BatchCase
 from SparseSegLib.batch.manifest import Entry
 from SparseSegLib.batch.thumbnails import write_row
 from SparseSegLib.control import CancelToken
+from SparseSegLib.files.disk_space import check_disk_space
 from SparseSegLib.image import Geometry, Volume
 from SparseSegLib.io import SegmentInfo, write_labels
 from SparseSegLib.models import ModelCard
 from SparseSegLib.prediction.predictor import Predictor
 from SparseSegLib.reading import VolumeReader
-from SparseSegLib.room import check_room
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +70,7 @@ class CaseWork:
         """Read the volume; FileError where that crashes or hangs, ResourceError without room for the result."""
         start = time.perf_counter()
         volume = self.reader.read(case.volumes, case.series)
-        check_room(self.folder / case.file, math.prod(volume.geometry.shape))
+        check_disk_space(self.folder / case.file, math.prod(volume.geometry.shape))
         return Loaded(case, volume, time.perf_counter() - start)
 
     def compute(

@@ -24,7 +24,7 @@ def run(note: str, arguments: list[str]) -> int:
         threading.Thread(target=_end_with, args=(os.getppid(),), name="parent watch", daemon=True).start()
     from SparseSegLib.cli.program import main
     from SparseSegLib.cli.streams import forget_output
-    from SparseSegLib.reading_note import keep_note_in
+    from SparseSegLib.files import keep_note_in
 
     keep_note_in(note)
     try:

@@ -9,8 +9,8 @@ import time
 from contextlib import suppress
 from typing import Any, TextIO
 
-from SparseSegLib.atomic import write_error
 from SparseSegLib.cli.streams import forget_output
+from SparseSegLib.files import write_error
 from SparseSegLib.text import printable, printable_json, printable_lines
 
 PLAIN_SECONDS = 5.0

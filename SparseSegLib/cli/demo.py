@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from SparseSegLib.annotation import UNLABELED, SparseLabels, sparsify, write_sparse_labels
-from SparseSegLib.atomic import write_error
 from SparseSegLib.cli.arguments import positive
 from SparseSegLib.cli.console import Console
 from SparseSegLib.cli.working import finish_job
 from SparseSegLib.errors import DependencyError
 from SparseSegLib.evaluation import iou
+from SparseSegLib.files import write_error
 from SparseSegLib.image import Volume, place_text
 from SparseSegLib.io import read_labels, read_volume
 from SparseSegLib.jobs import Job, write_job

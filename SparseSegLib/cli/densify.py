@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from SparseSegLib.annotation.plane_list import planes_path
-from SparseSegLib.atomic import atomic_path
 from SparseSegLib.cli.arguments import LARGEST_SEED, add_series, chosen_series, not_negative, positive, whole
 from SparseSegLib.cli.console import Console
 from SparseSegLib.cli.outputs import LABEL_ENDINGS, check_outputs, is_same, note_outputs
 from SparseSegLib.cli.work_folder import work_folder
 from SparseSegLib.cli.working import finish_job
 from SparseSegLib.errors import UsageError
+from SparseSegLib.files import atomic_path
 from SparseSegLib.image import place_text
 from SparseSegLib.jobs import Job, write_job
 

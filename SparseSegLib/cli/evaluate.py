@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from SparseSegLib.atomic import write_text
 from SparseSegLib.cli.arguments import add_series, chosen_series, whole
 from SparseSegLib.cli.console import Console
 from SparseSegLib.cli.outputs import check_folder, check_new
@@ -20,6 +19,7 @@ from SparseSegLib.evaluation.cohort_report import (
     write_scores,
 )
 from SparseSegLib.evaluation.files import evaluate_files, pair_up
+from SparseSegLib.files import write_text
 
 SCORES, SUMMARY_FILE, PLOT = "scores.csv", "summary.md", "box-plot.png"
 NAME = "evaluate"

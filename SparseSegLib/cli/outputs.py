@@ -10,8 +10,8 @@ from contextlib import suppress
 from itertools import combinations
 from pathlib import Path
 
-from SparseSegLib.atomic import write_error, write_json
 from SparseSegLib.errors import SparseSegError, UsageError
+from SparseSegLib.files import write_error, write_json
 
 LABEL_ENDINGS = (".nrrd", ".nii", ".nii.gz", ".mha")
 MADE_FILE = "outputs.json"

@@ -74,7 +74,7 @@ def _crashed(status: int, note: str, arguments: list[str]) -> int:
     """Say that the child crashed, and on which file; the exit code."""
     if status in (-signal.SIGINT, -signal.SIGTERM):
         return CANCELED_EXIT
-    from SparseSegLib.reading_note import noted_in
+    from SparseSegLib.files import noted_in
 
     path = noted_in(note)
     while_reading = f" while reading {path}" if path else ""

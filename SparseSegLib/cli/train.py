@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from SparseSegLib.atomic import atomic_path
 from SparseSegLib.cli.arguments import LARGEST_SEED, add_series, chosen_series, positive, whole
 from SparseSegLib.cli.console import Console
 from SparseSegLib.cli.outputs import check_folder, check_outputs, note_outputs
@@ -17,6 +16,7 @@ from SparseSegLib.cli.train_team import in_a_team, train_in_team
 from SparseSegLib.cli.work_folder import WorkFolder, work_folder
 from SparseSegLib.cli.working import finish_job
 from SparseSegLib.errors import UsageError
+from SparseSegLib.files import atomic_path
 from SparseSegLib.io import volume_name
 from SparseSegLib.jobs import Job, write_job
 from SparseSegLib.models import ModelLibrary, copy_bundle

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from SparseSegLib.atomic import write_error
 from SparseSegLib.cli.kept import keep_log
 from SparseSegLib.errors import Canceled, SparseSegError, UsageError
+from SparseSegLib.files import write_error
 from SparseSegLib.protocol import LOG_FILE
 
 

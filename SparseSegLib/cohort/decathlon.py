@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from SparseSegLib.atomic import PathLike
 from SparseSegLib.cohort.described_labels import described_labels
 from SparseSegLib.cohort.files import CaseFiles
 from SparseSegLib.errors import FileError
+from SparseSegLib.files import PathLike, read_json
 from SparseSegLib.io import volume_name
-from SparseSegLib.json_files import read_json
 
 HINT = "It must name training (a list of image and label), labels, and modality or channel_names."
 LONGEST_PATH, LONGEST_NAME = 1000, 250

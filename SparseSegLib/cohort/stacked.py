@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import SimpleITK as sitk
 
-from SparseSegLib.atomic import PathLike
 from SparseSegLib.errors import VolumeError
+from SparseSegLib.files import PathLike
 from SparseSegLib.image import Geometry, Volume
 from SparseSegLib.io import volume_name
 from SparseSegLib.io.headers import check_complete, open_header

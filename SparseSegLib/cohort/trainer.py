@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from SparseSegLib.atomic import write_text
 from SparseSegLib.cohort.adapt import begin_with
 from SparseSegLib.cohort.dataset import Dataset
 from SparseSegLib.cohort.label_judge import FEWEST, LabelWeight, weights_as_csv
@@ -21,6 +20,7 @@ from SparseSegLib.control import Control
 from SparseSegLib.densify.settings import PatchRecipe
 from SparseSegLib.devices import choose_device
 from SparseSegLib.errors import Canceled, ResourceError, UsageError
+from SparseSegLib.files import write_text
 from SparseSegLib.models.regions import in_words, numbered
 from SparseSegLib.training.budget import Budget
 from SparseSegLib.training.checkpoint import FOREIGN, find_checkpoint

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from SparseSegLib.annotation import Plane, SparseLabels
-from SparseSegLib.atomic import atomic_path
 from SparseSegLib.errors import DependencyError
+from SparseSegLib.files import atomic_path
 
 INK = "#e8e6e3"
 PAPER = "#14161a"

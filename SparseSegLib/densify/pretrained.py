@@ -15,10 +15,10 @@ import torch
 from torch import nn
 
 from SparseSegLib.densify.held_out import mean_iou
+from SparseSegLib.files import load_torch_file
 from SparseSegLib.networks.one_versus_rest import OneVersusRest, channels_about
 from SparseSegLib.networks.slice_unet import SliceUNet
 from SparseSegLib.resources import resource_folders
-from SparseSegLib.torch_files import load_torch_file
 
 FOLDERS = resource_folders("Pretrained")
 FILE = "slice-unet.pt"

@@ -9,10 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from SparseSegLib.atomic import atomic_path
 from SparseSegLib.errors import DependencyError
 from SparseSegLib.evaluation.cohort import MEASURES, CaseScores, LabelSummary, Spread, cell_text, plain_name
 from SparseSegLib.evaluation.units import LENGTHS, number_text, suitable_unit
+from SparseSegLib.files import atomic_path
 
 PROMISE12 = (
     ("dice", "Dice", ".3f"),

@@ -1,6 +1,5 @@
 """Volumes and labels on disk: NRRD, NIfTI, MHA/MHD, TIFF, DICOM series and 3D Slicer's .seg.nrrd."""
 
-from SparseSegLib.atomic import atomic_path, write_json, write_text
 from SparseSegLib.io.images import read_volume, volume_name, write_image
 from SparseSegLib.io.information import ImageInformation, read_information
 from SparseSegLib.io.labels import check_drawn, read_labels, write_labels
@@ -10,7 +9,6 @@ from SparseSegLib.io.writable import check_writable
 __all__ = [
     "ImageInformation",
     "SegmentInfo",
-    "atomic_path",
     "check_drawn",
     "check_writable",
     "default_color",
@@ -20,7 +18,5 @@ __all__ = [
     "read_volume",
     "volume_name",
     "write_image",
-    "write_json",
     "write_labels",
-    "write_text",
 ]

@@ -10,8 +10,8 @@ import numpy as np
 
 from SparseSegLib.annotation import UNLABELED, read_sparse_labels
 from SparseSegLib.annotation.describe import plane_rows
-from SparseSegLib.atomic import PathLike
 from SparseSegLib.errors import SparseSegError, VolumeError
+from SparseSegLib.files import PathLike
 from SparseSegLib.image import Geometry, check_volume, to_ras
 from SparseSegLib.io.dicom import DicomSeries, find_series
 from SparseSegLib.io.dicom.reading import read_header

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from SparseSegLib.atomic import PathLike
 from SparseSegLib.errors import FileError
+from SparseSegLib.files import PathLike
 from SparseSegLib.io.nifti_header import SIZE, is_gzip, is_nifti, start_of
 
 _DICOM_PREAMBLE = 128

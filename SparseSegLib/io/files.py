@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from SparseSegLib.atomic import PathLike, atomic_path
 from SparseSegLib.errors import FileError
+from SparseSegLib.files import PathLike, atomic_path
 from SparseSegLib.image import Geometry
 from SparseSegLib.io.arrays import to_array
 from SparseSegLib.io.headers import check_complete, check_kind, check_length, header_geometry, open_header

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from SparseSegLib.atomic import PathLike
 from SparseSegLib.errors import VolumeError
+from SparseSegLib.files import PathLike
 from SparseSegLib.image import Geometry
 from SparseSegLib.io.declared import LARGEST_RATIO, DeclaredVoxels, check_gzip, check_memory, check_zlib, truncated
 from SparseSegLib.io.detect import DICOM, META, NIFTI, NRRD, ImageFormat, image_format

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from SparseSegLib.atomic import PathLike
 from SparseSegLib.errors import FileError, GeometryError, ResourceError, VolumeError
+from SparseSegLib.files import PathLike
 from SparseSegLib.image import Geometry, Volume, check_has_depth, resample
 from SparseSegLib.io.declared import no_memory
 from SparseSegLib.io.dicom import open_series, read_series, series_of_files

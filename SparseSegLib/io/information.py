@@ -7,8 +7,8 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-from SparseSegLib.atomic import PathLike
 from SparseSegLib.errors import FileError
+from SparseSegLib.files import PathLike
 from SparseSegLib.io.dicom import DicomSeries, check_stack, open_series
 from SparseSegLib.io.files import is_tiff
 from SparseSegLib.io.headers import check_kind, header_geometry, open_header

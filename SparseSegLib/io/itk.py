@@ -14,10 +14,9 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-from SparseSegLib.atomic import PathLike, no_space
 from SparseSegLib.errors import FileError, GeometryError, SparseSegError
+from SparseSegLib.files import PathLike, no_space, noting
 from SparseSegLib.io.declared import check_regular, no_memory, truncated
-from SparseSegLib.reading_note import noting
 
 # The libraries under ITK do not pass on the system's error; this is what they say when a write comes up short.
 _NO_SPACE = re.compile(

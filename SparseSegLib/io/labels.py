@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from SparseSegLib.atomic import PathLike
 from SparseSegLib.errors import AnnotationError, FileError, UsageError, VolumeError
+from SparseSegLib.files import PathLike
 from SparseSegLib.image import Geometry
 from SparseSegLib.io.arrays import to_array
 from SparseSegLib.io.dicom.labels import read_dicom_labels

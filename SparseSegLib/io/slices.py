@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from SparseSegLib.atomic import PathLike
 from SparseSegLib.errors import FileError, VolumeError
+from SparseSegLib.files import PathLike
 from SparseSegLib.image import Geometry
 from SparseSegLib.io.files import read_file
 from SparseSegLib.io.tiff import SUFFIXES as TIFF_SUFFIXES

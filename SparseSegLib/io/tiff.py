@@ -14,8 +14,8 @@ from xml.etree import ElementTree
 import numpy as np
 import SimpleITK as sitk
 
-from SparseSegLib.atomic import PathLike
 from SparseSegLib.errors import DependencyError, FileError, GeometryError, SparseSegError, VolumeError
+from SparseSegLib.files import PathLike
 from SparseSegLib.image import Geometry
 from SparseSegLib.io.declared import check_memory, no_memory, truncated
 from SparseSegLib.io.headers import color_image, time_series

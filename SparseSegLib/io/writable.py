@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from SparseSegLib.atomic import PathLike, check_name_length
 from SparseSegLib.errors import FileError, SparseSegError, UsageError
+from SparseSegLib.files import PathLike, check_name_length
 from SparseSegLib.image import Geometry, at_right_angles
 from SparseSegLib.io.headers import header_geometry, open_header
 from SparseSegLib.io.itk import check_name, quiet_itk

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from SparseSegLib.errors import JobError
+from SparseSegLib.files import noted_in
 from SparseSegLib.jobs.process import WorkerProcess, start_worker
 from SparseSegLib.protocol import ENDINGS, LOG_FILE, READING_FILE, decode, encode_command
-from SparseSegLib.reading_note import noted_in
 
 CANCEL_SECONDS = 2.0
 LOG_TAIL = 2000

@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from SparseSegLib.atomic import PathLike
 from SparseSegLib.errors import ModelError
+from SparseSegLib.files import PathLike
 from SparseSegLib.models.card import SAFETENSORS, ModelCard, card_from_json, card_to_json
 from SparseSegLib.models.files import (
     CARD,

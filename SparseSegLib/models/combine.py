@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from SparseSegLib.atomic import PathLike
 from SparseSegLib.errors import ModelError, UsageError
+from SparseSegLib.files import PathLike
 from SparseSegLib.models.bundle import load_weights, save_bundle
 from SparseSegLib.models.card import MOST_MEMBERS, ModelCard
 

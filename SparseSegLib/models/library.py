@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from SparseSegLib.atomic import PathLike
 from SparseSegLib.errors import FileError, ModelError, UsageError
+from SparseSegLib.files import PathLike
 from SparseSegLib.models.bundle import copy_bundle, load_card
 from SparseSegLib.models.card import ModelCard
 from SparseSegLib.models.files import is_bundle, is_zip

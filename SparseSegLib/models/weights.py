@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from SparseSegLib.errors import DependencyError, FileError, ModelError
+from SparseSegLib.files import load_torch_file
 from SparseSegLib.models.card import SAFETENSORS
 from SparseSegLib.models.files import HINT
-from SparseSegLib.torch_files import load_torch_file
 
 if TYPE_CHECKING:
     import torch

@@ -11,8 +11,8 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from SparseSegLib.atomic import atomic_path, write_error
 from SparseSegLib.errors import ModelError
+from SparseSegLib.files import atomic_path, write_error
 from SparseSegLib.models.card import FORMATS
 from SparseSegLib.models.files import CARD, is_zip
 from SparseSegLib.models.replacing import beside, locate, repair, replace_folder

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from SparseSegLib.atomic import atomic_path
 from SparseSegLib.control import Events
 from SparseSegLib.errors import FileError, ResourceError
+from SparseSegLib.files import atomic_path
 
 MARK = b"SparseSeg checkpoint 2\n"
 """A file begins with it; the SHA-256 of what follows comes next, then what torch saved."""

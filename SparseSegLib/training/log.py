@@ -6,8 +6,8 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from SparseSegLib.atomic import write_error, write_text
 from SparseSegLib.errors import DependencyError
+from SparseSegLib.files import write_error, write_text
 
 FILE = "training.csv"
 COLUMNS = ("step", "seconds", "loss", "learning_rate", "validation_dice")

@@ -12,12 +12,12 @@ from SparseSegLib.annotation import read_sparse_labels
 from SparseSegLib.control import Control
 from SparseSegLib.densify import DensifyResult, DensifySettings, densify
 from SparseSegLib.errors import JobError
+from SparseSegLib.files import path_inside
+from SparseSegLib.files.disk_space import check_disk_space
 from SparseSegLib.image import Geometry
 from SparseSegLib.io import read_volume, write_image, write_labels
 from SparseSegLib.io.files import check_writable
-from SparseSegLib.names import path_inside
 from SparseSegLib.protocol import CHECKPOINT_FILE, JOB_FILE, LOCK_FILE, LOG_FILE
-from SparseSegLib.room import check_room
 from SparseSegLib.worker.asked import is_path, make_settings, path_list, switch
 from SparseSegLib.worker.explain import explain
 
@@ -76,7 +76,7 @@ def densify_task(folder: Path, job: dict[str, Any], control: Control) -> tuple[d
     for path, wanted, size in ((dense, outputs.get("dense"), 1), (uncertainty, outputs.get("uncertainty"), 4)):
         target = Path(str(wanted)) if is_path(wanted) else path
         check_writable(target, volume.geometry)
-        check_room(target, size * math.prod(volume.geometry.shape))
+        check_disk_space(target, size * math.prod(volume.geometry.shape))
     labels = read_sparse_labels(drawn, volume.geometry, resample_to=resample)
     updates = _Updates(folder, volume.geometry, control, resample=resample)
     result = densify(

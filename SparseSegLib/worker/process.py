@@ -13,11 +13,10 @@ from typing import Any
 from SparseSegLib import __version__
 from SparseSegLib.control import CancelSource, Control, Mailbox
 from SparseSegLib.errors import Canceled
-from SparseSegLib.leftovers import remove_leftovers, remove_previews
+from SparseSegLib.files import keep_note_in, remove_leftovers, remove_previews
 from SparseSegLib.lifeline import end_within
 from SparseSegLib.memory import prepare_for_tensors
 from SparseSegLib.protocol import GRACE_SECONDS, READING_FILE, VERSION, read_job
-from SparseSegLib.reading_note import keep_note_in
 from SparseSegLib.worker.channel import EventWriter, listen
 from SparseSegLib.worker.events import JobEvents
 from SparseSegLib.worker.explain import explain

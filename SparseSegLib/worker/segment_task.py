@@ -20,7 +20,7 @@ from SparseSegLib.batch.report import FILE as REPORT
 from SparseSegLib.batch.thumbnails import FOLDER as PICTURES
 from SparseSegLib.control import Control
 from SparseSegLib.errors import Canceled, FileError, JobError, UsageError
-from SparseSegLib.leftovers import remove_leftovers
+from SparseSegLib.files import remove_leftovers
 from SparseSegLib.models import ModelLibrary, load_card
 from SparseSegLib.models.card import card_hash
 from SparseSegLib.reading import VolumeReader

@@ -11,10 +11,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from SparseSegLib.atomic import write_json
 from SparseSegLib.control import Control
 from SparseSegLib.errors import VolumeError
-from SparseSegLib.reading_note import noting
+from SparseSegLib.files import noting, write_json
 
 
 def selftest_task(folder: Path, job: dict[str, Any], control: Control) -> tuple[dict[str, str], dict[str, Any]]:

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from SparseSegLib.atomic import write_json, write_text
 from SparseSegLib.batch.cluster import connect
 from SparseSegLib.cohort import (
     About,
@@ -29,6 +28,7 @@ from SparseSegLib.cohort import (
 from SparseSegLib.cohort.adapt import adapted, in_order_of, inherited
 from SparseSegLib.control import Control
 from SparseSegLib.errors import AnnotationError, JobError, SparseSegError, UsageError
+from SparseSegLib.files import write_json, write_text
 from SparseSegLib.io import read_labels, volume_name
 from SparseSegLib.memory import prepare_for_tensors
 from SparseSegLib.protocol import CHECKPOINT_FILE

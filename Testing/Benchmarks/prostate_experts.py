@@ -35,10 +35,10 @@ from prostate_learner import LOSSES, ProstateLearner, Recipe
 from prostate_patients import Patient, Prepared, find_patients, prepare_patient, stratified_folds
 from prostate_scores import Row, as_table, find, save_finding, score_patient, summarize, sureness
 
-from SparseSegLib.atomic import write_json
 from SparseSegLib.control import CancelSource, CancelToken
 from SparseSegLib.devices import choose_device
 from SparseSegLib.errors import ResourceError, SparseSegError, UsageError
+from SparseSegLib.files import write_json
 from SparseSegLib.networks import network_names
 from SparseSegLib.training.checkpoint import load_checkpoint, save_checkpoint
 from SparseSegLib.training.precision import PRECISIONS

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from SparseSegLib.atomic import PathLike
 from SparseSegLib.errors import FileError, VolumeError
+from SparseSegLib.files import PathLike
 from SparseSegLib.io.dicom import DicomSeries, check_stack, open_series
 from SparseSegLib.io.dicom.frames import Frame
 from SparseSegLib.io.itk import check_readable

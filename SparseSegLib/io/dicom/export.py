@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from SparseSegLib.atomic import PathLike, atomic_path
 from SparseSegLib.errors import (
     AnnotationError,
     DependencyError,
@@ -19,6 +18,7 @@ from SparseSegLib.errors import (
     SparseSegError,
     UsageError,
 )
+from SparseSegLib.files import PathLike, atomic_path
 from SparseSegLib.image import Geometry, place
 from SparseSegLib.io.dicom import check_stack
 from SparseSegLib.io.dicom.checks import check_series

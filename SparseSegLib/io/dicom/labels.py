@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from SparseSegLib.atomic import PathLike
 from SparseSegLib.errors import FileError
+from SparseSegLib.files import PathLike
 from SparseSegLib.image import Geometry
 from SparseSegLib.io.dicom.kinds import SEGMENTATIONS, STRUCTURE_SET
 from SparseSegLib.io.dicom.reading import read_dataset, read_header, reading_dicom, shown

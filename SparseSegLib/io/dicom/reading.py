@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from SparseSegLib.atomic import PathLike
 from SparseSegLib.errors import DependencyError, FileError, SparseSegError
+from SparseSegLib.files import PathLike
 from SparseSegLib.io.dicom.values import by_name, transfer_syntax, whole
 from SparseSegLib.io.itk import no_memory
 

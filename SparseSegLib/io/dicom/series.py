@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from SparseSegLib.atomic import PathLike
 from SparseSegLib.errors import FileError, ResourceError, VolumeError
+from SparseSegLib.files import PathLike
 from SparseSegLib.image import Geometry
 from SparseSegLib.io.dicom.frames import Frame, frames_of, single_frame
 from SparseSegLib.io.dicom.kinds import no_image

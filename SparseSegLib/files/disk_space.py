@@ -5,12 +5,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from SparseSegLib.atomic import PathLike
 from SparseSegLib.errors import ResourceError
+from SparseSegLib.files.atomic import PathLike
 from SparseSegLib.units import data_text
 
 
-def check_room(path: PathLike, size: int) -> None:
+def check_disk_space(path: PathLike, size: int) -> None:
     """Raise ResourceError if fewer than ``size`` bytes are free where the file ``path`` is to be written."""
     folder = Path(path).absolute().parent
     try:

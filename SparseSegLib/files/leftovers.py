@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 PART = re.compile(r"\.[0-9a-f]{16}\.part(\.[^/\\]*)?")
-"""What ``SparseSegLib.atomic`` calls a file until it is whole."""
+"""What ``SparseSegLib.files.atomic`` calls a file until it is whole."""
 
 PREVIEW = re.compile(r"preview-\d{6,}\.(nrrd|txt)")
 """What the worker calls its previews."""
