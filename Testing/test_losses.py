@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from SparseSegLib.annotation import UNLABELED
-from SparseSegLib.losses import class_weights, has_labels, soft_dice, weighted_cross_entropy
+from SparseSegLib.training.losses import class_weights, has_labels, soft_dice, weighted_cross_entropy
 
 
 def _case() -> tuple[torch.Tensor, torch.Tensor]:

@@ -12,12 +12,12 @@ from cohort_helpers import CARD, QUICK
 from SparseSegLib.annotation import UNLABELED
 from SparseSegLib.cohort import train
 from SparseSegLib.errors import UsageError
-from SparseSegLib.losses import weighted_cross_entropy
 from SparseSegLib.models import load_network, save_bundle
 from SparseSegLib.networks import create_network, network_names
 from SparseSegLib.networks.objective import training_loss
 from SparseSegLib.networks.segresnet_vae import polynomial_rate
 from SparseSegLib.networks.unet3d import UNet3D
+from SparseSegLib.training.losses import weighted_cross_entropy
 
 
 def test_cicek2016_has_the_papers_parameters_and_sizes():

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from SparseSegLib.annotation import UNLABELED
-from SparseSegLib.losses import soft_dice, weighted_cross_entropy
 from SparseSegLib.networks import create_network
 from SparseSegLib.noisy import QualityNetwork, QualityWeighting, noisy_labels, overfitting_control, per_sample
+from SparseSegLib.training.losses import soft_dice, weighted_cross_entropy
 
 
 def _disks(count, generator):

@@ -8,7 +8,7 @@ from SparseSegLib.annotation import UNLABELED, Plane, SparseLabels
 from SparseSegLib.densify.held_out import choose_refinement
 from SparseSegLib.densify.refinement import LEAST_TRUST, Refinement, refine
 from SparseSegLib.image import Geometry
-from SparseSegLib.random_walk import WEAKEST_EDGE
+from SparseSegLib.prior.random_walk import WEAKEST_EDGE
 
 SHAPE = (4, 5, 6)
 

@@ -17,7 +17,6 @@ from SparseSegLib.cohort import trainer as trainer_module
 from SparseSegLib.cohort.scoring import score_case
 from SparseSegLib.errors import UsageError
 from SparseSegLib.image import Geometry
-from SparseSegLib.losses import region_cross_entropy, region_dice
 from SparseSegLib.models import load_network, save_bundle
 from SparseSegLib.models.regions import in_words, numbered
 from SparseSegLib.networks import create_network, network_names
@@ -26,6 +25,7 @@ from SparseSegLib.networks.regions import BRATS, RegionScheme, region_scheme
 from SparseSegLib.prediction.predictor import Predictor
 from SparseSegLib.preprocessing.grid import prepare
 from SparseSegLib.preprocessing.nonzero import normalize_nonzero
+from SparseSegLib.training.losses import region_cross_entropy, region_dice
 
 
 def test_labels_become_nested_regions_and_labels_again():

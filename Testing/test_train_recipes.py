@@ -12,9 +12,9 @@ from SparseSegLib.annotation import UNLABELED
 from SparseSegLib.cohort import About, TrainSettings, make_card, make_dataset, make_example, train
 from SparseSegLib.cohort import trainer as trainer_module
 from SparseSegLib.errors import UsageError
-from SparseSegLib.losses import vnet_dice
 from SparseSegLib.models.card import card_from_json, card_to_json
 from SparseSegLib.preprocessing.for_model import prepare_for
+from SparseSegLib.training.losses import vnet_dice
 from SparseSegLib.training.precision import choose_precision
 from SparseSegLib.training.schedule import falling_rate
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from SparseSegLib.annotation import UNLABELED
-from SparseSegLib.losses import batch_weights, vnet_dice, weighted_cross_entropy
 from SparseSegLib.networks import create_network
 from SparseSegLib.networks.anisotropic_vnet import InstanceNorm
 from SparseSegLib.networks.convolution import Convolution
 from SparseSegLib.networks.vnet import VNet
+from SparseSegLib.training.losses import batch_weights, vnet_dice, weighted_cross_entropy
 
 WIDTHS = (16, 32, 64, 128, 256)
 

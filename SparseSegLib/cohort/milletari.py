@@ -12,8 +12,14 @@ from SparseSegLib.annotation import UNLABELED
 from SparseSegLib.augmentation import deform, match_histograms, quantile_tables
 from SparseSegLib.cohort.learner import CohortLearner
 from SparseSegLib.densify.patch_trainer import LabeledImage
-from SparseSegLib.losses import batch_weights, region_cross_entropy, region_dice, vnet_dice, weighted_cross_entropy
 from SparseSegLib.sampling import within
+from SparseSegLib.training.losses import (
+    batch_weights,
+    region_cross_entropy,
+    region_dice,
+    vnet_dice,
+    weighted_cross_entropy,
+)
 
 MOMENTUM = 0.99
 

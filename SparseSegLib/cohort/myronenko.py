@@ -10,8 +10,8 @@ import torch
 
 from SparseSegLib.annotation import UNLABELED
 from SparseSegLib.cohort.learner import CohortLearner
-from SparseSegLib.losses import region_dice, vnet_dice
 from SparseSegLib.sampling import within
+from SparseSegLib.training.losses import region_dice, vnet_dice
 
 WEIGHT_DECAY = 1e-5
 SCALES = (0.9, 1.1)

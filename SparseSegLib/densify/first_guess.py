@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 
 from SparseSegLib.annotation import UNLABELED
-from SparseSegLib.losses import class_weights
 from SparseSegLib.networks.one_versus_rest import OneVersusRest, channels_about
+from SparseSegLib.training.losses import class_weights
 
 MOST_PIXELS = 20_000
 ITERATIONS = 30

@@ -16,11 +16,11 @@ from SparseSegLib.annotation import UNLABELED
 from SparseSegLib.augmentation import Augmentation, cut, random_places, vary_gray
 from SparseSegLib.densify.settings import PatchRecipe
 from SparseSegLib.errors import UsageError
-from SparseSegLib.losses import class_weights, has_labels, weighted_cross_entropy
 from SparseSegLib.networks import create_network
 from SparseSegLib.networks.objective import training_loss
 from SparseSegLib.sampling import PatchSampler
 from SparseSegLib.training.averaging import AveragedWeights
+from SparseSegLib.training.losses import class_weights, has_labels, weighted_cross_entropy
 
 MOST_PLACES = 50_000  # of a class in a volume, to draw patches around
 MOST_OF_MEMORY = 0.5  # share of a GPU's free memory that volumes may fill

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 
 from SparseSegLib.annotation import UNLABELED
-from SparseSegLib.random_walk import edge_weights, solve
+from SparseSegLib.prior.random_walk import edge_weights, solve
 
 LEAST_TRUST = 0.02
 ITERATIONS = 60

@@ -24,11 +24,11 @@ from SparseSegLib.densify.settings import SliceRecipe
 from SparseSegLib.densify.slice_augmentation import SlicePatch, cut_patches, sampling_grid, vary_gray_values
 from SparseSegLib.densify.slice_bank import SliceBank, features, slab
 from SparseSegLib.densify.volume_opinion import EVERY, VolumeOpinion
-from SparseSegLib.losses import class_weights, soft_dice, weighted_cross_entropy
 from SparseSegLib.networks.one_versus_rest import OneVersusRest, channels_about
 from SparseSegLib.networks.slice_unet import SliceUNet
 from SparseSegLib.prior import AnnotationPrior, PlaneSource, SliceView
 from SparseSegLib.training.averaging import AveragedWeights
+from SparseSegLib.training.losses import class_weights, soft_dice, weighted_cross_entropy
 
 PIXELS_AT_ONCE = 300_000
 STEPS_PER_VARIANT = 8

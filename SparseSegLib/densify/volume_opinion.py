@@ -27,7 +27,7 @@ from SparseSegLib.densify.patch_trainer import LabeledImage
 from SparseSegLib.densify.pretrained import Opinions
 from SparseSegLib.densify.problem import Problem
 from SparseSegLib.densify.settings import PatchRecipe
-from SparseSegLib.losses import soft_dice
+from SparseSegLib.training.losses import soft_dice
 
 MOST_VOXELS = 300_000  # of a region; in a larger one the slices learn more in the same time
 PATCH = (64, 64, 64)  # voxels at most

@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from SparseSegLib.annotation import UNLABELED
-from SparseSegLib.losses import region_dice
 from SparseSegLib.networks.convolution import Convolution
 from SparseSegLib.networks.objective import Loss
 from SparseSegLib.networks.regions import region_scheme
+from SparseSegLib.training.losses import region_dice
 
 GROUP = 8  # channels
 SQUEEZED = 16  # channels of the end point before it becomes numbers

@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 
 from SparseSegLib.image.coarse import block_means, coarsening
+from SparseSegLib.prior.random_walk import Edges, edge_weights, solve
 from SparseSegLib.prior.slice_view import SliceView
 from SparseSegLib.prior.sources import Source
 from SparseSegLib.prior.types import Shape3, Spacing3
-from SparseSegLib.random_walk import Edges, edge_weights, solve
 
 CONTRASTS = (100.0, 1000.0)  # how much an edge weakens with the squared difference of gray values (from -1 to 1)
 MOST_VOXELS = 100_000

@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from SparseSegLib.losses import has_labels, soft_dice, weighted_cross_entropy
 from SparseSegLib.networks import create_network
 from SparseSegLib.synthesis.generator import SampleGenerator
 from SparseSegLib.training.averaging import AveragedWeights
+from SparseSegLib.training.losses import has_labels, soft_dice, weighted_cross_entropy
 
 LEARNING_RATE = 1e-3
 WEIGHT_DECAY = 1e-2

@@ -1,1 +1,1 @@
-"""What every training here shares: a budget, a schedule, averaged weights, checkpoints, the loop around the steps."""
+"""What every training here shares: losses, a budget, a schedule, averaged weights, checkpoints, the loop of steps."""

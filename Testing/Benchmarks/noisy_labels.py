@@ -46,10 +46,10 @@ from rows import Row
 
 from SparseSegLib.devices import choose_device
 from SparseSegLib.evaluation import dice
-from SparseSegLib.losses import soft_dice, weighted_cross_entropy
 from SparseSegLib.networks import create_network
 from SparseSegLib.networks.objective import Loss
 from SparseSegLib.noisy import QualityNetwork, QualityWeighting, noisy_labels, per_sample
+from SparseSegLib.training.losses import soft_dice, weighted_cross_entropy
 from SparseSegLib.training.schedule import cosine_rate
 
 METHODS: dict[str, float | None] = {"plain": 0.0, "QAM": None, "QAM + OCM": 2.0}  # λ

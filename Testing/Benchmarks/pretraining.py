@@ -32,9 +32,9 @@ from pretraining_episodes import Episode, make_episode
 from SparseSegLib.densify.pretrained import save_pretrained
 from SparseSegLib.densify.settings import SliceRecipe
 from SparseSegLib.densify.slice_augmentation import SlicePatch, cut_patches, sampling_grid, vary_gray_values
-from SparseSegLib.losses import soft_dice, weighted_cross_entropy
 from SparseSegLib.networks.slice_unet import SliceUNet
 from SparseSegLib.training.averaging import AveragedWeights
+from SparseSegLib.training.losses import soft_dice, weighted_cross_entropy
 from SparseSegLib.training.schedule import cosine_rate
 
 IN_A_FILE = 20

@@ -14,10 +14,10 @@ from prostate_patients import Prepared
 from SparseSegLib.annotation import UNLABELED
 from SparseSegLib.augmentation.movement import Movement, moved_places
 from SparseSegLib.augmentation.scanner import Scanner, rescan
-from SparseSegLib.losses import batch_weights, vnet_dice, weighted_cross_entropy
 from SparseSegLib.networks import create_network
 from SparseSegLib.networks.objective import Loss, training_loss
 from SparseSegLib.training.averaging import AveragedWeights
+from SparseSegLib.training.losses import batch_weights, vnet_dice, weighted_cross_entropy
 from SparseSegLib.training.precision import choose_precision, computing_in
 from SparseSegLib.training.schedule import cosine_rate
 

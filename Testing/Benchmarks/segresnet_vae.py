@@ -27,12 +27,12 @@ from rows import Row
 
 from SparseSegLib.devices import choose_device
 from SparseSegLib.evaluation import dice
-from SparseSegLib.losses import weighted_cross_entropy
 from SparseSegLib.networks import create_network
 from SparseSegLib.networks.objective import training_loss
 from SparseSegLib.networks.regions import BRATS
 from SparseSegLib.networks.segresnet_vae import polynomial_rate
 from SparseSegLib.preprocessing.nonzero import normalize_nonzero
+from SparseSegLib.training.losses import weighted_cross_entropy
 
 RATE = 1e-3  # the paper's 1e-4 is for 300 passes over 285 cases
 FULL_RATE = 3e-4

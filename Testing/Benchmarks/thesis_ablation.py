@@ -39,10 +39,10 @@ from rows import Row
 
 from SparseSegLib.devices import choose_device
 from SparseSegLib.evaluation import dice
-from SparseSegLib.losses import soft_dice, weighted_cross_entropy
 from SparseSegLib.networks import create_network
 from SparseSegLib.networks.objective import training_loss
 from SparseSegLib.training.averaging import AveragedWeights
+from SparseSegLib.training.losses import soft_dice, weighted_cross_entropy
 from SparseSegLib.training.schedule import cosine_rate
 
 RATE = 2e-3  # the thesis's 1e-4 is for 100 000 iterations

@@ -14,8 +14,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from SparseSegLib.annotation import UNLABELED
-from SparseSegLib.losses import weighted_cross_entropy
 from SparseSegLib.networks import create_network, network_names
+from SparseSegLib.training.losses import weighted_cross_entropy
 
 OWN = ("unet3d", "cicek2016", "vnet")
 CLASSES = 2

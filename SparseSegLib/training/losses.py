@@ -128,8 +128,8 @@ def region_cross_entropy(
 def mapped_cross_entropy(logits: torch.Tensor, target: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """Softmax cross-entropy times a weight for each pixel, mean over the labeled ones (Ronneberger et al. 2015, eq. 1).
 
-    ``logits`` is ``(B, K, ...)``, ``target`` and ``weights`` (see :func:`SparseSegLib.border_weights.border_weights`)
-    are ``(B, ...)``.
+    ``logits`` is ``(B, K, ...)``, ``target`` and ``weights`` are ``(B, ...)``; for the weights see
+    :func:`~SparseSegLib.training.border_weights.border_weights`.
     """
     losses = F.cross_entropy(logits, target.long(), ignore_index=UNLABELED, reduction="none")
     return (losses * weights).sum() / (target != UNLABELED).sum()
