@@ -8,7 +8,7 @@ from phantoms import blob
 from SparseSegLib.annotation import UNLABELED, sparsify
 from SparseSegLib.densify.patch_learner import PatchLearner
 from SparseSegLib.densify.problem import make_problem
-from SparseSegLib.densify.settings import PatchRecipe
+from SparseSegLib.patches import PatchRecipe
 
 CPU = torch.device("cpu")
 

@@ -13,9 +13,9 @@ import torch
 
 from SparseSegLib.annotation import UNLABELED, SparseLabels
 from SparseSegLib.annotation.regrid import on_grid
-from SparseSegLib.densify.patch_trainer import LabeledImage
 from SparseSegLib.errors import AnnotationError, Canceled, GeometryError, SparseSegError, VolumeError
 from SparseSegLib.image import Geometry, Volume, check_volume, resample
+from SparseSegLib.patches import LabeledImage
 from SparseSegLib.preprocessing import correct_bias_field
 from SparseSegLib.preprocessing.grid import Spacing, oriented, prepare, working_grid
 

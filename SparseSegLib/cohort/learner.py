@@ -12,10 +12,9 @@ from SparseSegLib.augmentation import vary_gray
 from SparseSegLib.cohort import label_judge
 from SparseSegLib.cohort.label_judge import LabelJudge
 from SparseSegLib.densify.patch_prediction import output_size
-from SparseSegLib.densify.patch_trainer import PatchTrainer, seen
-from SparseSegLib.densify.settings import PatchRecipe
 from SparseSegLib.networks.objective import training_loss
 from SparseSegLib.networks.region_network import RegionNetwork
+from SparseSegLib.patches import PatchRecipe, PatchTrainer, seen
 from SparseSegLib.training.distributed import current_team
 from SparseSegLib.training.losses import region_cross_entropy, region_dice, soft_dice
 from SparseSegLib.training.precision import computing_in

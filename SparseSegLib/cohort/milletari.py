@@ -11,8 +11,7 @@ import torch
 from SparseSegLib.annotation import UNLABELED
 from SparseSegLib.augmentation import deform, match_histograms, quantile_tables
 from SparseSegLib.cohort.learner import CohortLearner
-from SparseSegLib.densify.patch_trainer import LabeledImage
-from SparseSegLib.sampling import within
+from SparseSegLib.patches import LabeledImage, within
 from SparseSegLib.training.losses import (
     batch_weights,
     region_cross_entropy,

@@ -10,7 +10,7 @@ import torch
 
 from SparseSegLib.annotation import UNLABELED
 from SparseSegLib.cohort.learner import CohortLearner
-from SparseSegLib.sampling import within
+from SparseSegLib.patches import within
 from SparseSegLib.training.losses import region_dice, vnet_dice
 
 WEIGHT_DECAY = 1e-5

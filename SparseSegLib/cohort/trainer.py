@@ -17,11 +17,11 @@ from SparseSegLib.cohort.learner import CohortLearner
 from SparseSegLib.cohort.settings import TrainSettings, suitable_patch
 from SparseSegLib.cohort.validation import Validation
 from SparseSegLib.control import Control
-from SparseSegLib.densify.settings import PatchRecipe
 from SparseSegLib.devices import choose_device
 from SparseSegLib.errors import Canceled, ResourceError, UsageError
 from SparseSegLib.files import write_text
 from SparseSegLib.models.regions import in_words, numbered
+from SparseSegLib.patches import PatchRecipe
 from SparseSegLib.training.budget import Budget
 from SparseSegLib.training.checkpoint import FOREIGN, find_checkpoint
 from SparseSegLib.training.distributed import current_team

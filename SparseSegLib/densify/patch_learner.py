@@ -8,10 +8,8 @@ import torch
 
 from SparseSegLib.control import CancelToken
 from SparseSegLib.densify.patch_prediction import predict_patches
-from SparseSegLib.densify.patch_trainer import LabeledImage, PatchTrainer
 from SparseSegLib.densify.problem import Problem
-from SparseSegLib.densify.settings import PatchRecipe
-from SparseSegLib.sampling import within
+from SparseSegLib.patches import LabeledImage, PatchRecipe, PatchTrainer, within
 
 
 class PatchLearner(PatchTrainer):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from SparseSegLib.errors import UsageError
+from SparseSegLib.patches import SMALL_PATCHES, PatchRecipe
 from SparseSegLib.prior import PRIOR_PARTS
 
 LARGEST_SEED = 2**32 - 1
@@ -52,30 +53,6 @@ class SliceRecipe:
     most_voxels: int = 8_000_000
     forest: bool = True
     volume: bool = True
-
-
-@dataclass(frozen=True)
-class PatchRecipe:
-    """How the patch learner (a 3D network on patches, image only) is built and trained.
-
-    ``network`` and ``arguments`` name an entry of the registry; ``patch`` is the input's (z, y, x) size.
-    """
-
-    network: str = "cicek2016"
-    arguments: dict[str, object] = field(default_factory=dict)
-    patch: tuple[int, int, int] = (116, 132, 132)
-    batch: int = 1
-    learning_rate: float = 1e-2
-    momentum: float = 0.99
-    deformation_spacing: float = 32.0
-    deformation_deviation: float = 4.0
-    balance: float = 1.0
-    most_voxels: int = 64_000_000
-
-
-SMALL_PATCHES = PatchRecipe(
-    network="unet3d-small", patch=(48, 64, 64), batch=2, momentum=0.9, learning_rate=2e-2, balance=0.5
-)
 
 
 @dataclass(frozen=True)

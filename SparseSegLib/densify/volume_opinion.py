@@ -23,10 +23,9 @@ from SparseSegLib.control import CancelToken
 from SparseSegLib.densify.first_guess import fading_share
 from SparseSegLib.densify.held_out import mean_iou
 from SparseSegLib.densify.patch_learner import PatchLearner
-from SparseSegLib.densify.patch_trainer import LabeledImage
 from SparseSegLib.densify.pretrained import Opinions
 from SparseSegLib.densify.problem import Problem
-from SparseSegLib.densify.settings import PatchRecipe
+from SparseSegLib.patches import LabeledImage, PatchRecipe
 from SparseSegLib.training.losses import soft_dice
 
 MOST_VOXELS = 300_000  # of a region; in a larger one the slices learn more in the same time

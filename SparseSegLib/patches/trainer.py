@@ -14,11 +14,11 @@ import torch
 
 from SparseSegLib.annotation import UNLABELED
 from SparseSegLib.augmentation import Augmentation, cut, random_places, vary_gray
-from SparseSegLib.densify.settings import PatchRecipe
 from SparseSegLib.errors import UsageError
 from SparseSegLib.networks import create_network
 from SparseSegLib.networks.objective import training_loss
-from SparseSegLib.sampling import PatchSampler
+from SparseSegLib.patches.recipe import PatchRecipe
+from SparseSegLib.patches.sampling import PatchSampler
 from SparseSegLib.training.averaging import AveragedWeights
 from SparseSegLib.training.losses import class_weights, has_labels, weighted_cross_entropy
 
