@@ -12,9 +12,9 @@ from phantoms import blob
 from SparseSegLib.cli import main
 from SparseSegLib.errors import ModelError, UsageError
 from SparseSegLib.image import Geometry
+from SparseSegLib.inference import Mirrored
 from SparseSegLib.models import ModelLabel, combine_bundles, copy_bundle, load_card, load_network, save_bundle
 from SparseSegLib.networks import create_network
-from SparseSegLib.prediction.mirrored import Mirrored
 from SparseSegLib.prediction.predictor import Predictor
 
 KNOWN = replace(CARD, arguments=SMALL, mirrored=True, data="two volumes", figures={"steps": 3})

@@ -12,13 +12,13 @@ from phantoms import blob
 
 from SparseSegLib.errors import ModelError
 from SparseSegLib.image import Geometry, Volume
+from SparseSegLib.inference import Mirrored
 from SparseSegLib.models import load_card, load_network, save_bundle
 from SparseSegLib.models.card import Expectations, card_from_json, card_to_json
 from SparseSegLib.networks import create_network
 from SparseSegLib.networks.ensemble import Ensemble
 from SparseSegLib.prediction import gate
 from SparseSegLib.prediction.components import largest_components
-from SparseSegLib.prediction.mirrored import Mirrored
 from SparseSegLib.prediction.predictor import Predictor
 
 EXPECTED = Expectations(

@@ -8,10 +8,10 @@ import torch
 from cohort_helpers import CPU, SMALL
 from phantoms import GEOMETRIES, blob, multi_class
 
-from SparseSegLib.densify.patch_prediction import count_tiles, predict_patches
 from SparseSegLib.errors import ModelError, VolumeError
 from SparseSegLib.evaluation import dice
 from SparseSegLib.image import Geometry, Volume, resample
+from SparseSegLib.inference import count_tiles, predict_patches
 from SparseSegLib.models import load_card, load_network
 from SparseSegLib.networks import create_network
 from SparseSegLib.prediction.predictor import Predictor

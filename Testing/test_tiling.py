@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from SparseSegLib.inference import predict_valid, predict_windows
 from SparseSegLib.networks.unet3d import UNet3D
-from SparseSegLib.tiling import predict_valid, predict_windows
 
 CPU = torch.device("cpu")
 

@@ -6,9 +6,8 @@ import torch
 
 from SparseSegLib.annotation import UNLABELED
 from SparseSegLib.augmentation.elastic import deform_slices
+from SparseSegLib.inference import predict_image, predict_rotated
 from SparseSegLib.networks.unet2d import UNet2D
-from SparseSegLib.rotations import predict_rotated
-from SparseSegLib.tiling2d import predict_image
 from SparseSegLib.training.border_weights import border_weights
 from SparseSegLib.training.losses import mapped_cross_entropy, weighted_cross_entropy
 

@@ -11,7 +11,7 @@ from SparseSegLib.annotation import UNLABELED
 from SparseSegLib.augmentation import vary_gray
 from SparseSegLib.cohort import label_judge
 from SparseSegLib.cohort.label_judge import LabelJudge
-from SparseSegLib.densify.patch_prediction import output_size
+from SparseSegLib.inference import output_size
 from SparseSegLib.networks.objective import training_loss
 from SparseSegLib.networks.region_network import RegionNetwork
 from SparseSegLib.patches import PatchRecipe, PatchTrainer, seen

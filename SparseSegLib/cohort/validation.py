@@ -11,8 +11,8 @@ from torch import nn
 
 from SparseSegLib.annotation import UNLABELED
 from SparseSegLib.cohort.dataset import Dataset
-from SparseSegLib.densify.patch_prediction import predict_patches
 from SparseSegLib.evaluation import dice
+from SparseSegLib.inference import predict_patches
 
 PatchSize = tuple[int, int, int]
 

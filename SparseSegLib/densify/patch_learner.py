@@ -7,8 +7,8 @@ from dataclasses import replace
 import torch
 
 from SparseSegLib.control import CancelToken
-from SparseSegLib.densify.patch_prediction import predict_patches
 from SparseSegLib.densify.problem import Problem
+from SparseSegLib.inference import predict_patches
 from SparseSegLib.patches import LabeledImage, PatchRecipe, PatchTrainer, within
 
 

@@ -9,15 +9,14 @@ import torch
 from torch import nn
 
 from SparseSegLib.control import CancelToken, Events, NullEvents
-from SparseSegLib.densify.patch_prediction import count_tiles, predict_patches
 from SparseSegLib.errors import ModelError, ResourceError
 from SparseSegLib.image import Geometry, Volume, check_volume
+from SparseSegLib.inference import Mirrored, count_tiles, predict_patches
 from SparseSegLib.models import ModelCard
 from SparseSegLib.models.card import Expectations
 from SparseSegLib.networks.ensemble import Ensemble
 from SparseSegLib.prediction import gate
 from SparseSegLib.prediction.components import largest_component, largest_components
-from SparseSegLib.prediction.mirrored import Mirrored
 from SparseSegLib.preprocessing.for_model import prepare_for
 from SparseSegLib.preprocessing.grid import labels_on
 

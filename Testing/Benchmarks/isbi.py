@@ -30,9 +30,8 @@ from skimage.metrics import adapted_rand_error
 from SparseSegLib.augmentation.elastic import deform_slices
 from SparseSegLib.devices import choose_device
 from SparseSegLib.errors import FileError
+from SparseSegLib.inference import predict_image, predict_rotated
 from SparseSegLib.networks import create_network
-from SparseSegLib.rotations import predict_rotated
-from SparseSegLib.tiling2d import predict_image
 from SparseSegLib.training.border_weights import border_weights
 from SparseSegLib.training.losses import mapped_cross_entropy
 from SparseSegLib.training.schedule import cosine_rate

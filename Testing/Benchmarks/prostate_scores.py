@@ -14,11 +14,10 @@ from prostate_learner import CLASSES, Recipe
 from prostate_patients import Patient, Prepared
 from torch import nn
 
-from SparseSegLib.densify.patch_prediction import predict_patches
 from SparseSegLib.evaluation import dice, evaluate
 from SparseSegLib.image import Geometry
+from SparseSegLib.inference import Mirrored, predict_patches
 from SparseSegLib.prediction.components import largest_component
-from SparseSegLib.prediction.mirrored import Mirrored
 from SparseSegLib.preprocessing.grid import labels_on
 from SparseSegLib.preprocessing.middle import middle_box
 

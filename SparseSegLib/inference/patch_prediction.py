@@ -8,7 +8,7 @@ from math import prod
 import torch
 from torch import nn
 
-from SparseSegLib.tiling import Size3, predict_valid, predict_windows
+from SparseSegLib.inference.tiling import Size3, predict_valid, predict_windows
 
 
 def predict_patches(
