@@ -22,9 +22,6 @@ from SparseSegLib.io.declared import check_regular, no_memory, truncated
 _NO_SPACE = re.compile(
     f"disk space|failed to write|wrote only|only wrote|{os.strerror(errno.ENOSPC)}|{os.strerror(errno.EFBIG)}"
 )
-_DAMAGED = re.compile(
-    "fread got only|but received|cannot be read|gzip|inflate|truncat|recognized as a NIFTI", re.IGNORECASE
-)
 _stream_lock = threading.RLock()
 
 

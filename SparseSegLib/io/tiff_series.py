@@ -11,7 +11,6 @@ from SparseSegLib.errors import FileError, VolumeError
 from SparseSegLib.io.declared import LARGEST_RATIO, truncated
 
 _MOST_NAMED = 6
-_UNCOMPRESSED = 1
 _RATIOS = {1: 1, 5: 2800, 8: LARGEST_RATIO, 32773: 128, 32946: LARGEST_RATIO}  # by TIFF's numbers for compressions
 _LARGEST_RATIO = 20_000
 _SMALLEST_FACTOR = 1.9  # by which a thumbnail or a level of a pyramid is smaller than the image

@@ -201,14 +201,6 @@ def _entry(path: Path, shipped: bool) -> ModelEntry:
         return ModelEntry(path, shipped, None, str(error))
 
 
-def _deleted(path: Path) -> Path:
-    try:
-        remove_folder(path)
-    except OSError as error:
-        raise FileError(f"{path} cannot be deleted: {error.strerror}.", "Close programs that use it.") from error
-    return path
-
-
 def _free(folder: Path, name: str) -> Path:
     """A folder for a model of that name: letters of any script, digits, dot, dash; never hidden, never taken."""
     plain = re.sub(r"[^\w.-]+", "-", name).encode()[:LONGEST_NAME].decode(errors="ignore").strip("-. ") or "model"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -39,9 +38,6 @@ _SEVERAL = (  # nuclear medicine: more than one of these, and the frames are not
     *("NumberOfEnergyWindows", "NumberOfDetectors", "NumberOfPhases", "NumberOfRRIntervals", "NumberOfTimeSlots"),
 )
 DEFAULT_ORIENTATION = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
-
-Groups = Mapping[str, Any]
-"""The values of a frame by their names: a data set, or functional groups put together."""
 
 
 @dataclass(frozen=True)
