@@ -12,11 +12,11 @@ from SparseSegLib.annotation import UNLABELED, sparsify, write_sparse_labels
 from SparseSegLib.batch import BatchCase, Manifest, named_cases
 from SparseSegLib.cli import main
 from SparseSegLib.cli.arguments import chosen_series
+from SparseSegLib.cli.describe import describe
 from SparseSegLib.cohort import CaseFiles
 from SparseSegLib.errors import FileError
 from SparseSegLib.image import Geometry
 from SparseSegLib.io import default_segment, read_volume, write_image, write_labels
-from SparseSegLib.io.describe import describe
 from SparseSegLib.io.guess import looks_like_labels
 from SparseSegLib.protocol import write_job
 
@@ -126,7 +126,7 @@ def test_a_fault_in_a_reader_hides_no_other_file_either(tmp_path, capsys, monkey
     (tmp_path / "study").mkdir()
     for name in "ab":
         write_image(NOISE, GRID, tmp_path / "study" / f"{name}.nrrd")
-    monkeypatch.setattr("SparseSegLib.io.describe.read_any", lambda *arguments, **options: {}["bug"])
+    monkeypatch.setattr("SparseSegLib.cli.describe.read_any", lambda *arguments, **options: {}["bug"])
     status, entries = _info(capsys, tmp_path / "study", tmp_path / "study" / "a.nrrd")
     assert (status, len(entries)) == (70, 3)
     assert "KeyError" in entries[2]["problems"][0]

@@ -65,8 +65,8 @@ def _describe(arguments: argparse.Namespace, console: Console) -> int:
 
 def _entries(file: Path, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """What there is to say of one file; never fails, so that one bad file does not hide the others."""
+    from SparseSegLib.cli.describe import describe, unreadable
     from SparseSegLib.cli.other_files import other_kind
-    from SparseSegLib.io.describe import describe, unreadable
 
     try:
         other = other_kind(file)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from SparseSegLib.annotation.plane_list import read_plane_list
+from SparseSegLib.cli.describe import KEYS
 from SparseSegLib.errors import SparseSegError
-from SparseSegLib.io.describe import KEYS
 from SparseSegLib.models import load_card
 from SparseSegLib.models.files import is_bundle
 from SparseSegLib.protocol import JOB_FILE, read_job
