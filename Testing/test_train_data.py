@@ -159,7 +159,7 @@ def test_folds_leave_out_each_case_once_however_they_are_listed():
 
 
 def test_large_classes_keep_places_enough_for_patches(monkeypatch):
-    from SparseSegLib.densify import patch_trainer
+    from SparseSegLib.patches import trainer as patch_trainer
 
     monkeypatch.setattr(patch_trainer, "MOST_PLACES", 500)
     labels = blob(GRID).labels.copy()
