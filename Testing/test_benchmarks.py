@@ -1,41 +1,27 @@
 """The benchmarks: what their reports compute, what they choose, and that the quick ones run from end to end."""
-# ruff: noqa: E402 - the benchmarks are programs, not a package
 
-import json
 import re
-import runpy
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from phantoms import blob
 
+from Benchmarks import peers
+from Benchmarks.accuracy import ablation, changes, margins, next_slice, report
+from Benchmarks.accuracy import densify as densify_benchmark
+from Benchmarks.shared import rows
+from Benchmarks.shared.scoring import annotate, unseen_iou
+from Benchmarks.shared.volumes import Case
+from Benchmarks.speed import first_preview, gpu, throughput
 from SparseSegLib.annotation import Plane, keep_planes, sparsify
 from SparseSegLib.densify import PRESETS, DensifySettings
 from SparseSegLib.errors import DependencyError
 from SparseSegLib.geometry import Geometry
 from SparseSegLib.io import write_image, write_labels
-
-BENCHMARKS = Path(__file__).with_name("Benchmarks")
-sys.path.append(str(BENCHMARKS))
-
-import ablation
-import changes
-import densify as densify_benchmark
-import first_preview
-import gpu
-import margins
-import next_slice
-import peers
-import report
-import rows
-import throughput
-from experiment import annotate, unseen_iou
-from volumes import Case
 
 
 def _row(method, iou, seconds=0.0, seed=0, volume="a", budget="3,3,2", **more):
@@ -101,8 +87,7 @@ def test_the_table_has_means_and_the_number_of_seeds():
 
 def test_the_report_of_old_results_is_written(tmp_path, capsys):
     old = [{name: value for name, value in row.items() if name != "estimate"} for row in MADE_UP]
-    (tmp_path / "results.jsonl").write_text("\n".join(map(json.dumps, old)) + "\n")
-    report.write_report(tmp_path / "results.jsonl", tmp_path)
+    report.write_report(old, tmp_path)
     assert (tmp_path / "table.md").read_text().strip() == capsys.readouterr().out.strip()
     assert (tmp_path / "plot.png").stat().st_size > 1000
 
@@ -130,7 +115,6 @@ def test_rows_of_several_versions_are_noticed():
     own = [_row("SparseSeg", 0.9, 20.0, engine=version) for version in ("b1", "a0", "a0")]
     assert report.engines(own) == "Rows of several versions: a0, b1."
     assert report.engines(own[:1]) == ""
-    assert rows.commit() == "" or len(rows.commit()) >= 7
 
 
 def test_cases_of_several_classes_and_at_the_border(tmp_path):
@@ -167,38 +151,17 @@ def test_a_method_without_its_packages_is_left_out_and_said_once(tmp_path, capsy
         raise DependencyError("It is not installed.")
 
     phantom, labels = _case((12, 14, 16), (1, 1, 1))
-    results = tmp_path / "results.jsonl"
+    results = rows.Table(tmp_path / "results.csv", densify_benchmark.KEY)
     recorder = densify_benchmark.Recorder(results)
     for seed in (0, 1):
         recorder.record(_row("nnU-Net", 0, 60.0, seed), phantom.labels, labels, missing)
     assert capsys.readouterr().err.count("left out") == 1
     recorder.record(_row("perfect", 0, 60.0), phantom.labels, labels, lambda: (phantom.labels, {"steps": 3}))
-    (row,) = rows.read_rows(results)
+    (row,) = results.rows()
     assert (row["method"], row["iou"], row["steps"]) == ("perfect", 1.0, 3)
     again = densify_benchmark.Recorder(results)
     again.record(_row("perfect", 0, 60.0), phantom.labels, labels, missing)
-    assert len(rows.read_rows(results)) == 1
-
-
-@pytest.mark.parametrize(
-    ("program", "option"),
-    [
-        ("densify", "--output"),
-        ("next_slice", "--output"),
-        ("ablation", "--output"),
-        ("gpu", "--output"),
-        ("first_preview", "--budgets"),
-        ("augmentation", "--device"),
-        ("vnet", "--device"),
-        ("speed", "--steps"),
-    ],
-)
-def test_help(program, option, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", [program, "--help"])
-    with pytest.raises(SystemExit) as ending:
-        runpy.run_path(str(BENCHMARKS / f"{program}.py"), run_name="__main__")
-    assert ending.value.code == 0
-    assert option in capsys.readouterr().out
+    assert len(results.rows()) == 1
 
 
 def test_the_first_preview_is_timed_from_the_button_on():
@@ -360,24 +323,24 @@ def _run(program, monkeypatch, *arguments):
 def test_the_ablation_from_end_to_end(tmp_path, monkeypatch, presets):
     arguments = ["--volume", _files(tmp_path), "--seconds", 1, "--only", "half as wide", "-o", tmp_path / "out"]
     _run(ablation, monkeypatch, *arguments)
-    found = rows.read_rows(tmp_path / "out/results.jsonl")
+    found = rows.Table(tmp_path / "out/results.csv").rows()
     assert [row["change"] for row in found] == ["fast", "half as wide"]
     assert all(0 <= row["iou"] <= 1 and row["steps"] > 0 for row in found)
     _run(ablation, monkeypatch, *arguments)
-    assert rows.read_rows(tmp_path / "out/results.jsonl") == found
+    assert rows.Table(tmp_path / "out/results.csv").rows() == found
     assert "| half as wide | 1 |" in (tmp_path / "out/ablation.md").read_text()
 
 
 def test_next_slice_from_end_to_end(tmp_path, monkeypatch):
     arguments = ["--volume", _files(tmp_path), "--seconds", 1, "--slices", 1, "-o", tmp_path / "out"]
     _run(next_slice, monkeypatch, *arguments)
-    found = {row["way"]: row for row in rows.read_rows(tmp_path / "out/results.jsonl")}
+    found = {row["way"]: row for row in rows.Table(tmp_path / "out/results.csv").rows()}
     assert set(found) == {"suggested", "random", "even"}
     assert len({row["iou"][0] for row in found.values()}) == 1  # all from the same first result
     assert all(len(row["iou"]) == 2 and len(row["planes"]) == 1 for row in found.values())
     assert all(row["iou"][-1] >= row["iou_unseen"][-1] for row in found.values())
     _run(next_slice, monkeypatch, *arguments)
-    assert len(rows.read_rows(tmp_path / "out/results.jsonl")) == 3
+    assert len(rows.Table(tmp_path / "out/results.csv").rows()) == 3
     assert (tmp_path / "out/plot.png").stat().st_size > 1000
 
 

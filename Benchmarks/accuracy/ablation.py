@@ -1,11 +1,11 @@
 """What each part of the ``fast`` preset is worth: one change at a time, several volumes and seeds.
 
-    python Testing/Benchmarks/ablation.py --data FOLDER --seconds 60 --budgets 3,3,2 --seeds 0 1 2
-    python Testing/Benchmarks/ablation.py --list
-    python Testing/Benchmarks/ablation.py --only "no prior" "half as wide"
+    python Benchmarks ablation --data FOLDER --seconds 60 --budgets 3,3,2 --seeds 0 1 2
+    python Benchmarks ablation --list
+    python Benchmarks ablation --only "no prior" "half as wide"
 
 IoU is measured on the voxels off the annotated slices, after ``--seconds``. A change that needs a setting which this
-version does not have is left out. Results are appended to ``results.jsonl``, all changes of one seed before the next; a
+version does not have is left out. Results are appended to ``results.csv``, all changes of one seed before the next; a
 second run does what is missing. ``ablation.md`` is written at the end (and by ``--report`` alone).
 """
 
@@ -16,16 +16,12 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
-
-from changes import ALONE, BASELINE, Change, all_changes
-from experiment import add_volume_arguments, annotate, chosen_cases, unseen_iou
-from rows import Row, append_row, read_rows
-from variants import VARIANTS
-from volumes import Case
-
+from Benchmarks.accuracy.changes import ALONE, BASELINE, Change, all_changes
+from Benchmarks.accuracy.variants import VARIANTS
+from Benchmarks.shared.rows import Row, Table
+from Benchmarks.shared.scoring import annotate, unseen_iou
+from Benchmarks.shared.volumes import Case, add_volume_arguments, chosen_cases
 from SparseSegLib.densify import densify
 
 KEY = ("volume", "budget", "change", "budget_seconds", "seed")
@@ -38,14 +34,13 @@ def main() -> None:
     if arguments.list:
         print("\n".join(change.name for change in changes))
         return
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    results = arguments.output / "results.jsonl"
+    results = Table(arguments.output / "results.csv", KEY)
     if not arguments.report:
         for seed in arguments.seeds:
             for case in chosen_cases(arguments):
                 for budget in arguments.budgets:
                     run_case(case, budget, seed, changes, arguments.seconds, results)
-    write_report(results, arguments.output)
+    write_report(results.rows(), arguments.output)
 
 
 def parse() -> argparse.Namespace:
@@ -78,11 +73,10 @@ def chosen_changes(only: list[str] | None) -> list[Change]:
     return changes
 
 
-def run_case(case: Case, budget: str, seed: int, changes: list[Change], seconds: float, results: Path) -> None:
+def run_case(case: Case, budget: str, seed: int, changes: list[Change], seconds: float, results: Table) -> None:
     """All changes on one volume with one annotation and seed."""
-    done = {_key(row) for row in read_rows(results)}
     base = {"volume": case.name, "budget": budget, "budget_seconds": seconds, "seed": seed}
-    missing = [change for change in changes if _key({**base, "change": change.name}) not in done]
+    missing = [change for change in changes if not results.has({**base, "change": change.name})]
     if not missing:
         return
     volume, truth = case.load()
@@ -92,12 +86,11 @@ def run_case(case: Case, budget: str, seed: int, changes: list[Change], seconds:
             result = densify(volume, labels, change.make(seconds, seed))
         figures = {"steps": result.steps, "seconds": round(result.seconds, 2), "estimate": result.estimate}
         row = {**base, "change": change.name, **figures, "iou": unseen_iou(result.labels, truth, labels)}
-        append_row(results, row)
+        results.append(row)
 
 
-def write_report(results: Path, folder: Path) -> None:
-    """Write ``ablation.md`` from the rows in ``results``, and print it."""
-    rows = read_rows(results)
+def write_report(rows: list[Row], folder: Path) -> None:
+    """Write ``ablation.md`` into the folder, and print it."""
     texts = [table(rows, seconds) for seconds in sorted({row["budget_seconds"] for row in rows})]
     text = "\n\n".join(texts) or "Nothing was measured."
     (folder / "ablation.md").write_text(text + "\n", encoding="utf-8")
@@ -151,11 +144,3 @@ def _line(
         here = [value for key, value in differences.items() if key[:2] == place]
         cells.append("" if name == BASELINE or not here else f"{mean(here):+.3f}")
     return "| " + " | ".join(cells) + " |"
-
-
-def _key(row: Row) -> tuple[Any, ...]:
-    return tuple(row[name] for name in KEY)
-
-
-if __name__ == "__main__":
-    main()

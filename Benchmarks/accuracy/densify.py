@@ -1,14 +1,14 @@
 """SparseSeg against what a user could use instead, from the same slices, in one run.
 
-    python Testing/Benchmarks/densify.py --data FOLDER -o benchmark-output
-    python Testing/Benchmarks/densify.py --volume liver=ct.nii.gz,organs.nii.gz,5 --budgets 3,3,2 --seconds 60
-    python Testing/Benchmarks/densify.py --data FOLDER --peers all --seeds 0 1 2
+    python Benchmarks densify --data FOLDER -o benchmark-output
+    python Benchmarks densify --volume liver=ct.nii.gz,organs.nii.gz,5 --budgets 3,3,2 --seconds 60
+    python Benchmarks densify --data FOLDER --peers all --seeds 0 1 2
 
 The classical methods are those of ``SparseSegLib.comparison``; the networks (nnU-Net, a MONAI U-Net) train on the same
-slices for the same seconds and need ``pip install -r Testing/Benchmarks/peers/requirements.txt``. A method whose
+slices for the same seconds and need ``pip install -r Benchmarks/peers/requirements.txt``. A method whose
 packages are not installed is left out.
 
-IoU is measured on the voxels off the annotated slices. Results are appended to ``results.jsonl`` as they come; a second
+IoU is measured on the voxels off the annotated slices. Results are appended to ``results.csv`` as they come; a second
 run does what is missing. ``table.md`` and ``plot.png`` are written at the end (and by ``--report`` alone).
 """
 
@@ -22,15 +22,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
-
 import numpy as np
-from experiment import add_volume_arguments, annotate, chosen_cases, unseen_iou
-from peers import PEERS, segment_with_peer
-from report import write_report
-from rows import Row, append_row, commit, read_rows
-from volumes import Case
 
+from Benchmarks.accuracy.report import write_report
+from Benchmarks.peers import PEERS, segment_with_peer
+from Benchmarks.shared.rows import Row, Table, commit
+from Benchmarks.shared.scoring import annotate, unseen_iou
+from Benchmarks.shared.volumes import Case, add_volume_arguments, chosen_cases
 from SparseSegLib.annotation import SparseLabels
 from SparseSegLib.comparison import METHODS, segment_with
 from SparseSegLib.control import Control, NullEvents
@@ -68,14 +66,13 @@ class FirstPreview(NullEvents):
 def main() -> None:
     """Run what is missing and write the report."""
     arguments = parse()
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    results = arguments.output / "results.jsonl"
+    table = Table(arguments.output / "results.csv", KEY)
     if not arguments.report:
-        recorder = Recorder(results)
+        recorder = Recorder(table)
         for budget in arguments.budgets:
             for case in chosen_cases(arguments):
                 run_case(case, budget, arguments, recorder)
-    write_report(results, arguments.output)
+    write_report(table.rows(), arguments.output)
 
 
 def parse() -> argparse.Namespace:
@@ -100,17 +97,16 @@ class Recorder:
 
     Parameters
     ----------
-    results : the file of JSON lines to go on with
+    table : the measurements to go on with
     """
 
-    def __init__(self, results: Path) -> None:
-        self.results = results
-        self.done = {_key(row) for row in read_rows(results)}
+    def __init__(self, table: Table) -> None:
+        self.table = table
         self.left_out: set[str] = set()
 
     def record(self, row: Row, truth: np.ndarray, labels: SparseLabels, run: Callable[[], Segmented]) -> None:
         """Complete ``row`` (which has all of ``KEY``) with what ``run`` reaches, unless that was done before."""
-        if _key(row) in self.done or row["method"] in self.left_out:
+        if row["method"] in self.left_out or self.table.has(row):
             return
         start = time.monotonic()
         try:
@@ -120,7 +116,7 @@ class Recorder:
             print(f"{row['method']} is left out. {error}", file=sys.stderr)
             return
         seconds = round(time.monotonic() - start, 2)
-        append_row(self.results, {**row, "seconds": seconds, **figures, "iou": unseen_iou(segmented, truth, labels)})
+        self.table.append({**row, "seconds": seconds, **figures, "iou": unseen_iou(segmented, truth, labels)})
 
 
 def run_case(case: Case, budget: str, arguments: argparse.Namespace, recorder: Recorder) -> None:
@@ -162,11 +158,3 @@ def ours(volume: Volume, truth: np.ndarray, labels: SparseLabels, settings: Dens
     result = densify(volume, labels, settings, Control(events=events))
     figures = {"estimate": result.estimate, "steps": result.steps, "engine": commit()}
     return result.labels, figures | events.figures(volume, truth, labels)
-
-
-def _key(row: Row) -> tuple[Any, ...]:
-    return tuple(row[name] for name in KEY)
-
-
-if __name__ == "__main__":
-    main()

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import mean, stdev
 
-from peers import PEERS
-from rows import Row
+from Benchmarks.peers import PEERS
+from Benchmarks.shared.rows import Row
 
 OWN = "SparseSeg"
 FEW_SLICES = 5  # (2,2,1) has so many; below that a volume counts for the mean only

@@ -1,6 +1,6 @@
 """Is it worth following the suggested next slice? IoU after adding slices by suggestion, at random and evenly.
 
-    python Testing/Benchmarks/next_slice.py --data FOLDER -o benchmark-output/next-slice --seeds 0 1 2
+    python Benchmarks next_slice --data FOLDER -o benchmark-output/next-slice --seeds 0 1 2
 
 Every volume starts with one slice per axis and gets five more, one after another: the slice that SparseSeg suggests,
 one drawn at random, or the middle of the widest gap. After each slice SparseSeg goes on for ``--seconds`` (20) from the
@@ -8,7 +8,7 @@ last weights, as a user would let it. All ways start from the same first result.
 
 Two IoUs are kept: over the whole volume, where annotated voxels are right in any case, which is what the user has in
 the end; and on the voxels off the annotated slices, which flatters whoever annotates the difficult ones. Results are
-appended to ``results.jsonl``; a second run does what is missing. ``table.md`` and ``plot.png`` are written at the end
+appended to ``results.csv``; a second run does what is missing. ``table.md`` and ``plot.png`` are written at the end
 (and by ``--report`` alone).
 """
 
@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable
@@ -24,13 +23,11 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import mean, stdev
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
-
 import numpy as np
-from experiment import add_volume_arguments, annotate, chosen_cases, names_of, unseen_iou
-from rows import Row, append_row, read_rows
-from volumes import Case
 
+from Benchmarks.shared.rows import Row, Table
+from Benchmarks.shared.scoring import annotate, names_of, unseen_iou
+from Benchmarks.shared.volumes import Case, add_volume_arguments, chosen_cases
 from SparseSegLib.annotation import Plane, SparseLabels, keep_planes
 from SparseSegLib.densify import DensifyResult, DensifySettings, densify
 from SparseSegLib.evaluation import iou
@@ -48,13 +45,12 @@ Choice = Callable[[SparseLabels, DensifyResult], Plane | None]
 def main() -> None:
     """Run what is missing and write the report."""
     arguments = parse()
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    results = arguments.output / "results.jsonl"
+    results = Table(arguments.output / "results.csv", KEY)
     if not arguments.report:
         for seed in arguments.seeds:
             for case in chosen_cases(arguments):
                 run_case(case, seed, arguments, results)
-    write_report(results, arguments.output)
+    write_report(results.rows(), arguments.output)
 
 
 def parse() -> argparse.Namespace:
@@ -72,13 +68,12 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def run_case(case: Case, seed: int, arguments: argparse.Namespace, results: Path) -> None:
+def run_case(case: Case, seed: int, arguments: argparse.Namespace, results: Table) -> None:
     """All ways on one volume with one seed; a way is written down when it has all its slices."""
     base = {"volume": case.name, "seed": seed, "start": arguments.start, "slices": arguments.slices}
     base["budget_seconds"] = arguments.seconds
-    done = {tuple(row[name] for name in KEY) for row in read_rows(results)}
     wanted = [{**base, "way": way} for way in arguments.ways]
-    missing = [row for row in wanted if tuple(row[name] for name in KEY) not in done]
+    missing = [row for row in wanted if not results.has(row)]
     if not missing:
         return
     volume, truth = case.load()
@@ -92,7 +87,7 @@ def run_case(case: Case, seed: int, arguments: argparse.Namespace, results: Path
             shutil.copyfile(start, checkpoint)
             choice = choice_of(row["way"], objects_extent(truth), seed)
             trial = Trial(volume, truth, settings, checkpoint)
-            append_row(results, {**row, **trial.add_slices(labels, first, choice, arguments.slices)})
+            results.append({**row, **trial.add_slices(labels, first, choice, arguments.slices)})
 
 
 class Trial:
@@ -176,9 +171,8 @@ def widest_gap(labels: SparseLabels, extent: Extent) -> Plane | None:
     return None if best is None else best[1]
 
 
-def write_report(results: Path, folder: Path) -> None:
-    """Write ``table.md`` and ``plot.png`` from the rows in ``results``, and print the table."""
-    rows = read_rows(results)
+def write_report(rows: list[Row], folder: Path) -> None:
+    """Write ``table.md`` and ``plot.png`` into the folder, and print the table."""
     if not rows:
         print("Nothing was measured.")
         return
@@ -232,7 +226,3 @@ def plot(rows: list[Row], path: Path) -> None:
     figure.axes[0].set_ylabel("IoU of the whole volume")
     figure.axes[-1].legend(fontsize=8)
     figure.savefig(path, dpi=110)
-
-
-if __name__ == "__main__":
-    main()

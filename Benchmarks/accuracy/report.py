@@ -7,16 +7,15 @@ from contextlib import suppress
 from pathlib import Path
 from statistics import StatisticsError, correlation, mean
 
-from margins import OWN, Comparison, Margin, Place, compare
-from rows import Row, read_rows
+from Benchmarks.accuracy.margins import OWN, Comparison, Margin, Place, compare
+from Benchmarks.shared.rows import Row
 
 RIVAL = "Grow from seeds"
 FEWEST_PAIRS = 3  # for a correlation that says anything
 
 
-def write_report(results: Path, folder: Path) -> None:
-    """Write ``table.md`` and ``plot.png`` from the rows in ``results``, and print the tables."""
-    rows = read_rows(results)
+def write_report(rows: list[Row], folder: Path) -> None:
+    """Write ``table.md`` and ``plot.png`` into the folder, and print the tables."""
     if not rows:
         print("Nothing was measured.")
         return

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from peers import monai_unet, nnunet
+from Benchmarks.peers import monai_unet, nnunet
 from SparseSegLib.annotation import UNLABELED, SparseLabels
 from SparseSegLib.densify.region import region_of_interest
 from SparseSegLib.volume import Volume

@@ -32,7 +32,7 @@ def segment(volume: Volume, labels: SparseLabels, seconds: float, seed: int) -> 
         from monai.data import set_track_meta
     except ImportError as error:
         raise DependencyError(
-            "MONAI is not installed.", "Install it with: pip install -r Testing/Benchmarks/peers/requirements.txt"
+            "MONAI is not installed.", "Install it with: pip install -r Benchmarks/peers/requirements.txt"
         ) from error
     import torch
 

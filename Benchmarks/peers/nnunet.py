@@ -41,7 +41,7 @@ def segment(volume: Volume, labels: SparseLabels, seconds: float, seed: int) -> 
         except ImportError as error:
             raise DependencyError(
                 "nnU-Net is not installed.",
-                "Install it with: pip install -r Testing/Benchmarks/peers/requirements.txt",
+                "Install it with: pip install -r Benchmarks/peers/requirements.txt",
             ) from error
         start = time.monotonic()
         with contextlib.redirect_stdout(io.StringIO()):  # it tells much

@@ -1,47 +1,12 @@
-"""What the benchmarks share: which volumes, which annotation, how a segmentation is scored."""
+"""The annotation of a volume, and the score of a segmentation made from it."""
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 import numpy as np
-from volumes import Case, development_cases, special_cases
 
 from SparseSegLib.annotation import SparseLabels, sparsify, sparsify_every
 from SparseSegLib.evaluation import iou
-from SparseSegLib.resources import sample_data
 from SparseSegLib.volume import Volume
-
-
-def add_volume_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare which volumes to run on."""
-    parser.add_argument("--data", type=Path, help="folder with the usual development volumes")
-    special = "instead of the usual ones: several classes, thick slices, several pieces, at the border"
-    parser.add_argument("--special", action="store_true", help=special)
-    parser.add_argument("--cases", nargs="+", metavar="NAME", help="of the volumes in --data, only these")
-    parser.add_argument(
-        "--volume",
-        action="append",
-        default=[],
-        metavar="NAME=IMAGE,LABELS[,VALUES]",
-        help="a volume of your own; without any, and without --data, the MR volume that comes with SparseSeg",
-    )
-
-
-def chosen_cases(arguments: argparse.Namespace) -> list[Case]:
-    """The volumes that the arguments name."""
-    cases = []
-    if arguments.data:
-        cases = special_cases(arguments.data) if arguments.special else development_cases(arguments.data)
-        cases = [case for case in cases if not arguments.cases or case.name in arguments.cases]
-    cases += [Case.parse(text) for text in arguments.volume]
-    return cases or [shipped_case()]
-
-
-def shipped_case() -> Case:
-    """The MR volume and its white matter that come with SparseSeg."""
-    return Case("white matter", sample_data("mni152_t1.nrrd"), sample_data("mni152_white_matter.nrrd"))
 
 
 def annotate(truth: np.ndarray, volume: Volume, budget: str) -> SparseLabels:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 
 from SparseSegLib.errors import UsageError
 from SparseSegLib.io import read_labels, read_volume
+from SparseSegLib.resources import sample_data
 from SparseSegLib.volume import Volume
 
 CASE13_SPACING = (1.35, 1.23, 1.23)
@@ -94,3 +96,33 @@ def special_cases(folder: Path) -> list[Case]:
         Case("two kidneys", ct / "ct.nii.gz", ct / "organs.nii.gz", "2+3"),
         Case("cut liver", ct / "ct.nii.gz", ct / "organs.nii.gz", "5", cut=True),
     ]
+
+
+def add_volume_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare which volumes to run on."""
+    parser.add_argument("--data", type=Path, help="folder with the usual development volumes")
+    special = "instead of the usual ones: several classes, thick slices, several pieces, at the border"
+    parser.add_argument("--special", action="store_true", help=special)
+    parser.add_argument("--cases", nargs="+", metavar="NAME", help="of the volumes in --data, only these")
+    parser.add_argument(
+        "--volume",
+        action="append",
+        default=[],
+        metavar="NAME=IMAGE,LABELS[,VALUES]",
+        help="a volume of your own; without any, and without --data, the MR volume that comes with SparseSeg",
+    )
+
+
+def chosen_cases(arguments: argparse.Namespace) -> list[Case]:
+    """The volumes that the arguments name."""
+    cases = []
+    if arguments.data:
+        cases = special_cases(arguments.data) if arguments.special else development_cases(arguments.data)
+        cases = [case for case in cases if not arguments.cases or case.name in arguments.cases]
+    cases += [Case.parse(text) for text in arguments.volume]
+    return cases or [shipped_case()]
+
+
+def shipped_case() -> Case:
+    """The MR volume and its white matter that come with SparseSeg."""
+    return Case("white matter", sample_data("mni152_t1.nrrd"), sample_data("mni152_white_matter.nrrd"))

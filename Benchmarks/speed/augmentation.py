@@ -1,7 +1,7 @@
 """B-spline deformation and histogram matching here, in SimpleITK and in MONAI: the same work on the same volumes.
 
-    python Testing/Benchmarks/augmentation.py
-    python Testing/Benchmarks/augmentation.py --device cuda --batch 2
+    python Benchmarks augmentation
+    python Benchmarks augmentation --device cuda --batch 2
 
 Image and labels are deformed by one random B-spline of 2×2×2 cells with a standard deviation of 15 voxels. SimpleITK
 evaluates the same control points. MONAI has no such transform: it gets the finished displacements, and only its
@@ -12,12 +12,8 @@ and how far the peers' deformed images lie from ours.
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
-
-sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
 
 import numpy as np
 import SimpleITK as sitk
@@ -153,7 +149,3 @@ def write_table(rows: dict[str, Row]) -> None:
     for title, row in rows.items():
         cells = (f"{row[name]:.1f} ({row[name] / row['SparseSeg']:.1f}×)" if name in row else "–" for name in names)
         print(f"| {title} | " + " | ".join(cells) + " |")
-
-
-if __name__ == "__main__":
-    main()

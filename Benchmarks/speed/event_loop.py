@@ -1,6 +1,6 @@
 """How long Slicer's event loop stands still while a job runs on a large volume, in the stand-in host.
 
-    python Testing/Benchmarks/event_loop.py --size 300 512 512 --seconds 30
+    python Benchmarks event_loop --size 300 512 512 --seconds 30
 
 A generated volume with one structure annotated on 8 slices is densified; a timer of 5 ms notes when it fires. Printed
 are the longest gaps, with what was under way, and how long the worker lived after *Cancel*.
@@ -13,15 +13,13 @@ import os
 import sys
 import time
 from pathlib import Path
-
-os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "Testing"), str(ROOT)]
+from typing import Any
 
 import numpy as np
-from host import Host
 
 from SparseSegLib.geometry import Geometry
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Gaps:
@@ -55,6 +53,10 @@ def main() -> None:
     parser.add_argument("--size", type=int, nargs=3, default=(300, 512, 512), metavar=("Z", "Y", "X"))
     parser.add_argument("--seconds", type=int, default=30)
     arguments = parser.parse_args()
+    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+    sys.path[:0] = [str(ROOT / "Testing")]
+    from host import Host
+
     host = Host.instance()
     loaded = host.loadModule(ROOT / "SparseSeg" / "SparseSeg.py")
     loaded.enter()
@@ -81,7 +83,7 @@ def main() -> None:
     host.quit()
 
 
-def _prepare(host: Host, panel, shape: tuple[int, int, int]) -> None:
+def _prepare(host: Any, panel: Any, shape: tuple[int, int, int]) -> None:
     """A bright ellipsoid in noise, annotated on three, three and two slices."""
     from module_helpers import add_volume
     from SparseSegModule.selfTest import annotate
@@ -99,7 +101,7 @@ def _prepare(host: Host, panel, shape: tuple[int, int, int]) -> None:
     host.processEvents(0.1)
 
 
-def _cancel(host: Host, panel, part) -> None:
+def _cancel(host: Any, panel: Any, part: Any) -> None:
     panel.ui.densifyButton.click()
     handle = part.handle
     host.wait(lambda: part.view.previewNode is not None, 120)
@@ -107,7 +109,3 @@ def _cancel(host: Host, panel, part) -> None:
     panel.ui.cancelButton.click()
     host.wait(lambda: process.poll() is not None, 10)
     print(f"{time.perf_counter() - start:7.2f} s from Cancel to the end of the worker")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,6 @@
 """How long a user waits for the first preview after pressing the button, and how good it is.
 
-    python Testing/Benchmarks/first_preview.py --data FOLDER --budgets 3,3,2 --runs 3
+    python Benchmarks first_preview --data FOLDER --budgets 3,3,2 --runs 3
 
 Counted as in the module: from before the volume and the annotation are written for the worker, over the start of its
 process and the import of torch, until its first ``preview`` event is read. The disk cache is warm: one run goes before.
@@ -10,17 +10,15 @@ Printed are the seconds and the IoU off the annotated slices, with that of Grow 
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 import time
 from pathlib import Path
 from statistics import mean
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
-
 import numpy as np
-from experiment import add_volume_arguments, annotate, chosen_cases, unseen_iou
 
+from Benchmarks.shared.scoring import annotate, unseen_iou
+from Benchmarks.shared.volumes import add_volume_arguments, chosen_cases
 from SparseSegLib.annotation import SparseLabels, write_sparse_labels
 from SparseSegLib.comparison import segment_with
 from SparseSegLib.errors import JobError
@@ -76,7 +74,3 @@ def first_preview(volume: Volume, labels: SparseLabels, preset: str) -> tuple[fl
                         return seconds, place(found.astype(np.uint8), geometry, volume.geometry)
                 time.sleep(0.02)
             raise JobError(f"There was no preview: {job.ending}.")
-
-
-if __name__ == "__main__":
-    main()

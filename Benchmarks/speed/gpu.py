@@ -1,7 +1,7 @@
 """How fast SparseSeg is on a GPU, in one command.
 
-    python Testing/Benchmarks/gpu.py
-    python Testing/Benchmarks/gpu.py --device cpu --quick      (only to try it out)
+    python Benchmarks gpu
+    python Benchmarks gpu --device cpu --quick      (only to try it out)
 
 Three things: the seconds until a preview of the shipped MR volume, annotated on 5, 5 and 3 slices, reaches IoU 0.87 on
 the other voxels; training steps a second of the 3D U-Net and the V-Net in float32 and bf16 against MONAI's networks;
@@ -18,14 +18,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
-
 import numpy as np
 import torch
-from experiment import annotate, shipped_case, unseen_iou
-from rows import Row
-from throughput import elapsed, measure_all
 
+from Benchmarks.shared.rows import Row
+from Benchmarks.shared.scoring import annotate, unseen_iou
+from Benchmarks.shared.volumes import shipped_case
+from Benchmarks.speed.throughput import elapsed, measure_all
 from SparseSegLib.annotation import SparseLabels
 from SparseSegLib.control import CancelSource, Control, NullEvents
 from SparseSegLib.densify import PRESETS, DensifySettings, densify
@@ -194,7 +193,3 @@ def _number(value: float | None, digits: int) -> str:
 def _table(head: list[str], rows: list[list[Any]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(map(str, cells)) + " |" for cells in lines)
-
-
-if __name__ == "__main__":
-    main()

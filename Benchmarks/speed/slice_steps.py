@@ -1,7 +1,7 @@
 """What lets the slice learner's steps run faster: threads, memory format, inference mode, a compiled network.
 
-    python Testing/Benchmarks/speed.py --data FOLDER --steps 40
-    python Testing/Benchmarks/speed.py --volume liver=ct.nii.gz,organs.nii.gz,5
+    python Benchmarks slice_steps --data FOLDER --steps 40
+    python Benchmarks slice_steps --volume liver=ct.nii.gz,organs.nii.gz,5
 
 Every row is the ``fast`` preset with one thing different, on the same slices: milliseconds of a training step (drawing
 the batch included) and of the prediction of all slices of one orientation, the median of the repetitions, and both in
@@ -17,15 +17,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
-
 import torch
-from experiment import add_volume_arguments, annotate, chosen_cases
-from volumes import Case
 
+from Benchmarks.shared.scoring import annotate
+from Benchmarks.shared.volumes import Case, add_volume_arguments, chosen_cases
 from SparseSegLib.control import CancelToken
 from SparseSegLib.densify import PRESETS
 from SparseSegLib.densify.problem import Problem, make_problem
@@ -156,7 +153,3 @@ def _threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-if __name__ == "__main__":
-    main()

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from rows import Row
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from Benchmarks.shared.rows import Row
 from SparseSegLib.annotation import UNLABELED
 from SparseSegLib.losses import weighted_cross_entropy
 from SparseSegLib.networks import create_network, network_names

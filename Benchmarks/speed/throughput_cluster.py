@@ -1,7 +1,7 @@
 """Many cases: cases a second in one process and on two Dask workers, a worker that dies, and memory.
 
-    python Testing/Benchmarks/throughput_cluster.py
-    python Testing/Benchmarks/throughput_cluster.py --model BUNDLE --images FOLDER
+    python Benchmarks throughput_cluster
+    python Benchmarks throughput_cluster --model BUNDLE --images FOLDER
 
 Without a model and images, volumes are generated and segmented by a small 3D U-Net with random weights. Measured are
 
@@ -25,8 +25,6 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-
-sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: one thread a process
 
@@ -238,7 +236,3 @@ def generated_images(folder: Path, count: int, size: int) -> Path:
         image = (1000 * ndimage.gaussian_filter(noise, 2)).astype(np.int16)
         write_image(image, Geometry.identity(image.shape), folder / f"volume-{number:03}.nii.gz")
     return folder
-
-
-if __name__ == "__main__":
-    main()

@@ -1,7 +1,7 @@
 """The full-width V-Net forward, here and in MONAI, on the same input in the same run.
 
-    python Testing/Benchmarks/vnet.py
-    python Testing/Benchmarks/vnet.py --device cuda --bf16
+    python Benchmarks vnet
+    python Benchmarks vnet --device cuda --bf16
 
 Printed are milliseconds (the best of several runs, in turns) and the ratio. MONAI's network has fewer convolutions than
 the paper's: 1, 1, 2, 3, 2 on the left and 2, 2, 1, 1 on the right, instead of 1, 2, 3, 3, 3 and 3, 3, 2, 1.
@@ -10,11 +10,7 @@ the paper's: 1, 1, 2, 3, 2 on the left and 2, 2, 1, 1 on the right, instead of 1
 from __future__ import annotations
 
 import argparse
-import sys
 import time
-from pathlib import Path
-
-sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
 
 import torch
 from torch import nn
@@ -66,7 +62,3 @@ def forward(network: nn.Module, image: torch.Tensor) -> float:
     if image.device.type == "cuda":
         torch.cuda.synchronize(image.device)
     return time.perf_counter() - begin
-
-
-if __name__ == "__main__":
-    main()

@@ -1,13 +1,13 @@
 """Is it worth annotating the suggested slice of the suggested volume? Dice over annotated slices, and at random.
 
-    python Testing/Benchmarks/active_learning.py --data FOLDER -o benchmark-output/active-learning --seeds 0 1 2
+    python Experiments active_learning --data FOLDER -o benchmark-output/active-learning --seeds 0 1 2
 
 A pool of volumes (``--pool``) is annotated slice by slice. The first two volumes have three slices each; then, one
 after another, ``--slices`` more are added: the slice of the volume that ``sparseseg suggest`` would name, or one drawn
 at random (any volume, any axis, through its object). Where a suggested slice misses the object, the nearest one that
 shows it is annotated, as a user would. After each slice the training goes on for ``--seconds`` from its
 last weights. The Dice is that of ``--test`` volumes that are never annotated. Both ways start from the same weights.
-Results are appended to ``results.jsonl``; a second run does what is missing. ``table.md`` and ``plot.png`` are written
+Results are appended to ``results.csv``; a second run does what is missing. ``table.md`` and ``plot.png`` are written
 at the end.
 """
 
@@ -15,19 +15,16 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import mean
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
-
 import numpy as np
-from cohorts import Subject, add_cohort_arguments, fit, subjects_of
-from next_slice import objects_extent, random_plane
-from rows import Row, append_row, read_rows
 
+from Benchmarks.accuracy.next_slice import objects_extent, random_plane
+from Benchmarks.shared.rows import Row, Table
+from Experiments.cohorts.subjects import Subject, add_cohort_arguments, fit, subjects_of
 from SparseSegLib.annotation import Plane, keep_planes
 from SparseSegLib.cohort import TrainSettings
 from SparseSegLib.cohort.next_case import suggest_slices, view_case
@@ -51,11 +48,10 @@ Choice = Callable[[Predictor, Planes], tuple[str, Plane]]
 def main() -> None:
     """Run what is missing and write the report."""
     arguments = parse()
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    results = arguments.output / "results.jsonl"
+    results = Table(arguments.output / "results.csv", KEY)
     for seed in arguments.seeds:
         run(seed, arguments, results)
-    write_report(read_rows(results), arguments.output)
+    write_report(results.rows(), arguments.output)
 
 
 def parse() -> argparse.Namespace:
@@ -73,12 +69,11 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def run(seed: int, arguments: argparse.Namespace, results: Path) -> None:
+def run(seed: int, arguments: argparse.Namespace, results: Table) -> None:
     """All ways with one seed; a way is written down when it has all its slices."""
     base: Row = {"seed": seed, "pool": arguments.pool, "test": arguments.test, "slices": arguments.slices}
     base["budget_seconds"] = arguments.seconds
-    done = {tuple(row[name] for name in KEY) for row in read_rows(results)}
-    missing = [way for way in arguments.ways if tuple({**base, "way": way}[name] for name in KEY) not in done]
+    missing = [way for way in arguments.ways if not results.has({**base, "way": way})]
     if not missing:
         return
     subjects = [one.merged() for one in subjects_of(arguments, arguments.pool + arguments.test, seed)]
@@ -100,7 +95,7 @@ def run(seed: int, arguments: argparse.Namespace, results: Path) -> None:
                 chosen.append([name, plane.axis, plane.index])
                 predictor = fit(cases_of(pool, known), settings, checkpoint)
                 curve.append(mean_dice(predictor, unseen))
-            append_row(results, {**base, "way": way, "dice": curve, "chosen": chosen})
+            results.append({**base, "way": way, "dice": curve, "chosen": chosen})
 
 
 def cases_of(pool: Sequence[Subject], planes: Planes) -> list:
@@ -191,7 +186,3 @@ def table(rows: Sequence[Row]) -> str:
         values = [f"{value:.3f}" for value in curve] + [""] * (most - len(curve))
         lines.append("| " + " | ".join([way, str(count), *values, f"{mean(curve):.3f}"]) + " |")
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,9 +1,9 @@
 """The experiments of the 3D U-Net paper (Çiçek et al. 2016), on volumes of one kind, beside the paper's figures.
 
-    python Testing/Benchmarks/cicek2016.py 1 --data FOLDER     semi-automated: 3 folds over annotated slices
-    python Testing/Benchmarks/cicek2016.py 2 --data FOLDER     IoU against the number of annotated slices
-    python Testing/Benchmarks/cicek2016.py 3 --data FOLDER     fully automated: leave one volume out
-    python Testing/Benchmarks/cicek2016.py 1 2 3 --cohort FOLDER --full      the paper's networks; wants a GPU
+    python Experiments cicek2016 1 --data FOLDER     semi-automated: 3 folds over annotated slices
+    python Experiments cicek2016 2 --data FOLDER     IoU against the number of annotated slices
+    python Experiments cicek2016 3 --data FOLDER     fully automated: leave one volume out
+    python Experiments cicek2016 1 2 3 --cohort FOLDER --full      the paper's networks; wants a GPU
 
 The paper's own volumes cannot be had; these are the first ``--volumes`` (3) of the cohort, the objects taken as one.
 Each volume has ``--slices`` annotated slices (x, y, z) in tables 1 and 3. Without ``--full`` the networks are small and
@@ -14,9 +14,9 @@ Table 1: one network per fold, trained on two thirds of the slices of all volume
 others. Table 2: one network per volume and number of slices, IoU on the voxels off its slices (the paper's columns are
 three sets of slices). Table 3: IoU of the volume that was left out. "2D with BN" sees axial slices one by one.
 
-Results are appended to ``results.jsonl``; a second run does what is missing. With ``--cluster`` (``local:2`` or
-``tcp://HOST:PORT``) the trainings run on Dask workers, which need this folder on their PYTHONPATH and the volumes at
-the same paths.
+Results are appended to ``results.csv``; a second run does what is missing. With ``--cluster`` (``local:2`` or
+``tcp://HOST:PORT``) the trainings run on Dask workers, which need the project on their PYTHONPATH and the volumes
+at the same paths.
 """
 
 from __future__ import annotations
@@ -30,12 +30,10 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
-
 import numpy as np
-from cohorts import Subject, add_cohort_arguments, fit, subjects_of
-from rows import Row, append_row, read_rows
 
+from Benchmarks.shared.rows import Row, Table
+from Experiments.cohorts.subjects import Subject, add_cohort_arguments, fit, subjects_of
 from SparseSegLib.annotation import Plane
 from SparseSegLib.batch.cluster import connect
 from SparseSegLib.cohort import TrainSettings
@@ -95,13 +93,11 @@ class Trial:
 def main() -> None:
     """Run what is missing and print the tables."""
     arguments = parse()
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    results = arguments.output / "results.jsonl"
-    done = {tuple(row[key] for key in KEY) for row in read_rows(results)}
-    missing = [one for one in trials(arguments) if tuple(base(one, arguments)[key] for key in KEY) not in done]
+    results = Table(arguments.output / "results.csv", KEY)
+    missing = [one for one in trials(arguments) if not results.has(base(one, arguments))]
     for row in outcomes(missing, arguments):
-        append_row(results, row)
-    text = "\n\n".join(table(number, read_rows(results), arguments) for number in arguments.tables)
+        results.append(row)
+    text = "\n\n".join(table(number, results.rows(), arguments) for number in arguments.tables)
     (arguments.output / "tables.md").write_text(text + "\n", encoding="utf-8")
     print(text)
 
@@ -232,7 +228,3 @@ def table(number: int, rows: Sequence[Row], arguments: argparse.Namespace) -> st
         shown += [f"{mean(values):.3f}" if values else "", " / ".join(f"{value:.3f}" for value in paper)]
         lines.append("| " + " | ".join([name, *shown, f"{mean(paper):.3f}" if paper else ""]) + " |")
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    main()

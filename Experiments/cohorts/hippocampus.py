@@ -1,29 +1,26 @@
 """What a few slices in each of many volumes are worth: hippocampus, sparse labels against all labels.
 
-    python Testing/Benchmarks/hippocampus.py --data FOLDER -o benchmark-output/hippocampus
+    python Experiments hippocampus --data FOLDER -o benchmark-output/hippocampus
 
 Trains on 100 volumes, of each of which three axial slices are annotated (``--slices``), for ten minutes
 (``--seconds``), segments the 31 volumes that it never saw, and does the same with all slices annotated. The slices are
 drawn at random, one from each third of the structure's extent, so that the volumes complete each other; with ``--even``
 they lie in the middle of each third. Printed are the Dice of each part and their mean, and what the sparse training
 reaches of the dense one's. To reach: 0.80, and 95 %.
-Results are appended to ``results.jsonl``; a second run does what is missing.
+Results are appended to ``results.csv``; a second run does what is missing.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
-
 import numpy as np
-from cohorts import Subject, add_cohort_arguments, fit, subjects_of
-from rows import Row, append_row, read_rows
 
+from Benchmarks.shared.rows import Row, Table
+from Experiments.cohorts.subjects import Subject, add_cohort_arguments, fit, subjects_of
 from SparseSegLib.cohort import TrainSettings
 from SparseSegLib.evaluation import dice
 from SparseSegLib.prediction.predictor import Predictor
@@ -36,12 +33,11 @@ KEY = ("way", "slices", "even", "train", "test", "budget_seconds", "network", "s
 def main() -> None:
     """Run what is missing and print the table."""
     arguments = parse()
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    results = arguments.output / "results.jsonl"
+    results = Table(arguments.output / "results.csv", KEY)
     for seed in arguments.seeds:
         for way in arguments.ways:
             run(way, seed, arguments, results)
-    text = table(read_rows(results))
+    text = table(results.rows())
     (arguments.output / "table.md").write_text(text + "\n", encoding="utf-8")
     print(text)
 
@@ -63,11 +59,11 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def run(way: str, seed: int, arguments: argparse.Namespace, results: Path) -> None:
+def run(way: str, seed: int, arguments: argparse.Namespace, results: Table) -> None:
     """One training, unless that was done."""
     row: Row = {"way": way, "slices": arguments.slices, "train": arguments.train, "test": arguments.test}
     row |= {"even": arguments.even, "budget_seconds": arguments.seconds, "network": arguments.network, "seed": seed}
-    if any(all(done.get(key) == row[key] for key in KEY) for done in read_rows(results)):
+    if results.has(row):
         return
     subjects = subjects_of(arguments, arguments.train + arguments.test, seed)
     learn, unseen = subjects[: arguments.train], subjects[arguments.train :]
@@ -85,7 +81,7 @@ def run(way: str, seed: int, arguments: argparse.Namespace, results: Path) -> No
         network=arguments.network, budget_seconds=arguments.seconds, seed=seed, device=arguments.device
     )
     predictor = fit(cases, settings)
-    append_row(results, row | dict(predictor.card.figures) | score(predictor, unseen))
+    results.append(row | dict(predictor.card.figures) | score(predictor, unseen))
 
 
 def score(predictor: Predictor, subjects: Sequence[Subject]) -> Row:
@@ -121,7 +117,3 @@ def table(rows: Sequence[Row]) -> str:
 
 def _but_way(row: Row) -> tuple[object, ...]:
     return tuple(row[key] for key in KEY if key != "way")
-
-
-if __name__ == "__main__":
-    main()

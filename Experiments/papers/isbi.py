@@ -1,7 +1,7 @@
 """The 2D U-Net on electron microscopy, with and without the weight map and averaging over turned images.
 
-    python Testing/Benchmarks/isbi.py --data FOLDER/isbi_em
-    python Testing/Benchmarks/isbi.py --data FOLDER/isbi_em --full --device cuda --minutes 120
+    python Experiments isbi --data FOLDER/isbi_em
+    python Experiments isbi --data FOLDER/isbi_em --full --device cuda --minutes 120
 
 Learned from 20 slices of the ISBI 2012 stack and tested on the other 10 (every third). Valid convolutions with
 mirrored overlap tiles, elastic deformation from a 3×3 grid, and dropout, as in the paper; by default with a quarter of
@@ -13,20 +13,17 @@ half and at the best of several thresholds, as the challenge has it.
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from statistics import mean
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
-
 import numpy as np
 import torch
-from methods import Rows, add_common_arguments, fitting_steps, steps_of, table, write_tables
-from rows import Row
 from scipy import ndimage
 from skimage.io import imread
 from skimage.metrics import adapted_rand_error
 
+from Benchmarks.shared.rows import Row, Table
+from Experiments.papers.methods import add_common_arguments, fitting_steps, steps_of, table, write_table
 from SparseSegLib.augmentation.elastic import deform_slices
 from SparseSegLib.border_weights import border_weights
 from SparseSegLib.devices import choose_device
@@ -143,13 +140,13 @@ def main() -> None:
     parser.add_argument("--optimizer", choices=("adam", "sgd"), default="adam", help="sgd: momentum 0.99, as the paper")
     add_common_arguments(parser, "isbi", minutes=20.0)
     arguments = parser.parse_args()
-    rows = Rows(arguments.output, ("map", "seed"))
+    results = Table(arguments.output / "results.csv", ("map", "seed"))
     if not arguments.report:
-        run(arguments, rows)
-    report(rows.all(), arguments.output)
+        run(arguments, results)
+    report(results.rows(), arguments.output)
 
 
-def run(arguments: argparse.Namespace, rows: Rows) -> None:
+def run(arguments: argparse.Namespace, results: Table) -> None:
     """Train with and without the weight map."""
     images, cells = (values[: arguments.slices] for values in read_stack(arguments.data))
     test = np.arange(len(images)) % 3 == 2
@@ -159,19 +156,18 @@ def run(arguments: argparse.Namespace, rows: Rows) -> None:
 
     count = len(WAYS) * len(arguments.seeds)
     usual = training("without", 0, 1000).step
-    steps = steps_of(rows, arguments.steps, lambda: fitting_steps([usual], count, arguments.minutes))
+    steps = steps_of(results, arguments.steps, lambda: fitting_steps([usual], count, arguments.minutes))
     for seed in arguments.seeds:
         for way in WAYS:
-            if rows.has(map=way, seed=seed):
+            if results.has({"map": way, "seed": seed}):
                 continue
             one = training(way, seed, steps)
             for _ in range(steps):
                 one.step()
             found = {turns: [one.predict(image, turns) for image in images[test]] for turns in TURNS}
             for turns, inside in found.items():
-                rows.add(
-                    map=way, seed=seed, steps=steps, turns=turns, slices=len(inside), **scores(inside, cells[test])
-                )
+                row = {"map": way, "seed": seed, "steps": steps, "turns": turns, "slices": len(inside)}
+                results.append({**row, **scores(inside, cells[test])})
 
 
 def scores(found: list[np.ndarray], truth: np.ndarray) -> dict[str, float]:
@@ -197,8 +193,4 @@ def report(rows: list[Row], folder: Path) -> None:
                 lines.append([way, turns, f"{figures[0]:.4f}", *figures[1:], len(found)])
     text = table(["weight map", "turns", "pixel error", "Rand F at 0.5", "Rand F, best threshold", "seeds"], lines)
     text += f"\n\nAfter {rows[0]['steps']} steps; {rows[0]['slices']} slices to test on."
-    write_tables(folder, "isbi", text, rows)
-
-
-if __name__ == "__main__":
-    main()
+    write_table(folder / "isbi.md", text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rows import Row, append_row, read_rows
 
+from Benchmarks.shared.rows import Table
 from SparseSegLib.augmentation import Augmentation, cut, random_places, vary_gray
 from SparseSegLib.errors import FileError
 from SparseSegLib.intensity import normalize
@@ -60,37 +59,15 @@ def seconds_a_step(step: Callable[[], object]) -> float:
     return (time.perf_counter() - begin) / count
 
 
-class Rows:
-    """The results of a folder: measured once, kept, and asked for again."""
-
-    def __init__(self, folder: Path, key: Sequence[str]) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / "results.jsonl"
-        self.key = key
-
-    def all(self) -> list[Row]:
-        """Everything measured so far."""
-        return read_rows(self.path)
-
-    def has(self, **values: object) -> bool:
-        """Whether there is a row with these values, which name all of the key."""
-        return any(all(row[name] == values[name] for name in self.key) for row in self.all())
-
-    def add(self, **values: object) -> None:
-        """Keep a row."""
-        append_row(self.path, dict(values))
-
-
-def steps_of(rows: Rows, given: int | None, measure: Callable[[], int]) -> int:
+def steps_of(results: Table, given: int | None, measure: Callable[[], int]) -> int:
     """Steps as given, as in the rows that are there already, or as many as ``measure`` says."""
-    there = rows.all()
+    there = results.rows()
     return given or (int(there[0]["steps"]) if there else measure())
 
 
-def write_tables(folder: Path, name: str, text: str, rows: list[Row]) -> None:
-    """Write a table as Markdown and everything as JSON, and print the table."""
-    (folder / f"{name}.md").write_text(text + "\n", encoding="utf-8")
-    (folder / f"{name}.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+def write_table(path: Path, text: str) -> None:
+    """Write a table as Markdown, and print it."""
+    path.write_text(text + "\n", encoding="utf-8")
     print(text)
 
 

@@ -1,8 +1,8 @@
 """Learning from wrong labels: plain, with quality awareness, and with overfitting control too (thesis, table 3.1).
 
-    python Testing/Benchmarks/noisy_labels.py                                   generated radiographs, 2D
-    python Testing/Benchmarks/noisy_labels.py --data FOLDER/hippocampus         hippocampus, 3D
-    python Testing/Benchmarks/noisy_labels.py --full --device cuda
+    python Experiments noisy_labels                                   generated radiographs, 2D
+    python Experiments noisy_labels --data FOLDER/hippocampus         hippocampus, 3D
+    python Experiments noisy_labels --full --device cuda
 
 The labels of 0, 25, 50 and 75 % of the training cases are dilated or eroded: on radiographs by 5 to 13 pixels (or 1 to
 8: ``--levels 1-8``) of an image of 256 pixels, fewer where images are smaller; on volumes by 1 to 3 voxels. Test cases
@@ -18,21 +18,19 @@ labels, as cross-entropy does, nor large ones, as Dice does: it is their sum.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
-
 import numpy as np
 import torch
-from generated import RADIOGRAPH_SIZE, STRUCTURES, radiograph
-from methods import (
+
+from Benchmarks.shared.rows import Row, Table
+from Experiments.papers.generated import RADIOGRAPH_SIZE, STRUCTURES, radiograph
+from Experiments.papers.methods import (
     HIPPOCAMPUS,
     LabeledVolume,
-    Rows,
     add_common_arguments,
     drawn_volume,
     fitting_steps,
@@ -40,10 +38,8 @@ from methods import (
     segment,
     steps_of,
     table,
-    write_tables,
+    write_table,
 )
-from rows import Row
-
 from SparseSegLib.devices import choose_device
 from SparseSegLib.evaluation import dice
 from SparseSegLib.losses import soft_dice, weighted_cross_entropy
@@ -181,13 +177,13 @@ def main() -> None:
     parser.add_argument("--loss", choices=LOSSES, help="of a case (default: entropy, the thesis's; of volumes both)")
     add_common_arguments(parser, "noisy-labels")
     arguments = parser.parse_args()
-    rows = Rows(arguments.output, ("method", "noise", "share", "seed"))
+    results = Table(arguments.output / "results.csv", ("method", "noise", "share", "seed"))
     if not arguments.report:
-        run(arguments, rows)
-    report(rows.all(), arguments.output)
+        run(arguments, results)
+    report(results.rows(), arguments.output)
 
 
-def run(arguments: argparse.Namespace, rows: Rows) -> None:
+def run(arguments: argparse.Namespace, results: Table) -> None:
     """Train every method on every kind of noise."""
     device = choose_device(arguments.device)
     experiment = volumes(arguments) if arguments.data else radiographs(arguments)
@@ -199,21 +195,20 @@ def run(arguments: argparse.Namespace, rows: Rows) -> None:
         return [training(experiment, method, 0.5, first, 0, device, 1000).step for method in arguments.methods]
 
     trainings = len(settings) * len(arguments.methods) * len(arguments.seeds)
-    steps = steps_of(rows, arguments.steps, lambda: fitting_steps(kinds(), trainings, arguments.minutes))
+    steps = steps_of(results, arguments.steps, lambda: fitting_steps(kinds(), trainings, arguments.minutes))
     for seed in arguments.seeds:
         for share, level in settings:
             noise = f"{level[0]}–{level[1]}" if share else "none"
             for method in arguments.methods:
-                if rows.has(method=method, noise=noise, share=share, seed=seed):
+                row = {"method": method, "noise": noise, "share": share, "seed": seed}
+                if results.has(row):
                     continue
                 one = training(experiment, method, share, level, seed, device, steps)
                 for _ in range(steps):
                     one.step()
                 scores = dict(zip(experiment.names, one.scores(), strict=True))
-                rows.add(
-                    method=method, noise=noise, share=share, seed=seed, steps=steps, dice=scores,
-                    curve=smoothed(one.curve) if method != "plain" else [],
-                )  # fmt: skip
+                curve = smoothed(one.curve) if method != "plain" else []
+                results.append({**row, "steps": steps, "dice": scores, "curve": curve})
 
 
 def training(
@@ -300,7 +295,7 @@ def smoothed(curve: list[list[float]]) -> list[list[float]]:
 
 
 def report(rows: list[Row], folder: Path) -> None:
-    """Write the table, everything as JSON, and the curve of the weights."""
+    """Write the table and the curve of the weights."""
     if not rows:
         print("Nothing was measured.")
         return
@@ -324,7 +319,7 @@ def report(rows: list[Row], folder: Path) -> None:
         for noise, share, method, (_, clean, wrong) in ratios
         if clean is not None and wrong is not None
     )
-    write_tables(folder, "noisy-labels", text, rows)
+    write_table(folder / "noisy-labels.md", text)
     plot(rows, folder / "weights.png")
 
 
@@ -347,7 +342,3 @@ def plot(rows: list[Row], path: Path) -> None:
     figure.axes[0].set_ylabel("weight, in even shares")
     figure.axes[0].legend()
     figure.savefig(path, dpi=110)
-
-
-if __name__ == "__main__":
-    main()

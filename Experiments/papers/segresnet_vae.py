@@ -1,7 +1,7 @@
 """Is the branch that rebuilds the image worth it? Dice of nested regions from few cases, with the branch and without.
 
-    python Testing/Benchmarks/segresnet_vae.py
-    python Testing/Benchmarks/segresnet_vae.py --full --device cuda --minutes 120
+    python Experiments segresnet_vae
+    python Experiments segresnet_vae --full --device cuda --minutes 120
 
 Generated heads of four channels with tumors whose regions (whole, core, enhancing) hold one another. Both networks take
 the same steps on the same cases with the paper's loss, optimizer and schedule, and predict with the mean over the eight
@@ -11,20 +11,24 @@ mirror images; several seeds, each with cases of its own.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
 from statistics import mean, stdev
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
-
 import numpy as np
 import torch
-from generated import tumor
-from methods import LabeledVolume, Rows, add_common_arguments, fitting_steps, steps_of, table, write_tables
-from rows import Row
 
+from Benchmarks.shared.rows import Row, Table
+from Experiments.papers.generated import tumor
+from Experiments.papers.methods import (
+    LabeledVolume,
+    add_common_arguments,
+    fitting_steps,
+    steps_of,
+    table,
+    write_table,
+)
 from SparseSegLib.devices import choose_device
 from SparseSegLib.evaluation import dice
 from SparseSegLib.losses import weighted_cross_entropy
@@ -89,13 +93,13 @@ def main() -> None:
     add_common_arguments(parser, "segresnet-vae")
     parser.set_defaults(seeds=[0, 1, 2])
     arguments = parser.parse_args()
-    rows = Rows(arguments.output, ("branch", "seed"))
+    results = Table(arguments.output / "results.csv", ("branch", "seed"))
     if not arguments.report:
-        run(arguments, rows)
-    report(rows.all(), arguments.output)
+        run(arguments, results)
+    report(results.rows(), arguments.output)
 
 
-def run(arguments: argparse.Namespace, rows: Rows) -> None:
+def run(arguments: argparse.Namespace, results: Table) -> None:
     """Train with and without the branch."""
     device = choose_device(arguments.device)
     z, y, x = arguments.size or ((96, 112, 96) if arguments.full else (32, 40, 32))
@@ -114,18 +118,19 @@ def run(arguments: argparse.Namespace, rows: Rows) -> None:
         return [Training(cases(1, 0), branch, 1000, 0, device, full=arguments.full).step for branch in WAYS.values()]
 
     count = len(WAYS) * len(arguments.seeds)
-    steps = steps_of(rows, arguments.steps, lambda: fitting_steps(kinds(), count, arguments.minutes))
+    steps = steps_of(results, arguments.steps, lambda: fitting_steps(kinds(), count, arguments.minutes))
     for seed in arguments.seeds:
         train = cases(arguments.train, seed)
         for way, branch in WAYS.items():
-            if rows.has(branch=way, seed=seed):
+            if results.has({"branch": way, "seed": seed}):
                 continue
             one = Training(train, branch, steps, seed, device, full=arguments.full)
             for _ in range(steps):
                 one.step()
             pairs = [(one.regions(case), masks_of(case)) for case in test]
             found = {name: mean(dice(ours[n], truth[n]) for ours, truth in pairs) for n, name in enumerate(REGIONS)}
-            rows.add(branch=way, seed=seed, steps=steps, train=len(train), test=len(test), **found)
+            row = {"branch": way, "seed": seed, "steps": steps, "train": len(train), "test": len(test)}
+            results.append({**row, **found})
 
 
 def masks_of(case: LabeledVolume) -> np.ndarray:
@@ -152,8 +157,4 @@ def report(rows: list[Row], folder: Path) -> None:
         gains = [value - means["without"][seed] for seed, value in means["with"].items() if seed in means["without"]]
         spread = f" ± {stdev(gains):.3f} from seed to seed" if len(gains) > 1 else ""
         text += f" With the branch the mean Dice changes by {mean(gains):+.3f}{spread}."
-    write_tables(folder, "segresnet-vae", text, rows)
-
-
-if __name__ == "__main__":
-    main()
+    write_table(folder / "segresnet-vae.md", text)

@@ -1,7 +1,7 @@
 """What each part of the thesis's network is worth: its table 2.1 on the hippocampus, mean over folds.
 
-    python Testing/Benchmarks/thesis_ablation.py --data FOLDER/hippocampus
-    python Testing/Benchmarks/thesis_ablation.py --data FOLDER/hippocampus --full --device cuda --minutes 240
+    python Experiments thesis_ablation --data FOLDER/hippocampus
+    python Experiments thesis_ablation --data FOLDER/hippocampus --full --device cuda --minutes 240
 
 Five rows: U-Net, and one after another the residual modules, squeeze-and-excitation, recurrent refinement with the loss
 on each pass, and the Dice loss beside cross-entropy. Both parts of the hippocampus are one structure, as the thesis's
@@ -12,19 +12,17 @@ network of fewer channels, levels and passes, and part of the cases.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
-
 import numpy as np
 import torch
-from methods import (
+
+from Benchmarks.shared.rows import Row, Table
+from Experiments.papers.methods import (
     LabeledVolume,
-    Rows,
     add_common_arguments,
     drawn_volume,
     fitting_steps,
@@ -33,10 +31,8 @@ from methods import (
     segment,
     steps_of,
     table,
-    write_tables,
+    write_table,
 )
-from rows import Row
-
 from SparseSegLib.devices import choose_device
 from SparseSegLib.evaluation import dice
 from SparseSegLib.losses import soft_dice, weighted_cross_entropy
@@ -105,13 +101,13 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=3)
     add_common_arguments(parser, "thesis-ablation")
     arguments = parser.parse_args()
-    rows = Rows(arguments.output, ("row", "fold", "seed"))
+    results = Table(arguments.output / "results.csv", ("row", "fold", "seed"))
     if not arguments.report:
-        run(arguments, rows)
-    report(rows.all(), arguments.output)
+        run(arguments, results)
+    report(results.rows(), arguments.output)
 
 
-def run(arguments: argparse.Namespace, rows: Rows) -> None:
+def run(arguments: argparse.Namespace, results: Table) -> None:
     """Train every row on every fold."""
     device = choose_device(arguments.device)
     cases = read_hippocampus(arguments.data, arguments.cases or (131 if arguments.full else 60))
@@ -126,17 +122,18 @@ def run(arguments: argparse.Namespace, rows: Rows) -> None:
         return [training(row, 0, 0, 1000).step for row in PARTS]
 
     count = len(PARTS) * arguments.folds * len(arguments.seeds)
-    steps = steps_of(rows, arguments.steps, lambda: fitting_steps(kinds(), count, arguments.minutes))
+    steps = steps_of(results, arguments.steps, lambda: fitting_steps(kinds(), count, arguments.minutes))
     for seed in arguments.seeds:
         for fold, held in enumerate(parts):
             for row in PARTS:
-                if rows.has(row=row, fold=fold, seed=seed):
+                if results.has({"row": row, "fold": fold, "seed": seed}):
                     continue
                 one = training(row, fold, seed, steps)
                 for _ in range(steps):
                     one.step()
                 found = [dice(segment(one.averaged.network, cases[n], device) > 0, cases[n].labels > 0) for n in held]
-                rows.add(row=row, fold=fold, seed=seed, steps=steps, dice=mean(found), cases=len(found))
+                figures = {"steps": steps, "dice": mean(found), "cases": len(found)}
+                results.append({"row": row, "fold": fold, "seed": seed, **figures})
 
 
 def report(rows: list[Row], folder: Path) -> None:
@@ -152,8 +149,4 @@ def report(rows: list[Row], folder: Path) -> None:
             lines.append([name, mean(found), spread, len(found), THESIS[name]])
     text = table(["network", "Dice", "± over folds", "trainings", "thesis (its own data)"], lines)
     text += f"\n\nAfter {rows[0]['steps']} steps of one volume each."
-    write_tables(folder, "thesis-ablation", text, rows)
-
-
-if __name__ == "__main__":
-    main()
+    write_table(folder / "thesis-ablation.md", text)

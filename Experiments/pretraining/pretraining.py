@@ -1,7 +1,7 @@
 """Trains the network that `densify` knows beforehand: once, on many small problems of which the answer is known.
 
-    python Testing/Benchmarks/pretraining.py --data FOLDER -o work/slice-unet.pt --episodes 1000 --minutes 40
-    python Testing/Benchmarks/pretraining.py -o work/slice-unet.pt           generated volumes only
+    python Experiments pretraining --data FOLDER -o work/slice-unet.pt --episodes 1000 --minutes 40
+    python Experiments pretraining -o work/slice-unet.pt           generated volumes only
 
 Each problem is a volume with a few annotated slices (``pretraining_episodes``): the network sees a slice with its
 neighbors and what the annotation prior says of it, and learns to segment it. Problems are made first, by several
@@ -13,7 +13,6 @@ SparseSeg is Resources/Pretrained/slice-unet.pt.
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -22,13 +21,11 @@ from pathlib import Path
 from statistics import mean
 from typing import cast
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
-
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pretraining_episodes import Episode, make_episode
 
+from Experiments.pretraining.episodes import Episode, make_episode
 from SparseSegLib.densify.pretrained import save_pretrained
 from SparseSegLib.densify.settings import SliceRecipe
 from SparseSegLib.densify.slice_augmentation import SlicePatch, cut_patches, sampling_grid, vary_gray_values
@@ -182,7 +179,3 @@ def _overlap(found: torch.Tensor, truth: torch.Tensor) -> np.ndarray:
 
 def _means(pairs: Sequence[tuple[float, float]]) -> str:
     return f"{mean(first for first, _ in pairs):.3f} ({mean(second for _, second in pairs):.3f})"
-
-
-if __name__ == "__main__":
-    main()

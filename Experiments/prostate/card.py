@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 
-from prostate_cases import ProstateCase
-
+from Experiments.prostate.cases import ProstateCase
 from SparseSegLib.models import ModelCard, ModelLabel, Preprocessing
 from SparseSegLib.models.card import Expectations
 

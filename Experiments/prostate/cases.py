@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from volumes import CASE13_SPACING
 
+from Benchmarks.shared.volumes import CASE13_SPACING
 from SparseSegLib.errors import FileError, UsageError
 from SparseSegLib.geometry import Geometry, resample
 from SparseSegLib.io import read_labels, read_volume

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from prostate_cases import PreparedCase, anatomy_of
 
+from Experiments.prostate.cases import PreparedCase, anatomy_of
 from SparseSegLib.control import CancelToken, Control
 from SparseSegLib.devices import choose_device
 from SparseSegLib.errors import UsageError

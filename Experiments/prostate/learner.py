@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from prostate_patients import Prepared
 
+from Experiments.prostate.patients import Prepared
 from SparseSegLib.annotation import UNLABELED
 from SparseSegLib.augmentation.movement import Movement, moved_places
 from SparseSegLib.augmentation.scanner import Scanner, rescan

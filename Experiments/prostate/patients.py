@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from prostate_cases import ProstateCase, find_cases
 
+from Experiments.prostate.cases import ProstateCase, find_cases
 from SparseSegLib.errors import FileError
 from SparseSegLib.geometry import Geometry, resample
 from SparseSegLib.preprocessing.grid import Spacing, on_grid, working_grid

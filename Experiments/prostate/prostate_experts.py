@@ -1,8 +1,8 @@
 """Trains the prostate network on experts' masks: a cross-validation by patient, then one network of all patients.
 
-    python Testing/Benchmarks/prostate_experts.py --data FOLDER -o OUTPUT
-    python Testing/Benchmarks/prostate_experts.py --data FOLDER -o OUTPUT --runs 1 --loss logistic
-    python Testing/Benchmarks/prostate_experts.py --data FOLDER -o OUTPUT --report
+    python Experiments prostate_experts --data FOLDER -o OUTPUT
+    python Experiments prostate_experts --data FOLDER -o OUTPUT --runs 1 --loss logistic
+    python Experiments prostate_experts --data FOLDER -o OUTPUT --report
 
 FOLDER holds NAME_t2.nii.gz with NAME_prostate.nii.gz, and cases.csv with the center of each. The runs are done one
 after another, each in a folder of its own; those that are done stay as they are, so the same command goes on after it
@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -27,16 +26,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
-
 import torch
 from filelock import FileLock, Timeout
-from prostate_learner import LOSSES, ProstateLearner, Recipe
-from prostate_patients import Patient, Prepared, find_patients, prepare_patient, stratified_folds
-from prostate_scores import Row, as_table, find, save_finding, score_patient, summarize, sureness
 
+from Experiments.prostate.interrupts import stopped_by_signals
+from Experiments.prostate.learner import LOSSES, ProstateLearner, Recipe
+from Experiments.prostate.patients import Patient, Prepared, find_patients, prepare_patient, stratified_folds
+from Experiments.prostate.scores import Row, as_table, find, save_finding, score_patient, summarize, sureness
 from SparseSegLib.atomic import write_json
-from SparseSegLib.control import CancelSource, CancelToken
+from SparseSegLib.control import CancelToken
 from SparseSegLib.devices import choose_device
 from SparseSegLib.errors import ResourceError, SparseSegError, UsageError
 from SparseSegLib.networks import network_names
@@ -76,7 +74,7 @@ class Log:
 
 
 def main(given: Sequence[str] | None = None, token: CancelToken | None = None) -> int:
-    """Do all runs; the exit code. ``token`` may end it early, with a checkpoint."""
+    """Do all runs; the exit code. ``token``, or Ctrl-C, may end it early, with a checkpoint."""
     arguments = _parser().parse_args(given)
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
@@ -85,8 +83,8 @@ def main(given: Sequence[str] | None = None, token: CancelToken | None = None) -
         if arguments.report:
             report(arguments.output)
             return 0
-        with FileLock(arguments.output / "lock", timeout=0):
-            train_all(arguments, token or CancelToken())
+        with FileLock(arguments.output / "lock", timeout=0), stopped_by_signals(token) as stop:
+            train_all(arguments, stop)
     except Timeout:
         print(f"A training goes on in {arguments.output}.", file=sys.stderr)
         return ResourceError.exit_code
@@ -290,10 +288,3 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--look-steps", type=int, default=Training.look_steps, help="between two looks at the left out")
     parser.add_argument("--report", action="store_true", help="print the figures of what is done")
     return parser
-
-
-if __name__ == "__main__":
-    source = CancelSource()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: source.stop())
-    sys.exit(main(token=source.token))

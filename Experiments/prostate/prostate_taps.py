@@ -1,12 +1,12 @@
 """Our prostate model and TAPS on the same volumes, in one run: overlap, distances, seconds, megabytes.
 
-    python Testing/Benchmarks/prostate.py --data FOLDER --model prostate-vnet
-    python Testing/Benchmarks/prostate.py --data FOLDER --model BUNDLE --taps-python venv/bin/python --json rows.json
-    python Testing/Benchmarks/prostate.py --data FOLDER --wrong ct.nii.gz brain.nii.gz
+    python Experiments prostate_taps --data FOLDER --model prostate-vnet
+    python Experiments prostate_taps --data FOLDER --model BUNDLE --taps-python venv/bin/python --json rows.json
+    python Experiments prostate_taps --data FOLDER --wrong ct.nii.gz brain.nii.gz
 
 TAPS is the PyPI package lavlab-taps (a SegResNet, ONNX; MIT). It wants packages of its own: give it a virtual
 environment (python -m venv venv; venv/bin/pip install lavlab-taps) and name its Python; without, its rows are left out.
-FOLDER is as for prostate_training.py. A mask that ends in _pseudo_prostate was made by TAPS itself: there TAPS agrees
+FOLDER is as for prostate_training. A mask that ends in _pseudo_prostate was made by TAPS itself: there TAPS agrees
 with its own result, and the row says how close ours comes to TAPS, not how good either is. Only masks of experts tell
 that. Both models run in a process of their own each; the seconds are from file to file, the first volume's included.
 
@@ -29,12 +29,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parents[1])]
-
 import numpy as np
-from prostate_cases import ProstateCase, find_cases
 
+from Experiments.prostate.cases import ProstateCase, find_cases
 from SparseSegLib.devices import choose_device
 from SparseSegLib.errors import DependencyError, ModelError, SparseSegError, VolumeError
 from SparseSegLib.evaluation import evaluate
@@ -43,6 +40,7 @@ from SparseSegLib.io import read_labels, read_volume, write_image
 from SparseSegLib.models import ModelLibrary, load_network
 from SparseSegLib.prediction.predictor import Predictor
 
+HERE = Path(__file__).resolve().parent
 OBSERVER_SCORE = 85.0
 COLUMNS = ("method", "volume", "mask", "Dice", "Hausdorff mm", "95 % mm", "ml", "of", "s", "remarks")
 MEANS = ("method", "masks", "volumes", "Dice", "±", "Hausdorff mm", "95 % mm", "s", "model MB", "memory MB")
@@ -76,7 +74,7 @@ def compare(arguments: argparse.Namespace) -> tuple[list[dict[str, Any]], dict[s
     """A row for each method and volume, and each method's megabytes."""
     cases = find_cases(arguments.data)
     bundle = ModelLibrary().find(arguments.model).path.resolve()
-    methods = {"SparseSeg": [sys.executable, str(HERE / "prostate_own.py"), arguments.device, str(bundle)]}
+    methods = {"SparseSeg": [sys.executable, str(HERE / "run_ours.py"), arguments.device, str(bundle)]}
     try:
         methods["TAPS"] = taps_command(arguments.taps_python, arguments.device)
     except DependencyError as error:
@@ -123,7 +121,7 @@ def taps_command(python: Path, device: str) -> list[str]:
         raise DependencyError(
             f"{python} does not have TAPS.", "Install lavlab-taps somewhere and name its Python with --taps-python."
         )
-    return [str(python), str(HERE / "prostate_taps.py"), "cpu" if device == "auto" else device]
+    return [str(python), str(HERE / "run_taps.py"), "cpu" if device == "auto" else device]
 
 
 def run_process(command: Sequence[str], images: Sequence[Path], outputs: Sequence[Path]) -> Run:
@@ -226,12 +224,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--taps-python", type=Path, default=Path(sys.executable), help="a Python that has lavlab-taps")
     parser.add_argument("--device", default="cpu", help="auto, cpu or cuda, for both")
     parser.add_argument(
-        "--observer", type=float, nargs=2, metavar=("DICE", "MM"), help="the second observer's Dice and 95 % Hausdorff"
+        "--observer", type=float, nargs=2, metavar=("DICE", "MM"), help="the second observer's Dice and 95 %% Hausdorff"
     )
     parser.add_argument("--wrong", type=Path, nargs="+", metavar="IMAGE", help="no prostates: are they refused?")
     parser.add_argument("--json", type=Path, help="file to write all rows to")
     return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,9 +1,9 @@
 """Trains the prostate model on axial T2 volumes and on generated ones, and writes it as a bundle.
 
-    python Testing/Benchmarks/prostate_training.py --data FOLDER -o work/prostate-vnet --minutes 60
-    python Testing/Benchmarks/prostate_training.py --data FOLDER -o work/prostate-vnet --resume     after it was ended
-    python Testing/Benchmarks/prostate_training.py --data FOLDER -o work/folds --cross-validate 3 --minutes 15
-    python Testing/Benchmarks/prostate_training.py --data FOLDER -o work/four --networks 4 --steps 4200
+    python Experiments prostate_training --data FOLDER -o work/prostate-vnet --minutes 60
+    python Experiments prostate_training --data FOLDER -o work/prostate-vnet --resume     after it was ended
+    python Experiments prostate_training --data FOLDER -o work/folds --cross-validate 3 --minutes 15
+    python Experiments prostate_training --data FOLDER -o work/four --networks 4 --steps 4200
 
 FOLDER holds NAME_t2.nii.gz with NAME_prostate.nii.gz or NAME_pseudo_prostate.nii.gz. Cases called promise12… are never
 touched: they are for testing. Half of the samples are the real volumes, changed at random; the others are painted
@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 import tempfile
 import time
@@ -30,17 +29,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
-
 import numpy as np
 import torch
-from prostate import score
-from prostate_card import LAYER, make_card
-from prostate_cases import PreparedCase, ProstateCase, find_cases, prepare_case, split_cases
-from prostate_fit import CHECKPOINT, LOG, FitSettings, Fitted, fit, settings_as_text
-from rows import append_row, read_rows
 
-from SparseSegLib.control import CancelSource, CancelToken, Control, NullEvents
+from Benchmarks.shared.rows import Table
+from Experiments.prostate.card import LAYER, make_card
+from Experiments.prostate.cases import PreparedCase, ProstateCase, find_cases, prepare_case, split_cases
+from Experiments.prostate.fit import CHECKPOINT, LOG, FitSettings, Fitted, fit, settings_as_text
+from Experiments.prostate.interrupts import stopped_by_signals
+from Experiments.prostate.prostate_taps import score
+from SparseSegLib.control import CancelToken, Control, NullEvents
 from SparseSegLib.devices import choose_device
 from SparseSegLib.errors import SparseSegError, UsageError
 from SparseSegLib.io import read_volume, write_image
@@ -77,18 +75,14 @@ class Printer(NullEvents):
 
 
 def main(given: Sequence[str] | None = None, token: CancelToken | None = None) -> int:
-    """Train, or cross-validate; the exit code. ``token`` may end the training early."""
+    """Train, or cross-validate; the exit code. ``token``, or Ctrl-C, may end the training early."""
     arguments = _parser().parse_args(given)
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    control = Control(token or CancelToken(), Printer())
+    task = cross_validate if arguments.cross_validate else train if arguments.networks is None else train_several
     try:
-        if arguments.cross_validate:
-            cross_validate(arguments, control)
-        elif arguments.networks is not None:
-            train_several(arguments, control)
-        else:
-            train(arguments, control)
+        with stopped_by_signals(token) as stop:
+            task(arguments, Control(stop, Printer()))
     except SparseSegError as error:
         print(error, file=sys.stderr)
         return error.exit_code
@@ -136,10 +130,10 @@ def cross_validate(arguments: argparse.Namespace, control: Control) -> None:
     if not 2 <= count <= len(cases):
         raise UsageError(f"{count} folds of {len(cases)} volumes cannot be.", f"Choose 2 to {len(cases)}.")
     work.mkdir(parents=True, exist_ok=True)
-    rows = work / "folds.jsonl"
+    results = Table(work / "folds.csv")
     model = make_card(arguments, cases, [])
     made_by = repr((model.arguments, model.preprocessing, model.window, count, settings_as_text(settings)))
-    measured = {row["name"]: row for row in read_rows(rows) if row["made_by"] == made_by}
+    measured = {row["name"]: row for row in results.rows() if row["made_by"] == made_by}
     for fold in range(count):
         left_out = [case for case in cases[fold::count] if case.name not in measured]
         if not left_out:
@@ -156,7 +150,7 @@ def cross_validate(arguments: argparse.Namespace, control: Control) -> None:
         for case in left_out:
             found = measure(folder / "bundle", case, folder, settings.device)
             measured[case.name] = {"made_by": made_by, "fold": fold, "steps": fitted.steps, **found}
-            append_row(rows, measured[case.name])
+            results.append(measured[case.name])
     figures = _summarize([measured[case.name] for case in cases if case.name in measured])
     if figures:
         (work / "cross-validation.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
@@ -312,10 +306,3 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--checkpoint-seconds", type=float, default=60.0)
     parser.add_argument("--figures", type=Path, help="JSON of further figures for the card")
     return parser
-
-
-if __name__ == "__main__":
-    source = CancelSource()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: source.stop())
-    sys.exit(main(token=source.token))

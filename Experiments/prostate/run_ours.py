@@ -1,6 +1,6 @@
-"""Segments volumes with a bundle of ours, in a process of its own: run by prostate.py.
+"""Segments volumes with a bundle of ours, in a process of its own: run by prostate_taps.py.
 
-Takes a device, a bundle, and pairs IMAGE OUTPUT; prints what prostate_taps.py prints. The seconds count everything from
+Takes a device, a bundle, and pairs IMAGE OUTPUT; prints what run_taps.py prints. The seconds count everything from
 the file to the file: reading, N4, the network (loaded anew each time, as the command does) and writing.
 """
 
@@ -12,17 +12,16 @@ import sys
 import time
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
 
-from SparseSegLib.devices import choose_device
-from SparseSegLib.errors import SparseSegError
-from SparseSegLib.io import read_volume, write_image
-from SparseSegLib.models import load_network
-from SparseSegLib.prediction.predictor import Predictor
-
-
-def main() -> None:
+def run() -> None:
     """Segment all pairs."""
+    sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
+    from SparseSegLib.devices import choose_device
+    from SparseSegLib.errors import SparseSegError
+    from SparseSegLib.io import read_volume, write_image
+    from SparseSegLib.models import load_network
+    from SparseSegLib.prediction.predictor import Predictor
+
     device, bundle = choose_device(sys.argv[1]), Path(sys.argv[2])
     pairs = sys.argv[3:]
     for image, output in zip(pairs[::2], pairs[1::2], strict=True):
@@ -43,4 +42,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run()

@@ -1,4 +1,4 @@
-"""Segments volumes with TAPS, in whatever Python has it: run by prostate.py, and free of SparseSeg.
+"""Segments volumes with TAPS, in whatever Python has it: run by prostate_taps.py, and free of SparseSeg.
 
 Takes pairs IMAGE OUTPUT (NIfTI) and prints one JSON line each: seconds, or what went wrong. The last line has the
 largest memory of the process and the size of the model.
@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 
-def main() -> None:
+def run() -> None:
     """Segment all pairs on the CPU, unless the environment says otherwise."""
     import taps
     from taps.inference import BlankMaskError
@@ -35,4 +35,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run()

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from prostate_learner import CLASSES, Recipe
-from prostate_patients import Patient, Prepared
 from torch import nn
 
+from Experiments.prostate.learner import CLASSES, Recipe
+from Experiments.prostate.patients import Patient, Prepared
 from SparseSegLib.densify.patch_prediction import predict_patches
 from SparseSegLib.evaluation import dice, evaluate
 from SparseSegLib.geometry import Geometry
