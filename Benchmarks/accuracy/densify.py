@@ -4,9 +4,10 @@
     python Benchmarks densify --volume liver=ct.nii.gz,organs.nii.gz,5 --budgets 3,3,2 --seconds 60
     python Benchmarks densify --data FOLDER --peers all --seeds 0 1 2
 
-The classical methods are those of ``SparseSegLib.comparison``; the networks (nnU-Net, a MONAI U-Net) train on the same
-slices for the same seconds and need ``pip install -r Benchmarks/peers/requirements.txt``. A method whose
-packages are not installed is left out.
+The peers are the classical methods of ``SparseSegLib.comparison``; the networks nnU-Net and a MONAI U-Net, which train
+on the same slices for the same seconds; and Biomedisa's interpolation, which has no budget and takes as long as it
+takes. Networks and Biomedisa need ``pip install -r Benchmarks/peers/requirements.txt``. A method whose packages are
+not installed is left out.
 
 IoU is measured on the voxels off the annotated slices. Results are appended to ``results.csv`` as they come; a second
 run does what is missing. ``table.md`` and ``plot.png`` are written at the end (and by ``--report`` alone).
@@ -25,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from Benchmarks.accuracy.report import write_report
-from Benchmarks.peers import PEERS, segment_with_peer
+from Benchmarks.peers import NETWORKS, segment_with_peer
 from Benchmarks.shared.rows import Row, Table, commit
 from Benchmarks.shared.scoring import annotate, unseen_iou
 from Benchmarks.shared.volumes import Case, add_volume_arguments, chosen_cases
@@ -37,6 +38,7 @@ from SparseSegLib.errors import DependencyError
 from SparseSegLib.geometry import place
 from SparseSegLib.volume import Volume
 
+GROUPS = ("classical", "networks", "biomedisa", "all", "none")
 BUDGETS = ("1,1,1", "2,2,1", "3,3,2", "5,5,3", "every8")
 KEY = ("volume", "budget", "method", "budget_seconds", "seed")
 
@@ -84,7 +86,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--preset", default="fast")
     parser.add_argument("--prior", help="parts of the prior, with commas; 'none' for none")
-    parser.add_argument("--peers", choices=("classical", "networks", "all", "none"), default="classical")
+    parser.add_argument("--peers", choices=GROUPS, default="classical", help="see above")
     parser.add_argument("--no-peers", dest="peers", action="store_const", const="none", help="short for --peers none")
     parser.add_argument("--peer-seconds", nargs="+", type=float, help="for the networks, instead of --seconds")
     parser.add_argument("--report", action="store_true", help="only write the report of what was measured")
@@ -140,10 +142,12 @@ def run_case(case: Case, budget: str, arguments: argparse.Namespace, recorder: R
         for seed in arguments.seeds:
             settings = DensifySettings(arguments.preset, seconds, seed=seed, prior=prior)
             record(own_name, seconds, seed, partial(ours, volume, truth, labels, settings))
+    if arguments.peers in ("biomedisa", "all"):
+        record("Biomedisa", 0.0, 0, partial(segment_with_peer, "Biomedisa", volume, labels, 0.0, 0))
     if arguments.peers in ("networks", "all"):
         for seconds in arguments.peer_seconds or arguments.seconds:
             for seed in arguments.seeds:
-                for name in PEERS:
+                for name in NETWORKS:
                     record(name, seconds, seed, partial(segment_with_peer, name, volume, labels, seconds, seed))
 
 

@@ -46,7 +46,7 @@ class Comparison:
 
     Attributes
     ----------
-    seconds : SparseSeg's budget, and that of the networks among the peers
+    seconds : SparseSeg's budget, and that of the networks
     places : the margin on each volume and annotation
     mean : over all of them; its spread is that of the mean over places, from seed to seed
     seeds : how many seeds were run at the places: fewest and most
@@ -66,17 +66,17 @@ class Comparison:
         return place, self.places[place]
 
 
-def compare(rows: list[Row], seconds: float, *, networks: bool) -> Comparison | None:
-    """Compare at one budget with the classical methods, or with the networks of the same budget too.
+def compare(rows: list[Row], seconds: float, *, programs: bool) -> Comparison | None:
+    """Compare at one budget with the classical methods, or with the other programs of ``PEERS`` too.
 
-    A peer counts with its mean over its seeds. Only places where SparseSeg and such a peer (with ``networks``: at least
-    one network) were measured are looked at; None if there is none.
+    A network counts with the same budget, and every method with its mean over its seeds. Only places where SparseSeg
+    and such a method (with ``programs``: at least one program) were measured are looked at; None if there is none.
     """
     own: dict[Place, dict[int, float]] = defaultdict(dict)
     for row in rows:
         if row["method"] == OWN and row["budget_seconds"] == seconds:
             own[_place(row)][row["seed"]] = row["iou"]
-    best = best_peers(rows, seconds, networks=networks)
+    best = best_peers(rows, seconds, programs=programs)
     margins = {
         place: {seed: value - best[place] for seed, value in found.items()}
         for place, found in own.items()
@@ -93,17 +93,17 @@ def compare(rows: list[Row], seconds: float, *, networks: bool) -> Comparison | 
     return Comparison(seconds, places, Margin(overall, spread), (min(counts), max(counts)))
 
 
-def best_peers(rows: list[Row], seconds: float, *, networks: bool) -> dict[Place, float]:
-    """The best peer's IoU (mean over its seeds) at each place; see :func:`compare`."""
+def best_peers(rows: list[Row], seconds: float, *, programs: bool) -> dict[Place, float]:
+    """The best method's IoU (mean over its seeds) at each place; see :func:`compare`."""
     found: dict[Place, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
-        is_network = row["method"] in PEERS
-        if not row["budget_seconds"] or (networks and is_network and row["budget_seconds"] == seconds):
+        counts = programs if row["method"] in PEERS else not row["budget_seconds"]
+        if counts and row["budget_seconds"] in (0, seconds):
             found[_place(row)][row["method"]].append(row["iou"])
     return {
         place: max(mean(values) for values in methods.values())
         for place, methods in found.items()
-        if not networks or set(methods) & set(PEERS)
+        if not programs or set(methods) & set(PEERS)
     }
 
 

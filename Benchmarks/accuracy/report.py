@@ -63,18 +63,18 @@ def margins(rows: list[Row]) -> str:
     head += ["worst from 2,2,1 on", "where"]
     lines = [_line(*head), "| --- " * len(head) + "|"]
     for seconds in sorted({row["budget_seconds"] for row in rows if row["method"] == OWN}):
-        for name, networks in (("the classical methods", False), ("all, networks included", True)):
-            found = compare(rows, seconds, networks=networks)
+        for name, programs in (("the classical methods", False), ("all, other programs included", True)):
+            found = compare(rows, seconds, programs=programs)
             if found is not None:
                 lines.append(_margin_line(name, found))
     return "\n".join(lines) if len(lines) > 2 else ""
 
 
 def margins_by_annotation(rows: list[Row]) -> str:
-    """The margin over the best peer, networks included where they were run, for each annotation; empty without any."""
+    """The margin over the best method, programs included where they ran, for each annotation; empty without any."""
     lines = [_line("SparseSeg", "slices x, y, z", "volumes", "mean margin", "worst", "where"), "| --- " * 6 + "|"]
     for seconds in sorted({row["budget_seconds"] for row in rows if row["method"] == OWN}):
-        found = compare(rows, seconds, networks=True) or compare(rows, seconds, networks=False)
+        found = compare(rows, seconds, programs=True) or compare(rows, seconds, programs=False)
         for budget in dict.fromkeys(place[1] for place in found.places) if found else ():
             here = {place: margin.value for place, margin in found.places.items() if place[1] == budget}
             worst = min(here, key=lambda place: here[place])

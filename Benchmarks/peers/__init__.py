@@ -1,4 +1,4 @@
-"""Networks that a user could train on the same sparse labels instead, under SparseSeg's own conditions.
+"""Other programs that a user could give the same sparse labels to instead, under SparseSeg's own conditions.
 
 Their packages come from ``requirements.txt`` beside this file and are imported only when a peer runs.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from Benchmarks.peers import monai_unet, nnunet
+from Benchmarks.peers import biomedisa, monai_unet, nnunet
 from SparseSegLib.annotation import UNLABELED, SparseLabels
 from SparseSegLib.densify.region import region_of_interest
 from SparseSegLib.volume import Volume
@@ -18,9 +18,11 @@ from SparseSegLib.volume import Volume
 Figures = dict[str, Any]
 Peer = Callable[[Volume, SparseLabels, float, int], tuple[np.ndarray, Figures]]
 
-PEERS: dict[str, Peer] = {"MONAI U-Net": monai_unet.segment, "nnU-Net": nnunet.segment}
-"""The peers by name; each takes a volume, its sparse labels, seconds and a seed, and returns the classes ``(Z, Y, X)``
-and some figures: training steps, seconds of training and of everything else."""
+NETWORKS: dict[str, Peer] = {"MONAI U-Net": monai_unet.segment, "nnU-Net": nnunet.segment}
+"""The peers that train a network for the seconds that they are given."""
+PEERS: dict[str, Peer] = {**NETWORKS, "Biomedisa": biomedisa.segment}
+"""All peers by name; each takes a volume, its sparse labels, seconds and a seed, and returns the classes ``(Z, Y, X)``
+and some figures: for a network training steps, seconds of training and of everything else."""
 
 
 def segment_with_peer(
@@ -38,4 +40,4 @@ def segment_with_peer(
     return np.where(labels.array == UNLABELED, out, labels.array), figures
 
 
-__all__ = ["PEERS", "Figures", "Peer", "segment_with_peer"]
+__all__ = ["NETWORKS", "PEERS", "Figures", "Peer", "segment_with_peer"]
