@@ -1,41 +1,29 @@
 """The benchmarks: what their reports compute, what they choose, and that the quick ones run from end to end."""
-# ruff: noqa: E402 - the benchmarks are programs, not a package
 
-import json
 import re
-import runpy
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
+from itertools import count
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from phantoms import blob
 
+from Benchmarks import peers
+from Benchmarks.accuracy import ablation, changes, margins, next_slice, report
+from Benchmarks.accuracy import densify as densify_benchmark
+from Benchmarks.shared import rows
+from Benchmarks.shared.scoring import annotate, unseen_iou
+from Benchmarks.shared.volumes import Case
+from Benchmarks.speed import first_preview, gpu, throughput
 from SparseSegLib.annotation import Plane, keep_planes, sparsify
 from SparseSegLib.densify import PRESETS, DensifySettings
 from SparseSegLib.errors import DependencyError
 from SparseSegLib.image import Geometry
 from SparseSegLib.io import write_image, write_labels
-
-BENCHMARKS = Path(__file__).with_name("Benchmarks")
-sys.path.append(str(BENCHMARKS))
-
-import ablation
-import changes
-import densify as densify_benchmark
-import first_preview
-import gpu
-import margins
-import next_slice
-import peers
-import report
-import rows
-import throughput
-from experiment import annotate, unseen_iou
-from volumes import Case
 
 
 def _row(method, iou, seconds=0.0, seed=0, volume="a", budget="3,3,2", **more):
@@ -59,7 +47,7 @@ MADE_UP = [
 
 
 def test_margins_against_the_classical_methods():
-    found = margins.compare(MADE_UP, 60.0, networks=False)
+    found = margins.compare(MADE_UP, 60.0, programs=False)
     assert found.seeds == (2, 2)
     assert found.places["a", "3,3,2"].value == pytest.approx(0.15)
     assert found.places["a", "3,3,2"].spread == pytest.approx(np.std([0.8, 0.9], ddof=1))
@@ -70,17 +58,25 @@ def test_margins_against_the_classical_methods():
 
 
 def test_margins_against_networks_count_only_where_one_was_measured_for_the_same_seconds():
-    found = margins.compare(MADE_UP, 60.0, networks=True)
+    found = margins.compare(MADE_UP, 60.0, programs=True)
     assert set(found.places) == {("a", "3,3,2")}
     assert found.mean.value == pytest.approx(0.85 - 0.75)  # the network's mean over its seeds, not its best one
-    assert margins.compare(MADE_UP, 20.0, networks=False) is None
-    assert "| 60 s | all, networks included | 2 | 1 | +0.100 ± 0.071 |" in report.margins(MADE_UP)
+    assert margins.compare(MADE_UP, 20.0, programs=False) is None
+    assert "| 60 s | all, other programs included | 2 | 1 | +0.100 ± 0.071 |" in report.margins(MADE_UP)
     assert report.margins([row for row in MADE_UP if row["method"] == "SparseSeg"]) == ""
+
+
+def test_a_program_without_a_budget_counts_among_the_other_programs_alone():
+    rows = [row for row in MADE_UP if row["method"] != "nnU-Net"]
+    assert margins.compare(rows, 60.0, programs=True) is None
+    rows.append(_row("Biomedisa", 0.84))
+    assert margins.compare(rows, 60.0, programs=True).places["a", "3,3,2"].value == pytest.approx(0.85 - 0.84)
+    assert margins.compare(rows, 60.0, programs=False) == margins.compare(MADE_UP, 60.0, programs=False)
 
 
 def test_a_single_seed_has_no_spread():
     one = [row for row in MADE_UP if row["seed"] == 0]
-    found = margins.compare(one, 60.0, networks=False)
+    found = margins.compare(one, 60.0, programs=False)
     assert found.seeds == (1, 1)
     assert found.mean.spread is None
     assert str(found.places["a", "3,3,2"]) == "+0.100"
@@ -101,8 +97,7 @@ def test_the_table_has_means_and_the_number_of_seeds():
 
 def test_the_report_of_old_results_is_written(tmp_path, capsys):
     old = [{name: value for name, value in row.items() if name != "estimate"} for row in MADE_UP]
-    (tmp_path / "results.jsonl").write_text("\n".join(map(json.dumps, old)) + "\n")
-    report.write_report(tmp_path / "results.jsonl", tmp_path)
+    report.write_report(old, tmp_path)
     assert (tmp_path / "table.md").read_text().strip() == capsys.readouterr().out.strip()
     assert (tmp_path / "plot.png").stat().st_size > 1000
 
@@ -130,7 +125,6 @@ def test_rows_of_several_versions_are_noticed():
     own = [_row("SparseSeg", 0.9, 20.0, engine=version) for version in ("b1", "a0", "a0")]
     assert report.engines(own) == "Rows of several versions: a0, b1."
     assert report.engines(own[:1]) == ""
-    assert rows.commit() == "" or len(rows.commit()) >= 7
 
 
 def test_cases_of_several_classes_and_at_the_border(tmp_path):
@@ -167,44 +161,34 @@ def test_a_method_without_its_packages_is_left_out_and_said_once(tmp_path, capsy
         raise DependencyError("It is not installed.")
 
     phantom, labels = _case((12, 14, 16), (1, 1, 1))
-    results = tmp_path / "results.jsonl"
+    results = rows.Table(tmp_path / "results.csv", densify_benchmark.KEY)
     recorder = densify_benchmark.Recorder(results)
     for seed in (0, 1):
         recorder.record(_row("nnU-Net", 0, 60.0, seed), phantom.labels, labels, missing)
     assert capsys.readouterr().err.count("left out") == 1
     recorder.record(_row("perfect", 0, 60.0), phantom.labels, labels, lambda: (phantom.labels, {"steps": 3}))
-    (row,) = rows.read_rows(results)
+    (row,) = results.rows()
     assert (row["method"], row["iou"], row["steps"]) == ("perfect", 1.0, 3)
     again = densify_benchmark.Recorder(results)
     again.record(_row("perfect", 0, 60.0), phantom.labels, labels, missing)
-    assert len(rows.read_rows(results)) == 1
+    assert len(results.rows()) == 1
 
 
-@pytest.mark.parametrize(
-    ("program", "option"),
-    [
-        ("densify", "--output"),
-        ("next_slice", "--output"),
-        ("ablation", "--output"),
-        ("gpu", "--output"),
-        ("first_preview", "--budgets"),
-        ("augmentation", "--device"),
-        ("vnet", "--device"),
-        ("speed", "--steps"),
-    ],
-)
-def test_help(program, option, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", [program, "--help"])
-    with pytest.raises(SystemExit) as ending:
-        runpy.run_path(str(BENCHMARKS / f"{program}.py"), run_name="__main__")
-    assert ending.value.code == 0
-    assert option in capsys.readouterr().out
-
-
-def test_the_first_preview_is_timed_from_the_button_on():
+def test_the_first_preview_is_timed_from_the_button_on(monkeypatch):
     phantom, labels = _case((16, 18, 20), (1, 1, 1))
+    late = []
+
+    def delayed(function, seconds):
+        """The function, after which the benchmark's clock is so much further on."""
+        return lambda *arguments: (function(*arguments), late.append(seconds))[0]
+
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + sum(late), sleep=time.sleep)
+    monkeypatch.setattr(first_preview, "time", clock)
+    monkeypatch.setattr(first_preview, "LONGEST", 1e6)
+    monkeypatch.setattr(first_preview, "write_image", delayed(first_preview.write_image, 1000.0))
+    monkeypatch.setattr(first_preview.Job, "start", delayed(first_preview.Job.start, 20000.0))
     seconds, found = first_preview.first_preview(phantom.volume, labels, "fast")
-    assert seconds > 0.5  # a process was started
+    assert seconds > 21000, "writing the files and starting the process count"
     assert found.shape == phantom.labels.shape
     assert set(np.unique(found)) == {0, 1}
 
@@ -240,12 +224,36 @@ def _region(labels):
 
 @pytest.mark.parametrize("name", peers.PEERS)
 def test_peers_say_what_to_install(name, monkeypatch):
-    for package in ("monai", "nnunetv2"):
+    for package in ("monai", "nnunetv2", "biomedisa"):
         monkeypatch.setitem(sys.modules, package, None)
         monkeypatch.setitem(sys.modules, f"{package}.data", None)
     phantom, labels = _case((12, 14, 16), (1, 1, 1))
     with pytest.raises(DependencyError, match=re.escape("requirements.txt")):
         peers.segment_with_peer(name, phantom.volume, labels, 1.0, 0)
+
+
+def test_biomedisa_gets_all_classes_on_slices_that_do_not_touch():
+    phantom, _ = _case((12, 14, 16), (1, 1, 1))
+    planes = [Plane(0, 4), Plane(0, 5), Plane(0, 6), Plane(2, 7)]
+    labels = keep_planes(phantom.labels, phantom.volume.geometry, planes)
+    kept = peers.biomedisa.spaced(labels.planes)
+    assert kept == (Plane(0, 4), Plane(0, 6), Plane(2, 7))
+    given = peers.biomedisa.drawn(labels, kept)
+    seen = np.zeros(given.shape, bool)
+    for plane in kept:
+        seen[plane.voxels] = True
+    np.testing.assert_array_equal(given, np.where(seen, phantom.labels + 1, 0))
+    assert set(np.unique(given)) == {0, 1, 2}
+
+
+@pytest.mark.slow
+def test_biomedisa_interpolates_a_phantom():
+    pytest.importorskip("biomedisa")
+    pytest.importorskip("pyopencl")
+    phantom, labels = _case((32, 32, 32), (3, 3, 2))
+    found, figures = peers.segment_with_peer("Biomedisa", phantom.volume, labels, 0.0, 0)
+    assert unseen_iou(found, phantom.labels, labels) > 0.6
+    assert figures == {"slices_left_out": 0}
 
 
 @pytest.mark.slow
@@ -360,29 +368,31 @@ def _run(program, monkeypatch, *arguments):
 def test_the_ablation_from_end_to_end(tmp_path, monkeypatch, presets):
     arguments = ["--volume", _files(tmp_path), "--seconds", 1, "--only", "half as wide", "-o", tmp_path / "out"]
     _run(ablation, monkeypatch, *arguments)
-    found = rows.read_rows(tmp_path / "out/results.jsonl")
+    found = rows.Table(tmp_path / "out/results.csv").rows()
     assert [row["change"] for row in found] == ["fast", "half as wide"]
     assert all(0 <= row["iou"] <= 1 and row["steps"] > 0 for row in found)
     _run(ablation, monkeypatch, *arguments)
-    assert rows.read_rows(tmp_path / "out/results.jsonl") == found
+    assert rows.Table(tmp_path / "out/results.csv").rows() == found
     assert "| half as wide | 1 |" in (tmp_path / "out/ablation.md").read_text()
 
 
 def test_next_slice_from_end_to_end(tmp_path, monkeypatch):
     arguments = ["--volume", _files(tmp_path), "--seconds", 1, "--slices", 1, "-o", tmp_path / "out"]
     _run(next_slice, monkeypatch, *arguments)
-    found = {row["way"]: row for row in rows.read_rows(tmp_path / "out/results.jsonl")}
+    found = {row["way"]: row for row in rows.Table(tmp_path / "out/results.csv").rows()}
     assert set(found) == {"suggested", "random", "even"}
     assert len({row["iou"][0] for row in found.values()}) == 1  # all from the same first result
     assert all(len(row["iou"]) == 2 and len(row["planes"]) == 1 for row in found.values())
     assert all(row["iou"][-1] >= row["iou_unseen"][-1] for row in found.values())
     _run(next_slice, monkeypatch, *arguments)
-    assert len(rows.read_rows(tmp_path / "out/results.jsonl")) == 3
+    assert len(rows.Table(tmp_path / "out/results.csv").rows()) == 3
     assert (tmp_path / "out/plot.png").stat().st_size > 1000
 
 
-def test_elapsed_time_counts_all_calls():
-    assert 0.09 < throughput.elapsed(lambda: time.sleep(0.05), torch.device("cpu"), 2) < 0.5
+def test_elapsed_time_counts_all_calls(monkeypatch):
+    clock = count(5.0, 0.25)  # goes on when it is asked, by the benchmark and by each call
+    monkeypatch.setattr(throughput, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    assert throughput.elapsed(lambda: next(clock), torch.device("cpu"), 2) == 0.75
 
 
 @pytest.mark.parametrize("name", ["unet3d", "cicek2016"])

@@ -1,22 +1,16 @@
 """The benchmarks over cohorts: what they compute, and that they run from end to end on tiny volumes."""
 
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from phantoms import blob
 
+from Benchmarks.shared import rows
+from Experiments.cohorts import active_learning, cicek2016, hippocampus
 from SparseSegLib.annotation import Plane
 from SparseSegLib.image import Geometry
 from SparseSegLib.io import write_image
-
-sys.path.append(str(Path(__file__).with_name("Benchmarks")))
-
-import active_learning
-import cicek2016
-import hippocampus
-import rows
 
 
 @pytest.fixture
@@ -38,11 +32,11 @@ def _run(monkeypatch, module, *arguments):
 def test_sparse_and_dense_labels_are_compared_and_not_measured_twice(cohort, monkeypatch, capsys):
     arguments = ["--cohort", cohort, "--train", 2, "--test", 1, "--slices", "0,0,2", "--seconds", 0.2, "-o"]
     _run(monkeypatch, hippocampus, *arguments, cohort / "out", "--device", "cpu")
-    found = rows.read_rows(cohort / "out" / "results.jsonl")
+    found = rows.Table(cohort / "out" / "results.csv").rows()
     assert [row["way"] for row in found] == ["sparse", "dense"]
     assert all(0 <= row["mean_dice"] <= 1 and row["steps"] > 0 for row in found)
     _run(monkeypatch, hippocampus, *arguments, cohort / "out", "--device", "cpu")
-    assert len(rows.read_rows(cohort / "out" / "results.jsonl")) == 2
+    assert len(rows.Table(cohort / "out" / "results.csv").rows()) == 2
     assert "sparse labels reach" in capsys.readouterr().out
 
 
@@ -66,7 +60,7 @@ def test_a_slice_is_added_in_both_ways(cohort, monkeypatch):
     pytest.importorskip("matplotlib")
     arguments = ["--cohort", cohort, "--pool", 2, "--test", 1, "--slices", 1, "--seconds", 0.2, "--device", "cpu"]
     _run(monkeypatch, active_learning, *arguments, "-o", cohort / "out")
-    found = rows.read_rows(cohort / "out" / "results.jsonl")
+    found = rows.Table(cohort / "out" / "results.csv").rows()
     assert [row["way"] for row in found] == ["suggested", "random"]
     assert all(len(row["dice"]) == 2 and len(row["chosen"]) == 1 for row in found)
     assert found[0]["dice"][0] == found[1]["dice"][0]
@@ -76,7 +70,7 @@ def test_a_slice_is_added_in_both_ways(cohort, monkeypatch):
 def test_the_papers_tables_beside_what_was_measured(cohort, monkeypatch, capsys):
     arguments = [3, "--cohort", cohort, "--volumes", 2, "--slices", "0,0,2", "--seconds", 0.05, "--device", "cpu"]
     _run(monkeypatch, cicek2016, *arguments, "-o", cohort / "out")
-    found = rows.read_rows(cohort / "out" / "results.jsonl")
+    found = rows.Table(cohort / "out" / "results.csv").rows()
     assert {(row["row"], row["column"]) for row in found} == {(name, n) for name in cicek2016.SMALL for n in range(2)}
     text = capsys.readouterr().out
     assert "| 3D with BN | " in text

@@ -1,22 +1,14 @@
 """The experiments with the papers' methods: what they generate, score and write."""
 
-import json
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-sys.path.append(str(Path(__file__).with_name("Benchmarks")))
-
-import isbi
-import methods
-import noisy_labels
-import segresnet_vae
-import thesis_ablation
-from generated import radiograph, tumor
-
+from Benchmarks.shared.rows import Table
+from Experiments.papers import isbi, methods, noisy_labels, segresnet_vae, thesis_ablation
+from Experiments.papers.generated import radiograph, tumor
 from SparseSegLib.networks.regions import BRATS
 
 
@@ -75,20 +67,20 @@ def _run(program, folder, monkeypatch, *arguments):
 def test_noisy_labels_from_end_to_end(tmp_path, monkeypatch, capsys):
     arguments = ["--size", 32, "--train", 4, "--test", 1, "--steps", 1]
     _run(noisy_labels, tmp_path, monkeypatch, *arguments, "--methods", "plain", "QAM + OCM")
-    found = json.loads((tmp_path / "noisy-labels.json").read_text(encoding="utf-8"))
+    found = Table(tmp_path / "results.csv").rows()
     assert [(row["method"], row["share"]) for row in found] == [
         (method, share) for share in (0.0, 0.25, 0.5, 0.75) for method in ("plain", "QAM + OCM")
     ]
     before = (tmp_path / "noisy-labels.md").read_text(encoding="utf-8")
     assert "| 50% | 1–2 | QAM + OCM |" in before
     _run(noisy_labels, tmp_path, monkeypatch, *arguments, "--methods", "plain", "QAM + OCM")  # nothing is missing
-    assert json.loads((tmp_path / "noisy-labels.json").read_text(encoding="utf-8")) == found
+    assert Table(tmp_path / "results.csv").rows() == found
 
 
 def test_the_branch_from_end_to_end(tmp_path, monkeypatch):
     arguments = ["--size", 16, 16, 16, "--train", 1, "--test", 1, "--steps", 1, "--seeds", 0]
     _run(segresnet_vae, tmp_path, monkeypatch, *arguments)
-    found = {row["branch"]: row for row in json.loads((tmp_path / "segresnet-vae.json").read_text(encoding="utf-8"))}
+    found = {row["branch"]: row for row in Table(tmp_path / "results.csv").rows()}
     assert set(found) == {"with", "without"}
     assert all(0 <= found[way][name] <= 1 for way in found for name in ("WT", "TC", "ET"))
     assert "With the branch the mean Dice changes by" in (tmp_path / "segresnet-vae.md").read_text(encoding="utf-8")

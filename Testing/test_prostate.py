@@ -2,23 +2,17 @@
 
 import csv
 import json
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from scipy import ndimage
 
-sys.path.append(str(Path(__file__).parent / "Benchmarks"))
-
-import prostate
-import prostate_training
-from prostate import challenge_score, score, taps_command
-from prostate_card import CARD
-from prostate_cases import find_cases, split_cases
-
+from Experiments.prostate import prostate_taps, prostate_training
+from Experiments.prostate.card import CARD
+from Experiments.prostate.cases import find_cases, split_cases
+from Experiments.prostate.prostate_taps import challenge_score, score, taps_command
 from SparseSegLib.cli import main
 from SparseSegLib.control import Control
 from SparseSegLib.errors import DependencyError, UsageError
@@ -160,7 +154,7 @@ def test_the_benchmark_measures_a_bundle_and_asks_the_gate(data, tmp_path, capsy
     write_image(array, Geometry.identity(array.shape, (3.0, 3.0, 3.0)), noise)
     capsys.readouterr()
     given = ["--data", str(data), "--model", str(bundle), "--taps-python", str(tmp_path / "no"), "--json", str(rows)]
-    assert prostate.main([*given, "--wrong", str(noise)]) == 0
+    assert prostate_taps.main([*given, "--wrong", str(noise)]) == 0
     said = capsys.readouterr()
     assert "TAPS" in said.err
     assert "1 of 1 wrong images are refused" in said.out

@@ -1,24 +1,19 @@
 """The training on experts' masks, tiny: folds, movements in mm, other scanners, resuming, pausing, figures."""
 
 import json
-import sys
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-sys.path.append(str(Path(__file__).parent / "Benchmarks"))
-
-import prostate_experts
-from prostate_cases import find_cases
-from prostate_learner import LOSSES, ProstateLearner, Recipe
-from prostate_patients import find_patients, prepare_patient, stratified_folds
-from prostate_scores import find, score_patient, segmented, summarize
-from volumes import CASE13_SPACING
-
+from Benchmarks.shared.volumes import CASE13_SPACING
+from Experiments.prostate import prostate_experts
+from Experiments.prostate.cases import find_cases
+from Experiments.prostate.learner import LOSSES, ProstateLearner, Recipe
+from Experiments.prostate.patients import find_patients, prepare_patient, stratified_folds
+from Experiments.prostate.scores import find, score_patient, segmented, summarize
 from SparseSegLib.annotation import UNLABELED
 from SparseSegLib.augmentation.movement import Movement, moved_places
 from SparseSegLib.augmentation.scanner import Scanner, bright_spot, rescan
@@ -228,7 +223,9 @@ def test_a_training_waits_while_the_pause_file_is_there(train, tmp_path, monkeyp
     pause.parent.mkdir()
     pause.touch()
     slept = []
-    monkeypatch.setattr("prostate_experts.time.sleep", lambda seconds: slept.append(seconds) or pause.unlink())
+    monkeypatch.setattr(
+        "Experiments.prostate.prostate_experts.time.sleep", lambda seconds: slept.append(seconds) or pause.unlink()
+    )
     assert train("paused", "--runs", "2", "--steps", "1") == 0
     assert len(slept) == 1
     said = capsys.readouterr().out

@@ -1,14 +1,9 @@
 """Generated volumes of many kinds, and the episodes that the network to start from learned from."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from SparseSegLib.synthesis.scenes import KINDS, random_scene
-
-sys.path.insert(0, str(Path(__file__).parent / "Benchmarks"))
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +39,7 @@ def test_the_same_seed_gives_the_same_scene(scenes):
 
 
 def test_an_episode_has_slices_as_the_learner_sees_them():
-    from pretraining_episodes import UNSEEN, make_episode
+    from Experiments.pretraining.episodes import UNSEEN, make_episode
 
     episode = make_episode(0, None)
     assert len(episode.inputs) == len(episode.labels) > UNSEEN

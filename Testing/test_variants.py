@@ -1,22 +1,16 @@
 """What the ablation replaces in the slice learner: each variant runs, and is another learner than the usual."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from phantoms import blob
 
+from Benchmarks.accuracy import variants
+from Benchmarks.accuracy.changes import all_changes
 from SparseSegLib.annotation import sparsify
 from SparseSegLib.densify import DensifySettings, densify
 from SparseSegLib.densify.settings import PRESETS
 from SparseSegLib.image import Geometry
-
-sys.path.append(str(Path(__file__).with_name("Benchmarks")))
-
-import variants
-from changes import all_changes
 
 SETTINGS = DensifySettings(budget_steps=12, device="cpu", estimate=False, refine=False)
 

@@ -1,0 +1,1 @@
+"""Benchmarks of accuracy and speed: ``python Benchmarks`` lists them."""
