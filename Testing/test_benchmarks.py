@@ -10,8 +10,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from phantoms import blob
-
 from Benchmarks import peers
 from Benchmarks.accuracy import ablation, changes, margins, next_slice, report
 from Benchmarks.accuracy import densify as densify_benchmark
@@ -19,6 +17,8 @@ from Benchmarks.shared import rows
 from Benchmarks.shared.scoring import annotate, unseen_iou
 from Benchmarks.shared.volumes import Case
 from Benchmarks.speed import first_preview, gpu, throughput
+from phantoms import blob
+
 from SparseSegLib.annotation import Plane, keep_planes, sparsify
 from SparseSegLib.densify import PRESETS, DensifySettings
 from SparseSegLib.errors import DependencyError

@@ -4,10 +4,10 @@ import sys
 
 import numpy as np
 import pytest
-from phantoms import blob
-
 from Benchmarks.shared import rows
 from Experiments.cohorts import active_learning, cicek2016, hippocampus
+from phantoms import blob
+
 from SparseSegLib.annotation import Plane
 from SparseSegLib.image import Geometry
 from SparseSegLib.io import write_image

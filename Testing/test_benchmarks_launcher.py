@@ -5,10 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from Benchmarks.shared.launcher import find_programs, launch
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parent
 PROGRAMS = {name: folder for folder in ("Benchmarks", "Experiments") for name in find_programs(ROOT / folder)}
 OPTIONS = {
     "densify": "--output",
@@ -36,7 +35,7 @@ def test_help(name, monkeypatch, capsys):
     text = capsys.readouterr().out
     assert text.startswith(f"usage: {PROGRAMS[name]} {name} ")
     assert OPTIONS.get(name, "-h, --help") in text
-    assert f"python {PROGRAMS[name]} {name}" in text, "its docstring has another command line"
+    assert f"python Testing/{PROGRAMS[name]} {name}" in text, "its docstring has another command line"
 
 
 def test_all_known_programs_are_found():
@@ -48,7 +47,7 @@ def test_all_known_programs_are_found():
 def test_every_program_has_its_line_in_the_list(capsys):
     assert launch(ROOT / "Experiments", []) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "usage: python Experiments NAME ..."
+    assert lines[0] == "usage: python Testing/Experiments NAME ..."
     for name in find_programs(ROOT / "Experiments"):
         (line,) = [line for line in lines if line.startswith(f"  {name} ")]
         assert len(line.split(maxsplit=1)[1]) > 20, "it says nothing about itself"

@@ -4,7 +4,6 @@ import math
 import os
 
 import pytest
-
 from Benchmarks.shared import rows
 from Benchmarks.shared.rows import Table
 

@@ -5,10 +5,10 @@ import sys
 import numpy as np
 import pytest
 import torch
-
 from Benchmarks.shared.rows import Table
 from Experiments.papers import isbi, methods, noisy_labels, segresnet_vae, thesis_ablation
 from Experiments.papers.generated import radiograph, tumor
+
 from SparseSegLib.networks.regions import BRATS
 
 

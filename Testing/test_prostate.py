@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from scipy import ndimage
-
 from Experiments.prostate import prostate_taps, prostate_training
 from Experiments.prostate.card import CARD
 from Experiments.prostate.cases import find_cases, split_cases
 from Experiments.prostate.prostate_taps import challenge_score, score, taps_command
+from scipy import ndimage
+
 from SparseSegLib.cli import main
 from SparseSegLib.control import Control
 from SparseSegLib.errors import DependencyError, UsageError

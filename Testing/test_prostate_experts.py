@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-
 from Benchmarks.shared.volumes import CASE13_SPACING
 from Experiments.prostate import prostate_experts
 from Experiments.prostate.cases import find_cases
 from Experiments.prostate.learner import LOSSES, ProstateLearner, Recipe
 from Experiments.prostate.patients import find_patients, prepare_patient, stratified_folds
 from Experiments.prostate.scores import find, score_patient, segmented, summarize
+
 from SparseSegLib.annotation import UNLABELED
 from SparseSegLib.augmentation.movement import Movement, moved_places
 from SparseSegLib.augmentation.scanner import Scanner, bright_spot, rescan

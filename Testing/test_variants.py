@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from phantoms import blob
-
 from Benchmarks.accuracy import variants
 from Benchmarks.accuracy.changes import all_changes
+from phantoms import blob
+
 from SparseSegLib.annotation import sparsify
 from SparseSegLib.densify import DensifySettings, densify
 from SparseSegLib.densify.settings import PRESETS

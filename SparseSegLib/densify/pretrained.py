@@ -3,7 +3,7 @@
 It reads the very channels that a slice learner reads: gray values of a slice and its neighbors, and the annotation
 prior. So it has an opinion of any volume at once, which is what is shown first, and which stays worth hearing where few
 slices say little: the learner blends it in, as far as held-out slices prefer that. The weights are for one image
-channel and one structure (of several, it is asked about each); ``python Experiments pretraining`` makes them.
+channel and one structure (of several, it is asked about each); ``python Testing/Experiments pretraining`` makes them.
 """
 
 from __future__ import annotations

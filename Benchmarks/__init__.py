@@ -1,1 +1,0 @@
-"""Benchmarks of accuracy and speed: ``python Benchmarks`` lists them."""

@@ -1,1 +1,0 @@
-"""Reproductions of papers, and trainings of the models that come with SparseSeg: ``python Experiments`` lists them."""

@@ -1,0 +1,1 @@
+"""Benchmarks of accuracy and speed: ``python Testing/Benchmarks`` lists them."""

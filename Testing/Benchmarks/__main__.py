@@ -1,0 +1,11 @@
+"""Lists the benchmarks, or runs one: ``python Testing/Benchmarks NAME ...``."""
+
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    folder = Path(__file__).resolve().parent
+    sys.path[:1] = [str(folder.parent), str(folder.parents[1])]
+    from Benchmarks.shared.launcher import launch
+
+    sys.exit(launch(folder, sys.argv[1:]))
