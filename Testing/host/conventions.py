@@ -11,7 +11,7 @@ from PySide6 import QtCore, QtWidgets
 from . import Host, pythonqt
 from .standin import CLASSES
 
-ENGINE_AT_FILE_SCOPE = {"jobs", "annotation", "geometry", "io", "errors", "atomic", "protocol", "models", "units"}
+ENGINE_AT_FILE_SCOPE = {"jobs", "annotation", "image", "io", "errors", "files", "protocol", "models", "units"}
 NOT_AT_FILE_SCOPE = {"torch", "skimage", "matplotlib"}
 
 
