@@ -6,6 +6,9 @@ voxel of the slices, no smoothing. Here the walks are computed by OpenCL on the 
 What is not drawn on is 0, and a slice counts as annotated where something is drawn on it; the rest of such a slice is
 background to Biomedisa. The background gets a value of its own here, so that a slice without any object counts too.
 Biomedisa refuses slices that touch: of two neighbors the second is left out.
+
+Like the other peers it sees the region of interest. The whole volume gives its background more room, and takes several
+times as long: on a prostate with 3, 3 and 2 slices IoU 0.736 instead of 0.699, on a hippocampus 0.174 instead of 0.212.
 """
 
 from __future__ import annotations
