@@ -19,13 +19,13 @@ def step():
     team = current_team()
     dataset = make_dataset([make_example(make_case(seed), (1.0, 1.0, 1.0)) for seed in range(2)], (1.0, 1.0, 1.0))
     learner = _make_learner(dataset, QUICK, CPU)
-    drawn = learner._draw()[0]
+    drawn = learner.draw()[0]
     generator = torch.Generator().manual_seed(1)
     image = torch.randn(BATCH, 1, 16, 16, 16, generator=generator)
     labels = (image[:, 0] > 0).to(torch.uint8)
     labels[0, :10] = 255  # one patch is labeled less than another
     labels[3, 2:] = 255
-    learner._draw = lambda: (image[team.rank :: team.size], labels[team.rank :: team.size])
+    learner.draw = lambda: (image[team.rank :: team.size], labels[team.rank :: team.size])
     learner.step(1.0)
     return {
         "drawn": drawn,

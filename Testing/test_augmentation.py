@@ -107,6 +107,21 @@ def test_half_of_the_slice_patches_stay_on_the_grid():
     assert 0.35 < float(whole) < 0.65
 
 
+def test_slices_are_turned_in_millimeters():
+    """What is a circle in mm stays one, whatever the pixels' sides: the linear part is a turn, a scale and flips."""
+    spacing, size = np.array([1.0, 6.0]), (256, 256)
+    patches = [SlicePatch((128.0, 128.0), size, tuple(spacing))] * 40
+    places = sampling_grid(patches, size, 1.0, np.random.default_rng(0)).numpy().reshape(40, -1, 2)
+    rows, columns = np.meshgrid(*map(np.arange, size), indexing="ij")
+    own = np.stack([rows.ravel(), columns.ravel(), np.ones(rows.size)], 1)
+    stretches = []
+    for found in places:
+        pixels = np.linalg.lstsq(own, found, rcond=None)[0][:2].T
+        longest, shortest = np.linalg.svd(spacing[:, None] * pixels / spacing)[1]
+        stretches.append(longest / shortest)
+    assert np.median(stretches) < 1.2
+
+
 def _transform(vectors: np.ndarray, size: tuple[int, ...]) -> sitk.BSplineTransform:
     """SimpleITK's transform for the control points' vectors (3, kz, ky, kx) over a volume of ``size`` (z, y, x)."""
     transform = sitk.BSplineTransform(3, 3)

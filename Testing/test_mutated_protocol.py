@@ -97,7 +97,7 @@ def test_any_event_can_be_sent(count):
 @pytest.mark.parametrize("count", EVERY_RUN)
 def test_mutated_checkpoints_are_told_and_the_training_starts_over(count, tmp_path, small):
     rng = new_generator()
-    settings = DensifySettings(budget_steps=2, device="cpu", refine=False, estimate=False, checkpoint_seconds=0.0)
+    settings = DensifySettings(budget_steps=2, device="cpu", estimate=False, checkpoint_seconds=0.0)
     path = tmp_path / "checkpoint.pt"
     densify(*small, settings, checkpoint=path)
     good = path.read_bytes()
@@ -142,7 +142,7 @@ def test_mutated_jobs_are_done_or_refused_in_words(count, tmp_path, small):
     inputs = {"volumes": ["image.nrrd"], "labels": "drawn.nrrd", "resample": False}
     settings = {
         "preset": "fast", "budget_steps": 1, "budget_seconds": 5, "seed": 3, "device": "cpu", "margin": 0.1,
-        "prior": ["walk"], "refine": True, "estimate": True, "stop_early": False, "preview_seconds": 5,
+        "prior": ["walk"], "experts": ["slice-unet"], "estimate": True, "stop_early": False, "preview_seconds": 5,
         "checkpoint_seconds": 5, "dense": "dense.seg.nrrd", "uncertainty": "uncertainty.nrrd",
     }  # fmt: skip
     write_job(folder, "densify", inputs, settings)

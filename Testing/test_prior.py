@@ -1,5 +1,6 @@
 """The annotation prior: what it says, and that a slice left out is not known to it."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -91,6 +92,23 @@ def test_interpolation_finds_the_shape_between_two_slices():
     inside = prior.channels(SliceView(0, index, prior.shape, prior.spacing), prior.everything)[0] > 0
     truth = torch.from_numpy(phantom.labels[index] > 0)
     assert float((inside & truth).sum() / (inside | truth).sum()) > 0.9
+
+
+def test_interpolation_is_between_the_two_planes_around_a_slice():
+    """Squares of very different sizes, so that any other pair of planes gives another one."""
+    sides = {2: 6, 12: 30, 22: 10, 32: 26}
+    truth = np.zeros((36, 40, 40), np.uint8)
+    for index, side in sides.items():
+        low = 20 - side // 2
+        truth[index, low : low + side, low : low + side] = 1
+    labels = keep_planes(truth, Geometry.identity(truth.shape), [Plane(0, index) for index in sides])
+    prior = _prior(labels, truth[None].astype(np.float32), ("interpolation",))
+    for below, above in itertools.pairwise(sides):
+        for share in (0.2, 0.5, 0.8):
+            index = round(below + share * (above - below))
+            inside = prior.channels(SliceView(0, index, prior.shape, prior.spacing), prior.everything)[0] > 0
+            expected = sides[below] + share * (sides[above] - sides[below])
+            assert float(inside.sum()) ** 0.5 == pytest.approx(expected, abs=2.5)
 
 
 def _annotated(*planes: Plane) -> SparseLabels:

@@ -7,31 +7,34 @@ from phantoms import blob
 from SparseSegLib.annotation import UNLABELED, sparsify
 from SparseSegLib.control import CancelSource, Control, Stopped, UntilStopped
 from SparseSegLib.densify import DensifySettings, densify
-from SparseSegLib.densify.slice_learner import SliceLearner
+from SparseSegLib.densify.ensemble import Ensemble
+from SparseSegLib.densify.experts import SliceUNetRecipe
+from SparseSegLib.densify.slicewise import SlicewisePredictor
 from SparseSegLib.errors import Canceled
 from SparseSegLib.image import Geometry
 
-SETTINGS = DensifySettings(budget_steps=6, device="cpu", estimate=False, prior=("walk",))
+SLICES = SliceUNetRecipe(widths=(4, 8), prior=("walk",))
+SETTINGS = DensifySettings(budget_steps=6, device="cpu", estimate=False, experts=(SLICES,))
 
 
 @pytest.fixture
 def problem(monkeypatch):
-    """A small region that counts as a large one; refining it in the end is a fault."""
-    monkeypatch.setattr("SparseSegLib.densify.run.MOST_QUICK_VOXELS", 0)
+    """A small region that counts as a large one."""
+    monkeypatch.setattr("SparseSegLib.densify.problem.SMALL_VOXELS", 0)
     phantom = blob(Geometry.identity((12, 20, 20), (1.0, 1.0, 1.0)))
     return phantom.volume, sparsify(phantom.labels, phantom.volume.geometry, (2, 2, 2))
 
 
 @pytest.fixture
 def looks(monkeypatch):
-    """What every prediction was asked: its stride and whether it was a quick one."""
-    found, predict = [], SliceLearner.predict
+    """What every prediction was asked."""
+    found, predict = [], Ensemble.predict
 
-    def noted(self, token, stride=1, *, quick=False, guess=True):
-        found.append((stride, quick))
-        return predict(self, token, stride, quick=quick, guess=guess)
+    def noted(self, request, token, **options):
+        found.append(request)
+        return predict(self, request, token, **options)
 
-    monkeypatch.setattr(SliceLearner, "predict", noted)
+    monkeypatch.setattr(Ensemble, "predict", noted)
     return found
 
 
@@ -45,23 +48,23 @@ def test_a_training_that_is_stopped_takes_a_quick_look(problem, looks):
     source = CancelSource()
     result = densify(volume, labels, SETTINGS, Control(source.token, Listener(at=1, action=source.stop)))
     assert result.steps < 6
-    assert looks[-1][1]
+    assert looks[-1].quick
     _check(result, labels)
 
 
 def test_a_last_prediction_that_is_stopped_becomes_a_quick_look(problem, looks, monkeypatch):
     volume, labels = problem
-    source, predict = CancelSource(), SliceLearner.predict_slices
+    source, predict = CancelSource(), SlicewisePredictor._probabilities
 
-    def stopping(self, views, keep, *, guess):
-        if not looks[-1][1]:
+    def stopping(self, views, keep):
+        if looks and not looks[-1].quick:
             source.stop()
-        return predict(self, views, keep, guess=guess)
+        return predict(self, views, keep)
 
-    monkeypatch.setattr(SliceLearner, "predict_slices", stopping)
+    monkeypatch.setattr(SlicewisePredictor, "_probabilities", stopping)
     result = densify(volume, labels, SETTINGS, Control(source.token))
     assert result.steps == 6
-    assert [quick for _, quick in looks][-2:] == [False, True]
+    assert [request.quick for request in looks][-2:] == [False, True]
     _check(result, labels)
 
 

@@ -57,7 +57,7 @@ def test_the_learner_of_the_paper(dataset):
     (group,) = learner.optimizer.param_groups
     assert isinstance(learner.optimizer, torch.optim.SGD)
     assert (group["momentum"], group["weight_decay"]) == (0.99, 0)
-    image, labels = learner._draw()
+    image, labels = learner.draw()
     assert (image.shape, labels.shape) == ((2, 1, 16, 16, 16), (2, 16, 16, 16))
     logits = learner.network(image)
     assert torch.equal(learner.loss(logits, labels), vnet_dice(logits, labels))
@@ -69,7 +69,7 @@ def test_the_learner_of_the_paper(dataset):
 def test_the_loss_that_the_paper_compares_with(dataset):
     learner = trainer_module._make_learner(dataset, replace(MILLETARI, recipe="milletari2016-logistic"), CPU)
     assert isinstance(learner.optimizer, torch.optim.SGD)
-    _, labels = learner._draw()
+    _, labels = learner.draw()
     classes = [label for label in (0, 1) if (labels == label).any()]
     assert classes == [0, 1]
     logits = torch.zeros(2, 2, 16, 16, 16)
@@ -118,7 +118,7 @@ def test_a_labeled_voxel_lies_anywhere_in_its_patch(dataset):
     learner.augmentation = replace(learner.augmentation, rotation=0.0, scaling=0.0, deformation_deviation=0.0)
     labeled = np.zeros(patch, int)
     for _ in range(150):
-        labeled += (learner._draw()[1][0] != UNLABELED).numpy()
+        labeled += (learner.draw()[1][0] != UNLABELED).numpy()
     corners, middle = labeled[::11, ::11, ::11], labeled[5:7, 5:7, 5:7]
     assert corners.min() > 0.1 * middle.mean()
     whole = trainer_module._make_learner(dataset, replace(MILLETARI, patch=tuple(SIZE)), CPU)
@@ -128,7 +128,7 @@ def test_a_labeled_voxel_lies_anywhere_in_its_patch(dataset):
 def test_a_batch_is_the_mean_of_its_patches(dataset):
     """Gradients of a batch are the mean of those of its patches, so that it may be spread over processes."""
     learner = trainer_module._make_learner(dataset, replace(QUICK, batch=2), CPU)
-    image, labels = learner._draw()
+    image, labels = learner.draw()
 
     def gradients(image, labels):
         learner.network.zero_grad()

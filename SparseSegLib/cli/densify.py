@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--prior", metavar="PARTS", help="of distance,interpolation,appearance,walk,coordinates, or none"
     )
-    parser.add_argument("--no-refine", action="store_true", help="leave out the random walk that has the last word")
+    parser.add_argument("--experts", metavar="NAMES", help="some of the preset's only, as slice-unet,extra-trees")
     parser.add_argument("--no-estimate", action="store_true", help="hold no slices out to estimate the IoU")
     parser.add_argument("--stop-early", action="store_true", help="end sooner when the loss no longer falls")
     parser.add_argument("--resample", action="store_true", help="bring labels of another grid to the volume's")
@@ -117,7 +117,7 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
         "device": arguments.device,
         "margin": arguments.margin,
         "prior": prior,
-        "refine": not arguments.no_refine,
+        "experts": None if arguments.experts is None else arguments.experts.split(","),
         "estimate": not arguments.no_estimate,
         "stop_early": arguments.stop_early,
         "dense": "dense" + _ending(arguments.output),

@@ -148,7 +148,7 @@ class CohortLearner(PatchTrainer):
         self.drawn = drawn.tolist()
         return self.drawn
 
-    def _draw(self) -> tuple[torch.Tensor, torch.Tensor]:
+    def draw(self) -> tuple[torch.Tensor, torch.Tensor]:
         """A batch ``(B, C, z, y, x)`` and its labels, some in every patch; each comes from a volume of its own."""
         patches = [self._draw_patch(number) for number in self._draw_volumes()]
         image = self.vary(torch.cat([image for image, _ in patches]))

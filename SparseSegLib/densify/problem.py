@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -14,7 +15,9 @@ from SparseSegLib.errors import GeometryError
 from SparseSegLib.image import Box, Geometry, Volume, check_volume
 from SparseSegLib.image.coarse import block_means, coarsening
 from SparseSegLib.image.intensity import normalize
+from SparseSegLib.prior import AnnotationPrior
 
+SMALL_VOXELS = 1_500_000
 USUAL_MM = (0.01, 100.0)
 """Finest spacings of volumes whose distances are taken as they are."""
 
@@ -31,6 +34,7 @@ class Problem:
     box : region of interest in the whole volume
     factors : (z, y, x) voxels of the volume per voxel of the working grid
     full : SparseLabels of the whole volume, as the user drew them; classes are the structures that occur
+    volume : all of the image, with its own gray values
     """
 
     image: torch.Tensor
@@ -39,6 +43,26 @@ class Problem:
     box: Box
     factors: tuple[int, int, int]
     full: SparseLabels
+    volume: Volume
+    _priors: dict[tuple[str, ...], AnnotationPrior] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the working grid is so small that no prediction takes long."""
+        return bool(self.labels.array.size <= SMALL_VOXELS)
+
+    def prior(self, parts: tuple[str, ...]) -> AnnotationPrior:
+        """The annotation prior of some parts, made once for all that see it."""
+        if parts not in self._priors:
+            self._priors[parts] = AnnotationPrior(self.image, self.labels, self.classes, self.spacing, parts)
+        return self._priors[parts]
+
+    def without(self, planes: Iterable[Plane]) -> SparseLabels:
+        """The labels on the working grid, some planes left out."""
+        labels = self.labels
+        for plane in planes:
+            labels = labels.without(plane)
+        return labels
 
     @property
     def spacing(self) -> tuple[float, float, float]:
@@ -96,7 +120,13 @@ def make_problem(volume: Volume, labels: SparseLabels, margin: float, most_voxel
     factors = coarsening(region.array.shape, region.geometry.spacing, most_voxels)
     image = torch.from_numpy(np.ascontiguousarray(volume.array[(slice(None), *box)], dtype=np.float32))
     return Problem(
-        normalize(block_means(image, factors)), _coarse_labels(region, factors), labels.classes, box, factors, labels
+        normalize(block_means(image, factors)),
+        _coarse_labels(region, factors),
+        labels.classes,
+        box,
+        factors,
+        labels,
+        volume,
     )
 
 

@@ -21,6 +21,7 @@ from SparseSegLib.patches.recipe import PatchRecipe
 from SparseSegLib.patches.sampling import PatchSampler
 from SparseSegLib.training.averaging import AveragedWeights
 from SparseSegLib.training.losses import class_weights, has_labels, weighted_cross_entropy
+from SparseSegLib.training.weights import load_all_or_none
 
 MOST_PLACES = 50_000  # of a class in a volume, to draw patches around
 MOST_OF_MEMORY = 0.5  # share of a GPU's free memory that volumes may fill
@@ -95,7 +96,7 @@ class PatchTrainer:
 
     def step(self, rate: float) -> float:
         """One training step with ``rate`` times the learning rate; the loss."""
-        image, labels = self._draw()
+        image, labels = self.draw()
         for group in self.optimizer.param_groups:
             group["lr"] = rate * self.recipe.learning_rate
         self.network.train()
@@ -106,6 +107,13 @@ class PatchTrainer:
         self.averaged.update(self.network)
         self.steps += 1
         return loss
+
+    def shrink(self) -> int:
+        """Take half as many patches a step from now on; how many these are, or 0 if there is one already."""
+        if self.batch == 1:
+            return 0
+        self.batch //= 2
+        return self.batch
 
     def chance(self) -> tuple[int, ...]:
         """What decides the numbers that a network draws in this step; a resumed training draws the same ones."""
@@ -123,7 +131,7 @@ class PatchTrainer:
         """Weighted cross-entropy of ``logits`` (B, K, z, y, x) over the labeled voxels of ``labels`` (B, z, y, x)."""
         return weighted_cross_entropy(logits, labels, self.weights)
 
-    def _draw(self) -> tuple[torch.Tensor, torch.Tensor]:
+    def draw(self) -> tuple[torch.Tensor, torch.Tensor]:
         """A batch ``(B, C, z, y, x)`` and its labels, at least one of them where the network's output lies."""
         while True:
             image, labels = self._cut()
@@ -190,12 +198,11 @@ class PatchTrainer:
         self.steps = int(state["steps"])
 
     def warm_start(self, state: dict[str, Any]) -> None:
-        """Take over the weights of another training of the same network; ValueError if they do not fit."""
-        try:
-            self.network.load_state_dict(state["network"])
-            self.averaged.network.load_state_dict(state["averaged"])
-        except (RuntimeError, KeyError) as error:
-            raise ValueError(str(error)) from error
+        """Take over the weights of another training of the same network.
+
+        Raises ValueError if they do not fit; nothing has changed then.
+        """
+        load_all_or_none([(self.network, state["network"]), (self.averaged.network, state["averaged"])])
         self.averaged.steps = int(state["averaged_steps"])
 
 

@@ -109,8 +109,7 @@ def labels_on(probabilities: torch.Tensor, grid: Geometry, target: Geometry) -> 
     """
     if grid == target:
         return probabilities.argmax(0).numpy().astype(np.uint8)
-    wide = grid.crop(tuple(slice(-1, size + 1) for size in grid.shape))  # type: ignore[arg-type]
-    padded = [np.pad(values, 1, mode="edge") for values in probabilities.numpy()]
+    wide, padded = _widened(probabilities, grid)
     labels = np.zeros(target.shape, np.uint8)
     depth, height, width = target.shape
     step = max(1, SLAB_VOXELS // (height * width))
@@ -123,3 +122,17 @@ def labels_on(probabilities: torch.Tensor, grid: Geometry, target: Geometry) -> 
             labels[start : start + step][wins] = label
             best = np.maximum(best, there)
     return labels
+
+
+def probabilities_on(probabilities: torch.Tensor, grid: Geometry, target: Geometry) -> torch.Tensor:
+    """Class probabilities ``(K, Z, Y, X)`` on ``target``, from those on ``grid``; background outside of that."""
+    wide, padded = _widened(probabilities, grid)
+    found = torch.from_numpy(np.stack([resample(values, wide, target) for values in padded]))
+    found[0] = (1 - found[1:].sum(0)).clamp(min=0)
+    return found
+
+
+def _widened(probabilities: torch.Tensor, grid: Geometry) -> tuple[Geometry, list[np.ndarray]]:
+    """A grid of one voxel more on every side, and each class's values there, so that border voxels have neighbors."""
+    wide = grid.crop(tuple(slice(-1, size + 1) for size in grid.shape))  # type: ignore[arg-type]
+    return wide, [np.pad(values, 1, mode="edge") for values in probabilities.numpy()]

@@ -19,6 +19,7 @@ from SparseSegLib.prior.walk import WalkPrior
 PRIOR_PARTS = ("distance", "interpolation", "appearance", "walk", "coordinates")
 """Names of the parts that :class:`AnnotationPrior` can be made of."""
 
+USUAL_PARTS = ("distance", "interpolation", "appearance", "walk")
 
 FOUND = 0.3  # IoU above which slices that are left out are found at all
 

@@ -33,7 +33,7 @@ MOST_KEPT = 64  # walks
 class WalkPrior:
     """Channels for each class but background: how probable random walks find it, from -1 to 1.
 
-    There is one walk for each of ``CONTRASTS``: how much of a difference an edge makes depends on the image. Coarser
+    There is one walk for each contrast: how much of a difference an edge makes depends on the image. Coarser
     grids give the finer ones their start.
 
     Parameters
@@ -42,36 +42,50 @@ class WalkPrior:
     sources : who knows labels
     classes : background included
     spacing : (z, y, x) in mm
+    contrasts : one walk for each; None for ``CONTRASTS``
+    most_voxels : of the finest grid; None for what suits a prior
     """
 
-    def __init__(self, image: torch.Tensor, sources: list[Source], classes: int, spacing: Spacing3) -> None:
+    def __init__(
+        self,
+        image: torch.Tensor,
+        sources: list[Source],
+        classes: int,
+        spacing: Spacing3,
+        contrasts: tuple[float, ...] | None = None,
+        most_voxels: int | None = None,
+    ) -> None:
         self.classes = classes
-        finest = MOST_VOXELS if classes == 2 else MOST_OF_SEVERAL
-        self._grids = [_Grid.of(image, sources, spacing, finest)]
+        self.contrasts = contrasts or CONTRASTS
+        finest = most_voxels or (MOST_VOXELS if classes == 2 else MOST_OF_SEVERAL)
+        self._grids = [_Grid.of(image, sources, spacing, finest, self.contrasts)]
         while np.prod(self._grids[0].shape) > 2 * FEWEST_VOXELS:
             most = int(np.prod(self._grids[0].shape)) // 8
-            self._grids.insert(0, _Grid.of(image, sources, spacing, max(most, FEWEST_VOXELS)))
+            self._grids.insert(0, _Grid.of(image, sources, spacing, max(most, FEWEST_VOXELS), self.contrasts))
         self.factors = self._grids[-1].factors
         self._walks: dict[tuple[int, ...], torch.Tensor] = {}
 
     @property
     def subjects(self) -> list[int]:
         """Of each channel, the class that it speaks of."""
-        return [*range(1, self.classes)] * len(CONTRASTS)
+        return [*range(1, self.classes)] * len(self.contrasts)
 
     def channels(self, view: SliceView, keep: tuple[int, ...]) -> list[torch.Tensor]:
         """Channels for ``view`` from the sources ``keep``; each ``(U, V)``, values within ±1."""
         if keep not in self._walks:
             if len(self._walks) >= MOST_KEPT:
                 self._walks.clear()
-            self._walks[keep] = self._walk(keep)
+            self._walks[keep] = self.probabilities(keep).flatten(0, 1)
         return list(2 * self._cut(self._walks[keep], view) - 1)
 
-    def _walk(self, keep: tuple[int, ...]) -> torch.Tensor:
-        """Probabilities ``(channels, z, y, x)`` on the last grid, from the sources ``keep``; one half without any."""
+    def probabilities(self, keep: tuple[int, ...]) -> torch.Tensor:
+        """Of the classes but background ``(contrasts, K - 1, z, y, x)`` on the finest grid; one half without sources.
+
+        The grid's voxels are as many of the image's as ``factors`` says.
+        """
         if not keep:
-            return torch.full((len(self.subjects), *self._grids[-1].shape), 0.5)
-        found = torch.zeros(len(CONTRASTS), self.classes - 1, *self._grids[0].shape)
+            return torch.full((len(self.contrasts), self.classes - 1, *self._grids[-1].shape), 0.5)
+        found = torch.zeros(len(self.contrasts), self.classes - 1, *self._grids[0].shape)
         before = self._grids[0]
         for grid in self._grids:
             found = _between(found, before, grid)
@@ -83,7 +97,7 @@ class WalkPrior:
                 start = torch.where(free, found[:, label - 1], (own == label).float())
                 iterations = ITERATIONS[0 if grid is self._grids[0] else 1]
                 found[:, label - 1] = solve(grid.edges, free.float(), start, iterations, TOLERANCE, lost, nowhere)
-        return found.flatten(0, 1).clamp_(0, 1)
+        return found.clamp_(0, 1)
 
     def _cut(self, walk: torch.Tensor, view: SliceView) -> torch.Tensor:
         """The slice ``view`` of the coarse probabilities, interpolated: ``(channels, U, V)``."""
@@ -108,7 +122,7 @@ class _Grid:
     ----------
     factors : (z, y, x) voxels of the image per voxel
     shape : (z, y, x) voxels
-    edges : for each of ``CONTRASTS``, ``(contrasts, ...)``
+    edges : for each contrast, ``(contrasts, ...)``
     places : of each source, where its labeled voxels lie in ``(K, N)``, the classes over the voxels
     """
 
@@ -118,13 +132,20 @@ class _Grid:
     places: list[np.ndarray]
 
     @classmethod
-    def of(cls, image: torch.Tensor, sources: list[Source], spacing: Spacing3, most_voxels: int) -> _Grid:
+    def of(
+        cls,
+        image: torch.Tensor,
+        sources: list[Source],
+        spacing: Spacing3,
+        most_voxels: int,
+        contrasts: tuple[float, ...],
+    ) -> _Grid:
         """The finest grid of at most ``most_voxels``."""
         factors = coarsening(image.shape[1:], spacing, most_voxels)
         means = block_means(image, factors)
         depth, height, width = means.shape[1:]
         z, y, x = (step * factor for step, factor in zip(spacing, factors, strict=True))
-        edges = edge_weights(means, torch.tensor(CONTRASTS).view(-1, 1, 1, 1), (z, y, x))
+        edges = edge_weights(means, torch.tensor(contrasts).view(-1, 1, 1, 1), (z, y, x))
         shape = (depth, height, width)
         return cls(factors, shape, edges, [_places_of(source, factors, shape) for source in sources])
 

@@ -21,13 +21,19 @@ Result = TypeVar("Result")
 
 
 class Learner(Protocol):
-    """What the loop needs of a learner: its steps so far, its patches per step, and the next step."""
+    """What the loop needs of a learner: its steps so far, the next step, and a smaller one."""
 
-    steps: int
-    batch: int
+    @property
+    def steps(self) -> int:
+        """Training steps so far."""
+        ...
 
     def step(self, rate: float) -> float:
         """One training step at ``rate`` times the learning rate; the loss."""
+        ...
+
+    def shrink(self) -> int:
+        """Take half as many patches a step from now on; how many these are, or 0 if there cannot be fewer."""
         ...
 
 
@@ -73,22 +79,20 @@ class TrainingLoop:
         """
         fraction = self.budget.fraction(learner.steps) if fraction is None else fraction
         self.rate = self.schedule(learner.steps, fraction)
-        loss = self._try_step(learner)
-        if loss is None:
-            torch.cuda.empty_cache()  # only here: the error's traceback held what had been allocated
-            learner.batch //= 2
-            self.control.events.message(f"GPU memory is short: going on with {learner.batch} patches a step.")
-            return None
-        self.loss = loss if self.loss is None else 0.95 * self.loss + 0.05 * loss
-        return loss
-
-    def _try_step(self, learner: Learner) -> float | None:
         try:
-            return learner.step(self.rate)
+            loss = learner.step(self.rate)
         except torch.OutOfMemoryError:
-            if learner.batch == 1 or current_team().size > 1:  # the others would wait for the step that failed
+            if current_team().size > 1:  # the others would wait for the step that failed
                 raise
-            return None
+            patches = learner.shrink()
+            if not patches:
+                raise
+        else:
+            self.loss = loss if self.loss is None else 0.95 * self.loss + 0.05 * loss
+            return loss
+        torch.cuda.empty_cache()  # only here: the error's traceback held what had been allocated
+        self.control.events.message(f"GPU memory is short: going on with {patches} patches a step.")
+        return None
 
     def report(self, steps: int, **figures: float) -> None:
         """Tell how far the training is, not more often than every half second."""

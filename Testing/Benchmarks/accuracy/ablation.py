@@ -4,9 +4,9 @@
     python Testing/Benchmarks ablation --list
     python Testing/Benchmarks ablation --only "no prior" "half as wide"
 
-IoU is measured on the voxels off the annotated slices, after ``--seconds``. A change that needs a setting which this
-version does not have is left out. Results are appended to ``results.csv``, all changes of one seed before the next; a
-second run does what is missing. ``ablation.md`` is written at the end (and by ``--report`` alone).
+IoU is measured on the voxels off the annotated slices, after ``--seconds``. Results are appended to ``results.csv``,
+all changes of one seed before the next; a second run does what is missing. ``ablation.md`` is written at the end (and
+by ``--report`` alone).
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from collections import defaultdict
 from pathlib import Path
 from statistics import mean, stdev
 
-from Benchmarks.accuracy.changes import ALONE, BASELINE, Change, all_changes
-from Benchmarks.accuracy.variants import VARIANTS
+from Benchmarks.accuracy.changes import BASELINE, Change, all_changes
 from Benchmarks.shared.rows import Row, Table
 from Benchmarks.shared.scoring import annotate, unseen_iou
 from Benchmarks.shared.volumes import Case, add_volume_arguments, chosen_cases
@@ -59,19 +58,12 @@ def parse() -> argparse.Namespace:
 
 
 def chosen_changes(only: list[str] | None) -> list[Change]:
-    """The changes that can be made (and are named, if any is), the unchanged preset first; says what is left out."""
-    changes = []
-    for change in all_changes():
-        if only is not None and change.name not in {BASELINE, *only}:
-            continue
-        if change.missing():
-            print(f"Left out: {change.name}. There is no setting {', '.join(change.missing())}.", file=sys.stderr)
-        else:
-            changes.append(change)
-    unknown = set(only or ()) - {change.name for change in all_changes()}
+    """The changes (those that are named, if any is), the unchanged preset first."""
+    changes = all_changes()
+    unknown = set(only or ()) - {change.name for change in changes}
     if unknown:
         sys.exit(f"No such change: {', '.join(sorted(unknown))}. --list names them.")
-    return changes
+    return [change for change in changes if only is None or change.name in {BASELINE, *only}]
 
 
 def run_case(case: Case, budget: str, seed: int, changes: list[Change], seconds: float, results: Table) -> None:
@@ -83,8 +75,7 @@ def run_case(case: Case, budget: str, seed: int, changes: list[Change], seconds:
     volume, truth = case.load()
     labels = annotate(truth, volume, budget)
     for change in missing:
-        with VARIANTS[change.variant]():
-            result = densify(volume, labels, change.make(seconds, seed))
+        result = densify(volume, labels, change.make(seconds, seed))
         figures = {"steps": result.steps, "seconds": round(result.seconds, 2), "estimate": result.estimate}
         row = {**base, "change": change.name, **figures, "iou": unseen_iou(result.labels, truth, labels)}
         results.append(row)
@@ -101,30 +92,24 @@ def write_report(rows: list[Row], folder: Path) -> None:
 def table(rows: list[Row], seconds: float) -> str:
     """Each change's mean IoU and its difference to the unchanged preset, as Markdown, the worst change last.
 
-    Changes that silence the pretrained network too are compared with the preset without it, and marked. Differences
-    are taken run by run (same volume, annotation and seed); ± is the standard error of their mean. The columns after
-    that are differences per volume and annotation, mean over seeds.
+    Differences are taken run by run (same volume, annotation and seed); ± is the standard error of their mean. The
+    columns after that are differences per volume and annotation, mean over seeds.
     """
     found: dict[str, dict[tuple[str, str, int], Row]] = defaultdict(dict)
     for row in rows:
         if row["budget_seconds"] == seconds:
             found[row["change"]][row["volume"], row["budget"], row["seed"]] = row
-    against = {change.name: change.against for change in all_changes()}
-    places = list(dict.fromkeys(key[:2] for key in found.get(BASELINE, {})))
+    usual = found.get(BASELINE, {})
+    places = list(dict.fromkeys(key[:2] for key in usual))
     head = ["change", "runs", "steps", "IoU", "difference", *(f"{volume} ({budget})" for volume, budget in places)]
     lines = []
     for name, runs in found.items():
-        usual = found.get(against.get(name, BASELINE), {})
         shared = [key for key in runs if key in usual]
         if shared:
             differences = {key: runs[key]["iou"] - usual[key]["iou"] for key in shared}
-            mark = " *" if usual is not found.get(BASELINE) else ""
-            line = _line(name, [runs[key] for key in shared], differences, places, mark)
-            lines.append((-mean(differences.values()), line))
+            lines.append((-mean(differences.values()), _line(name, [runs[key] for key in shared], differences, places)))
     lines.sort(key=lambda item: item[0])
-    title = f"After {seconds:g} s, seeds: {len({key[2] for key in found.get(BASELINE, {})})}"
-    if any(" * |" in line for _, line in lines):
-        title += f"; * is compared with the preset {ALONE}"
+    title = f"After {seconds:g} s, seeds: {len({key[2] for key in usual})}"
     table = ["| " + " | ".join(head) + " |", "| --- " * len(head) + "|", *(line for _, line in lines)]
     return title + "\n\n" + "\n".join(table)
 
@@ -134,12 +119,11 @@ def _line(
     runs: list[Row],
     differences: dict[tuple[str, str, int], float],
     places: list[tuple[str, str]],
-    mark: str,
 ) -> str:
     spread = stdev(differences.values()) / len(differences) ** 0.5 if len(differences) > 1 else None
     difference = f"{mean(differences.values()):+.3f}" + ("" if spread is None else f" ± {spread:.3f}")
     steps, score = mean(row["steps"] for row in runs), mean(row["iou"] for row in runs)
-    cells = [name + mark, str(len(runs)), f"{steps:.0f}", f"{score:.3f}"]
+    cells = [name, str(len(runs)), f"{steps:.0f}", f"{score:.3f}"]
     cells.append("" if name == BASELINE else difference)
     for place in places:
         here = [value for key, value in differences.items() if key[:2] == place]

@@ -1,16 +1,15 @@
-"""The changes of the ablation: each is the ``fast`` preset with one thing different."""
+"""The changes of the ablation: each is the list of experts of the ``fast`` preset with one thing different."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from SparseSegLib.densify import PRESETS, DensifySettings
-from SparseSegLib.densify.settings import ALL_PARTS, Preset, SliceRecipe
-from SparseSegLib.prior import PRIOR_PARTS
+from SparseSegLib.prior import USUAL_PARTS
 
 BASELINE = "fast"
-ALONE = "without the pretrained network"  # what changes of the prior are to be compared with
 
 
 @dataclass(frozen=True)
@@ -20,101 +19,49 @@ class Change:
     Attributes
     ----------
     name : what is different, in words
-    recipe : fields of the preset's recipe, by name
-    settings : fields of ``DensifySettings``, by name
-    preset : the preset that is changed
-    variant : a piece of the learner that is replaced, see ``variants.VARIANTS``
-    against : name of the change that this one is compared with
+    without : names of experts that are left out
+    options : of an expert by its name, fields of its recipe
+    settings : fields of ``DensifySettings``
     """
 
     name: str
-    recipe: dict[str, Any] = field(default_factory=dict)
-    settings: dict[str, Any] = field(default_factory=dict)
-    preset: str = BASELINE
-    variant: str = ""
-    against: str = BASELINE
-
-    def missing(self) -> list[str]:
-        """The fields that recipe or settings of this version do not have, so that the change cannot be made."""
-        known = {item.name for item in fields(PRESETS[self.preset].recipe)}
-        known_settings = {item.name for item in fields(DensifySettings)}
-        return sorted((set(self.recipe) - known) | (set(self.settings) - known_settings))
+    without: tuple[str, ...] = ()
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def make(self, seconds: float, seed: int) -> DensifySettings:
-        """The settings for a run; a changed recipe becomes a preset by the change's name, in this process only."""
-        name = self.preset
-        if self.recipe:
-            preset = PRESETS[self.preset]
-            name = f"ablation: {self.name}"
-            PRESETS[name] = Preset(replace(preset.recipe, **self.recipe), preset.seconds, self.name)
-        return DensifySettings(name, seconds, seed=seed, **self.settings)
+        """The settings for a run."""
+        recipes = [recipe for recipe in PRESETS[BASELINE].experts if recipe.name not in self.without]
+        experts = tuple(replace(recipe, **self.options.get(recipe.name, {})) for recipe in recipes)  # type: ignore[type-var]
+        return DensifySettings(BASELINE, seconds, seed=seed, experts=experts, **self.settings)
 
 
 def all_changes() -> list[Change]:
     """Every change, the unchanged preset first."""
-    recipe = PRESETS[BASELINE].recipe
-    assert isinstance(recipe, SliceRecipe)
+    names = [recipe.name for recipe in PRESETS[BASELINE].experts]
     return [
         Change(BASELINE),
-        Change(ALONE, {"pretrained": False}),
-        *_prior_changes(recipe.prior),
-        *_training_changes(),
-        *_network_changes(recipe),
+        *(Change(f"no {name}", (name,)) for name in names),
+        *(Change(f"{name} alone", tuple(other for other in names if other != name)) for name in names),
+        Change("no held-out slices", settings={"estimate": False}),
+        *(_slices(f"prior without {part}", prior=_without(part)) for part in USUAL_PARTS),
+        *(_slices(f"prior of {part} alone", prior=(part,)) for part in USUAL_PARTS),
+        _slices("no prior", prior=()),
+        _slices("no neighboring slices", neighbors=0),
+        _slices("no averaged weights", averaging=0.0),
+        _slices("cross-entropy alone", dice=0.0),
+        _slices("patches flipped, but not turned, scaled or deformed", moved=0.0),
+        _slices("each prior as it is: no further slices left out", variants=0),
+        _slices("classes not balanced", balance=0.0),
+        _slices("half as wide", widths=(8, 16, 24, 32)),
+        _slices("twice as wide", widths=(32, 64, 96, 128)),
+        _slices("one level less", widths=(16, 32, 48)),
     ]
 
 
-def _prior_changes(usual: tuple[str, ...]) -> list[Change]:
-    """Changes that make the pretrained network fall silent too, which knows the usual prior alone."""
-    recipes = {change.name: {"pretrained": False, **change.recipe} for change in _part_changes(usual)}
-    changes = [Change(name, recipe, against=ALONE) for name, recipe in recipes.items()]
-    for name, variant in (
-        ("a walk that does not see the image (harmonic)", "harmonic"),
-        ("geodesic distances instead of the walk", "geodesic"),
-        ("priors that know their own slice", "knowing"),
-    ):
-        changes.append(Change(name, {"pretrained": False}, variant=variant, against=ALONE))
-    return changes
+def _slices(name: str, **options: Any) -> Change:
+    return Change(name, options={"slice-unet": options})
 
 
-def _part_changes(usual: tuple[str, ...]) -> list[Change]:
-    parts = list(dict.fromkeys((*ALL_PARTS, *PRIOR_PARTS, *usual)))
-    changes = [Change("no prior", {"prior": ()})]
-    for part in parts:
-        if part in usual:
-            rest = tuple(other for other in usual if other != part)
-            changes += [Change(f"no {part}", {"prior": rest})]
-            changes += [Change(f"{part} alone", {"prior": (part,)})] if rest else []
-        else:
-            changes.append(Change(f"with {part}", {"prior": (*usual, part)}))
-    return changes
-
-
-def _training_changes() -> list[Change]:
-    return [
-        Change("no forest", {"forest": False}),
-        Change("no 3D network beside", {"volume": False}),
-        Change("no refinement", settings={"refine": False}),
-        Change("no estimate: all slices learned from at once", settings={"estimate": False}),
-        Change("no averaged weights", {"averaging": 0.0}),
-        Change("cross-entropy alone", {"dice": 0.0}),
-        Change("patches flipped, but not turned, scaled or deformed", {"moved": 0.0}),
-        Change("no part of the prior hidden", {"part_dropout": 0.0}),
-        Change("each prior as it is: no further slices left out", {"variants": 0}),
-        Change("classes not balanced", {"balance": 0.0}),
-        Change("half the resolution at first", variant="coarse at first"),
-        Change("mean teacher on slices without labels", variant="teacher"),
-        Change("four snapshots predict together", variant="snapshots"),
-        Change("four mirror images averaged", variant="flips"),
-    ]
-
-
-def _network_changes(recipe: SliceRecipe) -> list[Change]:
-    half, twice = (tuple(int(width * factor) for width in recipe.widths) for factor in (0.5, 2))
-    return [
-        Change("half as wide", {"widths": half}),
-        Change("twice as wide", {"widths": twice}),
-        Change("one level less", {"widths": recipe.widths[:-1]}),
-        Change("no neighboring slices", {"neighbors": 0, "pretrained": False}, against=ALONE),
-        Change("pixels to channels (half the resolution inside)", variant="stem"),
-        Change("3D patches of the image alone", preset="unet3d"),
-    ]
+def _without(part: str) -> tuple[str, ...]:
+    return tuple(other for other in USUAL_PARTS if other != part)

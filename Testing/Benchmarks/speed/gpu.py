@@ -28,10 +28,10 @@ from Benchmarks.speed.throughput import elapsed, measure_all
 from SparseSegLib.annotation import SparseLabels
 from SparseSegLib.control import CancelSource, Control, NullEvents
 from SparseSegLib.densify import PRESETS, DensifySettings, densify
-from SparseSegLib.densify.patch_learner import PatchLearner
+from SparseSegLib.densify.experts import SliceUNetRecipe
+from SparseSegLib.densify.experts.slice_unet import SliceUNetExpert
+from SparseSegLib.densify.experts.unet3d import UNet3DExpert
 from SparseSegLib.densify.problem import make_problem
-from SparseSegLib.densify.settings import SliceRecipe
-from SparseSegLib.densify.slice_learner import SliceLearner
 from SparseSegLib.devices import choose_device, describe_device
 from SparseSegLib.errors import UsageError
 from SparseSegLib.image import Volume, place
@@ -131,17 +131,17 @@ def seconds_to_iou(
 
 def augmentation_share(preset: str, volume: Volume, labels: SparseLabels, device: torch.device, count: int) -> Row:
     """The time of drawing a batch (cutting, deforming, gray values) against that of whole training steps."""
-    recipe = PRESETS[preset].recipe
-    problem = make_problem(volume, labels, MARGIN, recipe.most_voxels)
-    learner: SliceLearner | PatchLearner
-    if isinstance(recipe, SliceRecipe):
-        learner = SliceLearner(problem, replace(recipe, variants=0), recipe.prior, 0, device)
-    else:
-        learner = PatchLearner(problem, recipe, 0, device)
+    recipe = PRESETS[preset].experts[0]
+    problem = make_problem(volume, labels, MARGIN, PRESETS[preset].most_voxels)
+    if isinstance(recipe, SliceUNetRecipe):
+        recipe = replace(recipe, variants=0)
+    expert = recipe.make(problem, 0, device)
+    assert isinstance(expert, SliceUNetExpert | UNet3DExpert)
+    expert.set_annotation(problem, frozenset())
     for _ in range(2):
-        learner.step(1.0)
-    drawing = sum(elapsed(learner._draw, device, 1) for _ in range(count)) / count
-    stepping = sum(elapsed(lambda: learner.step(1.0), device, 1) for _ in range(count)) / count
+        expert.step(1.0)
+    drawing = sum(elapsed(expert.draw, device, 1) for _ in range(count)) / count
+    stepping = sum(elapsed(lambda: expert.step(1.0), device, 1) for _ in range(count)) / count
     row = {"preset": preset, "draw_ms": round(1000 * drawing, 2), "step_ms": round(1000 * stepping, 2)}
     row["share"] = round(drawing / stepping, 4)
     print(row, flush=True)

@@ -1,4 +1,4 @@
-"""What lets the slice learner's steps run faster: threads, memory format, inference mode, a compiled network.
+"""What lets the slice U-Net's steps run faster: threads, memory format, a compiled network.
 
     python Testing/Benchmarks slice_steps --data FOLDER --steps 40
     python Testing/Benchmarks slice_steps --volume liver=ct.nii.gz,organs.nii.gz,5
@@ -14,8 +14,8 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
 
@@ -25,9 +25,9 @@ from Benchmarks.shared.volumes import Case, add_volume_arguments, chosen_cases
 
 from SparseSegLib.control import CancelToken
 from SparseSegLib.densify import PRESETS
+from SparseSegLib.densify.experts import Request, SliceUNetRecipe
+from SparseSegLib.densify.experts.slice_unet import SliceUNetExpert
 from SparseSegLib.densify.problem import Problem, make_problem
-from SparseSegLib.densify.settings import SliceRecipe
-from SparseSegLib.densify.slice_learner import SliceLearner
 
 USUAL = "as it is"
 WARM_UP = 3  # steps that are not counted
@@ -35,20 +35,18 @@ WARM_UP = 3  # steps that are not counted
 
 @dataclass
 class Variant:
-    """A learner that has something different, and what it ran at.
+    """An expert that has something different, and what it ran at.
 
     Attributes
     ----------
     name : what is different
-    learner : SliceLearner
+    expert : SliceUNetExpert
     threads : of torch
-    inference : the mode in which it predicts
     """
 
     name: str
-    learner: SliceLearner
+    expert: SliceUNetExpert
     threads: int
-    inference: Callable[[], AbstractContextManager[object]] = torch.inference_mode
 
     def __post_init__(self) -> None:
         self.steps: list[float] = []
@@ -58,15 +56,15 @@ class Variant:
         """One training step."""
         with _threads(self.threads):
             start = time.perf_counter()
-            self.learner.step(1.0)
+            self.expert.step(1.0)
             self.steps.append(time.perf_counter() - start)
 
     def predict(self) -> None:
         """All slices of the shortest orientation."""
         token = CancelToken()
-        with _threads(self.threads), self.inference():
+        with _threads(self.threads):
             start = time.perf_counter()
-            SliceLearner.predict.__wrapped__(self.learner, token, quick=True, guess=False)  # type: ignore[attr-defined]
+            self.expert.predict(Request.whole(self.expert.problem, quick=True), token)
             self.predictions.append(time.perf_counter() - start)
 
 
@@ -86,9 +84,9 @@ def main() -> None:
 def measure(case: Case, budget: str, steps: int, predictions: int) -> None:
     """Print a row for each variant on one volume."""
     volume, truth = case.load()
-    recipe = PRESETS["fast"].recipe
-    assert isinstance(recipe, SliceRecipe)
-    problem = make_problem(volume, annotate(truth, volume, budget), 0.1, recipe.most_voxels)
+    recipe = PRESETS["fast"].experts[0]
+    assert isinstance(recipe, SliceUNetRecipe)
+    problem = make_problem(volume, annotate(truth, volume, budget), 0.1, PRESETS["fast"].most_voxels)
     variants = all_variants(problem, recipe)
     for number in range(WARM_UP + steps):
         for variant in variants:
@@ -106,43 +104,44 @@ def measure(case: Case, budget: str, steps: int, predictions: int) -> None:
         print(f"| {case.name} | {variant.name} | " + " | ".join(cells) + " |", flush=True)
 
 
-def all_variants(problem: Problem, recipe: SliceRecipe) -> list[Variant]:
+def all_variants(problem: Problem, recipe: SliceUNetRecipe) -> list[Variant]:
     """The preset as it is first."""
     usual = torch.get_num_threads()
 
-    def learner() -> SliceLearner:
-        return SliceLearner(problem, recipe, recipe.prior, 0, torch.device("cpu"))
+    def expert() -> SliceUNetExpert:
+        made = recipe.make(problem, 0, torch.device("cpu"))
+        made.set_annotation(problem, frozenset())
+        return made
 
     other = 1 if usual > 1 else 2
     variants = [
-        Variant(USUAL, learner(), usual),
-        Variant(f"{other} thread{'s' * (other > 1)} instead of {usual}", learner(), other),
-        Variant("predicts without gradients instead of in inference mode", learner(), usual, torch.no_grad),
-        Variant("channels first", _channels_first(learner()), usual),
+        Variant(USUAL, expert(), usual),
+        Variant(f"{other} thread{'s' * (other > 1)} instead of {usual}", expert(), other),
+        Variant("channels first", _channels_first(expert()), usual),
     ]
     try:
-        variants.append(Variant("compiled (torch.compile)", _compiled(learner()), usual))
+        variants.append(Variant("compiled (torch.compile)", _compiled(expert()), usual))
     except Exception as error:  # whatever a machine without a compiler raises
         reason = next(iter(str(error).strip().splitlines()), "")
         print(f"torch.compile is left out: {type(error).__name__}: {reason}", file=sys.stderr)
     return variants
 
 
-def _channels_first(learner: SliceLearner) -> SliceLearner:
+def _channels_first(expert: SliceUNetExpert) -> SliceUNetExpert:
     """Weights in PyTorch's usual order; every input is brought to it too."""
-    for network in (learner.network, learner.averaged.network):
+    for network in (expert.network, expert.averaged.network):
         network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         network.register_forward_pre_hook(lambda _module, inputs: tuple(one.contiguous() for one in inputs))
-    return learner
+    return expert
 
 
-def _compiled(learner: SliceLearner) -> SliceLearner:
+def _compiled(expert: SliceUNetExpert) -> SliceUNetExpert:
     """Network and averaged network compiled for each size that comes; raises where that is not possible."""
     torch.compiler.reset()  # else what was compiled for the volumes before uses up the number that is allowed
-    for network in (learner.network, learner.averaged.network):
+    for network in (expert.network, expert.averaged.network):
         network.compile(dynamic=False)
-    learner.step(1.0)
-    return learner
+    expert.step(1.0)
+    return expert
 
 
 @contextmanager

@@ -18,13 +18,13 @@ import torch
 from skimage.io import imread
 
 from SparseSegLib.annotation import SparseLabels, sparsify, sparsify_every
+from SparseSegLib.densify.experts.pretrained import NEIGHBORS
 from SparseSegLib.densify.problem import Problem, make_problem
-from SparseSegLib.densify.settings import SliceRecipe
-from SparseSegLib.densify.slice_bank import features
+from SparseSegLib.densify.slice_features import SliceFeatures
 from SparseSegLib.errors import SparseSegError
 from SparseSegLib.image import Geometry, Volume
 from SparseSegLib.io import read_labels, read_volume
-from SparseSegLib.prior import AnnotationPrior, PlaneSource, SliceView
+from SparseSegLib.prior import USUAL_PARTS, PlaneSource
 from SparseSegLib.synthesis.scenes import Scene, random_scene
 
 JUDGED = ("hippocampus_001", "hippocampus_310", "nci_0", "promise12_demo0")
@@ -72,21 +72,20 @@ def _annotate(truth: np.ndarray, geometry: Geometry, rng: np.random.Generator) -
 
 def _cut(scene: Scene, problem: Problem, rng: np.random.Generator) -> Episode:
     """Random slices as a prediction sees them, and some of the annotated ones as a training does."""
-    recipe = SliceRecipe()
-    prior = AnnotationPrior(problem.image, problem.labels, problem.classes, problem.spacing, recipe.prior)
+    features = SliceFeatures(problem, USUAL_PARTS, NEIGHBORS)
+    prior = features.prior
     truth = torch.from_numpy(scene.structure[problem.box].astype(np.uint8))
-    axes = sorted({plane.axis for plane in problem.labels.planes})
     views = []
     for _ in range(UNSEEN):
-        axis = axes[rng.integers(len(axes))]
+        axis = features.axes[rng.integers(len(features.axes))]
         views.append((axis, int(rng.integers(prior.shape[axis])), prior.everything))
     for number, source in enumerate(prior.sources[:SEEN]):
         if isinstance(source, PlaneSource) and len(prior.sources) > 1:
             views.append((source.axis, source.index, prior.without({number})))
     inputs, labels = [], []
     for axis, index, keep in views:
-        view = SliceView(axis, index, prior.shape, prior.spacing)
-        inputs.append(features(problem.image, prior, view, keep, recipe.neighbors).half())
+        view = features.view(axis, index)
+        inputs.append(features.of(view, keep).half())
         labels.append(view.cut(truth).clone())
     return Episode(scene.kind, inputs, labels)
 

@@ -26,8 +26,8 @@ import torch
 import torch.nn.functional as F
 from Experiments.pretraining.episodes import Episode, make_episode
 
-from SparseSegLib.densify.pretrained import save_pretrained
-from SparseSegLib.densify.settings import SliceRecipe
+from SparseSegLib.densify.experts import SliceUNetRecipe
+from SparseSegLib.densify.experts.pretrained import NEIGHBORS, save_pretrained
 from SparseSegLib.densify.slice_augmentation import SlicePatch, cut_patches, sampling_grid, vary_gray_values
 from SparseSegLib.networks.slice_unet import SliceUNet
 from SparseSegLib.training.averaging import AveragedWeights
@@ -36,7 +36,7 @@ from SparseSegLib.training.schedule import cosine_rate
 
 IN_A_FILE = 20
 EVERY_HELD_OUT = 16
-GRAY = 2 * SliceRecipe().neighbors + 1
+GRAY = 2 * NEIGHBORS + 1
 RATE, WEIGHT_DECAY, AVERAGING, WARM_UP = 4e-3, 1e-2, 0.999, 200
 REPORT_SECONDS = 120.0
 
@@ -61,7 +61,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--episodes", type=int, default=1000)
     parser.add_argument("--processes", type=int, default=2, help="that make episodes")
     parser.add_argument("--minutes", type=float, default=40.0, help="of the training")
-    parser.add_argument("--widths", nargs="+", type=int, default=list(SliceRecipe().widths), help="of the U-Net")
+    parser.add_argument("--widths", nargs="+", type=int, default=list(SliceUNetRecipe().widths), help="of the U-Net")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-o", "--output", type=Path, required=True, help="file of weights to write")
     return parser.parse_args()
@@ -120,7 +120,7 @@ def train(
 
 def draw(episodes: Sequence[Episode], rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
     """A batch (B, C, U, V) of patches, each from an episode of its own, and its labels (B, U, V)."""
-    recipe = SliceRecipe()
+    recipe = SliceUNetRecipe()
     size = (recipe.crop, recipe.crop)
     slices = list(_draw_slices(episodes, 2 * recipe.batch, rng))
     patches = [_patch(labels, rng) for _, labels in slices]

@@ -1,123 +1,45 @@
-"""What gray values around a voxel say of its class, by a forest of trees: a second opinion beside the network's.
+"""Features of voxels at several scales, as pixel classifiers have them (Sommer et al., ilastik, ISBI 2011).
 
-A network that learns from a few slices trusts the annotation prior most; a forest on gray values at several scales
-knows nothing of places. They err in different voxels, so the mean of both is better than either. Its trees draw their
-thresholds at random (Geurts et al., Machine Learning 2006): they take less time to learn than others, and find more.
-
-The features are those of pixel classifiers (Sommer et al., ilastik, ISBI 2011), in three dimensions: the image under
-Gaussians of 1 to 16 voxels, and of each its gradient's length and the eigenvalues of its Hessian.
+In three dimensions: the image under Gaussians of 1 to 16 voxels, and of each its gradient's length and the eigenvalues
+of its Hessian.
 """
 
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy import ndimage
 
-from SparseSegLib.annotation import UNLABELED, SparseLabels
-from SparseSegLib.control import CancelToken
 from SparseSegLib.image.coarse import block_means
 from SparseSegLib.prior.types import Spacing3
 
-if TYPE_CHECKING:
-    from sklearn.ensemble import ExtraTreesClassifier
-
 SCALES = (1, 2, 4, 8, 16)  # voxels, of the finest spacing
-MOST_SAMPLES = 60_000
-TREES = 40
-FEWEST_IN_LEAF = 2  # samples
-FEATURES_TRIED = 0.8  # share of them, at each branch
-VOXELS_AT_ONCE = 250_000
 FINE = 2.0  # voxels: a Gaussian that is wider is taken on a coarser grid, of which it is as wide
 
 Block = tuple[range, range, range]
 """Voxels in z, y and x, whose every combination is meant."""
 
 
-class VoxelForest:
-    """Randomized trees on multi-scale features of one image; learns from sparse labels, answers for any voxel.
+class VoxelFeatures:
+    """Multi-scale features of any voxel of one image.
 
     Parameters
     ----------
     image : Tensor (C, Z, Y, X), normalized gray values
     spacing : (z, y, x) mm
-    classes : int, background included
-    seed : int
-
-    Attributes
-    ----------
-    seconds : that it took to learn
     """
 
-    def __init__(self, image: torch.Tensor, spacing: Spacing3, classes: int, seed: int) -> None:
-        self.shape = tuple(image.shape[1:])
-        self.classes = classes
-        self.seed = seed
+    def __init__(self, image: torch.Tensor, spacing: Spacing3) -> None:
         self._levels = []
         for scale in SCALES:
             deviations = [scale * min(spacing) / step for step in spacing]
             reach = tuple(max(1, round(deviation)) for deviation in deviations)
             self._levels.append(_Level.of(_smooth(image, deviations), reach))
-        self._forest: ExtraTreesClassifier | None = None
-        self.seconds = 0.0
 
-    def learn(self, labels: SparseLabels) -> None:
-        """Learn from ``labels`` on the image's grid, and forget what was learned before."""
-        from sklearn.ensemble import ExtraTreesClassifier
-
-        started = time.monotonic()
-        drawn = torch.from_numpy(labels.array)
-        scribbled = torch.from_numpy(np.where(labels.scribbles, labels.array, np.uint8(UNLABELED)))
-        parts = [(plane.axis, plane.index, drawn) for plane in labels.planes]
-        parts += [(0, int(z), scribbled) for z in np.unique(np.nonzero(labels.scribbles)[0])]
-        tables, classes = [], []
-        for axis, index, array in parts:
-            part = array.select(axis, index).flatten()
-            labeled = part != UNLABELED
-            tables.append(self._table(_slices(self.shape, axis, range(index, index + 1)))[labeled])
-            classes.append(part[labeled])
-        table, wanted = torch.cat(tables).numpy(), torch.cat(classes).numpy()
-        if len(wanted) > MOST_SAMPLES:
-            chosen = np.random.default_rng(self.seed).choice(len(wanted), MOST_SAMPLES, replace=False)
-            table, wanted = table[chosen], wanted[chosen]
-        forest = ExtraTreesClassifier(
-            TREES,
-            min_samples_leaf=FEWEST_IN_LEAF,
-            max_features=FEATURES_TRIED,
-            class_weight="balanced",
-            n_jobs=torch.get_num_threads(),
-            random_state=self.seed,
-        )
-        self._forest = forest.fit(table, wanted)
-        self.seconds = time.monotonic() - started
-
-    def slices(self, axis: int, indices: range) -> torch.Tensor:
-        """Class probabilities ``(K, Z, Y, X)`` of neighboring slices across ``axis``; only after :meth:`learn`."""
-        assert self._forest is not None
-        found = torch.from_numpy(self._forest.predict_proba(self._table(_slices(self.shape, axis, indices)).numpy()))
-        shape = list(self.shape)
-        shape[axis] = len(indices)
-        out = torch.zeros(self.classes, *shape)
-        out[self._forest.classes_.tolist()] = found.T.reshape(-1, *shape).float()
-        return out
-
-    def everywhere(self, token: CancelToken) -> torch.Tensor:
-        """Class probabilities ``(K, Z, Y, X)`` of the whole image, in half precision; only after :meth:`learn`."""
-        out = torch.empty(self.classes, *self.shape, dtype=torch.float16)
-        depth = max(1, VOXELS_AT_ONCE // (self.shape[1] * self.shape[2]))
-        for start in range(0, self.shape[0], depth):
-            token.check()
-            part = range(start, min(start + depth, self.shape[0]))
-            out[:, part.start : part.stop] = self.slices(0, part)
-        return out
-
-    def _table(self, where: Block) -> torch.Tensor:
+    def table(self, where: Block) -> torch.Tensor:
         """The features ``(N, F)`` of the voxels ``where``, z slowest."""
         columns = [column for level in self._levels for column in level.features(where)]
         return torch.cat(columns).flatten(1).T.contiguous()
@@ -145,7 +67,9 @@ class _Level:
     def at(self, where: Block, *offsets: int) -> torch.Tensor:
         """The voxels ``where``, or their neighbors ``offsets`` (z, y, x) times the reach away."""
         shifts = [(1 + offset) * step for offset, step in zip(offsets, self.reach, strict=True)]
-        places = [slice(part.start + shift, part.stop + shift) for part, shift in zip(where, shifts, strict=True)]
+        places = [
+            slice(part.start + shift, part.stop + shift, part.step) for part, shift in zip(where, shifts, strict=True)
+        ]
         return self.padded[(slice(None), *places)]
 
     def features(self, where: Block) -> list[torch.Tensor]:
@@ -164,12 +88,6 @@ class _Level:
             (at(0, 1, 1) + at(0, -1, -1) - at(0, 1, -1) - at(0, -1, 1)) / 4,
         ]
         return [middle, torch.as_tensor(gradient).sqrt(), *_eigenvalues(straight, mixed)]
-
-
-def _slices(shape: tuple[int, ...], axis: int, indices: range) -> Block:
-    """All voxels whose index along ``axis`` is one of ``indices``."""
-    z, y, x = (indices if axis == number else range(size) for number, size in enumerate(shape))
-    return z, y, x
 
 
 def _smooth(image: torch.Tensor, deviations: list[float]) -> torch.Tensor:

@@ -1,0 +1,315 @@
+"""The ensemble: it trains experts, judges them on held-out slices, weights and blends what they predict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from SparseSegLib.annotation import Plane
+from SparseSegLib.control import CancelToken
+from SparseSegLib.densify.experts.base import Expert, ExpertRecipe, Request, TrainableExpert
+from SparseSegLib.densify.holdout import HeldOut, choose_held_out, corrected_iou, expected_iou, iou_of, overlaps
+from SparseSegLib.densify.problem import Problem
+from SparseSegLib.densify.side_by_side import SideBySide
+from SparseSegLib.densify.weighting import expert_weights, slice_trust
+
+
+@dataclass
+class _Member:
+    """An expert in the ensemble.
+
+    Attributes
+    ----------
+    counts : how it did on slices held out, see ``overlaps``
+    judged : on how many slices
+    warm : its warmth when it was judged last
+    kept : what it predicted last, if that holds until the annotation changes
+    """
+
+    recipe: ExpertRecipe
+    expert: Expert
+    counts: np.ndarray | None = None
+    judged: int = 0
+    warm: float = 0.0
+    kept: tuple[Request, torch.Tensor] | None = None
+
+    @property
+    def name(self) -> str:
+        return self.recipe.name
+
+    @property
+    def trust(self) -> float:
+        """How far its score counts, see ``expert_weights``."""
+        return slice_trust(self.judged) * self.warm
+
+    def prior_weight(self, problem: Problem) -> float:
+        """Its weight as long as no held-out slice tells more: less where few slices are annotated."""
+        annotated = max(1, len(problem.labels.planes)) / max(1, self.recipe.slices)
+        return self.recipe.prior_weight * min(1.0, annotated)
+
+    @property
+    def warmth(self) -> float:
+        """The share of its weight that it has, by its steps; 0 as long as it has learned nothing."""
+        if not isinstance(self.expert, TrainableExpert):
+            return 1.0
+        return min(1.0, self.expert.steps / max(1, self.recipe.warmup))
+
+
+class Ensemble:
+    """Several experts that predict as one.
+
+    At first some annotated slices are held out (``hidden``), if that is wanted. :meth:`fit_weights` scores the experts
+    on them and ends that. Scores are kept when the annotation changes.
+
+    Parameters
+    ----------
+    problem : Problem
+    recipes : of the experts; those that do not suit the problem are left out
+    seed : int
+    device : torch.device
+    seconds : of the training's budget, None where steps are counted
+    hold_out : whether to hold out slices at first
+
+    Attributes
+    ----------
+    hidden : planes of the working grid that are held out
+    held_out : what the experts predicted on the slices held out last; None if there were none
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        recipes: Sequence[ExpertRecipe],
+        seed: int,
+        device: torch.device,
+        *,
+        seconds: float | None = None,
+        hold_out: bool = True,
+    ) -> None:
+        chosen = [recipe for recipe in recipes if recipe.suits(problem, seconds, device)]
+        self.members = [_Member(recipe, recipe.make(problem, seed, device)) for recipe in chosen]
+        self.device = device
+        self.hidden = choose_held_out(problem.labels) if hold_out else frozenset()
+        self.held_out: HeldOut | None = None
+        self._blend: dict[str, np.ndarray] = {}  # the weights in the last prediction
+        self._training = SideBySide(device)
+        self._set(problem)
+
+    @property
+    def steps(self) -> int:
+        """Training steps of the first expert that trains."""
+        return next((expert.steps for _, expert in self._trainable()), 0)
+
+    def set_annotation(self, problem: Problem, hidden: frozenset[Plane] = frozenset()) -> None:
+        """Go on with another annotation of the same volume; weights, optimizers and scores stay."""
+        self._training.wait()
+        self.hidden = hidden
+        self._set(problem)
+
+    def hold_out_new(self, learned: Collection[Plane]) -> None:
+        """Hold out some of the planes on the working grid that are not among those ``learned`` from before."""
+        self.set_annotation(self.problem, choose_held_out(self.problem.labels, learned))
+
+    def _set(self, problem: Problem) -> None:
+        """Those that train do not know the held-out slices; the others are shown with all that is known."""
+        self.problem = problem
+        for member in self.members:
+            member.kept = None
+            trains = isinstance(member.expert, TrainableExpert)
+            member.expert.set_annotation(problem, self.hidden if trains else frozenset())
+
+    def _trainable(self) -> list[tuple[str, TrainableExpert]]:
+        """The experts that train, with their names."""
+        return [(one.name, one.expert) for one in self.members if isinstance(one.expert, TrainableExpert)]
+
+    @property
+    def trains(self) -> bool:
+        """Whether any expert trains."""
+        return bool(self._trainable())
+
+    @property
+    def can_predict(self) -> bool:
+        """Whether any expert has learned anything."""
+        return any(member.warmth for member in self.members)
+
+    def step(self, rate: float) -> float:
+        """One training step with ``rate`` times the learning rates; the loss of the first expert that trains.
+
+        That one always trains; the others as long as they have a weight.
+        """
+        weights = self._weights([1.0] * len(self.members))
+        (_, first), *others = self._trainable()
+        return self._training.step([first, *(expert for name, expert in others if weights[name].any())], rate)
+
+    def shrink(self) -> int:
+        """Let the expert that memory did not suffice for take half of its patches a step; see :class:`Learner`."""
+        return self._training.failed.shrink() if self._training.failed else 0
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """Of each expert, its weight for each structure ``(K - 1,)``; they sum to 1."""
+        return self._weights([member.warmth for member in self.members])
+
+    def _weights(self, shares: Sequence[float]) -> dict[str, np.ndarray]:
+        """The weights by name, where each expert has a share of its prior weight."""
+        priors = [share * member.prior_weight(self.problem) for share, member in zip(shares, self.members, strict=True)]
+        unknown = np.full(self.problem.classes - 1, np.nan)
+        scores = [unknown if member.counts is None else iou_of(member.counts) for member in self.members]
+        fitted = expert_weights(priors, np.array(scores), [member.trust for member in self.members])
+        return {member.name: row for member, row in zip(self.members, fitted, strict=True)}
+
+    def predict(self, request: Request, token: CancelToken, *, within: float | None = None) -> torch.Tensor:
+        """Class probabilities ``(K, z, y, x)`` of the request's box: the weighted mean of the experts'.
+
+        Parameters
+        ----------
+        request : Request
+        token : may end it
+        within : seconds for all experts together; where there are fewer, those with little weight are left out
+        """
+        self._training.wait()
+        weights = self.weights()
+        asked = self._affordable(request, weights, within)
+        self._blend = {member.name: weights[member.name] for member in asked}
+        return _blended(self._blend, {member.name: partial(self._predict, member, request, token) for member in asked})
+
+    def _affordable(self, request: Request, weights: Mapping[str, np.ndarray], within: float | None) -> list[_Member]:
+        """The members with a weight, as far as there is time for them; the one with the largest weight always."""
+        asked = [member for member in self.members if weights[member.name].any()]
+        if within is None:
+            return asked
+        kept: list[_Member] = []
+        spent = 0.0
+        for member in sorted(asked, key=lambda member: -weights[member.name].sum()):
+            seconds = self._seconds(member, request)
+            if not kept or spent + seconds <= within:
+                kept.append(member)
+                spent += seconds
+        return kept
+
+    def seconds(self, request: Request) -> float:
+        """How long :meth:`predict` would take once every expert has learned something."""
+        weights = self._weights([1.0] * len(self.members))
+        return sum(self._seconds(member, request) for member in self.members if weights[member.name].any())
+
+    def _seconds(self, member: _Member, request: Request) -> float:
+        return 0.0 if _covers(member.kept, request) else member.expert.seconds(request)
+
+    def _predict(self, member: _Member, request: Request, token: CancelToken) -> torch.Tensor:
+        if member.kept is not None and _covers(member.kept, request):
+            return member.kept[1].float()
+        found = member.expert.predict(request, token)
+        if not isinstance(member.expert, TrainableExpert):
+            member.kept = (request, found.half())
+        return found
+
+    def fit_weights(self, token: CancelToken) -> None:
+        """Let the held-out slices say how much each expert counts, and learn from them from now on."""
+        self._training.wait()
+        planes = sorted(self.hidden)
+        found = {}
+        for member in self.members:
+            if member.warmth:
+                member.expert.set_annotation(self.problem, self.hidden)
+                found[member.name] = self._on_planes(member.expert, planes, token)
+        self.held_out = HeldOut.of(self.problem.labels, planes, found)
+        for member in self.members:
+            if member.name in found:
+                counts = overlaps(self.held_out.found[member.name], self.held_out.drawn)
+                member.counts = counts if member.counts is None else member.counts + counts
+                member.judged += len(planes)
+                member.warm = member.warmth
+        self.set_annotation(self.problem)
+
+    def estimate(self, probabilities: torch.Tensor) -> float | None:
+        """IoU to expect of the last prediction ``(K, Z, Y, X)``, which was of the whole working grid.
+
+        Off the labels, the mean over the structures; None if no slices were held out.
+        """
+        there = self.held_out
+        blend = {name: weights for name, weights in self._blend.items() if there and name in there.found}
+        if there is None or not blend:
+            return None
+        judged = _blended(blend, {name: partial(there.found.__getitem__, name) for name in blend})
+        unlabeled = torch.from_numpy(~self.problem.labels.labeled)
+        found = corrected_iou(
+            iou_of(overlaps(judged, there.drawn)),
+            expected_iou(judged),
+            expected_iou(probabilities[:, unlabeled]),
+            slice_trust(there.slices),
+        )
+        return None if np.isnan(found).all() else float(np.nanmean(found))
+
+    def _on_planes(self, expert: Expert, planes: Sequence[Plane], token: CancelToken) -> list[torch.Tensor]:
+        """Class probabilities ``(K, U, V)`` of some slices, where that is quick as they will be in the end."""
+        if not self.problem.is_small:
+            return expert.predict_planes(planes, token)
+        whole = expert.predict(Request.whole(self.problem), token)
+        return [whole.select(1 + plane.axis, plane.index) for plane in planes]
+
+    def state_dict(self) -> dict[str, Any]:
+        """What :meth:`load_state_dict` needs to go on to the same result."""
+        self._training.wait()
+        return {
+            "experts": {name: expert.state_dict() for name, expert in self._trainable()},
+            "counts": {one.name: one.counts.tolist() for one in self.members if one.counts is not None},
+            "judged": {member.name: [member.judged, member.warm] for member in self.members},
+            "hidden": [[plane.axis, plane.index] for plane in sorted(self.hidden)],
+            "held_out": None
+            if self.held_out is None
+            else [self.held_out.drawn, dict(self.held_out.found), self.held_out.slices],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any], *, weights_only: bool = False) -> None:
+        """Go on where :meth:`state_dict` was taken, or start with its weights and what held-out slices told.
+
+        Raises ValueError if the weights do not fit; nothing has changed then.
+        """
+        self._training.wait()
+        experts = state["experts"]
+        if not weights_only:
+            self.set_annotation(self.problem, frozenset(Plane(*key) for key in state["hidden"]))
+        before = [(name, expert, expert.state_dict()) for name, expert in self._trainable() if name in experts]
+        try:
+            for name, expert, _ in before:
+                expert.load_state_dict(experts[name], weights_only=weights_only)
+        except ValueError:
+            for _, expert, own in before:
+                expert.load_state_dict(own)
+            raise
+        held_out = state["held_out"]
+        self.held_out = None if held_out is None else HeldOut(*held_out)
+        for member in self.members:
+            counts = state["counts"].get(member.name)
+            member.counts = None if counts is None else np.array(counts)
+            judged, warm = state["judged"].get(member.name, (0, 0.0))
+            member.judged, member.warm = int(judged), float(warm)
+
+
+def _covers(kept: tuple[Request, torch.Tensor] | None, request: Request) -> bool:
+    """Whether what was predicted is of the same box, and no less careful."""
+    return (
+        kept is not None
+        and kept[0].box == request.box
+        and kept[0].stride <= request.stride
+        and kept[0].quick <= request.quick
+    )
+
+
+def _blended(blend: Mapping[str, np.ndarray], predict: Mapping[str, Callable[[], torch.Tensor]]) -> torch.Tensor:
+    """The weighted mean of class probabilities ``(K, ...)``, each made when its turn has come.
+
+    The weights are those of the structures ``(K - 1,)``; background has their mean.
+    """
+    total: torch.Tensor | None = None
+    for name, weights in blend.items():
+        found = predict[name]().float()
+        per_class = torch.from_numpy(np.concatenate([[weights.mean()], weights])).float()
+        part = found * per_class.view(-1, *[1] * (found.ndim - 1))
+        total = part if total is None else total.add_(part)
+    assert total is not None
+    return total.div_(total.sum(0, keepdim=True).clamp(min=1e-6))

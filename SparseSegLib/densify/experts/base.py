@@ -1,0 +1,149 @@
+"""What an expert is: one way to predict the classes of voxels from sparse labels."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+
+from SparseSegLib.annotation import Plane
+from SparseSegLib.control import CancelToken
+from SparseSegLib.densify.problem import Problem
+from SparseSegLib.image import Box
+
+
+@dataclass(frozen=True)
+class Request:
+    """Which part of the working grid is to be predicted, and how carefully.
+
+    Attributes
+    ----------
+    box : (z, y, x)
+    stride : experts that work slice by slice may predict every ``stride``-th one and interpolate between them
+    quick : experts that look from several orientations may look from one
+    """
+
+    box: Box
+    stride: int = 1
+    quick: bool = False
+
+    @classmethod
+    def whole(cls, problem: Problem, stride: int = 1, *, quick: bool = False) -> Request:
+        """All of a problem's working grid."""
+        z, y, x = (slice(0, side) for side in problem.labels.array.shape)
+        return cls((z, y, x), stride, quick)
+
+    @classmethod
+    def plane(cls, problem: Problem, plane: Plane) -> Request:
+        """One slice of it."""
+        z, y, x = (
+            slice(plane.index, plane.index + 1) if axis == plane.axis else slice(0, side)
+            for axis, side in enumerate(problem.labels.array.shape)
+        )
+        return cls((z, y, x))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(z, y, x) voxels of the box."""
+        z, y, x = (side.stop - side.start for side in self.box)
+        return z, y, x
+
+
+class Expert(ABC):
+    """Predicts class probabilities of one volume from its sparse labels.
+
+    What it predicts depends on the annotation alone, so that the ensemble keeps it, unless it is a
+    :class:`TrainableExpert`.
+    """
+
+    problem: Problem
+
+    @abstractmethod
+    def set_annotation(self, problem: Problem, hidden: frozenset[Plane]) -> None:
+        """Predict from this annotation from now on, without knowing the planes ``hidden`` of the working grid.
+
+        Image and classes stay those that the expert was made for; weights and optimizer stay, too.
+        """
+
+    @abstractmethod
+    def predict(self, request: Request, token: CancelToken) -> torch.Tensor:
+        """Class probabilities ``(K, z, y, x)`` float32 on the CPU, of the request's box.
+
+        Raises Canceled or Stopped where the token says so.
+        """
+
+    def predict_planes(self, planes: Sequence[Plane], token: CancelToken) -> list[torch.Tensor]:
+        """Class probabilities ``(K, U, V)`` of some slices of the working grid."""
+        return [self.predict(Request.plane(self.problem, plane), token).squeeze(1 + plane.axis) for plane in planes]
+
+    def seconds(self, request: Request) -> float:
+        """How long a prediction would take; 0 where it takes no time to speak of."""
+        return 0.0
+
+
+class TrainableExpert(Expert):
+    """An expert that learns step by step.
+
+    Attributes
+    ----------
+    steps : training steps so far
+    every : of the steps of the ensemble's first expert, it takes its own at every so many-th
+    """
+
+    steps: int
+    every: int = 1
+
+    @abstractmethod
+    def step(self, rate: float) -> float:
+        """One training step with ``rate`` times the learning rate; the loss."""
+
+    @abstractmethod
+    def shrink(self) -> int:
+        """Take half as many patches a step from now on; how many these are, or 0 if there cannot be fewer."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """What :meth:`load_state_dict` needs to go on to the same result."""
+
+    @abstractmethod
+    def load_state_dict(self, state: Mapping[str, Any], *, weights_only: bool = False) -> None:
+        """Go on where :meth:`state_dict` was taken, or start from its weights alone.
+
+        Raises ValueError if they do not fit; nothing has changed then.
+        """
+
+
+@runtime_checkable
+class ExpertRecipe(Protocol):
+    """How an expert is built and trained, as a frozen dataclass; a list of these is what a preset is."""
+
+    @property
+    def name(self) -> str:
+        """Of the expert, in checkpoints, messages and tables."""
+        ...
+
+    @property
+    def prior_weight(self) -> float:
+        """The expert's weight in the ensemble, as long as no held-out slice tells more."""
+        ...
+
+    @property
+    def slices(self) -> int:
+        """Annotated slices from which on it has all of its prior weight; with fewer it has that part of it."""
+        ...
+
+    @property
+    def warmup(self) -> int:
+        """Training steps after which it has all of its weight, and its scores count."""
+        ...
+
+    def suits(self, problem: Problem, seconds: float | None, device: torch.device) -> bool:
+        """Whether the expert is of use for this problem in so many seconds (None: steps are counted)."""
+        ...
+
+    def make(self, problem: Problem, seed: int, device: torch.device) -> Expert:
+        """The expert, before any annotation is set."""
+        ...

@@ -1,0 +1,193 @@
+"""Extremely randomized trees on gray values around a voxel: they know nothing of places, and err where networks do not.
+
+Trees that draw their thresholds at random (Geurts et al., Machine Learning 2006) take less time to learn than a random
+forest, and find more. The features are in ``voxel_features``.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import torch
+
+from SparseSegLib.annotation import UNLABELED, Plane, SparseLabels
+from SparseSegLib.control import CancelToken
+from SparseSegLib.densify.experts.base import Expert, Request
+from SparseSegLib.densify.problem import Problem
+from SparseSegLib.densify.slicewise import interpolated
+from SparseSegLib.densify.voxel_features import VoxelFeatures
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import ExtraTreesClassifier
+
+VOXELS_AT_ONCE = 250_000
+QUICK_PART = 4  # of the trees, one of so many is grown for a quick look
+FEATURE_SECONDS = 4e-7  # for a voxel, at first
+
+
+@dataclass(frozen=True)
+class ExtraTreesRecipe:
+    """How the trees are grown.
+
+    Attributes
+    ----------
+    trees : number of them
+    samples : labeled voxels to learn from, at most
+    leaf : samples in a leaf, at least
+    tried : share of the features that is tried at each branch
+    """
+
+    name: ClassVar[str] = "extra-trees"
+    trees: int = 40
+    samples: int = 60_000
+    leaf: int = 2
+    tried: float = 0.8
+    prior_weight: float = 0.8
+    slices: int = 8
+    warmup: int = 0
+
+    def suits(self, problem: Problem, seconds: float | None, device: torch.device) -> bool:
+        """Always."""
+        return True
+
+    def make(self, problem: Problem, seed: int, device: torch.device) -> ExtraTreesExpert:
+        """The expert; its features are computed when they are first needed."""
+        return ExtraTreesExpert(problem, self, seed)
+
+
+class ExtraTreesExpert(Expert):
+    """Learns when it is first asked after the annotation changed; about a second for a million voxels.
+
+    For a quick look it grows some of the trees first.
+
+    Parameters
+    ----------
+    problem : Problem
+    recipe : ExtraTreesRecipe
+    seed : int
+    """
+
+    def __init__(self, problem: Problem, recipe: ExtraTreesRecipe, seed: int) -> None:
+        self.recipe = recipe
+        self.seed = seed
+        self.problem = problem
+        self._features: VoxelFeatures | None = None
+        self._trees: ExtraTreesClassifier | None = None
+        self._pace = _Pace()
+
+    def set_annotation(self, problem: Problem, hidden: frozenset[Plane]) -> None:
+        """Learn from this annotation, ``hidden`` planes left out, as soon as something is to be predicted."""
+        if problem.box != self.problem.box:
+            self._features = None
+        self.problem = problem
+        self.known = problem.without(hidden)
+        self._trees = None
+
+    def predict(self, request: Request, token: CancelToken) -> torch.Tensor:
+        """Class probabilities ``(K, z, y, x)`` of the request's box."""
+        features = self._ready_features()
+        trees = self._fitted(features, self._trees_for(request))
+        z, y, x = (range(side.start, side.stop) for side in request.box)
+        stride = request.stride if request.quick else 1  # what is thin is lost between slices
+        strided = z[::stride]
+        out = torch.zeros(self.problem.classes, len(strided), len(y), len(x))
+        depth = max(1, VOXELS_AT_ONCE // (len(y) * len(x)))
+        started = time.monotonic()
+        for start in range(0, len(strided), depth):
+            token.check()
+            part = strided[start : start + depth]
+            found = torch.from_numpy(trees.predict_proba(features.table((part, y, x)).numpy()))
+            block = found.T.reshape(-1, len(part), len(y), len(x)).float()
+            out[trees.classes_.tolist(), start : start + len(part)] = block
+        self._pace.predicted(time.monotonic() - started, out[0].numel() * trees.n_estimators)
+        return interpolated(out, stride, len(z))
+
+    def seconds(self, request: Request) -> float:
+        """How long a prediction would take, learning included."""
+        trees = self._trees_for(request)
+        grown = 0 if self._trees is None else self._trees.n_estimators
+        voxels = self.problem.image[0].numel()
+        z, y, x = request.shape
+        depth = -(-z // request.stride) if request.quick else z
+        return (
+            (0.0 if self._features is not None else voxels * FEATURE_SECONDS)
+            + max(0, trees - grown) * self._pace.tree_seconds
+            + depth * y * x * trees * self._pace.voxel_seconds
+        )
+
+    def _trees_for(self, request: Request) -> int:
+        return max(1, self.recipe.trees // QUICK_PART) if request.quick else self.recipe.trees
+
+    def _ready_features(self) -> VoxelFeatures:
+        if self._features is None:
+            self._features = VoxelFeatures(self.problem.image, self.problem.spacing)
+        return self._features
+
+    def _fitted(self, features: VoxelFeatures, count: int) -> ExtraTreesClassifier:
+        """At least so many trees, grown one after another: more trees change none of those before."""
+        if self._trees is None:
+            self._table = self._samples(features)
+            classes, counts = np.unique(self._table[1], return_counts=True)
+            balanced = counts.sum() / (len(classes) * counts)
+            self._trees = _new_trees(self.recipe, self.seed, dict(zip(classes.tolist(), balanced, strict=True)))
+        trees = self._trees
+        missing = count - (trees.n_estimators if hasattr(trees, "estimators_") else 0)
+        if missing > 0:
+            started = time.monotonic()
+            trees.n_estimators = count
+            trees.fit(*self._table)
+            self._pace.grew(time.monotonic() - started, missing)
+        return trees
+
+    def _samples(self, features: VoxelFeatures) -> tuple[np.ndarray, np.ndarray]:
+        table, classes = samples(features, self.known)
+        if len(classes) > self.recipe.samples:
+            chosen = np.random.default_rng(self.seed).choice(len(classes), self.recipe.samples, replace=False)
+            table, classes = table[chosen], classes[chosen]
+        return table, classes
+
+
+@dataclass
+class _Pace:
+    """How long it takes; at first what it took on two cores."""
+
+    tree_seconds: float = 0.08
+    voxel_seconds: float = 4e-8  # for a tree
+
+    def grew(self, seconds: float, trees: int) -> None:
+        self.tree_seconds = seconds / trees
+
+    def predicted(self, seconds: float, voxels: int) -> None:
+        self.voxel_seconds = seconds / voxels
+
+
+def _new_trees(recipe: ExtraTreesRecipe, seed: int, weights: dict[int, float]) -> ExtraTreesClassifier:
+    from sklearn.ensemble import ExtraTreesClassifier
+
+    return ExtraTreesClassifier(
+        min_samples_leaf=recipe.leaf,
+        max_features=recipe.tried,
+        class_weight=weights,
+        n_jobs=torch.get_num_threads(),
+        random_state=seed,
+        warm_start=True,
+    )
+
+
+def samples(features: VoxelFeatures, labels: SparseLabels) -> tuple[np.ndarray, np.ndarray]:
+    """Features ``(N, F)`` and classes ``(N,)`` of the labeled voxels; those where planes cross occur once a plane."""
+    drawn = torch.from_numpy(labels.array)
+    scribbled = torch.from_numpy(np.where(labels.scribbles, labels.array, np.uint8(UNLABELED)))
+    parts = [(plane.axis, plane.index, drawn) for plane in labels.planes]
+    parts += [(0, int(z), scribbled) for z in np.unique(np.nonzero(labels.scribbles)[0])]
+    tables, classes = [], []
+    for axis, index, array in parts:
+        part = array.select(axis, index).flatten()
+        labeled = part != UNLABELED
+        z, y, x = (range(index, index + 1) if axis == other else range(size) for other, size in enumerate(array.shape))
+        tables.append(features.table((z, y, x))[labeled])
+        classes.append(part[labeled])
+    return torch.cat(tables).numpy(), torch.cat(classes).numpy()

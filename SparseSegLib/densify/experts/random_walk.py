@@ -1,0 +1,86 @@
+"""Random walks over the image from the annotated slices: they follow edges, and need no training.
+
+The walks are those of the annotation prior (Grady, IEEE TPAMI 2006; see ``SparseSegLib.prior.walk``) on a finer grid.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+
+from SparseSegLib.annotation import Plane
+from SparseSegLib.control import CancelToken
+from SparseSegLib.densify.experts.base import Expert, Request
+from SparseSegLib.densify.problem import Problem
+from SparseSegLib.prior import sources_of
+from SparseSegLib.prior.walk import WalkPrior
+
+
+@dataclass(frozen=True)
+class RandomWalkRecipe:
+    """How to walk.
+
+    Attributes
+    ----------
+    contrasts : how much an edge weakens with the squared difference of gray values (from -1 to 1); the mean over them
+    most_voxels : of the grid that is walked on
+    """
+
+    name: ClassVar[str] = "random-walk"
+    contrasts: tuple[float, ...] = (1000.0,)
+    most_voxels: int = 1_600_000
+    prior_weight: float = 0.15
+    slices: int = 0
+    warmup: int = 0
+
+    def suits(self, problem: Problem, seconds: float | None, device: torch.device) -> bool:
+        """Always."""
+        return True
+
+    def make(self, problem: Problem, seed: int, device: torch.device) -> RandomWalkExpert:
+        """The expert."""
+        return RandomWalkExpert(self)
+
+
+class RandomWalkExpert(Expert):
+    """Walks when it is first asked after the annotation changed.
+
+    Parameters
+    ----------
+    recipe : RandomWalkRecipe
+    """
+
+    def __init__(self, recipe: RandomWalkRecipe) -> None:
+        self.recipe = recipe
+
+    def set_annotation(self, problem: Problem, hidden: frozenset[Plane]) -> None:
+        """Walk from this annotation from now on, ``hidden`` planes left out."""
+        self.problem = problem
+        self._known = problem.without(hidden)
+        self._found: torch.Tensor | None = None
+
+    def predict(self, request: Request, token: CancelToken) -> torch.Tensor:
+        """Class probabilities ``(K, z, y, x)`` of the request's box."""
+        token.check()
+        if self._found is None:
+            self._found = self._walk()
+        return self._found[(slice(None), *request.box)].float()
+
+    def _walk(self) -> torch.Tensor:
+        """Class probabilities ``(K, Z, Y, X)`` of the working grid, half precision."""
+        problem, recipe = self.problem, self.recipe
+        sources = sources_of(self._known, problem.classes, problem.spacing)
+        prior = WalkPrior(
+            problem.image, sources, problem.classes, problem.spacing, recipe.contrasts, recipe.most_voxels
+        )
+        found = prior.probabilities(tuple(range(len(sources)))).mean(0)
+        size = [count * factor for count, factor in zip(found.shape[1:], prior.factors, strict=True)]
+        depth, height, width = problem.image.shape[1:]
+        fine = F.interpolate(found[None], size=size, mode="trilinear", align_corners=False)[0]
+        fine = fine[:, :depth, :height, :width]
+        background = (1 - fine.sum(0, keepdim=True)).clamp(min=0)
+        everything = torch.cat([background, fine])
+        return everything.div_(everything.sum(0, keepdim=True).clamp(min=1e-6)).half()

@@ -1,0 +1,208 @@
+"""The slice U-Net: a 2D network on slices with their neighbors and the annotation prior, in every orientation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from SparseSegLib.annotation import Plane
+from SparseSegLib.control import CancelToken
+from SparseSegLib.densify.experts.base import Request, TrainableExpert
+from SparseSegLib.densify.problem import Problem
+from SparseSegLib.densify.slice_dataset import SliceDataset
+from SparseSegLib.densify.slice_features import SliceFeatures
+from SparseSegLib.densify.slicewise import SlicewisePredictor
+from SparseSegLib.networks.one_versus_rest import OneVersusRest, channels_about
+from SparseSegLib.networks.slice_unet import SliceUNet
+from SparseSegLib.prior import USUAL_PARTS
+from SparseSegLib.training.averaging import AveragedWeights
+from SparseSegLib.training.losses import class_weights, soft_dice, weighted_cross_entropy
+from SparseSegLib.training.weights import load_all_or_none
+
+STEPS_PER_VARIANT = 8
+MANY_PIXELS = 16_000  # labeled, from which on the network does not overfit
+LARGEST_GRADIENT = 2.0  # norm
+
+
+@dataclass(frozen=True)
+class SliceUNetRecipe:
+    """How the slice U-Net (2.5D: a slice, its neighbors, the annotation prior) is built and trained.
+
+    Attributes
+    ----------
+    widths : channels of the U-Net's levels
+    neighbors : slices on either side that come in as channels
+    prior : parts of the annotation prior that come in as channels (see ``SparseSegLib.prior.PRIOR_PARTS``)
+    batch, crop : training patches per step, and their longest side (pixels)
+    moved : share of the patches that are rotated, scaled and deformed; all are flipped at random
+    learning_rate, weight_decay : AdamW
+    averaging : decay of the averaged weights, which predict
+    dice : weight of the soft Dice beside the cross-entropy in the loss
+    part_dropout : share of the patches in which a part of the prior is hidden, each part but the walk by itself; 0
+        where much is labeled
+    variants : further priors per slice in which more than the slice itself is left out
+    balance : exponent on the inverse class frequency in the loss; 1 gives classes equal influence
+    """
+
+    name: ClassVar[str] = "slice-unet"
+    widths: tuple[int, ...] = (16, 32, 48, 64)
+    neighbors: int = 2
+    prior: tuple[str, ...] = USUAL_PARTS
+    batch: int = 4
+    crop: int = 96
+    moved: float = 0.5
+    learning_rate: float = 5e-3
+    weight_decay: float = 1e-2
+    averaging: float = 0.99
+    dice: float = 1.0
+    part_dropout: float = 0.25
+    variants: int = 3
+    balance: float = 0.5
+    prior_weight: float = 1.0
+    slices: int = 8
+    warmup: int = 60
+
+    def suits(self, problem: Problem, seconds: float | None, device: torch.device) -> bool:
+        """Always."""
+        return True
+
+    def make(self, problem: Problem, seed: int, device: torch.device) -> SliceUNetExpert:
+        """The untrained expert."""
+        return SliceUNetExpert(problem, self, seed, device)
+
+
+class SliceUNetExpert(TrainableExpert):
+    """Learns from annotated slices, each seen with a prior that does not know it.
+
+    Parameters
+    ----------
+    problem : Problem
+    recipe : SliceUNetRecipe
+    seed : int
+    device : torch.device
+    """
+
+    def __init__(self, problem: Problem, recipe: SliceUNetRecipe, seed: int, device: torch.device) -> None:
+        self.recipe = recipe
+        self.device = device
+        self.steps = 0
+        self.batch = max(1, round(recipe.batch / (problem.classes - 1) ** 0.5))
+        self.rng = np.random.default_rng(seed)
+        subjects = SliceFeatures(problem, recipe.prior, recipe.neighbors).subjects
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = _network(subjects, problem.classes, recipe.widths)
+        self.network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.averaged = AveragedWeights(self.network, recipe.averaging)
+
+    @cached_property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """Made when first needed: with it, torch imports its compiler, for which the first preview need not wait."""
+        recipe = self.recipe
+        return torch.optim.AdamW(self.network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+
+    def set_annotation(self, problem: Problem, hidden: frozenset[Plane]) -> None:
+        """Learn and predict from this annotation from now on, ``hidden`` planes left out."""
+        self.problem = problem
+        features = SliceFeatures(problem, self.recipe.prior, self.recipe.neighbors)
+        self.keep = features.known(hidden)
+        self.dataset = SliceDataset(features, problem.classes, hidden, self.device)
+        self.weights = class_weights(self.dataset.class_counts(), exponent=self.recipe.balance).to(self.device)
+        self.predictor = SlicewisePredictor(features, self.averaged.network, problem.classes, self.device)
+
+    def draw(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The next batch of patches ``(B, C, H, W)`` and their labels ``(B, H, W)``."""
+        inputs, labels = self.dataset.draw(self.batch, self.recipe.crop, self.recipe.moved, self.rng)
+        self._drop_parts(inputs)
+        return inputs, labels
+
+    def _drop_parts(self, inputs: torch.Tensor) -> None:
+        """Blank whole parts of the prior in some patches, so that the network does not rely on any one of them.
+
+        The walk stays: of all parts it changes least between a slice that is left out and one that never was labeled.
+        """
+        features = self.dataset.features
+        if self.problem.labels.labeled.sum() >= MANY_PIXELS:
+            return
+        prior = inputs[:, features.gray_channels :]
+        for part, span in features.prior.spans.items():
+            hidden = self.rng.random(len(inputs)) < self.recipe.part_dropout
+            if part != "walk":
+                prior[torch.from_numpy(hidden).to(prior.device), span] = 0
+
+    def step(self, rate: float) -> float:
+        """One training step with ``rate`` times the learning rate; the loss."""
+        recipe, dataset = self.recipe, self.dataset
+        most = len(dataset.slices) * (1 + recipe.variants)
+        if self.steps % STEPS_PER_VARIANT == 0 and len(dataset.inputs) < most:
+            dataset.vary(self.rng)
+        inputs, labels = self.draw()
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * recipe.learning_rate
+        self.network.train()
+        logits = self.network(inputs.contiguous(memory_format=torch.channels_last))
+        loss = weighted_cross_entropy(logits, labels, self.weights) + recipe.dice * soft_dice(logits, labels)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), LARGEST_GRADIENT)
+        self.optimizer.step()
+        self.averaged.update(self.network)
+        self.steps += 1
+        return float(loss.detach())
+
+    def shrink(self) -> int:
+        """Take half as many patches a step from now on; how many these are, or 0 if there is one already."""
+        if self.batch == 1:
+            return 0
+        self.batch //= 2
+        return self.batch
+
+    def predict(self, request: Request, token: CancelToken) -> torch.Tensor:
+        """Class probabilities ``(K, z, y, x)`` of the request's box, the mean over the orientations."""
+        return self.predictor.predict(request, self.keep, token)
+
+    def predict_planes(self, planes: Sequence[Plane], token: CancelToken) -> list[torch.Tensor]:
+        """Class probabilities ``(K, U, V)`` of some slices, each seen from its own orientation."""
+        return self.predictor.predict_planes(planes, self.keep, token)
+
+    def seconds(self, request: Request) -> float:
+        """How long a prediction would take."""
+        return self.predictor.seconds(request, self.keep)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights, optimizer, random numbers, and the training slices' variants."""
+        return {
+            "network": self.network.state_dict(),
+            "averaged": self.averaged.network.state_dict(),
+            "averaged_steps": self.averaged.steps,
+            "optimizer": self.optimizer.state_dict(),
+            "rng": json.dumps(self.rng.bit_generator.state),
+            "steps": self.steps,
+            "entries": [[number, list(keep)] for number, keep in self.dataset.entries],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any], *, weights_only: bool = False) -> None:
+        """Go on where :meth:`state_dict` was taken, or start from its weights alone."""
+        load_all_or_none([(self.network, state["network"]), (self.averaged.network, state["averaged"])])
+        self.averaged.steps = int(state["averaged_steps"])
+        if weights_only:
+            return
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.rng.bit_generator.state = json.loads(state["rng"])
+        self.steps = int(state["steps"])
+        for number, keep in state["entries"][len(self.dataset.entries) :]:
+            self.dataset.add(number, tuple(keep))
+
+
+def _network(subjects: list[int], classes: int, widths: tuple[int, ...]) -> nn.Module:
+    """Of several structures each is asked about by itself, if the prior tells them apart."""
+    if classes == 2 or not any(subjects):
+        return SliceUNet(len(subjects), classes, widths)
+    return OneVersusRest(SliceUNet(len(channels_about(1, subjects)), 2, widths), subjects)

@@ -1,0 +1,129 @@
+"""Held-out slices: which annotated slices are kept from the training at first, and how well predictions fit them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from SparseSegLib.annotation import UNLABELED, Plane, SparseLabels
+from SparseSegLib.densify.finish import most_probable
+
+SHARE = 0.25
+FEWEST_PLANES = 3
+USUAL = 0.5  # logarithm of the odds by which results are better than they promise themselves
+
+
+def choose_held_out(labels: SparseLabels, learned: Collection[Plane] = ()) -> frozenset[Plane]:
+    """Which planes to hold out: about a quarter, from the middle of each orientation in turn.
+
+    None where fewer than three planes are annotated, or where what is left would not show every class; none that the
+    network has ``learned`` from before, which would not tell how it does on others.
+    """
+    planes = labels.planes
+    if len(planes) < FEWEST_PLANES:
+        return frozenset()
+    by_axis: dict[int, list[Plane]] = {}
+    for plane in planes:
+        if plane not in learned:
+            by_axis.setdefault(plane.axis, []).append(plane)
+    middles = [group[len(group) // 2] for group in sorted(by_axis.values(), key=len, reverse=True)]
+    everything = _classes(labels)
+    rest = labels
+    chosen: list[Plane] = []
+    for plane in middles[: max(1, round(SHARE * len(planes)))]:
+        without = rest.without(plane)
+        if _classes(without) == everything:
+            rest = without
+            chosen.append(plane)
+    return frozenset(chosen)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What experts predicted on slices that they did not know.
+
+    Attributes
+    ----------
+    drawn : (N,) uint8, the labels of the labeled pixels
+    found : by the experts' names, class probabilities ``(K, N)`` there
+    slices : how many slices
+    """
+
+    drawn: torch.Tensor
+    found: Mapping[str, torch.Tensor]
+    slices: int
+
+    @classmethod
+    def of(cls, labels: SparseLabels, planes: Sequence[Plane], found: Mapping[str, Sequence[torch.Tensor]]) -> HeldOut:
+        """From the class probabilities ``(K, U, V)`` of each expert on each of the planes."""
+        drawn = [torch.from_numpy(np.take(labels.array, plane.index, plane.axis)) for plane in planes]
+        labeled = [slice_ != UNLABELED for slice_ in drawn]
+        return cls(
+            torch.cat([slice_[seen] for slice_, seen in zip(drawn, labeled, strict=True)]),
+            {
+                name: torch.cat([own[:, seen] for own, seen in zip(slices, labeled, strict=True)], 1)
+                for name, slices in found.items()
+            },
+            len(planes),
+        )
+
+
+def overlaps(probabilities: torch.Tensor, drawn: torch.Tensor) -> np.ndarray:
+    """Voxels of each structure in the intersection and in the union of what is found and drawn, ``(2, K - 1)``.
+
+    ``probabilities`` is ``(K, N)`` and ``drawn`` ``(N,)``.
+    """
+    found, classes = most_probable(probabilities), len(probabilities)
+    counts = np.zeros((2, classes - 1), np.int64)
+    for label in range(1, classes):
+        ours, theirs = found == label, drawn == label
+        counts[0, label - 1], counts[1, label - 1] = int((ours & theirs).sum()), int((ours | theirs).sum())
+    return counts
+
+
+def iou_of(counts: np.ndarray) -> np.ndarray:
+    """IoU of each structure ``(K - 1,)`` from :func:`overlaps`; NaN where none is found or drawn."""
+    overlap, union = counts
+    return np.where(union > 0, overlap / np.maximum(union, 1), np.nan)
+
+
+def expected_iou(probabilities: torch.Tensor) -> np.ndarray:
+    """IoU of each structure ``(K - 1,)`` that class probabilities ``(K, N)`` promise themselves; NaN for none.
+
+    If they are right, a voxel that is predicted to be of a structure is so with its probability ``p``, and one that is
+    not with its own: the sum of ``p`` inside over the count inside plus the sum of ``p`` outside.
+    """
+    found = most_probable(probabilities)
+    ious = []
+    for label in range(1, len(probabilities)):
+        inside = found == label
+        overlap = float(probabilities[label][inside].sum())
+        union = float(inside.sum()) + float(probabilities[label][~inside].sum())
+        ious.append(overlap / union if inside.any() else np.nan)
+    return np.array(ious)
+
+
+def corrected_iou(
+    measured: np.ndarray, expected_there: np.ndarray, expected_here: np.ndarray, trust: float
+) -> np.ndarray:
+    """IoU to expect of a whole result, from that measured on held-out slices.
+
+    Slices may be easier or more difficult than the rest, and the result knows more than what they were judged by. But
+    what a prediction promises itself (see :func:`expected_iou`) tells of both. So what is learned from the held-out
+    slices is by how much the odds of the IoU differ from the promised odds; where these are few, ``trust`` (0 to 1)
+    takes a part of that, and for the rest ``USUAL``.
+    """
+
+    def logit(iou: np.ndarray) -> np.ndarray:
+        bounded = np.clip(iou, 1e-3, 1 - 1e-3)
+        return np.asarray(np.log(bounded / (1 - bounded)))
+
+    better = trust * (logit(measured) - logit(expected_there)) + (1 - trust) * USUAL
+    return np.asarray(1 / (1 + np.exp(-logit(expected_here) - better)))
+
+
+def _classes(labels: SparseLabels) -> set[int]:
+    return set(np.unique(labels.array).tolist()) - {UNLABELED}

@@ -1,0 +1,175 @@
+"""The training slices with their channels, made once, and random patches of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from SparseSegLib.annotation import UNLABELED, Plane
+from SparseSegLib.densify.slice_augmentation import SlicePatch, cut_patches, sampling_grid, vary_gray_values
+from SparseSegLib.densify.slice_features import SliceFeatures, slice_axis
+from SparseSegLib.prior import PlaneSource, ScribbleSource, SliceView
+
+MOST_SCRIBBLE_SLICES = 24
+
+
+@dataclass(frozen=True)
+class TrainingSlice:
+    """One slice to learn from: where it is, its labels ``(U, V)``, and the prior's sources that know them."""
+
+    view: SliceView
+    labels: torch.Tensor
+    sources: frozenset[int]
+
+
+class SliceDataset:
+    """Channels and labels of training slices, padded to one size; each is seen with a prior that does not know it.
+
+    Parameters
+    ----------
+    features : SliceFeatures
+    classes : background included
+    hidden : planes that are neither learned from nor known to any prior
+    device : where the channels are kept
+
+    Attributes
+    ----------
+    slices : the training slices
+    inputs, labels : of each entry, channels ``(C, H, W)`` and labels ``(H, W)`` on the device
+    entries : of each, the number of its slice and of the sources that its prior knows
+    """
+
+    def __init__(self, features: SliceFeatures, classes: int, hidden: frozenset[Plane], device: torch.device) -> None:
+        self.features = features
+        self.classes = classes
+        self.device = device
+        self.slices = training_slices(features, hidden)
+        self.entries: list[tuple[int, tuple[int, ...]]] = []
+        self.inputs: list[torch.Tensor] = []
+        self.labels: list[torch.Tensor] = []
+        self._objects_of = [_objects(source.values()) for source in features.prior.sources]
+        self.size = tuple(max(one.view.size[side] for one in self.slices) for side in range(2))
+        gone = features.numbers(hidden)
+        keeps = [features.prior.without(set(one.sources) | gone) for one in self.slices]
+        self._ignores_unknown = classes > 2 and any(
+            _objects(one.labels) & self._shown(keep) for one, keep in zip(self.slices, keeps, strict=True)
+        )
+        for number, keep in enumerate(keeps):
+            self.add(number, keep)
+
+    def class_counts(self) -> np.ndarray:
+        """Labeled pixels of each class, ``(K,)``."""
+        counts = np.zeros(self.classes)
+        for one in self.slices:
+            seen = one.labels[one.labels != UNLABELED]
+            counts += np.bincount(seen.numpy(), minlength=self.classes)
+        return counts
+
+    def add(self, number: int, keep: tuple[int, ...]) -> None:
+        """Add the slice ``number`` with its prior as the sources ``keep`` know it."""
+        channels = self.features.of(self.slices[number].view, keep)
+        self.entries.append((number, keep))
+        self.labels.append(self._labels(number, keep))
+        self.inputs.append(_padded(channels, self.size, 0.0).to(self.device))
+
+    def vary(self, rng: np.random.Generator) -> None:
+        """Add a random slice once more, with a prior that one or two further sources are left out of."""
+        number = int(rng.integers(len(self.slices)))
+        keep = list(self.entries[number][1])
+        if len(keep) > 2:
+            gone = rng.choice(keep, size=min(int(rng.integers(1, 3)), len(keep) - 1), replace=False)
+            self.add(number, tuple(source for source in keep if source not in gone))
+
+    def draw(
+        self, batch: int, longest: int, moved: float, rng: np.random.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Patches ``(B, C, H, W)`` and their labels ``(B, H, W)``, at least one pixel labeled.
+
+        Parameters
+        ----------
+        batch : number of patches
+        longest : pixels of a side at most
+        moved : share of the patches that are turned, scaled and deformed
+        rng : numpy.random.Generator
+        """
+        height, width = (min(longest, -(-(side + 8) // 8) * 8) for side in self.size)
+        while True:
+            entries = rng.integers(len(self.inputs), size=batch)
+            patches = [self._patch(self.entries[entry][0], (height, width), rng) for entry in entries]
+            places = sampling_grid(patches, (height, width), moved, rng)
+            inputs = torch.stack([self.inputs[entry] for entry in entries])
+            labels = torch.stack([self.labels[entry] for entry in entries])
+            inputs, labels = cut_patches(inputs, labels, places, patches)
+            if bool((labels != UNLABELED).any()):
+                vary_gray_values(inputs, self.features.gray_channels, rng)
+                return inputs, labels
+
+    def _patch(self, number: int, size: tuple[int, int], rng: np.random.Generator) -> SlicePatch:
+        """Where to cut: anywhere, or around a pixel of a random class."""
+        one = self.slices[number]
+        extent = one.view.size
+        first, second = one.view.axes
+        spacing = (one.view.spacing[first], one.view.spacing[second])
+        if rng.random() < 0.5:
+            seen = one.labels.unique()
+            label = seen[seen != UNLABELED][int(rng.integers(int((seen != UNLABELED).sum())))]
+            places = torch.nonzero(one.labels == label)
+            center = tuple(places[int(rng.integers(len(places)))].tolist())
+        else:
+            center = tuple(rng.uniform(0, side) for side in extent)
+        low = [min(part / 2 - 4, side / 2) for part, side in zip(size, extent, strict=True)]
+        row, column = (
+            min(max(place, least), side - least) for place, least, side in zip(center, low, extent, strict=True)
+        )
+        return SlicePatch((row, column), extent, spacing)
+
+    def _labels(self, number: int, keep: tuple[int, ...]) -> torch.Tensor:
+        """Labels of the slice ``number``, padded with ``UNLABELED``.
+
+        Of several structures, one that no source of ``keep`` shows is left out: nothing there tells it from the others.
+        """
+        labels = self.slices[number].labels
+        if self._ignores_unknown:
+            unknown = _objects(labels) - self._shown(keep)
+            labels = torch.where(torch.isin(labels, torch.tensor([*unknown])), UNLABELED, labels) if unknown else labels
+        return _padded(labels, self.size, UNLABELED).to(self.device)
+
+    def _shown(self, keep: tuple[int, ...]) -> set[int]:
+        return set().union(*(self._objects_of[number] for number in keep))
+
+
+def training_slices(features: SliceFeatures, hidden: frozenset[Plane]) -> list[TrainingSlice]:
+    """Every annotated plane that is not hidden, and the slices that hold the most scribbles."""
+    slices = []
+    gone = features.numbers(hidden)
+    for number, source in enumerate(features.prior.sources):
+        if number in gone:
+            continue
+        if isinstance(source, PlaneSource):
+            view = features.view(source.axis, source.index)
+            slices.append(TrainingSlice(view, source.labels, frozenset([number])))
+        else:
+            slices += _scribbled(source, number, features)
+    return slices
+
+
+def _scribbled(source: ScribbleSource, number: int, features: SliceFeatures) -> list[TrainingSlice]:
+    volume = torch.full(features.prior.shape, UNLABELED, dtype=torch.int64)
+    volume[tuple(source.points.T)] = source.classes
+    axis = slice_axis(source)
+    places, counts = source.points[:, axis].unique(return_counts=True)
+    best = places[counts.argsort(descending=True)[:MOST_SCRIBBLE_SLICES]].tolist()
+    views = [features.view(axis, index) for index in best]
+    return [TrainingSlice(view, view.cut(volume), frozenset([number])) for view in views]
+
+
+def _objects(labels: torch.Tensor) -> set[int]:
+    """The structures that are labeled."""
+    return set(labels.unique().tolist()) - {0, UNLABELED}
+
+
+def _padded(values: torch.Tensor, size: tuple[int, ...], fill: float) -> torch.Tensor:
+    height, width = values.shape[-2:]
+    return torch.nn.functional.pad(values, (0, size[1] - width, 0, size[0] - height), value=fill)
