@@ -81,6 +81,11 @@ class FakeTrainable(TrainableExpert):
     def __init__(self, least: int = 8, value: float = 0.0) -> None:
         self.steps, self.patches, self.least, self.value = 0, 8, least, value
 
+    @property
+    def trained(self):
+        """All of them."""
+        return self.steps
+
     def set_annotation(self, problem, hidden):
         """Nothing to learn."""
         self.problem, self.hidden = problem, hidden

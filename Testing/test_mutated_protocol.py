@@ -121,14 +121,14 @@ def test_mutated_checkpoints_are_told_and_the_training_starts_over(count, tmp_pa
 def _mutated_state(state: dict, rng: np.random.Generator) -> dict:
     """A checkpoint's content in which something is missing, or is something else."""
     state = dict(state)
-    part = state if rng.integers(2) else state["learner"]
+    part = state if rng.integers(2) else state["ensemble"]
     names = [name for name in part if name not in ("fingerprint",)]
     name = names[rng.integers(len(names))]
     changed = dict(part)
     changed[name] = [None, "x", -1, {}, [], torch.zeros(3)][rng.integers(6)]
     if rng.integers(3) == 0:
         del changed[name]
-    return changed if part is state else {**state, "learner": changed}
+    return changed if part is state else {**state, "ensemble": changed}
 
 
 @pytest.mark.parametrize("count", EVERY_RUN)

@@ -57,7 +57,7 @@ class _Member:
         """The share of its weight that it has, by its steps; 0 as long as it has learned nothing."""
         if not isinstance(self.expert, TrainableExpert):
             return 1.0
-        return min(1.0, self.expert.steps / max(1, self.recipe.warmup))
+        return min(1.0, self.expert.trained / max(1, self.recipe.warmup))
 
 
 class Ensemble:
@@ -259,9 +259,7 @@ class Ensemble:
             "counts": {one.name: one.counts.tolist() for one in self.members if one.counts is not None},
             "judged": {member.name: [member.judged, member.warm] for member in self.members},
             "hidden": [[plane.axis, plane.index] for plane in sorted(self.hidden)],
-            "held_out": None
-            if self.held_out is None
-            else [self.held_out.drawn, dict(self.held_out.found), self.held_out.slices],
+            "held_out": None if self.held_out is None else self.held_out.state(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any], *, weights_only: bool = False) -> None:
@@ -270,7 +268,10 @@ class Ensemble:
         Raises ValueError if the weights do not fit; nothing has changed then.
         """
         self._training.wait()
-        experts = state["experts"]
+        experts, held_out = state["experts"], state["held_out"]
+        if held_out is not None:
+            held_out = HeldOut.restored(held_out, self.problem.classes)
+        findings = [_findings(state, member.name, self.problem.classes - 1) for member in self.members]
         if not weights_only:
             self.set_annotation(self.problem, frozenset(Plane(*key) for key in state["hidden"]))
         before = [(name, expert, expert.state_dict()) for name, expert in self._trainable() if name in experts]
@@ -281,13 +282,16 @@ class Ensemble:
             for _, expert, own in before:
                 expert.load_state_dict(own)
             raise
-        held_out = state["held_out"]
-        self.held_out = None if held_out is None else HeldOut(*held_out)
-        for member in self.members:
-            counts = state["counts"].get(member.name)
-            member.counts = None if counts is None else np.array(counts)
-            judged, warm = state["judged"].get(member.name, (0, 0.0))
-            member.judged, member.warm = int(judged), float(warm)
+        self.held_out = held_out
+        for member, (counts, judged, warm) in zip(self.members, findings, strict=True):
+            member.counts, member.judged, member.warm = counts, judged, warm
+
+
+def _findings(state: Mapping[str, Any], name: str, structures: int) -> tuple[np.ndarray | None, int, float]:
+    """What held-out slices told of an expert, from a checkpoint: counts, on how many slices, and its warmth then."""
+    counts = state["counts"].get(name)
+    judged, warm = state["judged"].get(name, (0, 0.0))
+    return None if counts is None else np.asarray(counts).reshape(2, structures), max(0, int(judged)), float(warm)
 
 
 def _covers(kept: tuple[Request, torch.Tensor] | None, request: Request) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -69,6 +70,19 @@ class HeldOut:
             },
             len(planes),
         )
+
+    def state(self) -> dict[str, Any]:
+        """What :meth:`restored` makes it from."""
+        return {"drawn": self.drawn, "found": dict(self.found), "slices": self.slices}
+
+    @classmethod
+    def restored(cls, state: Mapping[str, Any], classes: int) -> HeldOut:
+        """From a checkpoint; ValueError if that is no such thing."""
+        drawn, found, slices = state["drawn"], state["found"], int(state["slices"])
+        there = torch.is_tensor(drawn) and drawn.ndim == 1 and isinstance(found, dict) and slices >= 0
+        if not there or not all(torch.is_tensor(one) and one.shape == (classes, len(drawn)) for one in found.values()):
+            raise ValueError("these are no predictions on held-out slices")
+        return cls(drawn, found, slices)
 
 
 def overlaps(probabilities: torch.Tensor, drawn: torch.Tensor) -> np.ndarray:

@@ -90,10 +90,12 @@ class TrainableExpert(Expert):
     Attributes
     ----------
     steps : training steps so far
+    trained : steps behind the weights that predict, those of an earlier training included
     every : of the steps of the ensemble's first expert, it takes its own at every so many-th
     """
 
     steps: int
+    trained: int
     every: int = 1
 
     @abstractmethod

@@ -102,6 +102,11 @@ class SliceUNetExpert(TrainableExpert):
         self.network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.averaged = AveragedWeights(self.network, recipe.averaging)
 
+    @property
+    def trained(self) -> int:  # type: ignore[override]
+        """Steps behind the weights that predict, those of an earlier training included."""
+        return self.averaged.steps
+
     @cached_property
     def optimizer(self) -> torch.optim.Optimizer:
         """Made when first needed: with it, torch imports its compiler, for which the first preview need not wait."""

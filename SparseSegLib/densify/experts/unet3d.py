@@ -90,6 +90,11 @@ class UNet3DExpert(TrainableExpert):
         """Training steps so far."""
         return self.trainer.steps
 
+    @property
+    def trained(self) -> int:  # type: ignore[override]
+        """Steps behind the weights that predict, those of an earlier training included."""
+        return self.trainer.averaged.steps
+
     def set_annotation(self, problem: Problem, hidden: frozenset[Plane]) -> None:
         """Learn from this annotation from now on, ``hidden`` planes left out."""
         self.problem = problem
