@@ -320,6 +320,11 @@ def test_other_networks_can_be_trained_on_the_slices(case, network):
     assert 0 < result.uncertainty.mean() < 1
 
 
+def test_a_network_of_ones_own_works_on_as_fine_a_grid_as_the_preset_unet3d():
+    chosen, usual = DensifySettings(network="vnet-small"), DensifySettings("unet3d")
+    assert chosen.most_voxels == usual.most_voxels > DensifySettings().most_voxels
+
+
 @pytest.mark.parametrize(("network", "why"), [("cicek2016", "not padded"), ("unet2d", "3D network"), ("x", "called x")])
 def test_networks_that_cannot_are_refused(case, network, why):
     phantom, labels = case

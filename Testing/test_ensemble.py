@@ -16,6 +16,7 @@ from SparseSegLib.densify.experts import Expert, Request, SliceUNetRecipe, Train
 from SparseSegLib.densify.holdout import choose_held_out, corrected_iou, expected_iou
 from SparseSegLib.densify.problem import make_problem
 from SparseSegLib.densify.weighting import slice_trust
+from SparseSegLib.errors import UsageError
 from SparseSegLib.evaluation import iou
 from SparseSegLib.image import Geometry
 
@@ -112,7 +113,7 @@ class FakeTrainable(TrainableExpert):
         """One value."""
         return {"value": self.value}
 
-    def load_state_dict(self, state, *, weights_only=False):
+    def load_state_dict(self, state, *, warm_start=False):
         """Refuse negative values."""
         if state["value"] < 0:
             raise ValueError("negative")
@@ -349,6 +350,42 @@ def test_a_state_that_does_not_fit_changes_nothing(problem):
     with pytest.raises(ValueError, match="negative"):
         ensemble.load_state_dict(state)
     assert [expert.value for expert in experts] == [1.0, 2.0]
+
+
+@dataclass(frozen=True, eq=False)
+class Unsuited(MapRecipe):
+    """One that suits nothing."""
+
+    def suits(self, problem, seconds, device):
+        """Never."""
+        return False
+
+
+def test_where_no_expert_suits_that_is_said(problem, case):
+    with pytest.raises(UsageError, match="None of the experts"):
+        Ensemble(problem, [Unsuited(case[0].labels)], 0, CPU)
+
+
+@pytest.mark.parametrize(
+    ("experts", "why"),
+    [(("trees",), "no expert called 'trees'"), ((), "No expert"), (("extra-trees", "extra-trees"), "twice")],
+)
+def test_experts_that_cannot_be_chosen_are_refused(experts, why):
+    with pytest.raises(UsageError, match=why) as caught:
+        DensifySettings(experts=experts)
+    assert caught.value.hint
+
+
+def test_experts_are_chosen_by_name_or_recipe():
+    settings = DensifySettings(experts=("random-walk", SLICES))
+    assert [recipe.name for recipe in settings.recipes] == ["random-walk", "slice-unet"]
+    assert settings.recipes[1] == SLICES
+
+
+def test_a_problem_with_other_labels_has_another_prior(problem):
+    prior = problem.prior(("walk",))
+    assert problem.prior(("walk",)) is prior
+    assert replace(problem, labels=problem.labels.without(problem.labels.planes[0])).prior(("walk",)) is not prior
 
 
 def test_held_out_slices_leave_every_class_shown():

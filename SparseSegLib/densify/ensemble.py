@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -14,50 +13,11 @@ from SparseSegLib.annotation import Plane
 from SparseSegLib.control import CancelToken
 from SparseSegLib.densify.experts.base import Expert, ExpertRecipe, Request, TrainableExpert
 from SparseSegLib.densify.holdout import HeldOut, choose_held_out, corrected_iou, expected_iou, iou_of, overlaps
+from SparseSegLib.densify.member import Member, findings
 from SparseSegLib.densify.problem import Problem
 from SparseSegLib.densify.side_by_side import SideBySide
 from SparseSegLib.densify.weighting import expert_weights, slice_trust
-
-
-@dataclass
-class _Member:
-    """An expert in the ensemble.
-
-    Attributes
-    ----------
-    counts : how it did on slices held out, see ``overlaps``
-    judged : on how many slices
-    warm : its warmth when it was judged last
-    kept : what it predicted last, if that holds until the annotation changes
-    """
-
-    recipe: ExpertRecipe
-    expert: Expert
-    counts: np.ndarray | None = None
-    judged: int = 0
-    warm: float = 0.0
-    kept: tuple[Request, torch.Tensor] | None = None
-
-    @property
-    def name(self) -> str:
-        return self.recipe.name
-
-    @property
-    def trust(self) -> float:
-        """How far its score counts, see ``expert_weights``."""
-        return slice_trust(self.judged) * self.warm
-
-    def prior_weight(self, problem: Problem) -> float:
-        """Its weight as long as no held-out slice tells more: less where few slices are annotated."""
-        annotated = max(1, len(problem.labels.planes)) / max(1, self.recipe.slices)
-        return self.recipe.prior_weight * min(1.0, annotated)
-
-    @property
-    def warmth(self) -> float:
-        """The share of its weight that it has, by its steps; 0 as long as it has learned nothing."""
-        if not isinstance(self.expert, TrainableExpert):
-            return 1.0
-        return min(1.0, self.expert.trained / max(1, self.recipe.warmup))
+from SparseSegLib.errors import UsageError
 
 
 class Ensemble:
@@ -74,6 +34,11 @@ class Ensemble:
     device : torch.device
     seconds : of the training's budget, None where steps are counted
     hold_out : whether to hold out slices at first
+
+    Raises
+    ------
+    UsageError
+        If no expert suits.
 
     Attributes
     ----------
@@ -92,7 +57,10 @@ class Ensemble:
         hold_out: bool = True,
     ) -> None:
         chosen = [recipe for recipe in recipes if recipe.suits(problem, seconds, device)]
-        self.members = [_Member(recipe, recipe.make(problem, seed, device)) for recipe in chosen]
+        if not chosen:
+            names = ", ".join(recipe.name for recipe in recipes)
+            raise UsageError(f"None of the experts ({names}) is made for such a volume and budget.", "Choose others.")
+        self.members = [Member(recipe, recipe.make(problem, seed, device)) for recipe in chosen]
         self.device = device
         self.hidden = choose_held_out(problem.labels) if hold_out else frozenset()
         self.held_out: HeldOut | None = None
@@ -157,8 +125,7 @@ class Ensemble:
     def _weights(self, shares: Sequence[float]) -> dict[str, np.ndarray]:
         """The weights by name, where each expert has a share of its prior weight."""
         priors = [share * member.prior_weight(self.problem) for share, member in zip(shares, self.members, strict=True)]
-        unknown = np.full(self.problem.classes - 1, np.nan)
-        scores = [unknown if member.counts is None else iou_of(member.counts) for member in self.members]
+        scores = [member.score(self.problem.classes - 1) for member in self.members]
         fitted = expert_weights(priors, np.array(scores), [member.trust for member in self.members])
         return {member.name: row for member, row in zip(self.members, fitted, strict=True)}
 
@@ -175,17 +142,17 @@ class Ensemble:
         weights = self.weights()
         asked = self._affordable(request, weights, within)
         self._blend = {member.name: weights[member.name] for member in asked}
-        return _blended(self._blend, {member.name: partial(self._predict, member, request, token) for member in asked})
+        return _blended(self._blend, {member.name: partial(member.predict, request, token) for member in asked})
 
-    def _affordable(self, request: Request, weights: Mapping[str, np.ndarray], within: float | None) -> list[_Member]:
+    def _affordable(self, request: Request, weights: Mapping[str, np.ndarray], within: float | None) -> list[Member]:
         """The members with a weight, as far as there is time for them; the one with the largest weight always."""
         asked = [member for member in self.members if weights[member.name].any()]
         if within is None:
             return asked
-        kept: list[_Member] = []
+        kept: list[Member] = []
         spent = 0.0
         for member in sorted(asked, key=lambda member: -weights[member.name].sum()):
-            seconds = self._seconds(member, request)
+            seconds = member.seconds(request)
             if not kept or spent + seconds <= within:
                 kept.append(member)
                 spent += seconds
@@ -194,18 +161,7 @@ class Ensemble:
     def seconds(self, request: Request) -> float:
         """How long :meth:`predict` would take once every expert has learned something."""
         weights = self._weights([1.0] * len(self.members))
-        return sum(self._seconds(member, request) for member in self.members if weights[member.name].any())
-
-    def _seconds(self, member: _Member, request: Request) -> float:
-        return 0.0 if _covers(member.kept, request) else member.expert.seconds(request)
-
-    def _predict(self, member: _Member, request: Request, token: CancelToken) -> torch.Tensor:
-        if member.kept is not None and _covers(member.kept, request):
-            return member.kept[1].float()
-        found = member.expert.predict(request, token)
-        if not isinstance(member.expert, TrainableExpert):
-            member.kept = (request, found.half())
-        return found
+        return sum(member.seconds(request) for member in self.members if weights[member.name].any())
 
     def fit_weights(self, token: CancelToken) -> None:
         """Let the held-out slices say how much each expert counts, and learn from them from now on."""
@@ -219,10 +175,7 @@ class Ensemble:
         self.held_out = HeldOut.of(self.problem.labels, planes, found)
         for member in self.members:
             if member.name in found:
-                counts = overlaps(self.held_out.found[member.name], self.held_out.drawn)
-                member.counts = counts if member.counts is None else member.counts + counts
-                member.judged += len(planes)
-                member.warm = member.warmth
+                member.judge(self.held_out)
         self.set_annotation(self.problem)
 
     def estimate(self, probabilities: torch.Tensor) -> float | None:
@@ -262,7 +215,7 @@ class Ensemble:
             "held_out": None if self.held_out is None else self.held_out.state(),
         }
 
-    def load_state_dict(self, state: Mapping[str, Any], *, weights_only: bool = False) -> None:
+    def load_state_dict(self, state: Mapping[str, Any], *, warm_start: bool = False) -> None:
         """Go on where :meth:`state_dict` was taken, or start with its weights and what held-out slices told.
 
         Raises ValueError if the weights do not fit; nothing has changed then.
@@ -271,37 +224,20 @@ class Ensemble:
         experts, held_out = state["experts"], state["held_out"]
         if held_out is not None:
             held_out = HeldOut.restored(held_out, self.problem.classes)
-        findings = [_findings(state, member.name, self.problem.classes - 1) for member in self.members]
-        if not weights_only:
+        found = [findings(state, member.name, self.problem.classes - 1) for member in self.members]
+        if not warm_start:
             self.set_annotation(self.problem, frozenset(Plane(*key) for key in state["hidden"]))
         before = [(name, expert, expert.state_dict()) for name, expert in self._trainable() if name in experts]
         try:
             for name, expert, _ in before:
-                expert.load_state_dict(experts[name], weights_only=weights_only)
+                expert.load_state_dict(experts[name], warm_start=warm_start)
         except ValueError:
             for _, expert, own in before:
                 expert.load_state_dict(own)
             raise
         self.held_out = held_out
-        for member, (counts, judged, warm) in zip(self.members, findings, strict=True):
+        for member, (counts, judged, warm) in zip(self.members, found, strict=True):
             member.counts, member.judged, member.warm = counts, judged, warm
-
-
-def _findings(state: Mapping[str, Any], name: str, structures: int) -> tuple[np.ndarray | None, int, float]:
-    """What held-out slices told of an expert, from a checkpoint: counts, on how many slices, and its warmth then."""
-    counts = state["counts"].get(name)
-    judged, warm = state["judged"].get(name, (0, 0.0))
-    return None if counts is None else np.asarray(counts).reshape(2, structures), max(0, int(judged)), float(warm)
-
-
-def _covers(kept: tuple[Request, torch.Tensor] | None, request: Request) -> bool:
-    """Whether what was predicted is of the same box, and no less careful."""
-    return (
-        kept is not None
-        and kept[0].box == request.box
-        and kept[0].stride <= request.stride
-        and kept[0].quick <= request.quick
-    )
 
 
 def _blended(blend: Mapping[str, np.ndarray], predict: Mapping[str, Callable[[], torch.Tensor]]) -> torch.Tensor:

@@ -14,7 +14,7 @@ AFTER_UPDATE = 0.6  # of the budget that is used at most when new annotation com
 PREVIEW_AFTER_UPDATE = 3.0  # seconds
 PREVIEW_SHARE = 0.1  # of the time that previews take, at most
 PREDICTION_SHARE = (
-    0.35  # of the time that the last prediction takes, at most: it leaves out slices where it would be more
+    0.35  # of the time that the last prediction takes, at most: slices are left out where it would be more
 )
 LONGEST_RESERVE = 0.4  # of the time
 MOST_STRIDE = 4

@@ -44,7 +44,7 @@ class Problem:
     factors: tuple[int, int, int]
     full: SparseLabels
     volume: Volume
-    _priors: dict[tuple[str, ...], AnnotationPrior] = field(default_factory=dict, repr=False, compare=False)
+    _priors: dict[tuple[str, ...], AnnotationPrior] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def is_small(self) -> bool:

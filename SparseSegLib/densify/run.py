@@ -90,6 +90,7 @@ class _Run:
     ) -> None:
         self.volume = volume
         self.problem = problem
+        self.fingerprint = _fingerprint(problem, settings)
         self.settings = settings
         self.control = control
         self.checkpoint = checkpoint
@@ -154,6 +155,7 @@ class _Run:
             return
         other_classes = problem.full.own_values != self.problem.full.own_values
         self.problem = problem
+        self.fingerprint = _fingerprint(problem, self.settings)
         if other_classes:
             self.control.events.message("The annotation has other classes now: starting over.")
             self.ensemble = self._new_ensemble()
@@ -224,7 +226,7 @@ class _Run:
         held_out = {self.problem.on_working_grid(plane): plane for plane in self.problem.full.planes}
         learned = [plane for place, plane in held_out.items() if place not in self.ensemble.hidden]
         return {
-            "fingerprint": _fingerprint(self.problem, self.settings),
+            "fingerprint": self.fingerprint,
             "values": list(self.problem.full.own_values),
             "learned": [(plane.axis, plane.index) for plane in learned],
             "ensemble": self.ensemble.state_dict(),
@@ -247,7 +249,7 @@ class _Run:
 
     def _take_over(self, state: dict[str, Any]) -> float:
         """Go on from a checkpoint, or start with its weights; the seconds that it has used of the budget."""
-        if state["fingerprint"] == _fingerprint(self.problem, self.settings) and not state["finished"]:
+        if state["fingerprint"] == self.fingerprint and not state["finished"]:
             self.ensemble.load_state_dict(state["ensemble"])
             spent = float(state["spent"])
             self.control.events.message(f"Going on after {self.ensemble.steps} steps.")
@@ -255,7 +257,7 @@ class _Run:
         try:
             if state["values"] != list(self.problem.full.own_values):
                 raise ValueError("the classes are others")
-            self.ensemble.load_state_dict(state["ensemble"], weights_only=True)
+            self.ensemble.load_state_dict(state["ensemble"], warm_start=True)
         except ValueError:
             self.control.events.message("The last training had another network or other classes: starting over.")
         else:
@@ -270,6 +272,6 @@ def _fingerprint(problem: Problem, settings: DensifySettings) -> str:
     """A hash of the image, the annotation, and everything else that the result depends on."""
     chosen = (settings.recipes, settings.seed, settings.margin, settings.most_voxels, settings.estimate)
     digest = hashlib.sha256(repr((chosen, settings.budget_seconds, settings.budget_steps)).encode())
-    digest.update(np.ascontiguousarray(problem.image.numpy()).tobytes())
-    digest.update(np.ascontiguousarray(problem.full.array).tobytes())
+    digest.update(np.ascontiguousarray(problem.image.numpy()).data)
+    digest.update(np.ascontiguousarray(problem.full.array).data)
     return digest.hexdigest()

@@ -128,10 +128,7 @@ class DensifySettings:
                 raise UsageError(f"Unknown parts of the prior: {', '.join(sorted(unknown))}.", f"Use {PRIOR_PARTS}.")
         if self.experts is not None:
             object.__setattr__(self, "experts", tuple(self.experts))
-            known = [recipe.name for recipe in PRESETS[self.preset].experts]
-            wrong = [one for one in self.experts if isinstance(one, str) and one not in known]
-            if wrong or not self.experts:
-                raise UsageError(f"The preset has no experts called {', '.join(wrong)}.", f"Use {', '.join(known)}.")
+            self._check_experts([one if isinstance(one, str) else one.name for one in self.experts])
         for name in ("budget_seconds", "budget_steps"):
             value = getattr(self, name)
             if value is not None and not value > 0:
@@ -140,6 +137,17 @@ class DensifySettings:
             raise UsageError(f"The seed must lie between 0 and {LARGEST_SEED}, not {self.seed}.", "0 is usual.")
         if not 0 <= self.margin <= 10:
             raise UsageError(f"margin must lie between 0 and 10, not {self.margin}.", "0.1 is usual.")
+
+    def _check_experts(self, names: list[str]) -> None:
+        known = [recipe.name for recipe in PRESETS[self.preset].experts]
+        hint = f"Use some of {', '.join(known)}."
+        wrong = [one for one in self.experts or () if isinstance(one, str) and one not in known]
+        if wrong:
+            raise UsageError(f"The preset {self.preset} has no expert called {wrong[0]!r}.", hint)
+        if not names:
+            raise UsageError("No expert was chosen.", hint)
+        if len(set(names)) < len(names):
+            raise UsageError(f"An expert was chosen twice: {', '.join(names)}.", "Name each once.")
 
     @property
     def recipes(self) -> tuple[ExpertRecipe, ...]:
@@ -158,7 +166,7 @@ class DensifySettings:
     @property
     def most_voxels(self) -> int:
         """Of the working grid."""
-        return PRESETS[self.preset].most_voxels
+        return PRESETS[self.preset if self.network is None else "unet3d"].most_voxels
 
     @property
     def seconds(self) -> float:

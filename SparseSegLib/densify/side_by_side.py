@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 
 import torch
 
 from SparseSegLib.densify.experts.base import TrainableExpert
+from SparseSegLib.devices import torch_threads
 
 
 class SideBySide:
@@ -49,7 +49,7 @@ class SideBySide:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(len(others), initializer=torch.set_num_threads, initargs=(threads,))
         self._running += [self._pool.submit(self._step, expert, rate) for expert in due]
-        with _threads(threads):
+        with torch_threads(threads):
             return self._step(first, rate)
 
     def wait(self) -> None:
@@ -64,13 +64,3 @@ class SideBySide:
         except torch.OutOfMemoryError:
             self.failed = expert
             raise
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

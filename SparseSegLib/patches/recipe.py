@@ -21,7 +21,6 @@ class PatchRecipe:
     deformation_spacing: float = 32.0
     deformation_deviation: float = 4.0
     balance: float = 1.0
-    most_voxels: int = 64_000_000
 
 
 SMALL_PATCHES = PatchRecipe(

@@ -111,7 +111,7 @@ class TrainableExpert(Expert):
         """What :meth:`load_state_dict` needs to go on to the same result."""
 
     @abstractmethod
-    def load_state_dict(self, state: Mapping[str, Any], *, weights_only: bool = False) -> None:
+    def load_state_dict(self, state: Mapping[str, Any], *, warm_start: bool = False) -> None:
         """Go on where :meth:`state_dict` was taken, or start from its weights alone.
 
         Raises ValueError if they do not fit; nothing has changed then.

@@ -193,11 +193,11 @@ class SliceUNetExpert(TrainableExpert):
             "entries": [[number, list(keep)] for number, keep in self.dataset.entries],
         }
 
-    def load_state_dict(self, state: Mapping[str, Any], *, weights_only: bool = False) -> None:
+    def load_state_dict(self, state: Mapping[str, Any], *, warm_start: bool = False) -> None:
         """Go on where :meth:`state_dict` was taken, or start from its weights alone."""
         load_all_or_none([(self.network, state["network"]), (self.averaged.network, state["averaged"])])
         self.averaged.steps = int(state["averaged_steps"])
-        if weights_only:
+        if warm_start:
             return
         self.optimizer.load_state_dict(state["optimizer"])
         self.rng.bit_generator.state = json.loads(state["rng"])

@@ -144,9 +144,9 @@ class UNet3DExpert(TrainableExpert):
         """What :meth:`load_state_dict` needs to go on to the same result."""
         return self.trainer.state()
 
-    def load_state_dict(self, state: Mapping[str, Any], *, weights_only: bool = False) -> None:
+    def load_state_dict(self, state: Mapping[str, Any], *, warm_start: bool = False) -> None:
         """Go on where :meth:`state_dict` was taken, or start from its weights alone."""
-        (self.trainer.warm_start if weights_only else self.trainer.restore)(dict(state))
+        (self.trainer.warm_start if warm_start else self.trainer.restore)(dict(state))
 
 
 class _Trainer(PatchTrainer):

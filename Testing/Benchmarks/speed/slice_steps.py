@@ -14,8 +14,6 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
 
@@ -28,6 +26,7 @@ from SparseSegLib.densify import PRESETS
 from SparseSegLib.densify.experts import Request, SliceUNetRecipe
 from SparseSegLib.densify.experts.slice_unet import SliceUNetExpert
 from SparseSegLib.densify.problem import Problem, make_problem
+from SparseSegLib.devices import torch_threads
 
 USUAL = "as it is"
 WARM_UP = 3  # steps that are not counted
@@ -54,7 +53,7 @@ class Variant:
 
     def step(self) -> None:
         """One training step."""
-        with _threads(self.threads):
+        with torch_threads(self.threads):
             start = time.perf_counter()
             self.expert.step(1.0)
             self.steps.append(time.perf_counter() - start)
@@ -62,7 +61,7 @@ class Variant:
     def predict(self) -> None:
         """All slices of the shortest orientation."""
         token = CancelToken()
-        with _threads(self.threads):
+        with torch_threads(self.threads):
             start = time.perf_counter()
             self.expert.predict(Request.whole(self.expert.problem, quick=True), token)
             self.predictions.append(time.perf_counter() - start)
@@ -142,13 +141,3 @@ def _compiled(expert: SliceUNetExpert) -> SliceUNetExpert:
         network.compile(dynamic=False)
     expert.step(1.0)
     return expert
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

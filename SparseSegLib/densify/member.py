@@ -1,0 +1,98 @@
+"""An expert in the ensemble: how it was judged, and what it predicted last."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from SparseSegLib.control import CancelToken
+from SparseSegLib.densify.experts.base import Expert, ExpertRecipe, Request, TrainableExpert
+from SparseSegLib.densify.holdout import HeldOut, iou_of, overlaps
+from SparseSegLib.densify.problem import Problem
+from SparseSegLib.densify.weighting import slice_trust
+
+
+@dataclass
+class Member:
+    """An expert in the ensemble.
+
+    Attributes
+    ----------
+    counts : how it did on slices held out, see ``overlaps``
+    judged : on how many slices
+    warm : its warmth when it was judged last
+    kept : what it predicted last, if that holds until the annotation changes
+    """
+
+    recipe: ExpertRecipe
+    expert: Expert
+    counts: np.ndarray | None = None
+    judged: int = 0
+    warm: float = 0.0
+    kept: tuple[Request, torch.Tensor] | None = None
+
+    @property
+    def name(self) -> str:
+        return self.recipe.name
+
+    @property
+    def trust(self) -> float:
+        """How far its score counts, see ``expert_weights``."""
+        return slice_trust(self.judged) * self.warm
+
+    def prior_weight(self, problem: Problem) -> float:
+        """Its weight as long as no held-out slice tells more: less where few slices are annotated."""
+        annotated = max(1, len(problem.labels.planes)) / max(1, self.recipe.slices)
+        return self.recipe.prior_weight * min(1.0, annotated)
+
+    @property
+    def warmth(self) -> float:
+        """The share of its weight that it has, by its steps; 0 as long as it has learned nothing."""
+        if not isinstance(self.expert, TrainableExpert):
+            return 1.0
+        return min(1.0, self.expert.trained / max(1, self.recipe.warmup))
+
+    def score(self, structures: int) -> np.ndarray:
+        """IoU of each structure ``(structures,)`` on slices held out; NaN where it was not judged."""
+        return np.full(structures, np.nan) if self.counts is None else iou_of(self.counts)
+
+    def judge(self, held_out: HeldOut) -> None:
+        """Count how it did on further slices held out."""
+        counts = overlaps(held_out.found[self.name], held_out.drawn)
+        self.counts = counts if self.counts is None else self.counts + counts
+        self.judged += held_out.slices
+        self.warm = self.warmth
+
+    def seconds(self, request: Request) -> float:
+        """How long :meth:`predict` would take."""
+        return 0.0 if _covers(self.kept, request) else self.expert.seconds(request)
+
+    def predict(self, request: Request, token: CancelToken) -> torch.Tensor:
+        """Class probabilities ``(K, z, y, x)``; those of an expert that does not train are kept."""
+        if self.kept is not None and _covers(self.kept, request):
+            return self.kept[1].float()
+        found = self.expert.predict(request, token)
+        if not isinstance(self.expert, TrainableExpert):
+            self.kept = (request, found.half())
+        return found
+
+
+def findings(state: Mapping[str, Any], name: str, structures: int) -> tuple[np.ndarray | None, int, float]:
+    """What held-out slices told of an expert, from a checkpoint: counts, on how many slices, and its warmth then."""
+    counts = state["counts"].get(name)
+    judged, warm = state["judged"].get(name, (0, 0.0))
+    return None if counts is None else np.asarray(counts).reshape(2, structures), max(0, int(judged)), float(warm)
+
+
+def _covers(kept: tuple[Request, torch.Tensor] | None, request: Request) -> bool:
+    """Whether what was predicted is of the same box, and no less careful."""
+    return (
+        kept is not None
+        and kept[0].box == request.box
+        and kept[0].stride <= request.stride
+        and kept[0].quick <= request.quick
+    )
