@@ -1,6 +1,5 @@
 """The worker process and its client, with a task that computes nothing; recorded sessions; what goes wrong."""
 
-import io
 import json
 import os
 import signal
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from phantoms import blob
+from recorded import Recorded
 
 from SparseSegLib.annotation import sparsify, write_sparse_labels
 from SparseSegLib.errors import FileError, JobError, SparseSegError
@@ -236,25 +236,6 @@ def test_an_interpreter_that_is_not_there_is_told(folder):
     write_job(folder, "selftest", {}, {})
     with pytest.raises(JobError, match="could not be started"):
         Job(folder, interpreter="/nowhere/python").start()
-
-
-class Recorded:
-    """A process that says what was recorded and ends."""
-
-    def __init__(self, output: bytes, status: int) -> None:
-        self.stdin, self.stdout = io.BytesIO(), io.BytesIO(output)
-        self.status = status
-
-    def poll(self) -> int:
-        """It has ended."""
-        return self.status
-
-    def wait(self, timeout: float | None = None) -> int:
-        """It has ended."""
-        return self.status
-
-    def kill_tree(self) -> None:
-        """Nothing to end."""
 
 
 @pytest.mark.parametrize("session", SESSIONS, ids=lambda path: path.stem)

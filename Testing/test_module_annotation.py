@@ -52,6 +52,19 @@ def test_a_stroke_on_one_slice_makes_it_an_annotated_one(drawn, axis):
     assert (np.delete(labels.array, plane.index, axis) == UNLABELED).all()
 
 
+def test_a_stroke_is_one_change_whether_its_slice_is_new_or_not(drawn):
+    panel, phantom, volume_node, segmentation_node, segment_id = drawn
+    part, changes = panel.parts[1], []
+    part.onChanged = lambda: changes.append(part.planes().finished)
+    plane = middle(phantom.labels, 0)
+    paint_plane(segmentation_node, volume_node, phantom.labels, plane)
+    assert changes == [(plane,)]
+    corner = np.zeros(phantom.labels.shape, bool)
+    corner[plane.index, :2, :2] = True
+    _stroke(segmentation_node, segment_id, volume_node, corner)
+    assert changes == [(plane,), (plane,)]
+
+
 def test_a_brush_in_3d_makes_none_and_its_voxels_are_scribbles(drawn):
     panel, phantom, volume_node, segmentation_node, segment_id = drawn
     ball = np.zeros(phantom.labels.shape, bool)

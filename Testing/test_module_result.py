@@ -1,6 +1,7 @@
 """What a result is made of, and what the panel does with it: nodes, names, colors, study, 3D, uncertainty, discard."""
 
 import os
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,13 +9,23 @@ import slicer
 from host import Host
 from module_helpers import add_phantom, middle, paint_plane
 from phantoms import GEOMETRIES
+from recorded import PlayedBack
+
+from SparseSegLib.jobs import Job
 
 STEPS = 15
 
 
+@pytest.fixture(scope="module")
+def played_back(tmp_path_factory):
+    """Launches the densifications of :func:`densified`, all of them alike."""
+    return PlayedBack(tmp_path_factory.mktemp("recorded") / "job")
+
+
 @pytest.fixture
-def densified(panel, monkeypatch):
+def densified(panel, played_back, monkeypatch):
     """A panel after a short densification started with its button: the panel, the phantom and the volume node."""
+    monkeypatch.setattr("SparseSegModule.jobHandle.Job", partial(Job, launch=played_back))
     host, node = Host.instance(), panel.parameterNode
     phantom, volume_node = add_phantom(GEOMETRIES["anisotropic"])
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from phantoms import blob
 from protocol_mutations import mutated_bytes, mutated_json, new_generator
-from test_jobs import SESSIONS, Recorded
+from recorded import Recorded
+from test_jobs import SESSIONS
 
 from SparseSegLib.annotation import sparsify, write_sparse_labels
 from SparseSegLib.control import CancelSource, Control

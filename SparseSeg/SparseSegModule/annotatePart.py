@@ -84,15 +84,9 @@ class AnnotatePart(VTKObservationMixin):
     def setPlanes(self, table: PlaneTable) -> None:
         """Keep another table in the scene, show it, and tell a job that runs."""
         node = self.panel.parameterNode
-        if node is None or table == self.planes():
-            return
-        node.planes = table.toText()
-        if node.segmentation is not None and node.inputVolume is not None:
-            node.segmentation.SetAttribute(PLANES_ATTRIBUTE, node.planes)
-            node.segmentation.SetNodeReferenceID(VOLUME_ROLE, node.inputVolume.GetID())
-        self._showTable()
-        if self.onChanged is not None:
-            self.onChanged()
+        if node is not None and table != self.planes():
+            self._storePlanes(table)
+            self._showChange()
 
     def drawing(self) -> Drawing:
         """What is drawn now; AnnotationError if nothing is."""
@@ -182,7 +176,19 @@ class AnnotatePart(VTKObservationMixin):
             self._showTable()  # a segment may have another name
             return
         table = afterStroke(self.planes(), changed, after, volumeGeometry(volumeNode), viewPlanes(volumeNode))
-        self.setPlanes(table)
+        if table != self.planes():
+            self._storePlanes(table)
+        self._showChange()
+
+    def _storePlanes(self, table: PlaneTable) -> None:
+        node = self.panel.parameterNode
+        node.planes = table.toText()
+        if node.segmentation is not None and node.inputVolume is not None:
+            node.segmentation.SetAttribute(PLANES_ATTRIBUTE, node.planes)
+            node.segmentation.SetNodeReferenceID(VOLUME_ROLE, node.inputVolume.GetID())
+
+    def _showChange(self) -> None:
+        """Show the annotation after a change, and tell a job that runs."""
         self._showTable()
         self._updateButtons()
         if self.onChanged is not None:
