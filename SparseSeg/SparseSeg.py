@@ -261,8 +261,8 @@ class SparseSegLogic(ScriptedLoadableModuleLogic):
         :param volumeNodes: one volume node, or a list of them; for a model of several channels a list of cases, each of
           them a list of volume nodes in the order of the model's channels
         :param options: ``device``, ``output``, ``flips``, ``force`` (also volumes that the model is not for; their
-          result's ``doubts`` say what speaks against it), ``allFrames`` (of volumes that belong to a sequence; their
-          results are a sequence of segmentations), ``listener``
+          result has ``warnings``), ``allFrames`` (of volumes that belong to a sequence; their results are a sequence of
+          segmentations), ``listener``
         :return: one ModelResult for each volume (a list), with ``error`` set where one failed; or a job handle
         """
         from SparseSegModule.modelJobs import startSegmenting

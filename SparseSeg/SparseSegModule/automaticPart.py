@@ -225,7 +225,7 @@ def annotatedCases(volumeNodes) -> list[tuple]:
 def _inWords(result: ModelResult) -> str:
     """What there is to say of a volume: why it has no result, or its structures' size and what speaks against them."""
     parts = [f"{name} {volume_text(milliliters)}" for name, milliliters in (result.volumesMl or {}).items()]
-    parts += [text for text in (result.doubts, result.error) if text]
+    parts += [text for text in (result.warnings, result.error) if text]
     return f"{result.name}: {', '.join(parts)}" if parts else ""
 
 

@@ -43,7 +43,7 @@ class ModelResult:
     labelmapNode, segmentationNode : the result, as the user chose; None if there is an error
     volumesMl : milliliters of each structure
     error : why this volume, or a frame of its sequence, has no result, or ""
-    doubts : what speaks against a result that was made in spite of it, or ""
+    warnings : of a result that was made in spite of them, or ""
     """
 
     name: str
@@ -52,7 +52,7 @@ class ModelResult:
     volumeNode: vtkMRMLScalarVolumeNode | None = None
     volumesMl: dict[str, float] | None = None
     error: str = ""
-    doubts: str = ""
+    warnings: str = ""
 
     def orRaise(self) -> ModelResult:
         """The result itself, or JobError where there is none."""
@@ -120,7 +120,7 @@ class ModelArrays:
     geometry: Geometry | None
     volumesMl: dict[str, float]
     error: str
-    doubts: str = ""
+    warnings: str = ""
 
 
 class SegmentWork:
@@ -164,8 +164,10 @@ class SegmentWork:
                 continue
             labels, geometry, _segments = read_labels(folder / entry["file"])
             classes = {label.value: number for number, label in enumerate(self.card.labels, start=1)}
-            milliliters, doubts = entry["volume_ml"], entry.get("doubts", "")
-            found.append(ModelArrays(case.name, encoded(labels, {0: 0, **classes}), geometry, milliliters, "", doubts))
+            milliliters, warnings = entry["volume_ml"], entry.get("doubts", "")
+            found.append(
+                ModelArrays(case.name, encoded(labels, {0: 0, **classes}), geometry, milliliters, "", warnings)
+            )
         return found
 
     def deliver(self, results: list[ModelArrays], ending: dict[str, Any]) -> list[ModelResult]:

@@ -14,7 +14,7 @@ def inPanelWords(text: str) -> str:
 
 def _words() -> tuple[tuple[str, str], ...]:
     return (
-        ("(--force)", _('(the box "Segment in spite of doubts")')),
+        ("(--force)", _('(the box "Segment in spite of warnings")')),
         ("Add --resample to bring it there, or draw", _("Draw")),
         (" (--resample on the command line)", ""),
         (", or add --overwrite", ""),

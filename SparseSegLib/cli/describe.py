@@ -42,7 +42,7 @@ def describe(
     *,
     as_labels: bool = False,
     series_uid: str = "",
-    told: Callable[[Exception], SparseSegError] = _raised,
+    as_error: Callable[[Exception], SparseSegError] = _raised,
 ) -> list[dict[str, Any]]:
     """Return what a file or folder is: one object a file, or a DICOM series.
 
@@ -54,8 +54,8 @@ def describe(
         Take images for labels; otherwise segmentations, and whole numbers that look like it, are.
     series_uid : str
         Only this series of a DICOM folder.
-    told : callable
-        What to say of an unexpected error, so that it hides no other file; by default it is raised.
+    as_error : callable
+        Turns an unexpected error into one to report, so that it hides no other file; by default it is raised.
 
     Returns
     -------
@@ -79,8 +79,8 @@ def describe(
         if not files:
             return [_Description(path, as_labels).made()]
     except Exception as error:
-        return [unreadable(path, error if isinstance(error, SparseSegError) else told(error))]
-    return [one for file in files for one in describe(file, as_labels=as_labels, told=told)]
+        return [unreadable(path, error if isinstance(error, SparseSegError) else as_error(error))]
+    return [one for file in files for one in describe(file, as_labels=as_labels, as_error=as_error)]
 
 
 def unreadable(path: PathLike, error: SparseSegError) -> dict[str, Any]:

@@ -74,7 +74,9 @@ def _entries(file: Path, arguments: argparse.Namespace) -> list[dict[str, Any]]:
             return [other]
         uids = arguments.series or [""]
         entries = [
-            one for uid in uids for one in describe(file, as_labels=arguments.labels, series_uid=uid, told=_as_error)
+            one
+            for uid in uids
+            for one in describe(file, as_labels=arguments.labels, series_uid=uid, as_error=_as_error)
         ]
         if arguments.series:
             entries = [one for one in entries if one.get("series", {}).get("uid") in uids]

@@ -199,6 +199,6 @@ def _check_output(output: Path) -> None:
 def _in_words(case: dict[str, Any]) -> str:
     if "error" in case:
         return printable(f"{case['name']}: not segmented. {case['error']} {case['hint']}".strip())
-    doubts = f" ({case['doubts']})" if "doubts" in case else ""
+    warnings = f" ({case['doubts']})" if "doubts" in case else ""
     amounts = ", ".join(f"{name} {volume_text(volume)}" for name, volume in case["volume_ml"].items())
-    return printable(f"{case['file']}: {amounts}{doubts}")
+    return printable(f"{case['file']}: {amounts}{warnings}")

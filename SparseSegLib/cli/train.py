@@ -12,7 +12,7 @@ from SparseSegLib.cli.arguments import LARGEST_SEED, add_series, chosen_series, 
 from SparseSegLib.cli.console import Console
 from SparseSegLib.cli.outputs import check_folder, check_outputs, note_outputs
 from SparseSegLib.cli.train_cases import about_data, cases_of
-from SparseSegLib.cli.train_team import in_a_team, train_in_team
+from SparseSegLib.cli.train_distributed import in_process_group, train_distributed
 from SparseSegLib.cli.work_folder import WorkFolder, work_folder
 from SparseSegLib.cli.working import finish_job
 from SparseSegLib.errors import UsageError
@@ -122,17 +122,17 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     _check(arguments, _sources(inputs))
     settings = _settings(arguments)
     with work_folder(arguments.job) as work:
-        if in_a_team():
-            ending = train_in_team(work.path, inputs, settings, console)
+        if in_process_group():
+            ending = train_distributed(work.path, inputs, settings, console)
         else:
             write_job(work.path, "train", inputs, settings)
             try:
                 ending = finish_job(Job(work.path), console)
             finally:
                 work.keep = any(is_bundle(path) for path in work.path.iterdir())
-        told = None if ending is None else _deliver(ending, work, arguments)
-    if told is not None:
-        console.result(*told)
+        result = None if ending is None else _deliver(ending, work, arguments)
+    if result is not None:
+        console.result(*result)
 
 
 def _sources(inputs: dict[str, Any]) -> list[Path]:

@@ -80,8 +80,8 @@ def _with_log(error: SparseSegError, folder: Path) -> SparseSegError:
 
 def _with_place(error: BaseException, work: WorkFolder) -> SparseSegError:
     """The error, which also says where the results are."""
-    told = error if isinstance(error, SparseSegError) else Canceled()
+    shown = error if isinstance(error, SparseSegError) else Canceled()
     if isinstance(error, OSError):
-        told = write_error(error.filename or work.path, error)
+        shown = write_error(error.filename or work.path, error)
     hint = f"The result is kept in {work.path}: with --job {work.path} the same command goes on from there."
-    return type(told)(told.message, f"{told.hint}\n{hint}".strip())
+    return type(shown)(shown.message, f"{shown.hint}\n{hint}".strip())

@@ -98,7 +98,7 @@ def read_examples(
     files: Sequence[CaseFiles],
     spacing: Spacing | None,
     bias_field: str = "none",
-    told: Callable[[int], None] = lambda done: None,
+    on_progress: Callable[[int], None] = lambda done: None,
     *,
     normalization: str = "percentiles",
 ) -> tuple[list[Example], Spacing]:
@@ -109,7 +109,7 @@ def read_examples(
     files : of the cases
     spacing : (z, y, x) mm to bring them to; None for the median over the cases
     bias_field : "n4" to correct the bias field of each, "none" not to
-    told : hears before every reading how many cases are done; may raise to end the work
+    on_progress : called before every reading with the number of cases done; may raise to end the work
     normalization : of the gray values, as a model's card says it
 
     Returns
@@ -120,7 +120,7 @@ def read_examples(
 
     def count() -> None:
         nonlocal begun
-        told(begun // passes)
+        on_progress(begun // passes)
         begun += 1
 
     def geometry(source: CaseFiles) -> Geometry:

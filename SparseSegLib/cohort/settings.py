@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from SparseSegLib.cohort import label_judge
+from SparseSegLib.cohort import label_quality
 from SparseSegLib.cohort.recipes import RECIPES, Recipe
 from SparseSegLib.errors import UsageError
 from SparseSegLib.models.card import BIAS_FIELDS, NORMALIZATIONS
@@ -85,10 +85,10 @@ class TrainSettings:
                 raise UsageError(f"The patch {self.patch} is not three sizes from 8 to 512.", "Give voxels.")
         if self.batch is not None and not 1 <= self.batch <= 64:
             raise UsageError(f"There must be 1 to 64 patches a step, not {self.batch}.", "1 is usual.")
-        if self.noisy_labels and self.batch is not None and self.batch < label_judge.FEWEST:
+        if self.noisy_labels and self.batch is not None and self.batch < label_quality.FEWEST:
             raise UsageError(
                 "Noisy labels are noticed by comparing patches, and there is one patch a step.",
-                f"Choose a batch of {label_judge.FEWEST} or more; {label_judge.USUAL} is usual.",
+                f"Choose a batch of {label_quality.FEWEST} or more; {label_quality.USUAL} is usual.",
             )
         if self.normalization is not None and self.normalization not in NORMALIZATIONS:
             raise UsageError(
@@ -111,7 +111,7 @@ class TrainSettings:
             if getattr(self, name) is not None
         }
         if self.noisy_labels and self.batch is None:
-            chosen["batch"] = max(label_judge.USUAL, RECIPES[self.recipe].batch)
+            chosen["batch"] = max(label_quality.USUAL, RECIPES[self.recipe].batch)
         if self.budget_seconds is not None or self.budget_steps is not None:
             chosen |= {"seconds": self.budget_seconds, "steps": self.budget_steps}
         recipe = RECIPES[self.recipe]

@@ -12,7 +12,7 @@ import torch
 
 from SparseSegLib.cohort.adapt import begin_with
 from SparseSegLib.cohort.dataset import Dataset
-from SparseSegLib.cohort.label_judge import FEWEST, LabelWeight, weights_as_csv
+from SparseSegLib.cohort.label_quality import FEWEST, LabelWeight, weights_as_csv
 from SparseSegLib.cohort.learner import CohortLearner
 from SparseSegLib.cohort.settings import TrainSettings, suitable_patch
 from SparseSegLib.cohort.validation import Validation
@@ -24,7 +24,7 @@ from SparseSegLib.models.regions import in_words, numbered
 from SparseSegLib.patches import PatchRecipe
 from SparseSegLib.training.budget import Budget
 from SparseSegLib.training.checkpoint import FOREIGN, find_checkpoint
-from SparseSegLib.training.distributed import current_team
+from SparseSegLib.training.distributed import current_process_group
 from SparseSegLib.training.log import TrainingLog
 from SparseSegLib.training.loop import TrainingLoop, on_device_or_cpu
 from SparseSegLib.training.precision import choose_precision
@@ -135,7 +135,7 @@ def train(
         return _Training(dataset, settings, control, files, validation, device).go()
 
     device = choose_device(settings.device)
-    if current_team().size == 1:
+    if current_process_group().size == 1:
         return on_device_or_cpu(device, attempt, control, HINT)
     try:
         return attempt(device)  # the others would not follow to the CPU
@@ -159,13 +159,13 @@ class _Training:
         self.control = control
         self.plan = settings.plan
         self.validation = None if validation is None else Validation(validation, settings.validations)
-        self.team = current_team()
+        self.group = current_process_group()
         self.learner = _make_learner(dataset, settings, device)
         if settings.start:
             begin_with(self.learner, dataset, Path(settings.start))
         self.fingerprint = _fingerprint(dataset, settings, validation)
         self.went_on = False
-        state = self.team.agree(find_checkpoint(files.checkpoint, control.events) if self.team.first else None)
+        state = self.group.broadcast(find_checkpoint(files.checkpoint, control.events) if self.group.first else None)
         try:
             spent, loss = self._resume(state, warm_start=files.warm_start and validation is None)
         except torch.OutOfMemoryError:
@@ -176,15 +176,15 @@ class _Training:
             if settings.start:
                 begin_with(self.learner, dataset, Path(settings.start))
             state, spent, loss = None, 0.0, None
-        self.team.share_weights([self.learner.network, self.learner.averaged.network])
+        self.group.broadcast_weights([self.learner.network, self.learner.averaged.network])
         self.budget = Budget(self.plan.seconds, self.plan.steps, spent)
         self.label_weights = files.label_weights
-        checkpoint = files.checkpoint if self.team.first else None
+        checkpoint = files.checkpoint if self.group.first else None
         schedule = in_proportion(self.plan.schedule, self.plan.full_steps)
         self.loop = TrainingLoop(control, self.budget, checkpoint, settings.checkpoint_seconds, schedule)
         self.loop.loss = loss
         self.log = None
-        if files.log is not None and self.team.first:
+        if files.log is not None and self.group.first:
             self.log = TrainingLog(files.log, self.learner.steps, tensorboard=files.tensorboard)
         if self.validation is not None and state is not None and self.learner.steps:
             self.validation.restore(state["validation"], self.budget.fraction(self.learner.steps))
@@ -194,9 +194,9 @@ class _Training:
         learner = self.learner
         while (fraction := self._fraction()) < 1:
             self.loop.step(learner, fraction)
-            if self.team.first:
+            if self.group.first:
                 self._look_around()
-        if self.team.first:
+        if self.group.first:
             self._validate(1.0)
             self.loop.save(self._state, force=True)
         if self.log is not None:
@@ -218,28 +218,28 @@ class _Training:
         return self._best_of(model)
 
     def _weigh_labels(self) -> tuple[LabelWeight, ...]:
-        """What the labels of each case weighed; the first process writes it down."""
-        judge = self.learner.judge
-        if judge is None:
+        """The mean weight of each case's labels; the first process writes the table."""
+        quality = self.learner.label_quality
+        if quality is None:
             return ()
-        weights = judge.weights([example.name for example in self.dataset.examples])
-        if self.team.first and self.label_weights is not None:
+        weights = quality.weights([example.name for example in self.dataset.examples])
+        if self.group.first and self.label_weights is not None:
             write_text(self.label_weights, weights_as_csv(weights))
         return weights
 
     def _fraction(self) -> float:
-        """How far the training is, 1 when it is over; the first process says that to all. Raises Canceled."""
+        """How far the training is, 1 when it is over; broadcast by the first process. Raises Canceled."""
         token, steps = self.control.token, self.learner.steps
         fraction = 1.0 if token.stopped and steps else self.budget.fraction(steps)
-        canceled, fraction = self.team.agree((token.canceled, fraction))
+        canceled, fraction = self.group.broadcast((token.canceled, fraction))
         if canceled:
-            if self.team.first and steps:
+            if self.group.first and steps:
                 self.loop.save_canceled(self._state)
             raise Canceled
         return fraction
 
     def _look_around(self) -> None:
-        """What is to be done between two steps: validate, log, report, save."""
+        """Validate, log, report and save, each when it is due; called between two steps."""
         steps = self.learner.steps
         fraction = self.budget.fraction(steps)
         if self.validation is not None and self.validation.due(fraction):
@@ -253,7 +253,7 @@ class _Training:
         self.loop.save(self._state)
 
     def _validate(self, fraction: float) -> None:
-        """Look at the validation volumes, if there are any and they have not been seen at this step."""
+        """Evaluate on the validation volumes, if there are any and this step was not evaluated yet."""
         learner, validation = self.learner, self.validation
         if validation is None or validation.seen_at == learner.steps:
             return
@@ -273,11 +273,11 @@ class _Training:
             self.log.add(self.learner.steps, self.budget.elapsed, self.loop.loss, rate, score)
 
     def _best_of(self, model: TrainedModel) -> TrainedModel:
-        """The model with the weights that did best on the validation volumes; the first process tells the others."""
+        """The model with the weights that did best on the validation volumes; broadcast by the first process."""
         validation = self.validation
         if validation is None:
             return model
-        weights, score, step = self.team.agree((validation.weights, validation.best, validation.best_step))
+        weights, score, step = self.group.broadcast((validation.weights, validation.best, validation.best_step))
         return replace(model, weights=weights, validation=score, best_step=step)
 
     def _state(self) -> dict[str, Any]:

@@ -76,11 +76,11 @@ def _planes(series: Any) -> int:
 
 
 def _list(images: list[Any]) -> str:
-    told = [
+    sizes = [
         " × ".join(str(size) for size in reversed(one.shape)) + f" ({''.join(reversed(one.axes))})"
         for one in images[:_MOST_NAMED]
     ]
-    return "; ".join(told) + ("; …" if len(images) > _MOST_NAMED else "")
+    return "; ".join(sizes) + ("; …" if len(images) > _MOST_NAMED else "")
 
 
 def check_series(file: Any, series: Any, path: Path) -> None:

@@ -13,7 +13,7 @@ from SparseSegLib.control import Control
 from SparseSegLib.errors import ResourceError, SparseSegError
 from SparseSegLib.training.budget import Budget
 from SparseSegLib.training.checkpoint import save_checkpoint
-from SparseSegLib.training.distributed import current_team
+from SparseSegLib.training.distributed import current_process_group
 from SparseSegLib.training.schedule import Schedule, cosine_rate
 
 REPORT_SECONDS = 0.5
@@ -82,7 +82,7 @@ class TrainingLoop:
         try:
             loss = learner.step(self.rate)
         except torch.OutOfMemoryError:
-            if current_team().size > 1:  # the others would wait for the step that failed
+            if current_process_group().size > 1:  # the others would wait for the step that failed
                 raise
             patches = learner.shrink()
             if not patches:

@@ -11,8 +11,8 @@ one by one, and weighed against the others of a group. Written are a row for eac
 weights that clean and noisy cases got on the way, in units of an even share.
 
 In volumes a voxel is much: 3 of them taken off a hippocampus leave 6 % of it, 3 put on make it three times as large. So
-the judge learns only when the network knows the structure roughly (``judge_from``), and the loss favors neither small
-labels, as cross-entropy does, nor large ones, as Dice does: it is their sum.
+the quality network starts to learn only when segmentations are roughly right (``quality_from``), and the loss favors
+neither small labels, as cross-entropy does, nor large ones, as Dice does: it is their sum.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Experiment:
     network: tuple[str, dict[str, object]]
     widths: tuple[int, ...]
     loss: Loss
-    judge_from: float = 0.0  # share of the training from which the judge learns
+    quality_from: float = 0.0  # fraction of the training from which the quality network learns
     seen: tuple[int, int, int] = HIPPOCAMPUS
 
 
@@ -117,7 +117,7 @@ class Training:
         """One step on a group of cases."""
         chosen = self.rng.choice(len(self.labels), self.experiment.group, replace=False)
         factor = cosine_rate(self.taken, self.taken / self.total)
-        begun = self.taken >= self.experiment.judge_from * self.total
+        begun = self.taken >= self.experiment.quality_from * self.total
         for group, rate in zip(self.optimizer.param_groups, (self.rates[0], begun * self.rates[1]), strict=True):
             group["lr"] = factor * rate
         self.optimizer.zero_grad()

@@ -99,7 +99,7 @@ def train(
     averaged = AveragedWeights(network, AVERAGING)
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=WEIGHT_DECAY)
     even = torch.ones(2)
-    start, step, told = time.monotonic(), 0, 0.0
+    start, step, reported = time.monotonic(), 0, 0.0
     while (elapsed := time.monotonic() - start) < 60 * minutes:
         inputs, labels = draw(learned, rng)
         for group in optimizer.param_groups:
@@ -112,8 +112,8 @@ def train(
         optimizer.step()
         averaged.update(network)
         step += 1
-        if elapsed > told + REPORT_SECONDS:
-            told = elapsed
+        if elapsed > reported + REPORT_SECONDS:
+            reported = elapsed
             print(f"step {step}, {elapsed / 60:.0f} minutes: {score(averaged.network, held_out)}", flush=True)
     return cast(SliceUNet, averaged.network)
 

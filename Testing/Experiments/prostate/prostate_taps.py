@@ -92,7 +92,7 @@ def compare(arguments: argparse.Namespace) -> tuple[list[dict[str, Any]], dict[s
 
 
 def look_at_wrong_images(arguments: argparse.Namespace) -> dict[str, str]:
-    """What the gate says about each image that is no prostate; "" where it lets one pass."""
+    """The warnings about each image that is no prostate; "" where there are none."""
     if not arguments.wrong:
         return {}
     device = choose_device(arguments.device)

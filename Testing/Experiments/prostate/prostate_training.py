@@ -45,7 +45,7 @@ from SparseSegLib.io import read_volume, write_image
 from SparseSegLib.models import ModelCard, combine_bundles, load_card, load_network, save_bundle
 from SparseSegLib.models.bundle import load_weights
 from SparseSegLib.networks import create_network
-from SparseSegLib.prediction.gate import layer_means, with_features
+from SparseSegLib.prediction.plausibility import layer_means, with_features
 from SparseSegLib.prediction.predictor import Predictor
 
 FEATURE_SAMPLES = 6  # of each training volume
@@ -187,13 +187,13 @@ def _combine(output: Path, card: ModelCard, bundles: Sequence[Path], figures: di
 
 
 def measure(bundle: Path, case: ProstateCase, folder: Path, device: str) -> dict[str, Any]:
-    """Segment a case as a user would, in spite of doubts, and compare on its own grid."""
+    """Segment a case as a user would, in spite of warnings, and compare on its own grid."""
     chosen = choose_device(device)
     predictor = Predictor(*load_network(bundle, chosen), chosen, force=True)
     volume = read_volume(case.image)
     output = folder / f"{case.name}.nii.gz"
     write_image(predictor.segment(volume), volume.geometry, output)
-    return {**score(case, output), "doubts": predictor.doubts}
+    return {**score(case, output), "doubts": predictor.warnings}
 
 
 def _summarize(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -241,7 +241,7 @@ def _settings(arguments: argparse.Namespace) -> FitSettings:
 
 
 def _finished(card: ModelCard, fitted: Fitted, learned: list[PreparedCase], more: dict[str, Any]) -> ModelCard:
-    """The card with what came of the training: figures, and the features that the gate compares with."""
+    """The card with the training's results: figures, and the features that the plausibility check compares with."""
     figures: dict[str, Any] = {"steps": fitted.chosen_step, "seconds": round(fitted.seconds), "cases": len(learned)}
     if fitted.dice:
         figures["held-out Dice against pseudo-labels"] = round(float(np.mean(list(fitted.dice.values()))), 4)
