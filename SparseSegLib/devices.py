@@ -1,4 +1,4 @@
-"""Which device computes."""
+"""The device to compute on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The words that worker and client exchange; the page ``Resources/Documentation/protocol.md`` describes them.
+"""Events and commands of worker and client; the page ``Resources/Documentation/protocol.md`` describes them.
 
 Standard library only: the client imports it inside Slicer.
 """
@@ -19,7 +19,7 @@ JOB_FILE = "job.json"
 LOG_FILE = "log.txt"
 LOCK_FILE = "worker.lock"
 READING_FILE = "reading.txt"
-"""Holds the path of what the worker reads while it does, so that its client can name a file on which it crashed."""
+"""Contains the path of the file that the worker is reading, so that the client can name one on which it crashed."""
 CHECKPOINT_FILE = "checkpoint.pt"
 
 EVENTS = ("started", "progress", "preview", "message", "heartbeat", "result", "failed", "canceled")
@@ -29,7 +29,7 @@ ENDINGS = ("result", "failed", "canceled")
 COMMANDS = ("update_annotation", "stop", "cancel")
 HEARTBEAT_SECONDS = 1.0
 SILENCE_SECONDS = 30.0
-"""A worker that says nothing for so long deserves a word to the user."""
+"""A worker that is silent for so long is reported to the user."""
 
 GRACE_SECONDS = 5.0
 """A worker whose client is gone ends within this time, whatever it does."""

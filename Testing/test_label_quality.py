@@ -170,7 +170,7 @@ def test_the_command_says_whose_labels_to_look_at(study, tmp_path, monkeypatch, 
     options = ["--regions", "nested", "--no-mirror", "--modality", "CT", "--normalization", "nonzero"]
     assert main([*command, *options, "--patch", "8", "8", "8", "--device", "cpu"]) == 0
     card = load_card(tmp_path / "liver.zip")
-    assert "liver-label-weights.csv: no case's labels weighed much less than others" in capsys.readouterr().out
+    assert "liver-label-weights.csv: no case's labels have a much lower weight than others" in capsys.readouterr().out
     monkeypatch.setattr("SparseSegLib.cli.train.LIGHT", 9.0)
     assert main([*command, "--patch", "8", "8", "8", "--device", "cpu", "--overwrite"]) == 0
     assert "look at the labels of p" in capsys.readouterr().out

@@ -17,7 +17,7 @@ from SparseSegModule.volumes import volumeArray, volumeGeometry
 if TYPE_CHECKING:
     from slicer import vtkMRMLLabelMapVolumeNode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 
-STILL_THERE = 0.5  # share of an applied result
+STILL_THERE = 0.5  # fraction of an applied result
 DRAWN = UNLABELED
 """Stands in an applied result where the user had drawn: such voxels stay annotation."""
 

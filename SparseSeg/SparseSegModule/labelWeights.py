@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 LIGHT = 0.5
-"""Below this share of an even weight, labels are worth a look."""
+"""Below this fraction of an even weight, labels are worth a look."""
 
 
 def lightCases(figures: Mapping[str, Any]) -> list[tuple[str, float]]:

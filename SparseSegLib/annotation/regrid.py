@@ -95,7 +95,7 @@ def _nearest_slice(plane: Plane, source: Geometry, reference: Geometry) -> tuple
 
 
 def _normals(geometry: Geometry) -> np.ndarray:
-    """Unit normals (LPS) of the slices across each axis, one a row."""
+    """Unit normals (LPS) of the slices across each axis, one per row."""
     rows = np.linalg.inv(geometry.affine()[:3, :3])
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 

@@ -16,7 +16,7 @@ from SparseSegLib.image import Box, Geometry
 from SparseSegLib.io.segmentation import default_segment
 
 UNLABELED = 255
-"""The value of voxels about which the user said nothing."""
+"""The value of unlabeled voxels."""
 
 
 @dataclass(frozen=True, eq=False)

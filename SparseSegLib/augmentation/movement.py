@@ -22,7 +22,7 @@ class Movement:
 
     Attributes
     ----------
-    turned, scaled, deformed : share of the patches that are; the others keep the volume's own voxels
+    turned, scaled, deformed : fraction of the patches that are; the others keep the volume's own voxels
     rotation : standard deviation about the axes z, y and x, radians
     scaling, stretching : standard deviation of the logarithm of the scale, and of that of each axis by itself
     knots, deformation : distance of the random vectors of a B-spline deformation, and the standard deviation of their

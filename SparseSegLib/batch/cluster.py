@@ -29,7 +29,7 @@ GONE_SECONDS = 60.0  # without any before the run ends; one that is started agai
 LOCAL = {
     "distributed.scheduler.http.routes": [],  # the ports for a browser answer nothing
     "distributed.worker.http.routes": [],
-    "distributed.worker.profile.interval": "10s",  # a hundred looks a second take a tenth of a worker's time
+    "distributed.worker.profile.interval": "10s",  # a hundred looks per second take a tenth of a worker's time
     "distributed.worker.profile.cycle": "100s",
     "distributed.admin.system-monitor.interval": "10s",
     "distributed.nanny.pre-spawn-environ.GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",  # as in SparseSegLib.memory

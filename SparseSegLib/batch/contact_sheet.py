@@ -1,4 +1,4 @@
-"""Contact sheets: a row of slices a case, to look through many results quickly."""
+"""Contact sheets: a row of slices per case, to look through many results quickly."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TROUBLE = "#ff8a7a"
 def write_contact_sheets(entries: Sequence[Entry], folder: Path) -> list[Path]:
     """Write ``contact-sheet.png``, or ``contact-sheet-001.png`` and so on for more cases than a page holds.
 
-    One page at a time is in memory. A case that failed has a row that says why. Pages of an earlier run go.
+    One page at a time is in memory. A case that failed has a row with its error. Pages of an earlier run go.
 
     Raises DependencyError if matplotlib is not installed.
     """

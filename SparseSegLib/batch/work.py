@@ -88,7 +88,7 @@ class CaseWork:
         return Segmented(loaded.case, loaded.volume, labels, warnings, seconds)
 
     def write(self, segmented: Segmented) -> Entry:
-        """Write the result (and its picture), and say what there is to say of the case."""
+        """Write the result (and its picture); the case's entry."""
         start = time.perf_counter()
         case, volume, card = segmented.case, segmented.volume, self.predictor.card
         segments = [SegmentInfo(label.value, label.name, label.color, label.terminology) for label in card.labels]

@@ -84,7 +84,7 @@ def describe(
 
 
 def unreadable(path: PathLike, error: SparseSegError) -> dict[str, Any]:
-    """Return what is said of a file that nothing is known of."""
+    """Return the description of a file that cannot be read."""
     values = {"file": str(path), **dict.fromkeys(KEYS)}
     return {**values, "problems": [str(error)], "unreadable": error.exit_code}
 
@@ -96,7 +96,7 @@ def _images_in(folder: Path) -> list[Path]:
 
 
 class _Description:
-    """Reads one file or series, and gathers what there is to say of it."""
+    """Describes one file or series."""
 
     def __init__(self, path: Path, as_labels: bool, series: DicomSeries | None = None) -> None:
         self.path = path
@@ -113,7 +113,7 @@ class _Description:
         self.values["series"] = {"uid": uid, "description": description, "modality": modality, "count": count}
 
     def made(self) -> dict[str, Any]:
-        """All that there is to say."""
+        """The whole description."""
         header = self.path if self.path.is_file() and _is_dicom(self.path) else None
         modality = self._dicom_file(header) if header is not None else ""
         read = self._labels if modality in LABEL_MODALITIES else self._image

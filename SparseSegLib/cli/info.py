@@ -64,7 +64,7 @@ def _describe(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _entries(file: Path, arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """What there is to say of one file; never fails, so that one bad file does not hide the others."""
+    """The descriptions of one file; never fails, so that one bad file does not hide the others."""
     from SparseSegLib.cli.describe import describe, unreadable
     from SparseSegLib.cli.other_files import other_kind
 

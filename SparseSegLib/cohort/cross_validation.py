@@ -1,4 +1,4 @@
-"""Cross-validation: each fold is segmented by a model that learned from all the others."""
+"""Cross-validation: each fold is segmented by a model trained on all the others."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def cross_validate(
 
 
 def _own(files: Files, fold: int) -> Files:
-    """The files of one fold; its training never starts with weights that may know the cases that it leaves out."""
+    """The files of one fold; its training never starts with weights that may have seen the cases that it leaves out."""
 
     def named(path: Path | None) -> Path | None:
         return path and path.with_name(f"{path.stem}-fold-{fold}{path.suffix}")

@@ -1,4 +1,4 @@
-"""The files of a cohort: cases read one by one, so that bad ones are known before an hour of training."""
+"""The files of a cohort: cases read one by one, so that bad ones are reported before the training."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class CaseFiles:
     name : what to call it
     volumes : the channels, one file each; one file for all of them if ``stacked``
     labels : labelmap or segmentation
-    dense : whether the labels say something about every voxel: 0 is background then
+    dense : whether every voxel is labeled: 0 is background then
     resample : whether labels of another grid are brought to the volume's
     stacked : whether the channels are the fourth axis of one file
     names : of the structures by their values, where the labels' file has none
-    ignore : a value that means unlabeled in labels which say something about every other voxel; None for none
+    ignore : the value of unlabeled voxels in dense labels; None for none
     series : UIDs of the DICOM series to read, one for each volume; "" where there is nothing to choose
     """
 

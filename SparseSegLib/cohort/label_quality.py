@@ -16,7 +16,7 @@ from SparseSegLib.noisy import QualityNetwork, QualityWeighting
 
 WIDTHS = (8, 16, 32, 32)
 SHARE = 0.1  # of the learning rate; a quality network that learns as fast decides before anything is known
-FROM = 100  # steps; before, losses tell how large a structure is labeled rather than how well
+FROM = 100  # steps; before, losses depend on how large a structure is labeled rather than how well
 FEWEST = 2  # patches per step: the weights of a step are relative to one another
 USUAL = 4
 

@@ -77,9 +77,9 @@ class CohortLearner(PatchTrainer):
             self.label_quality.step(rate * self.recipe.learning_rate)
         return loss
 
-    def chance(self) -> tuple[int, ...]:
-        """What decides the numbers that a network draws in this step; every process draws others."""
-        return (*super().chance(), self.group.rank)
+    def step_seed(self) -> tuple[int, ...]:
+        """The seed of the network's random numbers in this step, another one in every process."""
+        return (*super().step_seed(), self.group.rank)
 
     def learn(self, image: torch.Tensor, labels: torch.Tensor) -> float:
         """Leave the gradients of the mean loss of the patches in the network, averaged over the processes; the loss."""
@@ -103,8 +103,8 @@ class CohortLearner(PatchTrainer):
     def center(self, number: int) -> tuple[float, float, float]:
         """(z, y, x) of the middle of the next patch; the labeled voxel that it is drawn for lies anywhere in the patch.
 
-        A network that pads can tell how far it is from the rim of its patch. Were labels always in the middle, it would
-        not learn what to say near the rim, and a prediction has as many voxels there.
+        A network that pads sees how far it is from the border of its patch. Were labels always in the middle, it would
+        not learn to predict near the border, and a prediction has as many voxels there.
         """
         size = np.array(output_size(self.network, self.recipe.patch))
         z, y, x = (super().center(number) + self.rng.uniform(-0.5, 0.5, 3) * (size - 1)).tolist()
@@ -141,7 +141,7 @@ class CohortLearner(PatchTrainer):
         return self.loss(logits.float(), labels)
 
     def _draw_volumes(self) -> list[int]:
-        """The volumes that the patches of a batch come from; different ones where patches are weighed."""
+        """The volumes that the patches of a batch come from; different ones where patches are weighted."""
         count = len(self.images)
         if self.label_quality is None:
             drawn = self.rng.integers(count, size=self.batch)

@@ -48,7 +48,7 @@ class Files:
         They never are where there are validation volumes, from which they may have been learned.
     log : folder for ``training.csv``, see :class:`TrainingLog`
     tensorboard : whether to write for TensorBoard there, too
-    label_weights : a table of what each case's labels weighed in the end, where they are noisy
+    label_weights : a table of the weights of each case's labels, where they are noisy
     """
 
     checkpoint: Path | None = None
@@ -102,7 +102,7 @@ def train(
     ----------
     dataset : Dataset
     settings : TrainSettings; its ``spacing`` must be the dataset's or None
-    control : whom to tell of the progress, and who may stop or cancel
+    control : receives the progress, and may stop or cancel
     checkpoint : path, optional; short for ``Files(checkpoint)``
     validation : volumes with the dataset's classes to choose the weights by; without, the last ones count
     files : what else to write
@@ -110,7 +110,7 @@ def train(
     Raises
     ------
     UsageError
-        If there is no such network, or it cannot work with such patches; or a single case shall be weighed.
+        If there is no such network, or it cannot work with such patches; or there is a single case to weight.
     AnnotationError
         If no example has a structure.
     Canceled
@@ -195,7 +195,7 @@ class _Training:
         while (fraction := self._fraction()) < 1:
             self.loop.step(learner, fraction)
             if self.group.first:
-                self._look_around()
+                self._after_step()
         if self.group.first:
             self._validate(1.0)
             self.loop.save(self._state, force=True)
@@ -204,7 +204,7 @@ class _Training:
         arguments = dict(learner.network.arguments)  # type: ignore[arg-type]
         for name in ("in_channels", "classes"):
             arguments.pop(name)
-        weights = self._weigh_labels()
+        weights = self._mean_label_weights()
         model = TrainedModel(
             learner.averaged.network.state_dict(),
             arguments,
@@ -217,7 +217,7 @@ class _Training:
         )
         return self._best_of(model)
 
-    def _weigh_labels(self) -> tuple[LabelWeight, ...]:
+    def _mean_label_weights(self) -> tuple[LabelWeight, ...]:
         """The mean weight of each case's labels; the first process writes the table."""
         quality = self.learner.label_quality
         if quality is None:
@@ -238,7 +238,7 @@ class _Training:
             raise Canceled
         return fraction
 
-    def _look_around(self) -> None:
+    def _after_step(self) -> None:
         """Validate, log, report and save, each when it is due; called between two steps."""
         steps = self.learner.steps
         fraction = self.budget.fraction(steps)
@@ -301,7 +301,7 @@ class _Training:
                 self._go_on()
             events.message(f"Going on after {self.learner.steps} steps.")
             return float(state["spent"]), state["loss"]
-        if not warm_start:  # the weights may know the cases that this training leaves out
+        if not warm_start:  # the weights may have been trained on the cases that this training leaves out
             events.message("The cases are split otherwise, or the settings are others: starting over.")
             return 0.0, None
         try:
@@ -315,7 +315,7 @@ class _Training:
         return 0.0, None
 
     def _go_on(self) -> None:
-        """Learn at the rate for weights that know something."""
+        """Use the learning rate for weights that are trained already."""
         self.went_on = True
         self.plan = self.plan.going_on()
         self.learner.recipe = replace(self.learner.recipe, learning_rate=self.plan.learning_rate)

@@ -18,7 +18,7 @@ PREDICTION_SHARE = (
 )
 LONGEST_RESERVE = 0.4  # of the time
 MOST_STRIDE = 4
-HURRY_SECONDS = 4.0  # for the last prediction of a larger region, where somebody asks to stop
+HURRY_SECONDS = 4.0  # for the last prediction of a larger region, where a stop was requested
 FIRST_SECONDS = 2.0  # for the first preview of a larger region
 
 Seconds = Callable[[Request], float]
@@ -42,7 +42,7 @@ class Pacer:
         self.settings = settings
         self.budget = Budget(settings.seconds, settings.budget_steps, spent)
         self.previews = 0
-        self._began = 0.0  # the share of the budget that was used when the training began
+        self._began = 0.0  # the fraction of the budget that was used when the training began
         self._next_preview = 0.0
 
     def is_over(self, steps: int) -> bool:
@@ -95,7 +95,7 @@ class Pacer:
         return None if self.budget.steps is not None else PREDICTION_SHARE * self.settings.seconds
 
     def hurried_request(self, problem: Problem, seconds: Seconds) -> Request:
-        """The same where somebody waits for what there is."""
+        """The same where a stop was requested."""
         return self._careful(problem, seconds, HURRY_SECONDS, quick=True)
 
     def _careful(self, problem: Problem, seconds: Seconds, most: float, *, quick: bool) -> Request:

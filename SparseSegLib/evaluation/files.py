@@ -82,7 +82,7 @@ def evaluate_files(
         If their voxels do not lie on each other, and ``resample`` (by nearest neighbor) is false; or if they are far
         apart.
     AnnotationError
-        If it cannot be told which segments belong together.
+        If it is ambiguous which segments belong together.
     """
     try:
         truth, geometry, named = read_labels(reference, series_uid=series[1])
@@ -136,7 +136,7 @@ def matching_values(segments: Sequence[SegmentInfo], reference: Sequence[Segment
     Raises
     ------
     AnnotationError
-        If several have one name, and their values do not tell them apart either.
+        If several have one name, and their values do not distinguish them either.
     """
     wanted, ours = _by_name(reference), _by_name(segments)
     taken = {one.value for one in reference if _is_named(one)}

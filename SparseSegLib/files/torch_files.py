@@ -1,4 +1,4 @@
-"""Reading files that ``torch.save`` wrote and nobody vouches for: data only, and never more than the file holds."""
+"""Reading untrusted files that ``torch.save`` wrote: data only, and never more than the file contains."""
 
 from __future__ import annotations
 

@@ -205,7 +205,7 @@ def _angle(a: np.ndarray, b: np.ndarray) -> float:
     rotation = a.T @ b
     if np.linalg.det(rotation) < 0:
         return -1.0
-    # The sine and cosine together: the cosine alone cannot tell angles below 1e-6 from none.
+    # The sine and cosine together: the cosine alone cannot resolve angles below 1e-6.
     sine = np.linalg.norm(rotation - rotation.T) / (2 * np.sqrt(2))
     return float(np.degrees(np.arctan2(sine, (np.trace(rotation) - 1) / 2)))
 

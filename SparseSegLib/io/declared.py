@@ -1,4 +1,4 @@
-"""What a header declares about its voxels, held against the file before anything is allocated."""
+"""What a header declares about its voxels, checked against the file before anything is allocated."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def check_memory(path: Path, size: int) -> None:
 
 
 def physical_memory() -> int:
-    """Return the bytes of memory of this machine, or a very large number where it does not tell."""
+    """Return the bytes of memory of this machine, or a very large number where it is unknown."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):  # Windows

@@ -31,7 +31,7 @@ def choose_series(file: Any, path: Path) -> Any:
     FileError
         If the file has no image, or is one of several that make up an image.
     VolumeError
-        If it has several, or more pages than its description tells of.
+        If it has several, or more pages than its description lists.
     """
     if not file.series:
         raise FileError(f"The file {path} has no image.", "Export it again.")

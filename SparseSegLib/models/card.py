@@ -66,17 +66,17 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class Expectations:
-    """What images and segmentations are like where the model is at home; all else is refused as unlike.
+    """What plausible images and segmentations of the model are like; all else is refused.
 
     Attributes
     ----------
     image : what such an image is called in messages, for example "an axial T2 MRI of the prostate"
     extent_low, extent_high : (z, y, x) mm that a field of view has at least and at most
-    negative : the largest share of voxels below zero, which CT has and MR has not
+    negative : the largest fraction of voxels below zero, which CT has and MR has not
     smoothness : the least correlation of neighboring voxels on the model's grid; noise has less
     volume : (low, high) ml of all structures together
     confidence : the least mean probability of what is found
-    compactness : the least share of the ellipsoid with the same moments that the largest piece fills
+    compactness : the least fraction of the ellipsoid with the same moments that the largest piece fills
     off_center : how far from the middle of the field of view the largest piece may lie, mm
     layer, mean, deviation, distance : the network's layer whose mean output, in a window around what is found, is
         compared with that of the training volumes, channel by channel; the root mean square of the differences in

@@ -1,4 +1,4 @@
-"""A volume as a model wants it, as its card says."""
+"""Preprocessing of a volume for a model, by its card."""
 
 from __future__ import annotations
 

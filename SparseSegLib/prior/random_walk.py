@@ -1,6 +1,6 @@
 """Random walks over an image: the linear systems behind them, and their solution on the grid itself.
 
-The probability that a walker who crosses an edge between two voxels with a chance of w_ij meets a class first solves
+The probability that a random walk with transition weights w_ij between neighboring voxels reaches a class first solves
 
     sum over neighbors j of w_ij (x_i - x_j)  +  t_i (x_i - p_i)  =  0
 

@@ -1,4 +1,4 @@
-"""The other side of the process that reads."""
+"""The client of the process that reads."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ START_SECONDS = 120.0
 READ_SECONDS = 30.0
 END_SECONDS = 5.0
 KILLED = -9
-SLOWEST = 2_000_000  # bytes a second of the slowest disk; what takes longer hangs
+SLOWEST = 2_000_000  # bytes per second of the slowest disk; what takes longer hangs
 
 
 class VolumeReader:
@@ -184,7 +184,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _exchange(process: subprocess.Popen[bytes], request: dict[str, Any], take: Any) -> Any:
-    """Ask for something and take the answer; ``_GONE`` if the process has ended."""
+    """Send a request and take the answer; ``_GONE`` if the process has ended."""
     assert process.stdin is not None
     with suppress(OSError):
         process.stdin.write(json.dumps(request).encode("ascii") + b"\n")

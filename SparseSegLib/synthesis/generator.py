@@ -20,16 +20,16 @@ Size = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class SynthesisSettings:
-    """What samples are like.
+    """The distribution of the samples.
 
     Attributes
     ----------
     window : (z, y, x) voxels of a sample
     spacing : (z, y, x) mm, of the anatomies and of the samples
-    real : share of samples that are real images; the others are painted
-    phantoms : share of the painted samples that come from phantoms, where there are real volumes too
-    absent : share of all samples that show no structure at all
-    narrow : share of samples with a narrower field of view
+    real : fraction of samples that are real images; the others are painted
+    phantoms : fraction of the painted samples that come from phantoms, where there are real volumes too
+    absent : fraction of all samples that show no structure at all
+    narrow : fraction of samples with a narrower field of view
     views, painted_views : how samples of either kind differ in place and shape
     """
 

@@ -1,4 +1,4 @@
-"""Checkpoints: everything a training needs to go on as if nothing had happened, in one file."""
+"""Checkpoints: everything a training needs to resume exactly, in one file."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def find_checkpoint(path: Path | None, events: Events) -> dict[str, Any] | None:
-    """The last checkpoint, or None where there is none; one that cannot be used is told and passed over."""
+    """The last checkpoint, or None where there is none; one that cannot be used is reported and ignored."""
     if path is None or not path.exists():
         return None
     try:

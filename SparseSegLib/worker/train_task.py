@@ -42,7 +42,7 @@ LABEL_WEIGHTS = "label-weights.csv"
 
 @dataclass(frozen=True)
 class _Order:
-    """What a job asks for."""
+    """The content of a job, checked."""
 
     cases: tuple[CaseFiles, ...]
     validation: tuple[CaseFiles, ...]
@@ -169,7 +169,7 @@ def _names(given: Any) -> dict[int, str]:
 
 
 def _cohort(order: _Order, control: Control) -> Cohort:
-    """All cases, read."""
+    """The cohort of all cases, read from their files."""
 
     def on_progress(done: int) -> None:
         control.token.check()
@@ -243,7 +243,7 @@ def _train_fold(fold: int, folder: Path, order: _Order) -> list[FoldScores]:
 
 
 def _oddities(dataset: Dataset) -> Iterator[str]:
-    """What the user may not have meant: a class that is in the annotation of some cases only."""
+    """Warnings: a class that is in the annotation of some cases only."""
     for value, name in enumerate(dataset.names, start=1):
         lacking = [example.name for example in dataset.examples if not (example.labels == value).any()]
         if lacking:
@@ -251,7 +251,7 @@ def _oddities(dataset: Dataset) -> Iterator[str]:
 
 
 def _unused(cases: Sequence[CaseFiles], dataset: Dataset) -> Iterator[str]:
-    """What the user may not have meant: a structure that is named and that no case has."""
+    """Warnings: a structure that is named and that no case has."""
     known = {name.strip().casefold() for name in dataset.names}
     named = dict.fromkeys(name.strip() for case in cases for name in case.names.values())
     for name in named:

@@ -1,4 +1,4 @@
-"""Extremely randomized trees on gray values around a voxel: they know nothing of places, and err where networks do not.
+"""Extremely randomized trees on gray values around a voxel: without positions, their errors differ from networks'.
 
 Trees that draw their thresholds at random (Geurts et al., Machine Learning 2006) take less time to learn than a random
 forest, and find more. The features are in ``voxel_features``.
@@ -37,7 +37,7 @@ class ExtraTreesRecipe:
     trees : number of them
     samples : labeled voxels to learn from, at most
     leaf : samples in a leaf, at least
-    tried : share of the features that is tried at each branch
+    tried : fraction of the features that is tried at each branch
     """
 
     name: ClassVar[str] = "extra-trees"
@@ -59,7 +59,7 @@ class ExtraTreesRecipe:
 
 
 class ExtraTreesExpert(Expert):
-    """Learns when it is first asked after the annotation changed; about a second for a million voxels.
+    """Fits at the first prediction after the annotation changed; about a second for a million voxels.
 
     For a quick look it grows some of the trees first.
 

@@ -46,7 +46,7 @@ class RandomWalkRecipe:
 
 
 class RandomWalkExpert(Expert):
-    """Walks when it is first asked after the annotation changed.
+    """Walks at the first prediction after the annotation changed.
 
     Parameters
     ----------

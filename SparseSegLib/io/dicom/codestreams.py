@@ -1,4 +1,4 @@
-"""What a compressed frame (JPEG, JPEG-LS, JPEG 2000) says of itself, looked at before a decoder trusts it."""
+"""Headers of compressed frames (JPEG, JPEG-LS, JPEG 2000), checked before a decoder trusts them."""
 
 from __future__ import annotations
 

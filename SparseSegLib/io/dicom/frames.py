@@ -25,7 +25,7 @@ _GROUPS = (  # functional groups that say where a frame lies, what of, and how i
     "MRDiffusionSequence",
     "SegmentIdentificationSequence",
 )
-_APART = {  # what tells the volumes apart that one file or series may hold
+_APART = {  # what distinguishes the volumes that one file or series may contain
     "StackID": "stacks",
     "TemporalPositionIndex": "time points",
     "TemporalPositionIdentifier": "time points",
@@ -257,7 +257,7 @@ def _check_no_film(dataset: Any, file: str) -> None:
 def volumes_apart(frames: list[Frame]) -> tuple[str, list[str]] | None:
     """Return what several volumes among the frames differ in, and the values; None if they are one volume.
 
-    A value that every frame has for itself (its time of acquisition) does not tell volumes apart.
+    A value that every frame has for itself (its time of acquisition) does not distinguish volumes.
     """
     for key, words in _APART.items():
         values = sorted({dict(frame.apart).get(key, "") for frame in frames})

@@ -154,7 +154,7 @@ def random_plane(labels: SparseLabels, extent: Extent, rng: np.random.Generator)
 
 
 def widest_gap(labels: SparseLabels, extent: Extent) -> Plane | None:
-    """The plane in the middle of the widest gap between annotated planes, as a share of the objects' extent.
+    """The plane in the middle of the widest gap between annotated planes, as a fraction of the objects' extent.
 
     The ends of the extent count as annotated. Of gaps that are equally wide, to a voxel's width, the one across x comes
     first, then y, then z. None where no gap has room.

@@ -136,7 +136,7 @@ def _estimates(rows: list[Row], seconds: float) -> str:
 
 
 def plot(rows: list[Row], path: Path) -> None:
-    """IoU over the share of annotated voxels, a panel per volume."""
+    """IoU over the fraction of annotated voxels, a panel per volume."""
     from matplotlib.figure import Figure
 
     volumes = list(dict.fromkeys(row["volume"] for row in rows))

@@ -282,7 +282,7 @@ def middle(case: LabeledVolume, size: tuple[int, int, int]) -> LabeledVolume:
 
 
 def smoothed(curve: list[list[float]]) -> list[list[float]]:
-    """Means over equal parts of a training: [share of the steps, weight of clean cases, of noisy ones]."""
+    """Means over equal parts of a training: [fraction of the steps, weight of clean cases, of noisy ones]."""
     parts = np.array_split(np.arange(len(curve)), min(CURVE_POINTS, len(curve)))
     values = np.array(curve)
     points = []
@@ -337,7 +337,7 @@ def plot(rows: list[Row], path: Path) -> None:
             known = [(at, value) for at, value in zip(points(0), points(column), strict=True) if value is not None]
             axes.plot(*zip(*known, strict=True), label=name)
         axes.set_title(f"{row['share']:.0%} by {row['noise']}, seed {row['seed']}")
-        axes.set_xlabel("share of the training")
+        axes.set_xlabel("fraction of the training")
         axes.set_ylim(bottom=0)
     figure.axes[0].set_ylabel("weight, in even shares")
     figure.axes[0].legend()

@@ -28,11 +28,11 @@ from SparseSegLib.prior import USUAL_PARTS, PlaneSource
 from SparseSegLib.synthesis.scenes import Scene, random_scene
 
 JUDGED = ("hippocampus_001", "hippocampus_310", "nci_0", "promise12_demo0")
-REAL = 0.35  # share of the episodes
+REAL = 0.35  # fraction of the episodes
 UNSEEN, SEEN = 16, 4  # slices of an episode: without annotation, and with it, as a training sees them
 FEWEST, MOST_SHARE, MOST_VOXELS = 200, 0.7, 400_000
 SLICES = ((1, 1, 1), (1, 1, 1), (2, 2, 1), (2, 2, 1), (3, 3, 2), (3, 3, 2), (5, 5, 3), (2, 2, 2), (1, 1, 0), (3, 0, 0))
-EVERY = 0.25  # share of the episodes with parallel slices only
+EVERY = 0.25  # fraction of the episodes with parallel slices only
 ORGAN_VOXELS = 150
 
 
