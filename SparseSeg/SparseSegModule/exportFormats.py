@@ -45,7 +45,7 @@ class ExportFormat(Enum):
 
 
 def formatOf(path: Path, name: str = "") -> ExportFormat:
-    """The format of that name, or else the one that the file's suffix says; UsageError where neither says one."""
+    """The format of that name, or else of the file's suffix; UsageError where neither names one."""
     known = ", ".join(each.value for each in ExportFormat)
     if name:
         try:

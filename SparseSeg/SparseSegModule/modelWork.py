@@ -35,7 +35,7 @@ class TrainingCase:
 
 @dataclass(frozen=True)
 class ModelResult:
-    """What a model made of one volume.
+    """A model's result for one volume.
 
     Attributes
     ----------
@@ -113,7 +113,7 @@ class ModelCase:
 
 @dataclass(frozen=True)
 class ModelArrays:
-    """What a model made of one case: labels ``(Z, Y, X)`` and their grid, or an error."""
+    """A model's result for one case: labels ``(Z, Y, X)`` and their grid, or an error."""
 
     name: str
     labels: np.ndarray | None
@@ -185,7 +185,7 @@ class SegmentWork:
 
 
 def _writeImages(images: list[VolumeImage], folder: Path, number: int) -> list[str]:
-    """Write the channels of a case under the volumes' own names, by which the worker speaks of them; the paths."""
+    """Write the channels of a case under the volumes' own names, which the worker uses in messages; the paths."""
     paths = []
     for channel, image in enumerate(images):
         path = f"case-{number}/{channel}/{fileName(image.name)}.nrrd"

@@ -1,4 +1,4 @@
-"""What the engine says, in the words of the panel: it names options of the command line."""
+"""Messages of the engine for the panel: options of the command line become the panel's."""
 
 from __future__ import annotations
 

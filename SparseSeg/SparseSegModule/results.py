@@ -89,7 +89,7 @@ def _way(settings: dict[str, Any]) -> str:
 
 
 def describe(node: vtkMRMLDisplayableNode, volumeNode: vtkMRMLScalarVolumeNode, settings: dict[str, Any]) -> None:
-    """Say where a node comes from, put it under the volume's transform and into the volume's study."""
+    """Note where a node comes from, put it under the volume's transform and into the volume's study."""
     node.SetAttribute(INPUT_ATTRIBUTE, volumeNode.GetName())
     node.SetAttribute("SparseSeg.Model", _way(settings))
     node.SetAttribute("SparseSeg.Settings", settingsText(settings))

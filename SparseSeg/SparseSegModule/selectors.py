@@ -13,7 +13,7 @@ from SparseSegModule.results import INPUT_ATTRIBUTE
 
 
 class NodeSelectors(VTKObservationMixin):
-    """Has the panel's selectors choose nothing when their node is about to leave the scene.
+    """Clears the panel's selectors when their node is about to leave the scene.
 
     A qMRMLNodeComboBox would go on with the next node of its list, whatever that is.
 

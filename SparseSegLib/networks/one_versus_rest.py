@@ -40,4 +40,4 @@ class OneVersusRest(nn.Module):
 
 def channels_of_class(label: int, channel_classes: Sequence[int]) -> list[int]:
     """The channels of a class, and those of all classes."""
-    return [channel for channel, subject in enumerate(channel_classes) if subject in (0, label)]
+    return [channel for channel, own in enumerate(channel_classes) if own in (0, label)]

@@ -103,8 +103,8 @@ def load_pretrained(channel_classes: Sequence[int], classes: int) -> nn.Module |
         return None
     with path.open("rb") as stream:
         saved = load_torch_file(stream, str(path))
-    tells_apart = classes == 2 or max(channel_classes, default=0) == classes - 1
-    if not tells_apart or len(channels_of_class(1, channel_classes)) != saved["arguments"]["in_channels"]:
+    suits = classes == 2 or max(channel_classes, default=0) == classes - 1
+    if not suits or len(channels_of_class(1, channel_classes)) != saved["arguments"]["in_channels"]:
         return None
     network = SliceUNet(**saved["arguments"])
     network.load_state_dict(saved["weights"])

@@ -4,7 +4,7 @@
     python Testing/Benchmarks gpu --device cpu --quick      (only to try it out)
 
 Three things: the seconds until a preview of the shipped MR volume, annotated on 5, 5 and 3 slices, reaches IoU 0.87 on
-the other voxels; training steps a second of the 3D U-Net and the V-Net in float32 and bf16 against MONAI's networks;
+the other voxels; training steps per second of the 3D U-Net and the V-Net in float32 and bf16 against MONAI's networks;
 the fraction of the training time that goes into cutting and augmenting patches. Writes ``gpu.json`` and ``gpu.md``.
 """
 

@@ -1,4 +1,4 @@
-"""The card of the prostate model: its grid, its network, what it expects, what it says about itself."""
+"""The card of the prostate model: its grid, its network, its expectations, its texts."""
 
 from __future__ import annotations
 

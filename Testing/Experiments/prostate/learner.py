@@ -39,7 +39,7 @@ LOSSES: dict[str, Loss] = {"dice+ce": dice_and_entropy, "dice": vnet_dice, "logi
 
 @dataclass(frozen=True)
 class Recipe:
-    """What decides about a training, together with its patients and its seed.
+    """The configuration of a training, together with its patients and its seed.
 
     Attributes
     ----------

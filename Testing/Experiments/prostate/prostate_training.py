@@ -5,16 +5,16 @@
     python Testing/Experiments prostate_training --data FOLDER -o work/folds --cross-validate 3 --minutes 15
     python Testing/Experiments prostate_training --data FOLDER -o work/four --networks 4 --steps 4200
 
-FOLDER holds NAME_t2.nii.gz with NAME_prostate.nii.gz or NAME_pseudo_prostate.nii.gz. Cases called promise12… are never
-touched: they are for testing. Half of the samples are the real volumes, changed at random; the others are painted
-from their tissue maps and from phantoms (see SparseSegLib/synthesis). The weights are those of the step that did best
-on the held-out volumes; --holdout none takes all volumes to learn from, and the last weights. Checkpoint and log.csv
-lie beside the bundle, in NAME.training/. Ctrl-C ends the training early, with a bundle. Cross-validation trains K
-models for so many minutes each, measures each volume with the one that has not seen it, and writes
-cross-validation.json there; the bundle is all of them, which answer as one. --networks trains several on all volumes,
-each with the next seed, into NAME.training/network-K, for a bundle in which they answer as one; with --resume those
-that were ended go on, and those that are done stay as they are. The one that comes with SparseSeg was made that way:
-see Resources/Documentation/prostate.md. --figures puts further figures onto a bundle's card.
+FOLDER has NAME_t2.nii.gz with NAME_prostate.nii.gz or NAME_pseudo_prostate.nii.gz. Cases called promise12… are never
+touched: they are for testing. Half of the samples are the real volumes, changed at random; the others are painted from
+their tissue maps and from phantoms (see SparseSegLib/synthesis). The weights are those of the step that did best on the
+held-out volumes; --holdout none takes all volumes to learn from, and the last weights. Checkpoint and log.csv lie
+beside the bundle, in NAME.training/. Ctrl-C ends the training early, with a bundle. Cross-validation trains K models
+for so many minutes each, measures each volume with the one that has not seen it, and writes cross-validation.json
+there; the bundle is an ensemble of all of them. --networks trains several on all volumes, each with the next seed, into
+NAME.training/network-K, for a bundle of them as an ensemble; with --resume those that were ended go on, and those that
+are done stay as they are. The one that comes with SparseSeg was made that way: see Resources/Documentation/prostate.md.
+--figures puts further figures onto a bundle's card.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ def cross_validate(arguments: argparse.Namespace, control: Control) -> None:
 def train_several(arguments: argparse.Namespace, control: Control) -> None:
     """Train networks on all volumes, which differ in their seeds, and write a bundle of all of them."""
     if arguments.networks < 2:
-        raise UsageError(f"{arguments.networks} networks cannot answer as one.", "Give 2 or more, or --holdout none.")
+        raise UsageError(f"{arguments.networks} networks are no ensemble.", "Give 2 or more, or --holdout none.")
     more, work = _more_figures(arguments.figures), _work(arguments.output)
     cases, _ = split_cases(find_cases(arguments.data), ())
     bundles = [work / f"network-{number}" for number in range(arguments.networks)]
@@ -177,7 +177,7 @@ def train_several(arguments: argparse.Namespace, control: Control) -> None:
 
 
 def _combine(output: Path, card: ModelCard, bundles: Sequence[Path], figures: dict[str, Any]) -> None:
-    """Write one bundle whose networks answer as one; ``card`` names all volumes that any of them learned from."""
+    """Write one bundle of an ensemble of networks; ``card`` names all volumes that any of them learned from."""
     with tempfile.TemporaryDirectory() as folder:
         combined = combine_bundles(bundles, Path(folder) / "all", card.name)
         _, weights = load_weights(Path(folder) / "all")
@@ -291,11 +291,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--steps", type=int, help="instead of minutes")
     parser.add_argument("--holdout", nargs="+", default=["nci_2", "px_5"], metavar="NAME", help="or none")
     parser.add_argument("--cross-validate", type=int, metavar="K", help="K models instead, each measured")
-    parser.add_argument("--networks", type=int, metavar="N", help="N models of all volumes, answering as one")
+    parser.add_argument("--networks", type=int, metavar="N", help="N models of all volumes, as an ensemble")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
     parser.add_argument("--width", type=int, default=8, help="channels of the first stage; 16 is the paper's")
     parser.add_argument("--kernel", type=int, default=3, help="5 is the paper's")
-    parser.add_argument("--batch", type=int, default=1, help="samples a step")
+    parser.add_argument("--batch", type=int, default=1, help="samples per step")
     parser.add_argument("--spacing", type=float, nargs=3, metavar=("Z", "Y", "X"), help="mm of the model's grid")
     parser.add_argument("--window", type=int, nargs=3, metavar=("Z", "Y", "X"), help="voxels of a sample")
     parser.add_argument("--phantoms", type=int, default=12)
