@@ -171,7 +171,7 @@ class SparseSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
 
 class SparseSegLogic(ScriptedLoadableModuleLogic):
-    """All that the module can do, from the Python console: nodes in, nodes out."""
+    """The module's functions for the Python console: nodes in, nodes out."""
 
     def __init__(self):
         ScriptedLoadableModuleLogic.__init__(self)
@@ -191,7 +191,7 @@ class SparseSegLogic(ScriptedLoadableModuleLogic):
 
     @property
     def jobRunner(self):
-        """What starts jobs, for the panel's parts."""
+        """The job runner, for the panel's parts."""
         return self._jobs
 
     def abandonJobs(self):
@@ -280,7 +280,7 @@ class SparseSegLogic(ScriptedLoadableModuleLogic):
         return result.orRaise()
 
     def compareSlices(self, segmentationNode, referenceNode, volumeNode=None):
-        """How well two segmentations agree on each slice of a volume, whatever grids they lie on.
+        """Compare two segmentations on each slice of a volume, on any grids.
 
         :param volumeNode: by default the volume that the first was made from
         :return: a SliceComparison: its ``scores(axis, name)`` (axis 0, 1, 2 for z, y, x; of a segment, or of all) have

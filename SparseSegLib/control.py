@@ -77,7 +77,7 @@ class Events(Protocol):
         """An intermediate result."""
 
     def message(self, text: str) -> None:
-        """Something the user should know."""
+        """A message for the user."""
 
 
 class NullEvents:
@@ -96,10 +96,10 @@ class NullEvents:
 
 
 class Inbox(Protocol):
-    """Where a computation looks for new annotation."""
+    """A source of new annotation for a computation."""
 
     def take(self) -> Any:
-        """What came since the last time, or None."""
+        """The annotation that came since the last time, or None."""
 
 
 class Mailbox:
@@ -115,7 +115,7 @@ class Mailbox:
             self._content = content
 
     def take(self) -> Any:
-        """What was left since the last time, or None."""
+        """The content put since the last time, or None."""
         with self._lock:
             content, self._content = self._content, None
         return content

@@ -35,7 +35,7 @@ GRACE_SECONDS = 5.0
 """A worker whose client is gone ends within this time, whatever it does."""
 
 DEEPEST = 50
-"""How deep what is sent may be nested."""
+"""The deepest nesting of what is sent."""
 
 _NUMBER, _NUMBER_OR_NULL = (int, float), (int, float, type(None))
 _FIELDS: dict[str, dict[str, Any]] = {
@@ -52,7 +52,7 @@ def encode(kind: str, **fields: Any) -> str:
     """One event as a line of JSON, its time (seconds since 1970) included.
 
     An event never gets lost for what is in it: halves of surrogate pairs, as in file names that are not UTF-8, are
-    escaped, numbers that are not finite become null, and what JSON does not know becomes text.
+    escaped, numbers that are not finite become null, and what JSON lacks becomes text.
     """
     return _as_json({"event": kind, "time": round(time.time(), 3), **fields})
 

@@ -14,7 +14,7 @@ from packaging.specifiers import SpecifierSet
 from slicer.i18n import tr as _
 
 PACKAGES = ["scikit-image>=0.22", "scikit-learn>=1.4", "safetensors>=0.4.3", "pydicom>=3", "highdicom>=0.27"]
-"""All that SparseSeg needs and Slicer may lack, but PyTorch; newer Slicers have the last two."""
+"""Requirements that Slicer may lack, without PyTorch; newer Slicers have the last two."""
 
 TORCH_REQUIREMENT = ">=2.10"
 

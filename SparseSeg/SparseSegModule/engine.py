@@ -1,4 +1,4 @@
-"""Where the engine ``SparseSegLib`` lies, and the Python that runs its worker."""
+"""The path of the engine ``SparseSegLib``, and the Python that runs its worker."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from SparseSegModule.dependencies import PACKAGES
 
 
 class ExportFormat(Enum):
-    """What to write; the values are the names on the console."""
+    """Formats to write; the values are the names on the console."""
 
     SEG_NRRD = "seg.nrrd"
     NIFTI = "nifti"
@@ -21,12 +21,12 @@ class ExportFormat(Enum):
 
     @property
     def suffix(self) -> str:
-        """How the file's name ends."""
+        """The suffix of the file."""
         return {ExportFormat.SEG_NRRD: ".seg.nrrd", ExportFormat.NIFTI: ".nii.gz"}.get(self, ".dcm")
 
     @property
     def dicomKind(self) -> str:
-        """What the engine calls it; "" for what is no DICOM."""
+        """Its name in the engine; "" for what is no DICOM."""
         return {ExportFormat.DICOM_SEG: "seg", ExportFormat.RTSTRUCT: "rtstruct"}.get(self, "")
 
     @property
@@ -35,7 +35,7 @@ class ExportFormat(Enum):
         return tuple(PACKAGES) if self.dicomKind else ()
 
     def label(self) -> str:
-        """What the panel calls it."""
+        """Its name in the panel."""
         return {
             ExportFormat.SEG_NRRD: _("Segmentation (.seg.nrrd)"),
             ExportFormat.NIFTI: _("NIfTI labelmap (.nii.gz)"),

@@ -57,7 +57,7 @@ class Listener:
         """``step``, ``fraction``, ``loss``, ``seconds_left``, ``estimated_iou``."""
 
     def onMessage(self, text: str) -> None:
-        """Something the user should know."""
+        """A message for the user."""
 
     def onEnded(self, handle: JobHandle) -> None:
         """The job has ended; see ``handle.result`` and ``handle.error``."""

@@ -25,11 +25,11 @@ class Network(Enum):
     UNET2D_SLICES = "unet2d-slices"
 
     def label(self) -> str:
-        """What the panel calls it."""
+        """Its name in the panel."""
         return _inWords()[self][0]
 
     def tip(self) -> str:
-        """What it is good for."""
+        """Its tooltip."""
         return _inWords()[self][1]
 
 

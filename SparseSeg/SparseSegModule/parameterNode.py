@@ -1,4 +1,4 @@
-"""Everything that the user chose, kept in the scene."""
+"""The parameter node: the user's choices, kept in the scene."""
 
 from __future__ import annotations
 

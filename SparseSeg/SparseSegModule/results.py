@@ -106,7 +106,7 @@ def describe(node: vtkMRMLDisplayableNode, volumeNode: vtkMRMLScalarVolumeNode, 
 
 
 def _style(value: int) -> SegmentStyle:
-    """How a class looks that the annotation does not name."""
+    """The style of a class that the annotation does not name."""
     from SparseSegLib.io import default_segment
 
     segment = default_segment(value)

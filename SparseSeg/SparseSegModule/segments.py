@@ -35,7 +35,7 @@ _ALIGNED = 1e-2  # voxels
 
 @dataclass(frozen=True)
 class SegmentStyle:
-    """How a class looks: name, color (red, green, blue, 0 to 1) and DICOM terminology."""
+    """The style of a class: name, color (red, green, blue, 0 to 1) and DICOM terminology."""
 
     name: str
     color: tuple[float, float, float]

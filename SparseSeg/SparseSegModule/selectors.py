@@ -1,4 +1,4 @@
-"""What the panel's lists of nodes may choose: no neighbor of what was deleted, nothing that SparseSeg made."""
+"""The panel's node selectors: they never choose the neighbor of a deleted node, or a node that SparseSeg made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How well two segmentations agree, slice by slice."""
+"""Agreement of two segmentations, slice by slice."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class PlaneList:
 
 
 def planes_path(path: Path) -> Path:
-    """Where the planes of the labels at ``path`` are listed: the file's whole name and ``.planes.json``."""
+    """The path of the list of planes of the labels at ``path``: the file's whole name and ``.planes.json``."""
     return path.with_name(path.name + ".planes.json")
 
 

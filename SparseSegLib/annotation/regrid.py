@@ -118,7 +118,7 @@ def _slab(labels: SparseLabels, plane: Plane, reference: Geometry) -> tuple[np.n
 
 
 def _pose(plane: Plane, geometry: Geometry) -> ObliquePlane:
-    """Where a plane of the grid lies in space."""
+    """The pose of a plane of the grid in space."""
     point = np.zeros(3)
     point[plane.axis] = plane.index
     x, y, z = geometry.index_to_physical(point)

@@ -54,7 +54,7 @@ class SparseLabels:
 
     @property
     def own_values(self) -> tuple[int, ...]:
-        """What the user's files have for the classes 1..n."""
+        """The values of the classes 1..n in the user's files."""
         return self.values or tuple(range(1, self.classes))
 
     @property

@@ -1,6 +1,6 @@
 """Random movements of patches in millimeters, for voxels that are not cubes.
 
-As in :mod:`SparseSegLib.augmentation.patches` a map says where each voxel of a patch reads its volume.
+As in :mod:`SparseSegLib.augmentation.patches` a sampling grid maps each voxel of a patch to a position in its volume.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Size = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Movement:
-    """How strong the movements are.
+    """Strength of the spatial augmentation.
 
     Attributes
     ----------

@@ -16,7 +16,7 @@ from SparseSegLib.augmentation.bspline import spline_weights
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How strong the changes are.
+    """Strength of the augmentation.
 
     Attributes
     ----------

@@ -15,7 +15,7 @@ Spacing = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Scanner:
-    """How often and how strong the changes are.
+    """Probability and strength of the artifacts.
 
     Attributes
     ----------

@@ -67,7 +67,7 @@ def _draw(entries: Sequence[Entry], folder: Path, path: Path) -> None:
         figure.savefig(temporary, dpi=100, facecolor=PAPER)
     figure.clear()
     del axes, figure
-    gc.collect()  # its parts hold each other: pages would pile up until Python cleans up by itself
+    gc.collect()  # its parts are reference cycles: pages would pile up until Python cleans up by itself
 
 
 def _caption(entry: Entry) -> str:

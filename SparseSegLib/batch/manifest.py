@@ -1,4 +1,4 @@
-"""Which cases of a folder are done, and with which model and settings: what lets an interrupted run go on."""
+"""The manifest of a folder: the cases that are done, with which model and settings, to resume an interrupted run."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Manifest:
         self._note({case: line for case, line in lines.items() if self._last.get(case.name) != line})
 
     def trying(self, case: BatchCase) -> None:
-        """Note that a case is computed from now on, so that the next run knows where this one died."""
+        """Note that a case is computed from now on, so that the next run can tell where this one died."""
         self._note({case: (self._key(case), {TRYING: self.tries(case) + 1})})
 
     def survived(self, case: BatchCase) -> None:

@@ -19,7 +19,7 @@ POLL_SECONDS = 0.1
 
 
 class Steps(Protocol):
-    """What is done to each case; ``CaseWork`` does it."""
+    """The steps for each case; see ``CaseWork``."""
 
     def read(self, case: BatchCase) -> Any:
         """Read it."""

@@ -1,4 +1,4 @@
-"""What is done to each case: read, compute, write."""
+"""The steps for each case: read, compute, write."""
 
 from __future__ import annotations
 

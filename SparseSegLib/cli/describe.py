@@ -1,4 +1,4 @@
-"""What a file or folder is, as far as the commands can use it: ``sparseseg info FILE…``."""
+"""Descriptions of files and folders: ``sparseseg info FILE…``."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def describe(
         rows R, A, S whose columns are the directions of the image axes x, y, z; ``channels``; ``dtype`` of the voxels
         as they are read; ``range`` [lowest, highest]; for labels ``values`` (those that occur, without 0 for background
         and 255 for unlabeled), ``names`` of these and ``annotated_slices`` (see `plane_rows`); for DICOM ``series``
-        (``uid``, ``description``, ``modality``, ``count`` of files). ``problems`` says in words what commands refuse,
+        (``uid``, ``description``, ``modality``, ``count`` of files). ``problems`` lists in words what commands refuse,
         and is empty for what is good; ``unreadable`` is the exit code of what cannot be read at all, else 0.
     """
     path = Path(path)
@@ -135,7 +135,7 @@ class _Description:
         try:
             header = read_header(file, TAGS)
         except SparseSegError:
-            return ""  # reading says what is wrong with it
+            return ""  # reading reports what is wrong with it
         uid, description, modality = ("", "", "") if header is None else (text(header.dataset, tag) for tag in TAGS)
         self._series(uid, description, modality, 1)
         return modality
@@ -155,11 +155,11 @@ class _Description:
         return looks_like_labels(array)
 
     def _header(self) -> None:
-        """What is known without the voxels, for files whose voxels cannot be read."""
+        """Describe the header alone, for files whose voxels cannot be read."""
         try:
             header = read_information(self.path, series_uid=self.uid)
         except VolumeError:
-            self.values["kind"] = VOLUME  # reading says what is wrong with it
+            self.values["kind"] = VOLUME  # reading reports what is wrong with it
             return
         except SparseSegError:
             return

@@ -88,7 +88,7 @@ def _entries(file: Path, arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def _as_error(error: Exception) -> SparseSegError:
-    """Whatever a reader met, as an error for users; the traceback of an unexpected one is kept."""
+    """A reader's exception as an error for users; the traceback of an unexpected one is kept."""
     message, hint, code, _ = explain(error)
     if code == InternalError.code:
         hint = f"The details are in {keep_traceback(error)}; please report them."
@@ -125,7 +125,7 @@ def _kind(entry: dict[str, Any]) -> str:
 
 
 def _axes(rows: list[list[float]]) -> str:
-    """Where x, y and z point, by the nearest anatomical direction."""
+    """The nearest anatomical directions of x, y and z."""
     import numpy as np
 
     from SparseSegLib.image import at_right_angles

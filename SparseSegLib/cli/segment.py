@@ -134,7 +134,7 @@ def cases_of(given: str, on_message: Callable[[str], None] = lambda text: None) 
     Parameters
     ----------
     given : as the user wrote it
-    on_message : hears what of a folder is left out
+    on_message : called with a text on what of a folder is left out
     """
     path = Path(given)
     if path.is_dir():

@@ -63,7 +63,7 @@ def _pass_on_interrupts(child: Any) -> None:
         count += 1
         if count >= PATIENCE:
             child.kill()
-        elif os.name != "nt":  # there the console tells all of its processes
+        elif os.name != "nt":  # there the console signals all of its processes
             child.send_signal(number)
 
     signal.signal(signal.SIGINT, pass_on)

@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="BUNDLE", help="folder or .zip to write")
     parser.add_argument("--overwrite", action="store_true", help="replace a model that is there already")
     parser.add_argument("--add", action="store_true", help="also put the model into your library")
-    card = parser.add_argument_group("what the model's card says")
+    card = parser.add_argument_group("the model's card")
     card.add_argument("--name", help="name of the model (default: the output's)")
     card.add_argument("--summary", help="a sentence on what it does")
     card.add_argument("--intended-use", help="a sentence on what it is for")
@@ -85,7 +85,7 @@ def _add_training(how: argparse._ArgumentGroup) -> None:
     how.add_argument("--regions", nargs="+", metavar="REGION", help=regions)
     spacing = "mm to work at (default: the recipe's; usual: the median)"
     how.add_argument("--spacing", type=positive, nargs=3, metavar=("X", "Y", "Z"), help=spacing)
-    patch = "voxels that the network sees at once (default: the recipe's; usual: what suits the volumes)"
+    patch = "voxels of the network's input (default: the recipe's; usual: what suits the volumes)"
     how.add_argument("--patch", type=whole(1), nargs=3, metavar=("X", "Y", "Z"), help=patch)
     how.add_argument("--batch", type=whole(1), help="patches per step and process (default: the recipe's; usual: 1)")
     noisy = "give labels that look wrong a lower weight, and write a table of the weight of each case"
@@ -186,7 +186,7 @@ def _check_output(arguments: argparse.Namespace, sources: Sequence[Path]) -> Non
 
 
 def _held_out(arguments: argparse.Namespace) -> int | None:
-    """How many of the cases are to validate; None if others do, or none."""
+    """The number of cases held out for validation; None if others validate, or none."""
     return int(arguments.validate) if (arguments.validate or "").isdecimal() else None
 
 
@@ -290,7 +290,7 @@ def _fold_ending(arguments: argparse.Namespace) -> str:
 
 
 def _weights_table(output: Path) -> Path:
-    """Where the table of the labels' weights goes: beside the model."""
+    """The path of the table of the labels' weights: beside the model."""
     return output.with_name(f"{volume_name(output)}-label-weights.csv")
 
 

@@ -35,8 +35,8 @@ class WorkFolder:
 def work_folder(job: Path | None) -> Iterator[WorkFolder]:
     """Give the folder of a job, ``job`` or a temporary one.
 
-    What goes wrong while ``keep`` is set leaves a temporary folder where it is, and the error says where. Otherwise the
-    log that an error names is kept elsewhere.
+    An error while ``keep`` is set leaves a temporary folder where it is, and names it. Otherwise the log that an error
+    names is kept elsewhere.
 
     Raises
     ------
@@ -73,13 +73,13 @@ def _made(job: Path) -> Path:
 
 
 def _with_log(error: SparseSegError, folder: Path) -> SparseSegError:
-    """The error, which names the place where the log is kept that goes with the folder."""
+    """The error, with the path that the folder's log is kept at."""
     kept = keep_log(folder, temporary=True)
     return type(error)(error.message, error.hint.replace(str(folder / LOG_FILE), str(kept)))
 
 
 def _with_place(error: BaseException, work: WorkFolder) -> SparseSegError:
-    """The error, which also says where the results are."""
+    """The error, with the path of the results."""
     shown = error if isinstance(error, SparseSegError) else Canceled()
     if isinstance(error, OSError):
         shown = write_error(error.filename or work.path, error)

@@ -48,7 +48,7 @@ def adapted(settings: TrainSettings) -> TrainSettings:
 
 
 def inherited(bundle: str) -> dict[str, str]:
-    """What a fine-tuned model's card takes over from the first one's, by the names that ``About`` has for it."""
+    """Fields of ``About`` that a fine-tuned model's card takes over from the first one's."""
     card = load_card(bundle)
     data = f"Adapted from {card.name}: {card.data}" if card.data else f"Adapted from {card.name}."
     return {

@@ -21,7 +21,7 @@ Color = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class About:
-    """What a card says beside the training's own figures.
+    """The texts of a card.
 
     Attributes
     ----------

@@ -23,7 +23,7 @@ from SparseSegLib.training.distributed import current_process_group
 
 @dataclass(frozen=True)
 class Cohort:
-    """Everything that one or several trainings learn from.
+    """The data and settings of one or several trainings.
 
     Attributes
     ----------

@@ -22,7 +22,7 @@ from SparseSegLib.preprocessing.grid import Spacing
 
 @dataclass(frozen=True)
 class CaseFiles:
-    """Where a case lies.
+    """The files of a case.
 
     Attributes
     ----------
@@ -110,7 +110,7 @@ def read_examples(
     spacing : (z, y, x) mm to bring them to; None for the median over the cases
     bias_field : "n4" to correct the bias field of each, "none" not to
     on_progress : called before every reading with the number of cases done; may raise to end the work
-    normalization : of the gray values, as a model's card says it
+    normalization : of the gray values, see :class:`~SparseSegLib.models.Preprocessing`
 
     Returns
     -------

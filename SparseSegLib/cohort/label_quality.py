@@ -94,7 +94,7 @@ class LabelQuality:
         return tuple(sorted(found, key=lambda one: (one.mean, one.case)))
 
     def state(self) -> dict[str, Any]:
-        """Everything that :meth:`restore` needs."""
+        """The state for :meth:`restore`."""
         return {
             "weighting": self.weighting.state_dict(),
             "optimizer": self.optimizer.state_dict(),

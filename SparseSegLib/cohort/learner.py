@@ -25,10 +25,11 @@ WEIGHT_DECAY = 1e-2
 class CohortLearner(PatchTrainer):
     """The patch trainer with an optimizer and a loss that suit short trainings.
 
-    The loss is the mean of the patches' own losses, each computed by itself: batch norm sees in training what it sees
-    in a prediction, one patch at a time; memory is needed for one patch only; and processes that train together, each
-    with a part of the batch, take the same step as one process with the whole batch. Where labels are noisy, patches
-    are weighted by how good their labels seem; of several processes, each weights its own patches against one another.
+    The loss is the mean of the patches' own losses, each computed by itself: batch norm has the same statistics in
+    training as in a prediction, those of one patch; memory is needed for one patch only; and processes that train
+    together, each with a part of the batch, take the same step as one process with the whole batch. Where labels are
+    noisy, patches are weighted by how good their labels seem; of several processes, each weights its own patches
+    against one another.
 
     Parameters
     ----------
@@ -111,7 +112,7 @@ class CohortLearner(PatchTrainer):
         return z, y, x
 
     def state(self) -> dict[str, Any]:
-        """Everything that :meth:`restore` needs to go on to the same result."""
+        """The state that :meth:`restore` needs to go on to the same result."""
         return {
             **super().state(),
             **({} if self.label_quality is None else {"label_quality": self.label_quality.state()}),

@@ -1,4 +1,4 @@
-"""Which volume of a cohort to annotate next, and which slice of it."""
+"""Active learning: the volume of a cohort to annotate next, and its slice."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class CaseView:
     planes: tuple[Plane, ...] = ()
 
     def place(self, plane: Plane) -> float:
-        """Where a plane lies in the structures' extent, from 0 to 1."""
+        """The relative position of a plane in the structures' extent, from 0 to 1."""
         first, last = self.extents[plane.axis]
         return (plane.index - first) / max(1, last - first)
 

@@ -27,13 +27,13 @@ class Recipe:
     learning_rate, other_rate : at its highest, with the recipe's own network and with another one
     full_steps : a training with the own network that has fewer steps takes a lower rate, see ``in_proportion``; 0 for
         the same rate always
-    schedule : how it goes on from there
+    schedule : of the learning rate
     spacing : (z, y, x) mm of the grid to work on; None for the median over the cases
-    patch : (z, y, x) voxels that the network sees at once; None for a size that suits the volumes
+    patch : (z, y, x) voxels of the network's input; None for a size that suits the volumes
     batch : patches per step
     seconds, steps : the budget; steps win
     bias_field : "n4" to correct the bias field of every volume first, "none" not to
-    normalization : of the gray values, as a model's card says it
+    normalization : of the gray values, see :class:`~SparseSegLib.models.Preprocessing`
     mirror : learn from mirrored images too
     """
 

@@ -1,4 +1,4 @@
-"""What can be set for the training of a model."""
+"""Settings of the training of a model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROUND = 8
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """Everything a user may choose for a training. ``None`` means the recipe's default.
+    """Settings of a training. ``None`` means the recipe's default.
 
     Attributes
     ----------
@@ -31,11 +31,11 @@ class TrainSettings:
         or number, as in ``("edema+core+enhancing", "core+enhancing", "enhancing")``. Predictions are exclusive labels
         as ever. Not for networks that have regions among their ``arguments``.
     spacing : (z, y, x) mm of the grid to work on; the usual recipe takes the median over the cases
-    patch : (z, y, x) voxels that the network sees at once; the usual recipe takes a size that suits the volumes
+    patch : (z, y, x) voxels of the network's input; the usual recipe takes a size that suits the volumes
     batch : patches per step, in each process; they only add up, so that 1 makes the most of a short budget; at least 4,
         unless it is chosen, where labels are noisy
     noisy_labels : weight patches by how good their labels look, and report the weight of each case
-    normalization : of the gray values, as a model's card says it
+    normalization : of the gray values, see :class:`~SparseSegLib.models.Preprocessing`
     budget_seconds, budget_steps : when to be done; seconds count the training, steps win
     seed : the same seed and number of steps give the same weights on a CPU
     device : auto, cpu, cuda, cuda:N or mps

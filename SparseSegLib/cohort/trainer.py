@@ -37,7 +37,7 @@ HINT = "Use smaller patches or a coarser spacing."
 
 @dataclass(frozen=True)
 class Files:
-    """What a training writes; ``None`` for what it shall not.
+    """The files that a training writes; ``None`` for those it shall not.
 
     Attributes
     ----------
@@ -60,13 +60,13 @@ class Files:
 
 @dataclass(frozen=True, eq=False)
 class TrainedModel:
-    """What a training returns.
+    """The result of a training.
 
     Attributes
     ----------
     weights : state dict of the averaged network
     arguments : what the network's class takes, channels and classes left out
-    window : (z, y, x) voxels that the network sees at once
+    window : (z, y, x) voxels of the network's input
     steps, seconds, loss : of the training; the loss is a running mean
     validation : Dice of the validation volumes with these weights, None where they have no structure or there are none
     best_step : when the network had these weights
@@ -228,7 +228,7 @@ class _Training:
         return weights
 
     def _fraction(self) -> float:
-        """How far the training is, 1 when it is over; broadcast by the first process. Raises Canceled."""
+        """The training's progress, 1 when it is over; broadcast by the first process. Raises Canceled."""
         token, steps = self.control.token, self.learner.steps
         fraction = 1.0 if token.stopped and steps else self.budget.fraction(steps)
         canceled, fraction = self.group.broadcast((token.canceled, fraction))

@@ -59,7 +59,7 @@ class Validation:
         return found
 
     def state(self) -> dict[str, Any]:
-        """Everything that :meth:`restore` needs."""
+        """The state for :meth:`restore`."""
         return {
             "best": self.best,
             "best_step": self.best_step,

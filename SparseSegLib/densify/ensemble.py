@@ -159,7 +159,7 @@ class Ensemble:
         return kept
 
     def seconds(self, request: Request) -> float:
-        """How long :meth:`predict` would take once every expert can predict."""
+        """Seconds that :meth:`predict` would take once every expert can predict."""
         weights = self._weights([1.0] * len(self.members))
         return sum(member.seconds(request) for member in self.members if weights[member.name].any())
 
@@ -205,7 +205,7 @@ class Ensemble:
         return [whole.select(1 + plane.axis, plane.index) for plane in planes]
 
     def state_dict(self) -> dict[str, Any]:
-        """What :meth:`load_state_dict` needs to go on to the same result."""
+        """The state that :meth:`load_state_dict` needs to go on to the same result."""
         self._training.wait()
         return {
             "experts": {name: expert.state_dict() for name, expert in self._trainable()},

@@ -18,7 +18,7 @@ USUAL = 0.5  # logarithm of the odds by which results are better than expected f
 
 
 def choose_held_out(labels: SparseLabels, learned: Collection[Plane] = ()) -> frozenset[Plane]:
-    """Which planes to hold out: about a quarter, from the middle of each orientation in turn.
+    """The planes to hold out: about a quarter, from the middle of each orientation in turn.
 
     None where fewer than three planes are annotated, or where what is left would not show every class; none that the
     network was trained on before (``learned``), whose scores would be too high.
@@ -72,7 +72,7 @@ class HeldOut:
         )
 
     def state(self) -> dict[str, Any]:
-        """What :meth:`restored` makes it from."""
+        """The state that :meth:`restored` takes."""
         return {"drawn": self.drawn, "found": dict(self.found), "slices": self.slices}
 
     @classmethod

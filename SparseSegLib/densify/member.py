@@ -68,7 +68,7 @@ class Member:
         self.warm = self.warmth
 
     def seconds(self, request: Request) -> float:
-        """How long :meth:`predict` would take."""
+        """Seconds that :meth:`predict` would take."""
         return 0.0 if _covers(self.kept, request) else self.expert.seconds(request)
 
     def predict(self, request: Request, token: CancelToken) -> torch.Tensor:

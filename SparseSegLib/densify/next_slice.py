@@ -7,7 +7,7 @@ import numpy as np
 from SparseSegLib.annotation import Plane
 
 REACH = 0.1
-"""How far a slice informs about others: that falls off by e over this fraction of the volume's size."""
+"""Reach of a slice's information: it falls off by e over this fraction of the volume's size."""
 
 
 def suggest_slice(

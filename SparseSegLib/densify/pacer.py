@@ -1,4 +1,4 @@
-"""When to preview, how carefully to predict, and when the training must end: all decisions about time."""
+"""All decisions about time: when to preview, in which quality to predict, and when the training must end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HURRY_SECONDS = 4.0  # for the last prediction of a larger region, where a stop 
 FIRST_SECONDS = 2.0  # for the first preview of a larger region
 
 Seconds = Callable[[Request], float]
-"""How long a prediction would take."""
+"""Seconds that a prediction would take."""
 
 
 class Pacer:
@@ -64,7 +64,7 @@ class Pacer:
             self._began = self.budget.fraction(steps)
 
     def next_preview(self, problem: Problem) -> tuple[Request, float | None] | None:
-        """What to show now, and within how many seconds; None if it is not time."""
+        """The preview to predict now, and its time limit in seconds; None if it is not time."""
         if self.budget.elapsed < self._next_preview:
             return None
         first = self.previews == 0
@@ -84,14 +84,14 @@ class Pacer:
         return Request.whole(problem, 2 if self.previews else MOST_STRIDE, quick=True)
 
     def last_request(self, problem: Problem, seconds: Seconds) -> Request:
-        """What to predict at the end: every slice where steps are counted, else as many as there is time for."""
+        """The last prediction: every slice where steps are counted, else as many as there is time for."""
         if self.budget.steps is not None:
             return Request.whole(problem)
         return self._careful(problem, seconds, self.last_seconds or 0.0, quick=False)
 
     @property
     def last_seconds(self) -> float | None:
-        """How long the last prediction may take; None where steps are counted."""
+        """Time limit of the last prediction in seconds; None where steps are counted."""
         return None if self.budget.steps is not None else PREDICTION_SHARE * self.settings.seconds
 
     def hurried_request(self, problem: Problem, seconds: Seconds) -> Request:

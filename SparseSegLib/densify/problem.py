@@ -82,7 +82,7 @@ class Problem:
         return z, y, x
 
     def on_working_grid(self, plane: Plane) -> Plane:
-        """Where a plane of the whole volume lies on the working grid; outside of it if not in the region."""
+        """A plane of the whole volume on the working grid; outside of it if not in the region."""
         return Plane(plane.axis, (plane.index - self.box[plane.axis].start) // self.factors[plane.axis])
 
     def to_region(self, values: torch.Tensor, start: int, stop: int) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""What can be set for a densification, and the presets that set it."""
+"""Settings of a densification, and the presets."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ PRESETS = {
 
 @dataclass(frozen=True)
 class DensifySettings:
-    """Everything a user may choose. ``None`` means the preset's default.
+    """Settings of a densification. ``None`` means the preset's default.
 
     Attributes
     ----------
@@ -151,7 +151,7 @@ class DensifySettings:
 
     @property
     def recipes(self) -> tuple[ExpertRecipe, ...]:
-        """How each expert is built and trained."""
+        """The recipes of the chosen experts."""
         if self.network is not None:
             return (UNet3DRecipe(replace(SMALL_PATCHES, network=self.network), padded=True),)
         known = {recipe.name: recipe for recipe in PRESETS[self.preset].experts}

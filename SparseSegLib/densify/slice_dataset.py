@@ -107,7 +107,7 @@ class SliceDataset:
                 return inputs, labels
 
     def _patch(self, number: int, size: tuple[int, int], rng: np.random.Generator) -> SlicePatch:
-        """Where to cut: anywhere, or around a pixel of a random class."""
+        """The position of a random patch: anywhere, or around a pixel of a random class."""
         one = self.slices[number]
         extent = one.view.size
         first, second = one.view.axes

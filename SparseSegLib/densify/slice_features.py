@@ -71,7 +71,7 @@ class SliceFeatures:
 
 
 def slice_axis(source: PlaneSource | ScribbleSource) -> int:
-    """The axis that a source is looked at along: across a plane, and for scribbles that with the fewest slices."""
+    """The slicing axis of a source: across a plane, and for scribbles that with the fewest slices."""
     if isinstance(source, PlaneSource):
         return source.axis
     return min(range(3), key=lambda axis: len(source.points[:, axis].unique()))

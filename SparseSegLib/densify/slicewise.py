@@ -73,7 +73,7 @@ class SlicewisePredictor:
         return found
 
     def seconds(self, request: Request, keep: tuple[int, ...]) -> float:
-        """How long :meth:`predict` would take, from what slices took before, or a few slices now."""
+        """Seconds that :meth:`predict` would take, from the times of slices before, or of a few slices now."""
         if self._seconds_per_pixel is None:
             axis = self._axes(request)[0]
             side = request.box[axis]

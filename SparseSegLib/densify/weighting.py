@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 GAIN = 10.0
-"""How much an expert's weight falls where its score is lower than others' (see :func:`expert_weights`)."""
+"""The decrease of an expert's weight where its score is lower than others' (see :func:`expert_weights`)."""
 LEAST = 0.05
 """An expert whose weight is less is left out."""
 

@@ -163,7 +163,7 @@ def _by_name(segments: Sequence[SegmentInfo]) -> dict[str, list[SegmentInfo]]:
 
 
 def _pairs(ours: list[SegmentInfo], theirs: list[SegmentInfo]) -> dict[int, int]:
-    """Which value of ours becomes which of theirs; all of them have one name."""
+    """A map from our values to theirs; all of them have one name."""
     if len(ours) == len(theirs) == 1:
         return {ours[0].value: theirs[0].value}
     values = {one.value for one in ours}
@@ -195,7 +195,7 @@ def _is_named(segment: SegmentInfo) -> bool:
 
 
 def _names(segments: list[SegmentInfo]) -> dict[int, str]:
-    """What the segments are called: the last name that somebody gave counts."""
+    """The segments' names by value; the last one given counts."""
     names: dict[int, str] = {}
     for one in segments:
         if _is_named(one):

@@ -27,16 +27,16 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f%\\:*?\"<>|]")
 
 @dataclass(frozen=True)
 class DeclaredVoxels:
-    """Where the voxels of an image are said to be.
+    """The declared place and size of an image's voxels.
 
     Parameters
     ----------
-    path : the file that holds them
+    path : the file that contains them
     offset : bytes before them, of the compressed file where only the voxels are compressed
     values : their number, all channels counted
     itemsize : bytes of one of them
     encoding : "raw", "text" or "hex" numbers, or "deflate" (gzip, zlib)
-    compressed : bytes of the compressed voxels, where the header says so
+    compressed : bytes of the compressed voxels, where the header gives that
     """
 
     path: Path

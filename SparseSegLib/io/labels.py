@@ -110,7 +110,7 @@ def _read_nrrd(path: Path) -> Labels | None:
 
 
 def write_labels(array: np.ndarray, geometry: Geometry, path: PathLike, segments: Sequence[SegmentInfo] = ()) -> None:
-    """Write a labelmap, whole or not at all, in the format that the suffix says.
+    """Write a labelmap, whole or not at all, in the format of the suffix.
 
     Parameters
     ----------

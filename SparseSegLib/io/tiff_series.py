@@ -1,4 +1,4 @@
-"""Which image of a TIFF file is meant, and whether all of it is there."""
+"""The choice of the image in a TIFF file, and checks that all of it is there."""
 
 from __future__ import annotations
 

@@ -27,13 +27,13 @@ class Job:
 
     Nothing here blocks except :meth:`wait`; call :meth:`poll` from a timer. Every job ends with exactly one event out
     of ``result``, ``failed`` and ``canceled``, which :meth:`poll` returns after the process has exited and everything
-    that it sent has been read. As a context manager it ends the process on the way out. A job that nobody holds any
-    longer ends its process, too, and so does the end of the client's Python.
+    that it sent has been read. As a context manager it ends the process on the way out. A job that is not referenced
+    any longer ends its process, too, and so does the end of the client's Python.
 
     Parameters
     ----------
     folder : path
-        The job's folder; it must hold ``job.json``.
+        The job's folder; it must contain ``job.json``.
     interpreter : path, optional
         The Python that runs the worker; in Slicer PythonSlicer. By default the one that runs now.
     launch : callable, optional
@@ -66,7 +66,7 @@ class Job:
 
     @property
     def seconds_since_last_event(self) -> float:
-        """How long the worker has been silent; it sends a heartbeat every second."""
+        """Seconds since the worker's last event; it sends a heartbeat every second."""
         return time.monotonic() - self._heard
 
     def start(self) -> Job:

@@ -12,7 +12,7 @@ from SparseSegLib.errors import UsageError
 
 @dataclass(frozen=True)
 class RegionScheme:
-    """Which labels make up which region.
+    """The labels that make up each region.
 
     Attributes
     ----------

@@ -27,8 +27,8 @@ class ResUNetSE(nn.Module):
     widths : channels of the levels, finest first
     residual : add the input of two blocks to their output, through a 1×1×1 convolution where the channels differ
     squeeze : weight the channels of two blocks by their means (squeeze-and-excitation)
-    passes : how often the network sees the image; the first time beside zeros, then beside the probabilities of the
-        classes that it found before (recurrent refinement). 1 for a plain network.
+    passes : forward passes over the image; the first one beside zeros, then beside the probabilities of the classes
+        that it found before (recurrent refinement). 1 for a plain network.
     reduction : channels of a level to those between the two layers of squeeze-and-excitation
     """
 

@@ -168,7 +168,7 @@ class PatchTrainer:
         return self.samplers[number].center()
 
     def _home(self, volumes: Sequence[LabeledImage]) -> torch.device:
-        """Where the volumes are kept: with the network, or in the computer's memory if they would fill the GPU's."""
+        """The device of the volumes: the network's, or the CPU if they would fill the GPU's memory."""
         if self.device.type != "cuda":
             return self.device
         needed = sum(volume.image.numel() * volume.image.element_size() + volume.labels.nbytes for volume in volumes)
@@ -176,7 +176,7 @@ class PatchTrainer:
         return self.device if needed < MOST_OF_MEMORY * free else torch.device("cpu")
 
     def state(self) -> dict[str, Any]:
-        """Everything that :meth:`restore` needs to go on to the same result."""
+        """The state that :meth:`restore` needs to go on to the same result."""
         return {
             "network": self.network.state_dict(),
             "averaged": self.averaged.network.state_dict(),

@@ -29,7 +29,7 @@ LEAST_DEVIATION = 0.05  # of a channel, relative to the mean deviation of all
 
 @dataclass(frozen=True)
 class Found:
-    """What a model found in a volume, on the model's grid.
+    """A model's segmentation of a volume, on the model's grid.
 
     Attributes
     ----------
@@ -217,5 +217,5 @@ def _window(image: torch.Tensor, middle: np.ndarray, window: Size) -> torch.Tens
 
 
 def _by_x(sizes: Sequence[float]) -> str:
-    """(z, y, x) mm as users know them."""
+    """(z, y, x) mm as text, x first."""
     return " × ".join(f"{size:.0f}" for size in reversed(sizes))

@@ -73,7 +73,7 @@ class AnnotationPrior:
 
     @property
     def spans(self) -> dict[str, slice]:
-        """Which channels belong to each part, coordinates left out."""
+        """The channels of each part, coordinates left out."""
         counts = [len(part.channel_classes) for part in self._parts.values()]
         ends = itertools.accumulate(counts)
         return {name: slice(end - count, end) for name, count, end in zip(self._parts, counts, ends, strict=True)}

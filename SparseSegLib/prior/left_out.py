@@ -16,7 +16,7 @@ MOST_SLICES = 8
 
 
 class Part(Protocol):
-    """What is needed of a part: channels, class by class and then over again."""
+    """The interface of a part: channels, class by class and then over again."""
 
     def channels(self, view: SliceView, keep: tuple[int, ...]) -> list[torch.Tensor]:
         """Channels of a slice from the sources ``keep``."""

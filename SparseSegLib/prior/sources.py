@@ -148,7 +148,7 @@ def least_gap(sources: list[Source], spacing: Spacing3) -> float:
 
 
 def object_radius(sources: list[Source], spacing: Spacing3) -> float:
-    """A length (mm) that says how big the annotated objects are: the mean radius of their areas on the planes."""
+    """The size (mm) of the annotated objects: the mean radius of their areas on the planes."""
     areas = []
     for source in sources:
         if isinstance(source, PlaneSource):

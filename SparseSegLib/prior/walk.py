@@ -1,4 +1,4 @@
-"""Which labeled voxels a random walk over the image meets first, as a prior.
+"""Random walker segmentation as a prior: the labeled voxels that a random walk over the image meets first.
 
 Random walker segmentation (Grady, IEEE TPAMI 2006): the probability of a class is harmonic on the grid of voxels, with
 edges that are weak where gray values change, and 0 or 1 on the labeled voxels. Here a walker may also get lost, which

@@ -32,7 +32,7 @@ class VolumeReader:
     """Reads volumes in a process of its own, which is started when needed, and again where a file ended it.
 
     One process serves any number of volumes, one after the other; calls from several threads wait for each other. It
-    ends with :meth:`close`, and when nobody holds the reader any longer.
+    ends with :meth:`close`, and when the reader is garbage-collected.
     """
 
     def __init__(self) -> None:

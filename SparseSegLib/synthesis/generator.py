@@ -103,7 +103,7 @@ class SampleGenerator:
         return degrade(paint(tissues, detail, self.generator), self.settings.spacing, self.generator), target
 
     def _view(self, anatomy: Anatomy, views: Views) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """What of an anatomy lies in a window: its channels, its tissues, and 0, 1 or 255 for the structure."""
+        """The part of an anatomy in a window: its channels, its tissues, and 0, 1 or 255 for the structure."""
         settings = self.settings
         places = random_views(anatomy.center, settings.window, settings.spacing, views, self.generator)
         channels, tissues = cut(anatomy.channels, anatomy.tissues, places)

@@ -119,7 +119,7 @@ def _pieces(space: _Space) -> np.ndarray:
 
 
 def _regions(space: _Space) -> np.ndarray:
-    """Where a smooth field is high; now and then inside an ellipsoid only."""
+    """Regions where a smooth field is high; sometimes inside an ellipsoid only."""
     found = space.field(space.narrow * space.rng.uniform(0.1, 0.35)) > space.rng.uniform(-0.3, 1.2)
     if space.rng.random() < 0.5:
         found &= space.ellipsoid(space.narrow * 0.42, 0.1) > 0
@@ -160,7 +160,7 @@ KINDS: dict[str, tuple[Callable[[_Space], np.ndarray], float]] = {
     "folded": (_folded, 0.25),
     "tubes": (_tubes, 0.1),
 }
-"""What structures there are, and which fraction of the scenes has each."""
+"""The kinds of structures, and the fraction of the scenes that has each."""
 
 
 def _one_of_several(structure: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:

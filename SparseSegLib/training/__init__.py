@@ -1,1 +1,1 @@
-"""What all trainings share: losses, a budget, a schedule, averaged weights, checkpoints, the loop of steps."""
+"""Shared by all trainings: losses, a budget, a schedule, averaged weights, checkpoints, the loop of steps."""

@@ -1,4 +1,4 @@
-"""How long a training may take, in seconds or in steps, and how far along it is."""
+"""The budget of a training, in seconds or in steps, and its progress."""
 
 from __future__ import annotations
 

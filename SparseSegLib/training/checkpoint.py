@@ -17,7 +17,7 @@ MARK = b"SparseSeg checkpoint 2\n"
 """A file begins with it; the SHA-256 of what follows comes next, then what torch saved."""
 
 FOREIGN = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
-"""What taking over the state of another kind of training, or of one that somebody else wrote, may raise."""
+"""Exceptions of loading the state of another kind of training, or a foreign one."""
 
 _START = len(MARK) + hashlib.sha256().digest_size
 

@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 
 
 class Learner(Protocol):
-    """What the loop needs of a learner: its steps so far, the next step, and a smaller one."""
+    """The learner's interface for the loop: its steps so far, the next step, and a smaller one."""
 
     @property
     def steps(self) -> int:

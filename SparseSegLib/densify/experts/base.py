@@ -1,4 +1,4 @@
-"""What an expert is: one way to predict the classes of voxels from sparse labels."""
+"""The interface of experts, which predict the classes of voxels from sparse labels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from SparseSegLib.image import Box
 
 @dataclass(frozen=True)
 class Request:
-    """Which part of the working grid is to be predicted, and how carefully.
+    """The part of the working grid to predict, and in which quality.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ class Expert(ABC):
         return [self.predict(Request.plane(self.problem, plane), token).squeeze(1 + plane.axis) for plane in planes]
 
     def seconds(self, request: Request) -> float:
-        """How long a prediction would take; 0 where that is negligible."""
+        """Seconds that a prediction would take; 0 where that is negligible."""
         return 0.0
 
 
@@ -108,7 +108,7 @@ class TrainableExpert(Expert):
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
-        """What :meth:`load_state_dict` needs to go on to the same result."""
+        """The state that :meth:`load_state_dict` needs to go on to the same result."""
 
     @abstractmethod
     def load_state_dict(self, state: Mapping[str, Any], *, warm_start: bool = False) -> None:
@@ -120,7 +120,7 @@ class TrainableExpert(Expert):
 
 @runtime_checkable
 class ExpertRecipe(Protocol):
-    """How an expert is built and trained, as a frozen dataclass; a list of these is what a preset is."""
+    """Configuration of an expert, as a frozen dataclass; a preset is a list of these."""
 
     @property
     def name(self) -> str:

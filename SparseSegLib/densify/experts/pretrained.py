@@ -81,7 +81,7 @@ class PretrainedExpert(Expert):
         return self.predictor.predict_planes(planes, self.keep, token)
 
     def seconds(self, request: Request) -> float:
-        """How long a prediction would take."""
+        """Seconds that a prediction would take."""
         return self.predictor.seconds(request, self.keep)
 
 

@@ -21,7 +21,7 @@ from SparseSegLib.prior.walk import WalkPrior
 
 @dataclass(frozen=True)
 class RandomWalkRecipe:
-    """How to walk.
+    """Configuration of the random walks.
 
     Attributes
     ----------

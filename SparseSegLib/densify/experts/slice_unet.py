@@ -33,7 +33,7 @@ LARGEST_GRADIENT = 2.0  # norm
 
 @dataclass(frozen=True)
 class SliceUNetRecipe:
-    """How the slice U-Net (2.5D: a slice, its neighbors, the annotation prior) is built and trained.
+    """Configuration of the slice U-Net (2.5D: a slice, its neighbors, the annotation prior).
 
     Attributes
     ----------
@@ -178,7 +178,7 @@ class SliceUNetExpert(TrainableExpert):
         return self.predictor.predict_planes(planes, self.keep, token)
 
     def seconds(self, request: Request) -> float:
-        """How long a prediction would take."""
+        """Seconds that a prediction would take."""
         return self.predictor.seconds(request, self.keep)
 
     def state_dict(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from SparseSegLib.training.losses import soft_dice
 
 @dataclass(frozen=True)
 class UNet3DRecipe:
-    """How a 3D network is built and trained on patches around labeled voxels.
+    """Configuration of a 3D network trained on patches around labeled voxels.
 
     Attributes
     ----------
@@ -141,7 +141,7 @@ class UNet3DExpert(TrainableExpert):
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """What :meth:`load_state_dict` needs to go on to the same result."""
+        """The state that :meth:`load_state_dict` needs to go on to the same result."""
         return self.trainer.state()
 
     def load_state_dict(self, state: Mapping[str, Any], *, warm_start: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""How long Slicer's event loop stands still while a job runs on a large volume, in the stand-in host.
+"""The longest blocks of Slicer's event loop while a job runs on a large volume, in the stand-in host.
 
     python Testing/Benchmarks event_loop --size 300 512 512 --seconds 30
 

@@ -1,4 +1,4 @@
-"""How fast SparseSeg is on a GPU, in one command.
+"""Speed of SparseSeg on a GPU, in one command.
 
     python Testing/Benchmarks gpu
     python Testing/Benchmarks gpu --device cpu --quick      (only to try it out)

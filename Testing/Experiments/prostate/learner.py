@@ -1,4 +1,4 @@
-"""How a prostate network learns from experts' masks: its samples, its loss, its optimizer."""
+"""The learner of the prostate network on experts' masks: its samples, its loss, its optimizer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How well a prostate network segments patients that it has not seen, on their own slices, and how sure it is."""
+"""Scores of a prostate network on unseen patients, on their own slices, and its confidence."""
 
 from __future__ import annotations
 
