@@ -132,7 +132,7 @@ class SparseSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.parts[0].beginLoading()
 
     def onSceneEndImport(self, caller=None, event=None):
-        """A scene was loaded: take over what it says, at once if the panel is open, else when it is entered."""
+        """A scene was loaded: take over its parameters, at once if the panel is open, else when it is entered."""
         self.parts[0].endLoading()
         if self.parent.isEntered:
             self.initializeParameterNode()
@@ -171,7 +171,7 @@ class SparseSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
 
 class SparseSegLogic(ScriptedLoadableModuleLogic):
-    """All that the module can do, from the Python console: nodes in, nodes out."""
+    """The module's functions for the Python console: nodes in, nodes out."""
 
     def __init__(self):
         ScriptedLoadableModuleLogic.__init__(self)
@@ -191,7 +191,7 @@ class SparseSegLogic(ScriptedLoadableModuleLogic):
 
     @property
     def jobRunner(self):
-        """What starts jobs, for the panel's parts."""
+        """The job runner, for the panel's parts."""
         return self._jobs
 
     def abandonJobs(self):
@@ -203,10 +203,10 @@ class SparseSegLogic(ScriptedLoadableModuleLogic):
 
         :param volumeNode: the image (vtkMRMLScalarVolumeNode)
         :param segmentationNode: what is drawn on it (vtkMRMLSegmentationNode); each segment is a class
-        :param budgetSeconds: how long it may take in all; None for what the preset says
+        :param budgetSeconds: how long it may take in all; None for the preset's
         :param wait: return the result, keeping Slicer alive meanwhile; else a job handle
-        :param options: ``preset`` ("fast"), ``network`` (to train instead of what the preset does), ``channels``
-          (further volume nodes), ``planes`` (a PlaneTable; by default those that the panel knows of this segmentation,
+        :param options: ``preset`` ("fast"), ``network`` (to train instead of the preset's), ``channels``
+          (further volume nodes), ``planes`` (a PlaneTable; by default those of the panel for this segmentation,
           else found from its shape), ``margin`` (0.1), ``seed`` (0), ``device`` ("auto"), ``output`` ("both",
           "labelmap" or "segmentation"), ``budgetSteps``, ``listener``
         :return: a DenseResult: ``labelmapNode``, ``segmentationNode``, ``uncertaintyNode``, ``estimatedIoU``,
@@ -242,12 +242,12 @@ class SparseSegLogic(ScriptedLoadableModuleLogic):
           list of volume nodes instead of one, in the same order for every case
         :param name: the model's name in the library
         :param budgetSeconds: how long to train
-        :param options: ``start`` (a model of the library, or the path of a bundle, to begin with: it is adapted to
+        :param options: ``start`` (a model of the library, or the path of a bundle, to begin with: it is fine-tuned on
           these volumes), ``network`` ("unet3d-half", or that of the model to begin with; see SparseSegModule.networks),
-          ``channels`` (their names), ``noisyLabels`` (False; weigh cases by how good their labels seem), ``regions``
+          ``channels`` (their names), ``noisyLabels`` (False; weight cases by how good their labels seem), ``regions``
           ("nested" where each segment lies inside the one before, or sums of segments' names), ``seed``, ``device``,
           ``budgetSteps``, ``listener``
-        :return: the model's name, or a job handle, whose ``figures`` say how the training went
+        :return: the model's name, or a job handle, whose ``figures`` are those of the training
         """
         from SparseSegModule.modelJobs import startTraining
 
@@ -261,8 +261,8 @@ class SparseSegLogic(ScriptedLoadableModuleLogic):
         :param volumeNodes: one volume node, or a list of them; for a model of several channels a list of cases, each of
           them a list of volume nodes in the order of the model's channels
         :param options: ``device``, ``output``, ``flips``, ``force`` (also volumes that the model is not for; their
-          result's ``doubts`` say what speaks against it), ``allFrames`` (of volumes that belong to a sequence; their
-          results are a sequence of segmentations), ``listener``
+          result has ``warnings``), ``allFrames`` (of volumes that belong to a sequence; their results are a sequence of
+          segmentations), ``listener``
         :return: one ModelResult for each volume (a list), with ``error`` set where one failed; or a job handle
         """
         from SparseSegModule.modelJobs import startSegmenting
@@ -280,7 +280,7 @@ class SparseSegLogic(ScriptedLoadableModuleLogic):
         return result.orRaise()
 
     def compareSlices(self, segmentationNode, referenceNode, volumeNode=None):
-        """How well two segmentations agree on each slice of a volume, whatever grids they lie on.
+        """Compare two segmentations on each slice of a volume, on any grids.
 
         :param volumeNode: by default the volume that the first was made from
         :return: a SliceComparison: its ``scores(axis, name)`` (axis 0, 1, 2 for z, y, x; of a segment, or of all) have
@@ -295,7 +295,7 @@ class SparseSegLogic(ScriptedLoadableModuleLogic):
     ):
         """Write a segmentation as a file, whole or not at all.
 
-        :param path: where to; .seg.nrrd and .nii.gz say the format
+        :param path: where to; .seg.nrrd and .nii.gz name the format
         :param format: "seg.nrrd", "nifti", "dicom-seg" or "rtstruct"; the last two need it, and end in .dcm
         :param volumeNode: on whose grid; by default the volume that the segmentation was made from
         :param dicomFolder: where the slices of the volume's scan are, if Slicer's DICOM database does not have them

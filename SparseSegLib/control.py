@@ -1,4 +1,4 @@
-"""What a long computation listens and speaks to: who may stop it, whom it tells, who brings new annotation."""
+"""Control of a long computation: cancel tokens, its events, and an inbox for new annotation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from SparseSegLib.errors import Canceled
 
 
 class CancelToken:
-    """The reading side: a computation asks it now and then."""
+    """The reading side, which a computation checks now and then."""
 
     def __init__(self) -> None:
         self._cancel = threading.Event()
@@ -33,7 +33,7 @@ class CancelToken:
 
 
 class Stopped(Exception):  # noqa: N818 - no error
-    """The user waits for what there is: a part of the work is left out. Never reaches the user."""
+    """The user wants the result so far: a part of the work is left out. Never reaches the user."""
 
 
 class UntilStopped(CancelToken):
@@ -44,14 +44,14 @@ class UntilStopped(CancelToken):
         self._stop = token._stop
 
     def check(self) -> None:
-        """Raise Canceled if the work is no longer wanted, Stopped if what there is shall do."""
+        """Raise Canceled if the work is no longer wanted, Stopped if the result so far is wanted."""
         super().check()
         if self.stopped:
             raise Stopped
 
 
 class CancelSource:
-    """The writing side: whoever holds it can end the computation that holds its ``token``."""
+    """The writing side: ends the computation that checks its ``token``."""
 
     def __init__(self) -> None:
         self.token = CancelToken()
@@ -66,22 +66,22 @@ class CancelSource:
 
 
 class Events(Protocol):
-    """Whom a computation tells what it does."""
+    """Receives the events of a computation."""
 
     def progress(
         self, step: int, fraction: float, loss: float | None, seconds_left: float | None, **figures: float
     ) -> None:
-        """How far along it is: ``fraction`` from 0 to 1."""
+        """Progress: ``fraction`` from 0 to 1."""
 
     def preview(self, result: Any) -> None:
         """An intermediate result."""
 
     def message(self, text: str) -> None:
-        """Something the user should know."""
+        """A message for the user."""
 
 
 class NullEvents:
-    """Listens to nothing."""
+    """Ignores all events."""
 
     def progress(
         self, step: int, fraction: float, loss: float | None, seconds_left: float | None, **figures: float
@@ -96,10 +96,10 @@ class NullEvents:
 
 
 class Inbox(Protocol):
-    """Where a computation looks for new annotation."""
+    """A source of new annotation for a computation."""
 
     def take(self) -> Any:
-        """What came since the last time, or None."""
+        """The annotation that came since the last time, or None."""
 
 
 class Mailbox:
@@ -115,7 +115,7 @@ class Mailbox:
             self._content = content
 
     def take(self) -> Any:
-        """What was left since the last time, or None."""
+        """The content put since the last time, or None."""
         with self._lock:
             content, self._content = self._content, None
         return content
@@ -123,7 +123,7 @@ class Mailbox:
 
 @dataclass(frozen=True)
 class Control:
-    """All of it in one hand; by default nobody listens and nobody interferes."""
+    """Token, events and inbox of one computation; by default without effect."""
 
     token: CancelToken = field(default_factory=CancelToken)
     events: Events = field(default_factory=NullEvents)

@@ -1,4 +1,4 @@
-"""Which device computes."""
+"""The device to compute on."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def describe_device(device: torch.device) -> str:
-    """The device in words, with its memory where torch knows it."""
+    """The device in words, with its memory if torch reports it."""
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
         return f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"

@@ -1,4 +1,4 @@
-"""What users are told when something is wrong: one exception class for each kind of trouble.
+"""Errors for users: one exception class for each kind.
 
 Every class has a ``code`` (a word that programs can test; the worker's ``failed`` event carries it) and an
 ``exit_code`` (what the command line returns). Messages say what is wrong, hints say what to do.
@@ -31,7 +31,7 @@ class SparseSegError(Exception):
 
 
 class UsageError(SparseSegError):
-    """A setting or an argument that cannot be."""
+    """An invalid setting or argument."""
 
     code = "usage"
     exit_code = 2

@@ -1,4 +1,4 @@
-"""How the C library and torch get the memory of tensors on a CPU."""
+"""Memory allocation of tensors on a CPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The words that worker and client exchange; the page ``Resources/Documentation/protocol.md`` describes them.
+"""Events and commands of worker and client; the page ``Resources/Documentation/protocol.md`` describes them.
 
 Standard library only: the client imports it inside Slicer.
 """
@@ -19,7 +19,7 @@ JOB_FILE = "job.json"
 LOG_FILE = "log.txt"
 LOCK_FILE = "worker.lock"
 READING_FILE = "reading.txt"
-"""Holds the path of what the worker reads while it does, so that its client can name a file on which it crashed."""
+"""Contains the path of the file that the worker is reading, so that the client can name one on which it crashed."""
 CHECKPOINT_FILE = "checkpoint.pt"
 
 EVENTS = ("started", "progress", "preview", "message", "heartbeat", "result", "failed", "canceled")
@@ -29,13 +29,13 @@ ENDINGS = ("result", "failed", "canceled")
 COMMANDS = ("update_annotation", "stop", "cancel")
 HEARTBEAT_SECONDS = 1.0
 SILENCE_SECONDS = 30.0
-"""A worker that says nothing for so long deserves a word to the user."""
+"""A worker that is silent for so long is reported to the user."""
 
 GRACE_SECONDS = 5.0
 """A worker whose client is gone ends within this time, whatever it does."""
 
 DEEPEST = 50
-"""How deep what is sent may be nested."""
+"""The deepest nesting of what is sent."""
 
 _NUMBER, _NUMBER_OR_NULL = (int, float), (int, float, type(None))
 _FIELDS: dict[str, dict[str, Any]] = {
@@ -52,7 +52,7 @@ def encode(kind: str, **fields: Any) -> str:
     """One event as a line of JSON, its time (seconds since 1970) included.
 
     An event never gets lost for what is in it: halves of surrogate pairs, as in file names that are not UTF-8, are
-    escaped, numbers that are not finite become null, and what JSON does not know becomes text.
+    escaped, numbers that are not finite become null, and what JSON lacks becomes text.
     """
     return _as_json({"event": kind, "time": round(time.time(), 3), **fields})
 

@@ -1,4 +1,4 @@
-"""Where the files that come with the project lie: in the package when installed, in Resources/ in a checkout."""
+"""Paths of the files that come with the project: in the package when installed, in Resources/ in a checkout."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).resolve().parent
 
 
 def resource_folders(name: str) -> tuple[Path, Path]:
-    """Where a folder of Resources/ may lie: in the package when installed, beside it in a checkout."""
+    """Paths where a folder of Resources/ may be: in the package when installed, beside it in a checkout."""
     return PACKAGE / "Resources" / name, PACKAGE.parent / "Resources" / name
 
 

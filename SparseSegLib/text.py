@@ -34,7 +34,7 @@ def _is_shown(char: str) -> bool:
 
 
 def brief(error: Exception) -> str:
-    """Return what a library says of a foreign file, which may quote it: no more of it than a line takes."""
+    """Return a library's error message on a foreign file, which may quote it, shortened to a line."""
     text = plain_text(str(error)).rstrip(".") or type(error).__name__
     return text if len(text) <= LONGEST_BRIEF else f"{text[:LONGEST_BRIEF]}…"
 

@@ -1,4 +1,4 @@
-"""Which PyTorch is needed, and whether it is there."""
+"""The version of PyTorch that is needed, and a check for it."""
 
 from __future__ import annotations
 

@@ -410,9 +410,9 @@ def test_a_gpu_short_of_memory_gets_smaller_batches_and_it_is_said(monkeypatch):
     settings = replace(QUICK, experts=NARROW[:1])
     result = densify(phantom.volume, labels, settings, Control(events=listener))
     assert result.steps == STEPS
-    assert [text for text in listener.messages if "patches a step" in text] == [
-        "GPU memory is short: going on with 2 patches a step.",
-        "GPU memory is short: going on with 1 patches a step.",
+    assert [text for text in listener.messages if "patches per step" in text] == [
+        "GPU memory is short: going on with 2 patches per step.",
+        "GPU memory is short: going on with 1 patches per step.",
     ]
 
 

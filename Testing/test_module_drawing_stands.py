@@ -207,10 +207,12 @@ def test_the_worker_speaks_of_volumes_by_their_names_and_the_panel_of_its_own_bo
     SegmentWork(cases, None, {}, None).write(tmp_path)
     names = [read_volume(path).name for path in sorted(tmp_path.rglob("*.nrrd"))]
     assert names == ["T2- Doe-J ü"] * 2
-    error = ModelError("It does not look like a CT.", "Choose a CT, or have it segmented in spite of doubts (--force).")
+    error = ModelError(
+        "It does not look like a CT.", "Choose a CT, or have it segmented in spite of warnings (--force)."
+    )
     text = inPanelWords(str(error))
     assert "--" not in text
-    assert '(the box "Segment in spite of doubts")' in text
+    assert '(the box "Segment in spite of warnings")' in text
 
 
 def test_names_of_nodes_become_names_of_files_that_every_system_takes(panel):

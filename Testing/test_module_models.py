@@ -102,7 +102,7 @@ def test_every_network_and_preset_on_offer_is_the_engines_and_is_explained(panel
 
 @pytest.fixture
 def tumor_model(tmp_path):
-    """A model of four channels whose regions hold one another, with weights at random, in the library's folder."""
+    """A model of four channels of nested regions, with weights at random, in the library's folder."""
     torch.manual_seed(0)
     network = create_network("segresnet-vae-small", len(CHANNELS), len(REGIONS) + 1, regions="nested").eval()
     network.classify.weight.data *= 30

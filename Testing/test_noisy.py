@@ -71,7 +71,7 @@ def test_volumes_one_by_one_have_the_gradients_of_their_joint_batch(strength):
     torch.manual_seed(1)
     network = create_network("unet3d-small", 2, 3, base=4, levels=2, norm="none").double()
     weighting = QualityWeighting(QualityNetwork(2, 3, 3, widths=(4, 8)), strength).double()
-    torch.nn.init.normal_(weighting.quality.judge.weight, std=0.1)  # scores that differ
+    torch.nn.init.normal_(weighting.quality.score.weight, std=0.1)  # scores that differ
     losses = per_sample(lambda logits, target: weighted_cross_entropy(logits, target) + soft_dice(logits, target))
     image = torch.randn(4, 2, 8, 9, 10, dtype=torch.float64) * torch.tensor([1, 3, 0.3, 9]).view(-1, 1, 1, 1, 1)
     target = torch.randint(0, 3, (4, 8, 9, 10))
@@ -85,7 +85,7 @@ def test_volumes_one_by_one_have_the_gradients_of_their_joint_batch(strength):
     torch.testing.assert_close(weights, weighting.weights(image, target).detach())
     for parameter, gradient in zip(parameters, joint, strict=True):
         torch.testing.assert_close(parameter.grad, gradient)
-    assert all(float(gradient.abs().max()) > 1e-5 for gradient in joint[-9:-1])  # the judge learns, too
+    assert all(float(gradient.abs().max()) > 1e-5 for gradient in joint[-9:-1])  # the quality network learns, too
 
 
 def test_volumes_of_different_sizes_are_weighed_against_one_another():

@@ -1,4 +1,4 @@
-"""The prostate model's whole path, tiny: data, training, resuming, cross-validation, segmenting with the gate."""
+"""The prostate model's whole path, tiny: data, training, resuming, cross-validation, plausibility checks."""
 
 import csv
 import json
@@ -19,7 +19,7 @@ from SparseSegLib.errors import DependencyError, UsageError
 from SparseSegLib.image import Geometry, Volume
 from SparseSegLib.io import read_labels, write_image, write_labels
 from SparseSegLib.models import load_network
-from SparseSegLib.prediction.gate import doubts_about_image, doubts_about_volume
+from SparseSegLib.prediction.plausibility import image_warnings, volume_warnings
 from SparseSegLib.preprocessing.for_model import prepare_for
 from SparseSegLib.synthesis import paint, pelvis_phantom
 from SparseSegLib.worker.segment_task import segment_task
@@ -193,13 +193,13 @@ def test_images_of_other_things_are_refused_by_what_the_prostate_model_expects()
     gray = (300 + 2000 * smooth).astype(np.float32).clip(0)
     expected, pelvis = CARD.expectations, Geometry.identity(gray.shape, (3.0, 2.0, 2.0))
 
-    def doubts(array, geometry):
+    def warnings(array, geometry):
         volume = Volume(array[None], geometry)
         image, _ = prepare_for(volume, replace(CARD.preprocessing, bias_field="none"))
-        return doubts_about_volume(volume, expected) + doubts_about_image(image, expected)
+        return volume_warnings(volume, expected) + image_warnings(image, expected)
 
-    assert doubts(gray, pelvis) == []
-    assert "CT" in doubts(gray - 1024, pelvis)[0]
-    assert "field of view" in doubts(gray, Geometry.identity(gray.shape, (8.0, 2.5, 2.5)))[0]
-    assert "noise" in doubts(rng.normal(500, 100, gray.shape).astype(np.float32), pelvis)[0]
+    assert warnings(gray, pelvis) == []
+    assert "CT" in warnings(gray - 1024, pelvis)[0]
+    assert "field of view" in warnings(gray, Geometry.identity(gray.shape, (8.0, 2.5, 2.5)))[0]
+    assert "noise" in warnings(rng.normal(500, 100, gray.shape).astype(np.float32), pelvis)[0]
     assert CARD.modality == "MR"

@@ -1,4 +1,4 @@
-"""Regions that hold one another: to labels and back, probabilities, the loss; what is zero is not normalized."""
+"""Nested regions: to labels and back, probabilities, the loss; what is zero is not normalized."""
 
 import json
 from dataclasses import replace

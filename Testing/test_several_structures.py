@@ -61,14 +61,14 @@ def test_a_single_structure_against_the_rest_is_what_the_network_says():
 def test_the_prior_tells_which_channels_speak_of_which_structure(two_balls):
     expert = _expert(two_balls)
     features = expert.dataset.features
-    prior, subjects = features.prior, features.prior.subjects
-    assert subjects.count(1) == subjects.count(2) > 0
+    prior, channel_classes = features.prior, features.prior.channel_classes
+    assert channel_classes.count(1) == channel_classes.count(2) > 0
     middle = features.view(0, prior.shape[0] * 2 // 3)  # through both
     channels = prior.channels(middle, prior.everything)
     walk = channels[prior.spans["walk"]]
-    of_second = walk[[subject == 2 for subject in subjects[prior.spans["walk"]]]]
+    of_second = walk[[label == 2 for label in channel_classes[prior.spans["walk"]]]]
     truth = middle.cut(torch.from_numpy(expert.problem.labels.array.astype(np.int64)))
-    assert len(channels) == len(subjects)
+    assert len(channels) == len(channel_classes)
     assert of_second[:, truth == 2].mean() > 0.5 > of_second[:, truth == 1].mean()
 
 

@@ -1,4 +1,4 @@
-"""The models that come with SparseSeg: sound, small, with a card that says everything, and a gate that works."""
+"""The models that come with SparseSeg: sound, small, with a complete card and working plausibility checks."""
 
 import sys
 

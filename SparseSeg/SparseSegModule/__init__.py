@@ -1,1 +1,1 @@
-"""What the SparseSeg module is made of: parts of the panel, and the bridge between MRML nodes and the engine."""
+"""The SparseSeg module: parts of the panel, and the bridge between MRML nodes and the engine."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 PLANES_ATTRIBUTE = "SparseSeg.planes"
 VOLUME_ROLE = "SparseSeg.planesVolume"
 APPLIED_ROLE = "SparseSeg.applied"
-"""What a segmentation remembers while another one is chosen."""
+"""What is kept of a segmentation while another one is chosen."""
 
 
 class AnnotatePart(VTKObservationMixin):
@@ -82,7 +82,7 @@ class AnnotatePart(VTKObservationMixin):
         return PlaneTable.fromText(node.planes) if node is not None else PlaneTable()
 
     def setPlanes(self, table: PlaneTable) -> None:
-        """Keep another table in the scene, show it, and tell a job that runs."""
+        """Keep another table in the scene, show it, and send it to a job that runs."""
         node = self.panel.parameterNode
         if node is not None and table != self.planes():
             self._storePlanes(table)
@@ -116,7 +116,7 @@ class AnnotatePart(VTKObservationMixin):
             self.panel.parameterNode.applied = appliedNode
 
     def ignoreChange(self) -> None:
-        """Take the segmentation as it is now for what the user knows: a result was applied, nobody drew."""
+        """Ignore the last change of the segmentation: a result was applied, nobody drew."""
         self._strokeTimer.stop()
         self._before = self._block()
 
@@ -144,12 +144,12 @@ class AnnotatePart(VTKObservationMixin):
                 self.panel.parameterNode.planes = ""
                 self.panel.parameterNode.applied = None
             return
-        if known is not None:  # another one was chosen: go on with what is known of it
+        if known is not None:  # another one was chosen: go on with its table
             self._recall(segmentationNode, volumeNode)
         segmentation = segmentationNode.GetSegmentation()
         for event in (
             segmentation.SourceRepresentationModified,
-            segmentation.SegmentModified,  # undo and redo say no more than this
+            segmentation.SegmentModified,  # undo and redo emit no other event
             segmentation.SegmentAdded,
             segmentation.SegmentRemoved,
         ):
@@ -257,7 +257,7 @@ class AnnotatePart(VTKObservationMixin):
 
 
 def _confirmed(found: list[Plane]) -> bool:
-    """Whether the user says that slices which were found are finished."""
+    """Whether the user confirms that slices which were found are finished."""
     question = _(
         "{count} slices seem to be annotated. Are they finished: is all that is outside of the segments "
         "on them background?"

@@ -1,4 +1,4 @@
-"""What the nodes in the scene say as sparse labels."""
+"""Sparse labels from the nodes in the scene."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from SparseSegModule.volumes import volumeArray, volumeGeometry
 if TYPE_CHECKING:
     from slicer import vtkMRMLLabelMapVolumeNode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 
-STILL_THERE = 0.5  # share of an applied result
+STILL_THERE = 0.5  # fraction of an applied result
 DRAWN = UNLABELED
-"""Stands in an applied result where the user had drawn: such voxels stay annotation."""
+"""Marks voxels of an applied result where the user had drawn: they stay annotation."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Drawing:
     applied: np.ndarray | None
 
     def sparseLabels(self) -> SparseLabels:
-        """What can be learned from; AnnotationError if nothing can."""
+        """Labels to learn from; AnnotationError if there are none."""
         labels = self.drawnLabels()
         labels.validate()
         return labels

@@ -126,7 +126,7 @@ class AutomaticPart(Listener):
         self.panel.ui.automaticLabel.text = text
 
     def onMessage(self, text: str) -> None:
-        """Show what the worker has to say."""
+        """Show a message of the worker."""
         self.panel.ui.automaticLabel.text = text
 
     def onEnded(self, handle: JobHandle) -> None:
@@ -213,7 +213,7 @@ class AutomaticPart(Listener):
 
 
 def annotatedCases(volumeNodes) -> list[tuple]:
-    """Each volume with the first segmentation that was drawn on it and holds something."""
+    """Each volume with the first segmentation that was drawn on it and is not empty."""
     pairs = []
     for volumeNode in volumeNodes:
         segmentationNode = drawnOn(volumeNode)
@@ -223,19 +223,19 @@ def annotatedCases(volumeNodes) -> list[tuple]:
 
 
 def _inWords(result: ModelResult) -> str:
-    """What there is to say of a volume: why it has no result, or its structures' size and what speaks against them."""
+    """A result in words: its error, or the structures' sizes and the warnings."""
     parts = [f"{name} {volume_text(milliliters)}" for name, milliliters in (result.volumesMl or {}).items()]
-    parts += [text for text in (result.doubts, result.error) if text]
+    parts += [text for text in (result.warnings, result.error) if text]
     return f"{result.name}: {', '.join(parts)}" if parts else ""
 
 
 def _trained(handle: JobHandle) -> str:
-    """Where the new model is, and which cases' annotation it did not trust."""
+    """Where the new model is, and the cases whose labels had a low weight."""
     text = _("The model {name} is in the library now.").format(name=handle.result)
     light = lightCases(handle.figures)
     if light:
         named = ", ".join(f"{name} ({weight:.2f})" for name, weight in light)
-        text += "\n" + _("Look at the labels of these: they weighed little (1 is usual): {cases}").format(cases=named)
+        text += "\n" + _("Look at the labels of these: low weights (1 is the mean): {cases}").format(cases=named)
     return text
 
 

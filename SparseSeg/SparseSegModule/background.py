@@ -10,7 +10,7 @@ MOMENT = 0.01  # seconds
 
 
 class BackgroundCall:
-    """Runs ``function`` in a thread of its own; :attr:`done` says when :meth:`result` may be asked for."""
+    """Runs ``function`` in a thread of its own; :attr:`done` is true when :meth:`result` may be called."""
 
     def __init__(self, function: Callable[[], Any]) -> None:
         self._function = function

@@ -36,7 +36,7 @@ class TrainingChart:
         return series
 
     def add(self, event: dict[str, Any]) -> None:
-        """Add what a ``progress`` event says."""
+        """Add a ``progress`` event."""
         table = self.tableNode.GetTable()
         row = table.InsertNextBlankRow()
         figures = (event["step"], event.get("loss"), event.get("estimated_iou"))

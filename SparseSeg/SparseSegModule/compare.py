@@ -1,4 +1,4 @@
-"""Going through image and result slice by slice: keys, and a play button at four slices a second."""
+"""Going through image and result slice by slice: keys, and a play button at four slices per second."""
 
 from __future__ import annotations
 

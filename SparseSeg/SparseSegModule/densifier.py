@@ -80,7 +80,7 @@ def knownPlanes(
     volumeNode: vtkMRMLScalarVolumeNode,
     segmentationNode: vtkMRMLSegmentationNode,
 ) -> PlaneTable:
-    """The annotated slices that the panel knows of this segmentation, be they none; else those found from its shape."""
+    """The annotated slices in the panel's table for this segmentation, even if none; else those found by its shape."""
     chosen = parameterNode.segmentation is segmentationNode and parameterNode.inputVolume is volumeNode
     if chosen and parameterNode.planes:
         return PlaneTable.fromText(parameterNode.planes)

@@ -1,4 +1,4 @@
-"""Panel, part 3: Densify, what can be seen while it works, and what becomes of the result."""
+"""Panel, part 3: Densify, its progress and preview, and its result."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class DensifyPart(Listener):
         self.view.removePreview()
 
     def onDensify(self) -> None:
-        """Start, or stop and keep what there is."""
+        """Start, or stop and keep the result so far."""
         if self.handle is not None:
             self.handle.stop()
             self.panel.ui.progressLabel.text = _("Finishing with what there is...")
@@ -120,12 +120,12 @@ class DensifyPart(Listener):
             self.chart.add(event)
 
     def onMessage(self, text: str) -> None:
-        """Show what the worker has to say."""
+        """Show a message of the worker."""
         self._message = text
         self.panel.ui.progressLabel.text = text
 
     def onEnded(self, handle: JobHandle) -> None:
-        """Show the result, or say what went wrong."""
+        """Show the result or the error."""
         self.handle = None
         self._message = ""
         ui = self.panel.ui

@@ -1,4 +1,4 @@
-"""Densify as a job on nodes: what the worker gets, and what becomes of its results."""
+"""Densify as a job on nodes: the worker's inputs, and its results as nodes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LABELS_FILE = "annotation/drawn.nrrd"
 
 @dataclass(frozen=True)
 class DenseArrays:
-    """What the worker found: labels on the volume's grid, and labels and uncertainty as far as they reach.
+    """The worker's result: labels on the volume's grid, and labels and uncertainty as far as they reach.
 
     Images are made in the thread, so that Slicer need not wait for large copies; ``classes`` is the highest class.
     """
@@ -80,7 +80,7 @@ class DensifyWork:
     settings : of ``SparseSegLib.densify.DensifySettings``
     checkpoint : where the weights of this volume's last training are kept, and taken from if they are there
     deliver : makes nodes of the arrays
-    show : shows a preview, if anyone wants to see it: labels ``(Z, Y, X)`` of a part of the volume and their grid
+    show : shows a preview, if it is not None: labels ``(Z, Y, X)`` of a part of the volume and their grid
     """
 
     def __init__(
@@ -162,7 +162,7 @@ class DensifyWork:
             self._show(*preview)
 
     def keep(self, folder: Path) -> None:
-        """Keep the weights: more annotation or a second budget goes on from them."""
+        """Keep the weights: a run with more annotation or a second budget starts from them."""
         made = folder / CHECKPOINT_FILE
         if made.exists():
             self._checkpoint.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What the worker needs beyond Slicer, and how it gets there: only after a question, never at import."""
+"""The worker's dependencies beyond Slicer, installed only after a question, never at import."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from packaging.specifiers import SpecifierSet
 from slicer.i18n import tr as _
 
 PACKAGES = ["scikit-image>=0.22", "scikit-learn>=1.4", "safetensors>=0.4.3", "pydicom>=3", "highdicom>=0.27"]
-"""All that SparseSeg needs and Slicer may lack, but PyTorch; newer Slicers have the last two."""
+"""Requirements that Slicer may lack, without PyTorch; newer Slicers have the last two."""
 
 TORCH_REQUIREMENT = ">=2.10"
 
 
 @dataclass(frozen=True)
 class Missing:
-    """What is not there yet.
+    """Missing dependencies.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ class Missing:
 
 
 def findMissing() -> Missing:
-    """Look at what is installed, without importing any of it."""
+    """Check what is installed, without importing any of it."""
     version = installedVersion("torch")
     fits = version is not None and SpecifierSet(TORCH_REQUIREMENT).contains(version, prereleases=True)
     oldTorch = "" if version is None or fits else version

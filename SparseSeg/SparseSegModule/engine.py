@@ -1,4 +1,4 @@
-"""Where the engine ``SparseSegLib`` lies, and the Python that runs its worker."""
+"""The path of the engine ``SparseSegLib``, and the Python that runs its worker."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _MODULE_FOLDER = Path(__file__).resolve().parents[1]
 
 
 def addEngineToPath() -> Path:
-    """Make ``SparseSegLib`` importable and return the folder that holds it.
+    """Make ``SparseSegLib`` importable and return the folder that contains it.
 
     Installed, it lies beside the module file; in a checkout, beside the module's folder.
     """

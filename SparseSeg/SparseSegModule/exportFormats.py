@@ -12,7 +12,7 @@ from SparseSegModule.dependencies import PACKAGES
 
 
 class ExportFormat(Enum):
-    """What to write; the values are the names on the console."""
+    """Formats to write; the values are the names on the console."""
 
     SEG_NRRD = "seg.nrrd"
     NIFTI = "nifti"
@@ -21,12 +21,12 @@ class ExportFormat(Enum):
 
     @property
     def suffix(self) -> str:
-        """How the file's name ends."""
+        """The suffix of the file."""
         return {ExportFormat.SEG_NRRD: ".seg.nrrd", ExportFormat.NIFTI: ".nii.gz"}.get(self, ".dcm")
 
     @property
     def dicomKind(self) -> str:
-        """What the engine calls it; "" for what is no DICOM."""
+        """Its name in the engine; "" for what is no DICOM."""
         return {ExportFormat.DICOM_SEG: "seg", ExportFormat.RTSTRUCT: "rtstruct"}.get(self, "")
 
     @property
@@ -35,7 +35,7 @@ class ExportFormat(Enum):
         return tuple(PACKAGES) if self.dicomKind else ()
 
     def label(self) -> str:
-        """What the panel calls it."""
+        """Its name in the panel."""
         return {
             ExportFormat.SEG_NRRD: _("Segmentation (.seg.nrrd)"),
             ExportFormat.NIFTI: _("NIfTI labelmap (.nii.gz)"),
@@ -45,7 +45,7 @@ class ExportFormat(Enum):
 
 
 def formatOf(path: Path, name: str = "") -> ExportFormat:
-    """The format of that name, or else the one that the file's suffix says; UsageError where neither says one."""
+    """The format of that name, or else of the file's suffix; UsageError where neither names one."""
     known = ", ".join(each.value for each in ExportFormat)
     if name:
         try:

@@ -21,7 +21,7 @@ from SparseSegModule.waiting import Waiting
 
 
 class ExportPart:
-    """Asks what it needs to know, and writes in the background."""
+    """Asks for file and scan, and writes in the background."""
 
     def __init__(self, panel) -> None:
         self.panel = panel
@@ -39,7 +39,7 @@ class ExportPart:
         self._waiting.forget()
 
     def onExport(self) -> None:
-        """Install what is missing, ask where to, and where the scan is if Slicer does not know, then write."""
+        """Install what is missing, ask where to, and where the scan is if Slicer's database lacks it, then write."""
         node = self.panel.parameterNode
         kind, segmentationNode = node.exportFormat, node.shown
         if not _hasPackages(kind):

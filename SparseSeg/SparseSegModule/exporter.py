@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scan:
-    """Where a volume's DICOM files are: the files themselves, or a folder that holds the series."""
+    """A volume's DICOM files: the files themselves, or a folder with the series."""
 
     files: tuple[Path, ...]
     folder: Path | None

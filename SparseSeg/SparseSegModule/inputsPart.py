@@ -82,7 +82,7 @@ class InputsPart:
         slicer.util.setSliceViewerLayers(background=volumeNode, fit=True)
 
     def _refuse(self) -> None:
-        """What SparseSeg made is no input: it would learn from itself; and on a sheared volume nothing can be drawn."""
+        """Refuse SparseSeg's own results as inputs, and sheared volumes, on which nothing can be drawn."""
         node = self.panel.parameterNode
         volumeNode, segmentationNode = node.inputVolume, node.segmentation
         problem = shearOf(volumeNode) if volumeNode is not None else ""
@@ -104,7 +104,7 @@ class InputsPart:
         if self.panel.parameterNode is None:
             return
         node, channels = self.panel.parameterNode.parameterNode, self.channels()
-        modified = node.StartModify()  # who hears of a change in between would uncheck them all
+        modified = node.StartModify()  # observers of a change in between would uncheck them all
         node.RemoveNodeReferenceIDs(CHANNEL_ROLE)
         for channel in channels:
             node.AddNodeReferenceID(CHANNEL_ROLE, channel.GetID())

@@ -1,4 +1,4 @@
-"""A job on the way: its files are written, its worker runs, its results are read, and Qt never waits for any of it."""
+"""A running job: its files are written, its worker runs, its results are read, and Qt never waits for any of it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TIDY_SECONDS = 3.0
 
 
 class Work(Protocol):
-    """What a kind of job does around its worker. Only what runs in no thread may touch nodes."""
+    """The inputs and results of a kind of job. Only what runs in no thread may touch nodes."""
 
     def write(self, folder: Path) -> None:
         """Write the job and its inputs (in a thread)."""
@@ -51,16 +51,16 @@ class Work(Protocol):
 
 
 class Listener:
-    """Whom a job tells how it goes; each method may be overridden."""
+    """Receives the events of a job; each method may be overridden."""
 
     def onProgress(self, event: dict[str, Any]) -> None:
         """``step``, ``fraction``, ``loss``, ``seconds_left``, ``estimated_iou``."""
 
     def onMessage(self, text: str) -> None:
-        """Something the user should know."""
+        """A message for the user."""
 
     def onEnded(self, handle: JobHandle) -> None:
-        """The job has ended; ``handle.result`` or ``handle.error`` says how."""
+        """The job has ended; see ``handle.result`` and ``handle.error``."""
 
 
 class JobHandle:
@@ -70,7 +70,7 @@ class JobHandle:
     ----------
     folder : where the job works; removed at the end
     work : what the job is about
-    listener : whom to tell
+    listener : receives the job's events
     """
 
     def __init__(self, folder: Path, work: Work, listener: Listener | None = None) -> None:
@@ -135,7 +135,7 @@ class JobHandle:
         return self.result
 
     def abandon(self) -> None:
-        """End the job at once and tell nobody: the scene closes or Slicer quits."""
+        """End the job at once, without events: the scene closes or Slicer quits."""
         self.listener = Listener()
         self._cancelAsked = True
         if self._job is not None:

@@ -38,7 +38,7 @@ class Jobs:
         return self._weights / f"{key}.pt"
 
     def abandonAll(self) -> None:
-        """End every job at once and tell nobody; forget what was learned in this scene."""
+        """End every job at once, without events; delete the checkpoints of this scene."""
         for handle in self.running:
             handle.abandon()
         if self._weights is not None:

@@ -251,4 +251,6 @@ def _nodesOf(
         segmentationNode = addSegmentation(volumeNode, f"{name} segments{number}")
         setLabels(segmentationNode, arrays.labels, matrixFromGeometry(arrays.geometry), styles)
         describe(segmentationNode, volumeNode, settings)
-    return ModelResult(arrays.name, labelmapNode, segmentationNode, volumeNode, arrays.volumesMl, doubts=arrays.doubts)
+    return ModelResult(
+        arrays.name, labelmapNode, segmentationNode, volumeNode, arrays.volumesMl, warnings=arrays.warnings
+    )

@@ -35,7 +35,7 @@ class TrainingCase:
 
 @dataclass(frozen=True)
 class ModelResult:
-    """What a model made of one volume.
+    """A model's result for one volume.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class ModelResult:
     labelmapNode, segmentationNode : the result, as the user chose; None if there is an error
     volumesMl : milliliters of each structure
     error : why this volume, or a frame of its sequence, has no result, or ""
-    doubts : what speaks against a result that was made in spite of it, or ""
+    warnings : of a result that was made in spite of them, or ""
     """
 
     name: str
@@ -52,7 +52,7 @@ class ModelResult:
     volumeNode: vtkMRMLScalarVolumeNode | None = None
     volumesMl: dict[str, float] | None = None
     error: str = ""
-    doubts: str = ""
+    warnings: str = ""
 
     def orRaise(self) -> ModelResult:
         """The result itself, or JobError where there is none."""
@@ -113,14 +113,14 @@ class ModelCase:
 
 @dataclass(frozen=True)
 class ModelArrays:
-    """What a model made of one case: labels ``(Z, Y, X)`` and their grid, or an error."""
+    """A model's result for one case: labels ``(Z, Y, X)`` and their grid, or an error."""
 
     name: str
     labels: np.ndarray | None
     geometry: Geometry | None
     volumesMl: dict[str, float]
     error: str
-    doubts: str = ""
+    warnings: str = ""
 
 
 class SegmentWork:
@@ -164,8 +164,10 @@ class SegmentWork:
                 continue
             labels, geometry, _segments = read_labels(folder / entry["file"])
             classes = {label.value: number for number, label in enumerate(self.card.labels, start=1)}
-            milliliters, doubts = entry["volume_ml"], entry.get("doubts", "")
-            found.append(ModelArrays(case.name, encoded(labels, {0: 0, **classes}), geometry, milliliters, "", doubts))
+            milliliters, warnings = entry["volume_ml"], entry.get("doubts", "")
+            found.append(
+                ModelArrays(case.name, encoded(labels, {0: 0, **classes}), geometry, milliliters, "", warnings)
+            )
         return found
 
     def deliver(self, results: list[ModelArrays], ending: dict[str, Any]) -> list[ModelResult]:
@@ -183,7 +185,7 @@ class SegmentWork:
 
 
 def _writeImages(images: list[VolumeImage], folder: Path, number: int) -> list[str]:
-    """Write the channels of a case under the volumes' own names, by which the worker speaks of them; the paths."""
+    """Write the channels of a case under the volumes' own names, which the worker uses in messages; the paths."""
     paths = []
     for channel, image in enumerate(images):
         path = f"case-{number}/{channel}/{fileName(image.name)}.nrrd"

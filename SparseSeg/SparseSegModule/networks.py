@@ -1,4 +1,4 @@
-"""The networks that a model can be trained with, and what the presets of densify are, in words."""
+"""The networks that a model can be trained with, and descriptions of densify's presets."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ class Network(Enum):
     UNET2D_SLICES = "unet2d-slices"
 
     def label(self) -> str:
-        """What the panel calls it."""
+        """Its name in the panel."""
         return _inWords()[self][0]
 
     def tip(self) -> str:
-        """What it is good for."""
+        """Its tooltip."""
         return _inWords()[self][1]
 
 
 def presetTips() -> dict[str, str]:
-    """What each preset of densify is."""
+    """Descriptions of densify's presets."""
     return {
         "fast": _("A 2.5D U-Net beside a prior from your outlines, in small regions a 3D one too; about a minute."),
         "balanced": _("The same with a wider network; three minutes."),
         "thorough": _("A wider one yet, on a finer grid where the region is large; a quarter of an hour."),
         "unet3d": _("A small 3D U-Net that sees the image only; three minutes."),
-        "cicek2016": _("The 3D U-Net paper to the letter: network, loss and augmentation. Wants a GPU and hours."),
+        "cicek2016": _("Exactly the 3D U-Net paper: network, loss and augmentation. Needs a GPU and hours."),
     }
 
 
@@ -76,7 +76,7 @@ def _inWords() -> dict[Network, tuple[str, str]]:
         ),
         Network.RESUNET_SE_SMALL: (
             _("Recurrent residual U-Net, small"),
-            _("Looks at its own first result again and weighs its channels (squeeze-and-excitation); for a CPU."),
+            _("Refines its own first result (recurrent) and weights its channels (squeeze-and-excitation); for a CPU."),
         ),
         Network.RESUNET_SE: (
             _("Recurrent residual U-Net"),
@@ -84,7 +84,7 @@ def _inWords() -> dict[Network, tuple[str, str]]:
         ),
         Network.SEGRESNET_VAE_SMALL: (
             _("Residual network with autoencoder, small"),
-            _("While it trains it also learns to rebuild the image, which helps with few volumes; for a CPU."),
+            _("While it trains it also learns to reconstruct the image, which helps with few volumes; for a CPU."),
         ),
         Network.SEGRESNET_VAE: (
             _("Residual network with autoencoder"),

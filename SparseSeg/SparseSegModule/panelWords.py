@@ -1,4 +1,4 @@
-"""What the engine says, in the words of the panel: it names options of the command line."""
+"""Messages of the engine for the panel: options of the command line become the panel's."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def inPanelWords(text: str) -> str:
 
 def _words() -> tuple[tuple[str, str], ...]:
     return (
-        ("(--force)", _('(the box "Segment in spite of doubts")')),
+        ("(--force)", _('(the box "Segment in spite of warnings")')),
         ("Add --resample to bring it there, or draw", _("Draw")),
         (" (--resample on the command line)", ""),
         (", or add --overwrite", ""),

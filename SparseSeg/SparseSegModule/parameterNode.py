@@ -1,4 +1,4 @@
-"""Everything that the user chose, kept in the scene."""
+"""The parameter node: the user's choices, kept in the scene."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class SparseSegParameterNode:
     inputVolume, segmentation - the image, and what the user draws on it.
     planes - the annotated slices, as text (see SparseSegModule.planes).
     applied - the dense labels that were last applied to the segmentation.
-    preset, budgetSeconds, margin, seed, device, output - how to densify; 0 seconds is what the preset says.
+    preset, budgetSeconds, margin, seed, device, output - how to densify; 0 seconds is the preset's.
     resultOpacity, showUncertainty - how the result is shown.
     allFrames - whether a model runs on every frame of a volume that belongs to a sequence.
-    flips, force - whether a model looks at mirror images too, and whether it runs on images that it is not for.
+    flips, force - whether a model averages over mirror images, and whether it runs on images that it is not for.
     startModel - the model that a training begins with, or "" for none; it decides network, channelNames and nested.
     network, channelNames, noisyLabels, nested - how to train a model: channelNames has commas between the names,
-        noisyLabels weighs labels by how good they seem, nested says that each segment lies inside the one before.
+        noisyLabels weights labels by how good they seem, nested: each segment lies inside the one before.
     shown, reference - two segmentations to compare slice by slice; shown is also what is exported, as exportFormat.
     """
 

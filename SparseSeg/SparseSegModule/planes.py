@@ -19,7 +19,7 @@ class AnnotatedPlane:
     ----------
     axis, index : the plane, in voxels of the volume (axis 0, 1, 2 for z, y, x)
     finished : whether all that is outside of the segments on it is background
-    declared : whether the user said so, rather than strokes
+    declared : whether the user chose that, rather than strokes
     """
 
     axis: int
@@ -63,7 +63,7 @@ class PlaneTable:
         return next((plane for plane in self.planes if (plane.axis, plane.index) == (axis, index)), None)
 
     def withPlane(self, plane: AnnotatedPlane) -> PlaneTable:
-        """The table with ``plane`` in the place of what it says about that slice."""
+        """The table with ``plane`` in the place of that slice's entry."""
         others = [other for other in self.planes if (other.axis, other.index) != (plane.axis, plane.index)]
         ordered = sorted([*others, plane], key=lambda entry: (entry.axis, entry.index))
         return replace(self, planes=tuple(ordered))

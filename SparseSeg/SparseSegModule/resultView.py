@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class ResultView:
-    """What is shown of a densification, and what becomes of it."""
+    """Preview and result of a densification in the views, and their buttons."""
 
     def __init__(self, panel, annotate: AnnotatePart) -> None:
         self.panel = panel
@@ -181,7 +181,7 @@ class ResultView:
         return readDrawing(self._volumeNode, self._drawnNode, self.annotate.planes(), applied).drawnLabels()
 
     def _inResultsClasses(self, labels: np.ndarray) -> np.ndarray:
-        """Labels of the segments as they are now in the classes that the training knew; new segments are background."""
+        """Labels of the segments as they are now in the classes of the training; new segments are background."""
         classes = np.zeros(256, np.uint8)
         classes[UNLABELED] = UNLABELED
         for value, segmentId in enumerate(classSegmentIds(self._drawnNode), start=1):
@@ -190,7 +190,7 @@ class ResultView:
         return classes[labels]
 
     def _rememberApplied(self, drawn: SparseLabels) -> None:
-        """What was applied is no annotation: keep a copy, hidden from the user, to tell strokes from it."""
+        """What was applied is no annotation: keep a copy, hidden from the user, to distinguish strokes from it."""
         last, geometry = self.panel.parameterNode.applied, volumeGeometry(self._volumeNode)
         there = classLabels(self._drawnNode, self._volumeNode).whole(geometry.shape)
         image, styles = imageFromArray(rememberDrawn(there, drawn)), segmentStyles(self._drawnNode)

@@ -89,7 +89,7 @@ def _way(settings: dict[str, Any]) -> str:
 
 
 def describe(node: vtkMRMLDisplayableNode, volumeNode: vtkMRMLScalarVolumeNode, settings: dict[str, Any]) -> None:
-    """Say where a node comes from, put it under the volume's transform and into the volume's study."""
+    """Note where a node comes from, put it under the volume's transform and into the volume's study."""
     node.SetAttribute(INPUT_ATTRIBUTE, volumeNode.GetName())
     node.SetAttribute("SparseSeg.Model", _way(settings))
     node.SetAttribute("SparseSeg.Settings", settingsText(settings))
@@ -106,7 +106,7 @@ def describe(node: vtkMRMLDisplayableNode, volumeNode: vtkMRMLScalarVolumeNode, 
 
 
 def _style(value: int) -> SegmentStyle:
-    """How a class looks that the annotation does not name."""
+    """The style of a class that the annotation does not name."""
     from SparseSegLib.io import default_segment
 
     segment = default_segment(value)

@@ -35,7 +35,7 @@ _ALIGNED = 1e-2  # voxels
 
 @dataclass(frozen=True)
 class SegmentStyle:
-    """How a class looks: name, color (red, green, blue, 0 to 1) and DICOM terminology."""
+    """The style of a class: name, color (red, green, blue, 0 to 1) and DICOM terminology."""
 
     name: str
     color: tuple[float, float, float]
@@ -212,7 +212,7 @@ def _merged(
 
 
 def _around(boxes: list[Box]) -> Box:
-    """The smallest box that holds all boxes; an empty one if there are none."""
+    """The smallest box that contains all boxes; an empty one if there are none."""
     if not boxes:
         return slice(0, 0), slice(0, 0), slice(0, 0)
     z, y, x = (slice(min(box[axis].start for box in boxes), max(box[axis].stop for box in boxes)) for axis in range(3))

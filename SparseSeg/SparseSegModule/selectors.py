@@ -1,4 +1,4 @@
-"""What the panel's lists of nodes may choose: no neighbor of what was deleted, nothing that SparseSeg made."""
+"""The panel's node selectors: they never choose the neighbor of a deleted node, or a node that SparseSeg made."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from SparseSegModule.results import INPUT_ATTRIBUTE
 
 
 class NodeSelectors(VTKObservationMixin):
-    """Has the panel's selectors choose nothing when their node is about to leave the scene.
+    """Clears the panel's selectors when their node is about to leave the scene.
 
     A qMRMLNodeComboBox would go on with the next node of its list, whatever that is.
 

@@ -1,4 +1,4 @@
-"""What the module's self test does, in Slicer itself and in the stand-in host alike."""
+"""The module's self test, in Slicer itself and in the stand-in host."""
 
 from __future__ import annotations
 

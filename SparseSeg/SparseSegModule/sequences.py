@@ -42,7 +42,7 @@ class Frames:
 
     @classmethod
     def of(cls, volumeNode: vtkMRMLScalarVolumeNode) -> Frames:
-        """Every frame of the volume's sequence, if it belongs to one that holds any."""
+        """Every frame of the volume's sequence, if it belongs to one that has any."""
         browserNode = slicer.modules.sequences.logic().GetFirstBrowserNodeForProxyNode(volumeNode)
         sequenceNode = None if browserNode is None else browserNode.GetSequenceNode(volumeNode)
         if sequenceNode is None or sequenceNode.GetNumberOfDataNodes() == 0:

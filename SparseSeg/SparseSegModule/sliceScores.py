@@ -1,4 +1,4 @@
-"""How well two segmentations agree, slice by slice."""
+"""Agreement of two segmentations, slice by slice."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def _common(
 
 
 def _around(first: Block, second: Block) -> tuple[slice, slice, slice]:
-    """The smallest box that holds what both have; blocks without voxels do not count."""
+    """The smallest box around both; blocks without voxels do not count."""
     blocks = [block for block in (first, second) if block.labels.size] or [first]
     z, y, x = (
         slice(min(block.box[axis].start for block in blocks), max(block.box[axis].stop for block in blocks))

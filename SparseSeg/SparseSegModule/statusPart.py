@@ -1,4 +1,4 @@
-"""Panel: what is missing on the first run, and the line that says what computes."""
+"""Panel: what is missing on the first run, and the line with the device."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ POLL_MILLISECONDS = 200
 
 
 class StatusPart:
-    """Asks the worker's Python what it computes on, in the background, as soon as PyTorch is there."""
+    """Finds the device of the worker's Python, in the background, as soon as PyTorch is there."""
 
     def __init__(self, panel) -> None:
         self.panel = panel
@@ -76,7 +76,7 @@ class StatusPart:
         self._look()
 
     def _showInstalling(self) -> None:
-        """Say what goes on, for Slicer may stand still meanwhile."""
+        """Show a message, for Slicer may stand still meanwhile."""
         ui = self.panel.ui
         ui.installButton.enabled = False
         ui.setupFrame.visible = True

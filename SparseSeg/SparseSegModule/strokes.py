@@ -1,4 +1,4 @@
-"""Following the user's hand: which slices a stroke was drawn on."""
+"""The slices that a stroke was drawn on."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def _union(first: Box, second: Box) -> Box:
 
 
 def _on(block: Block, box: Box) -> np.ndarray:
-    """The block's labels on ``box``, which holds it."""
+    """The block's labels on ``box``, which contains it."""
     out: np.ndarray = np.zeros([side.stop - side.start for side in box], np.uint8)
     if block.labels.size:
         z, y, x = (

@@ -41,7 +41,7 @@ class TrainingChannels:
     ) -> None:
         """Ask for these channels of these volumes, which are the first channel themselves.
 
-        What was chosen stays. Where nothing was, names say which volumes go with one, else ``known`` does.
+        What was chosen stays. Where nothing was, volumes are matched by name, else by ``known``.
         """
         names = tuple(names)
         volumeNodes = list(volumeNodes) if len(names) > 1 else []

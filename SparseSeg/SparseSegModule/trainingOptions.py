@@ -1,4 +1,4 @@
-"""What a training is told besides its volumes; what the model that it starts from decides cannot be chosen."""
+"""Options of a training; those that the model to start from fixes cannot be chosen."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class TrainingOptions:
         ui.startSelector.connect("currentIndexChanged(int)", self._onStart)
 
     def showModels(self, entries: Sequence[ModelEntry]) -> None:
-        """Offer the models that may be adapted; of one name, the user's own."""
+        """Offer the models that may be fine-tuned; of one name, the user's own."""
         self._entries = {}
         for entry in entries:
             if _mayBeAdapted(entry):
@@ -101,7 +101,7 @@ class TrainingOptions:
             self.panel.parameterNode.startModel = self._names[index]
 
     def _follow(self, card: ModelCard) -> None:
-        """Show what the model is."""
+        """Show the model's network, channels and regions."""
         node = self.panel.parameterNode
         shown: dict[str, Any] = {
             "channelNames": ", ".join(card.preprocessing.channels),

@@ -92,9 +92,9 @@ def viewPlanes(volumeNode: vtkMRMLScalarVolumeNode) -> list[ObliquePlane]:
     return planes
 
 
-def blend(inputNode: vtkMRMLSegmentationNode | None, resultNode: vtkMRMLSegmentationNode | None, share: float) -> None:
-    """Fade from the user's segments (``share`` 0) to the result (``share`` 1), as Grow from seeds does."""
-    for node, opacity in ((inputNode, 1 - share), (resultNode, share)):
+def blend(inputNode: vtkMRMLSegmentationNode | None, resultNode: vtkMRMLSegmentationNode | None, weight: float) -> None:
+    """Fade from the user's segments (``weight`` 0) to the result (``weight`` 1), as Grow from seeds does."""
+    for node, opacity in ((inputNode, 1 - weight), (resultNode, weight)):
         display = node.GetDisplayNode() if node is not None else None
         if display is not None:
             display.SetOpacity(opacity)

@@ -71,10 +71,10 @@ def ijkToRas(volumeNode: vtkMRMLScalarVolumeNode) -> np.ndarray:
 
 
 def volumeGeometry(volumeNode: vtkMRMLScalarVolumeNode) -> Geometry:
-    """The grid of a volume node; VolumeError if it holds no image."""
+    """The grid of a volume node; VolumeError if it has no image."""
     image = volumeNode.GetImageData()
     if image is None or min(image.GetDimensions()) < 1:
-        raise VolumeError(f"{volumeNode.GetName()} holds no image.", "Load or choose another volume.")
+        raise VolumeError(f"{volumeNode.GetName()} has no image.", "Load or choose another volume.")
     return geometryFromMatrix(ijkToRas(volumeNode), image.GetDimensions()[::-1], volumeNode.GetName())
 
 
@@ -85,16 +85,16 @@ def shearOf(volumeNode: vtkMRMLScalarVolumeNode) -> str:
     except GeometryError as error:
         return str(error)
     except VolumeError:
-        return ""  # it holds no image yet
+        return ""  # it has no image yet
     return ""
 
 
 def volumeArray(volumeNode: vtkMRMLScalarVolumeNode) -> np.ndarray:
-    """The voxels ``(Z, Y, X)`` of a volume node, not copied; VolumeError for anything but one number a voxel."""
+    """The voxels ``(Z, Y, X)`` of a volume node, not copied; VolumeError for anything but one number per voxel."""
     array = slicer.util.arrayFromVolume(volumeNode)
     if array.ndim != 3:
         raise VolumeError(
-            f"{volumeNode.GetName()} has several numbers a voxel (a color or vector volume).",
+            f"{volumeNode.GetName()} has several numbers per voxel (a color or vector volume).",
             "Convert it to scalar volumes (module Vector to Scalar Volume) and choose them as channels.",
         )
     return array

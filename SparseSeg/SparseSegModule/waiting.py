@@ -1,4 +1,4 @@
-"""Waiting for slow work in the background, and going on with it on the Qt thread."""
+"""Background work with a callback on the Qt thread."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ POLL_MILLISECONDS = 50
 
 
 class Waiting:
-    """Runs one function at a time in the background, and looks now and then whether it has ended.
+    """Runs one function at a time in the background, and polls whether it has ended.
 
     Parameters
     ----------
     onDone : called with the call that has ended, well or not; another one may then be started
-    milliseconds : how often to look
+    milliseconds : between two polls
     """
 
     def __init__(self, onDone: Callable[[BackgroundCall], None], milliseconds: int = POLL_MILLISECONDS) -> None:
@@ -39,7 +39,7 @@ class Waiting:
         self._timer.start()
 
     def forget(self) -> None:
-        """Wait no more; what runs comes to its end, and nobody is told."""
+        """Wait no more; what runs comes to its end without a call of ``onDone``."""
         self._timer.stop()
         self._call = None
 

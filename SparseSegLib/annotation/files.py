@@ -24,7 +24,7 @@ MOST_VOXELS = 2**28
 """Of a grid that a list of planes may name whatever its labels are."""
 
 BACKGROUND = "background"
-"""A segment of this name (in any case) holds background strokes."""
+"""A segment of this name (in any case) contains background strokes."""
 
 
 def write_sparse_labels(labels: SparseLabels, path: Path) -> None:
@@ -94,7 +94,7 @@ def read_sparse_labels(
     GeometryError
         If the labels lie on another grid than ``reference`` and ``resample_to`` is false.
     AnnotationError
-        If the file holds dense labels: nothing says which slices were annotated. Or if its values are no structures',
+        If the file has dense labels, so that the annotated slices are not known. Or if its values are no structures',
         or nothing is drawn in it.
     """
     path = Path(path)

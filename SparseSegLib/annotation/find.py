@@ -21,13 +21,13 @@ def find_planes(labelmap: np.ndarray) -> list[Plane]:
     In a labelmap with ``UNLABELED`` voxels these are the planes that are labeled all over. In one without, a voxel that
     was drawn on an axial slice has neighbors of its segment within that slice, in both of its directions; where it
     belongs to another plane it has them in that plane only. So each segment voxel is given to the planes in which it
-    lies within a filled area, and a plane is annotated if it holds such an area that no crossing plane explains and
-    that is most of what it holds. Adjacent annotated slices are judged as one. A dense labelmap has no planes (see
+    lies within a filled area, and a plane is annotated if it contains such an area that no crossing plane explains and
+    that is most of what it contains. Adjacent annotated slices count as one. A dense labelmap has no planes (see
     :func:`is_dense`).
 
-    Strokes thinner than three pixels make no plane, nor do balls of a 3D brush. A wider stroke cannot be told from a
-    slice unless annotated slices cross there, nor can a slice that holds nothing from an unlabeled one: ask the user
-    where you can.
+    Strokes thinner than three pixels make no plane, nor do balls of a 3D brush. A wider stroke cannot be distinguished
+    from a slice unless annotated slices cross there, nor can an empty slice from an unlabeled one: ask the user where
+    you can.
     """
     if (labelmap == UNLABELED).any():
         labeled = labelmap != UNLABELED

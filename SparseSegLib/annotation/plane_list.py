@@ -24,7 +24,7 @@ HINT = "Delete it; the planes are then found in the labels."
 
 @dataclass(frozen=True)
 class PlaneList:
-    """What ``FILE.planes.json`` says of the labels in ``FILE``.
+    """The content of ``FILE.planes.json``, about the labels in ``FILE``.
 
     Attributes
     ----------
@@ -51,12 +51,12 @@ class PlaneList:
 
 
 def planes_path(path: Path) -> Path:
-    """Where the planes of the labels at ``path`` are listed: the file's whole name and ``.planes.json``."""
+    """The path of the list of planes of the labels at ``path``: the file's whole name and ``.planes.json``."""
     return path.with_name(path.name + ".planes.json")
 
 
 def checksum(array: np.ndarray) -> str:
-    """A short hash of labels ``(Z, Y, X)``, to tell edited labels from the listed ones."""
+    """A short hash of labels ``(Z, Y, X)``, to detect labels that were edited since."""
     small = not array.size or 0 <= array.min() <= array.max() <= np.iinfo(np.uint8).max
     kind = np.dtype(np.uint8 if small else "<i8")
     digest = hashlib.sha256()

@@ -95,7 +95,7 @@ def _nearest_slice(plane: Plane, source: Geometry, reference: Geometry) -> tuple
 
 
 def _normals(geometry: Geometry) -> np.ndarray:
-    """Unit normals (LPS) of the slices across each axis, one a row."""
+    """Unit normals (LPS) of the slices across each axis, one per row."""
     rows = np.linalg.inv(geometry.affine()[:3, :3])
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
@@ -118,7 +118,7 @@ def _slab(labels: SparseLabels, plane: Plane, reference: Geometry) -> tuple[np.n
 
 
 def _pose(plane: Plane, geometry: Geometry) -> ObliquePlane:
-    """Where a plane of the grid lies in space."""
+    """The pose of a plane of the grid in space."""
     point = np.zeros(3)
     point[plane.axis] = plane.index
     x, y, z = geometry.index_to_physical(point)

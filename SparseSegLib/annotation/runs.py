@@ -42,14 +42,14 @@ def _runs(drawn: np.ndarray, axis: int) -> list[range]:
     for same, start, stop in sorted(_columns(planes), reverse=True):
         run = range(start, stop)
         apart = all(run.stop <= other.start or other.stop <= run.start for other in found)
-        enough = same >= SAME_SHARE * areas[start:stop].max()  # a quick look before the footprint is made
+        enough = same >= SAME_SHARE * areas[start:stop].max()  # a quick check before the footprint is made
         if apart and enough and _is_run(np.asarray(planes[start:stop].any(axis=0)), len(run), same):
             found.append(run)
     return found
 
 
 def _columns(planes: np.ndarray) -> list[tuple[int, int, int]]:
-    """How many columns begin at ``start`` and end before ``stop``: (count, start, stop), longer ones than 1 voxel."""
+    """Counts of columns that begin at ``start`` and end before ``stop``: (count, start, stop), but single voxels."""
     begin = np.zeros(planes.shape[1:], np.intp)
     found = []
     for index in range(1, len(planes) + 1):

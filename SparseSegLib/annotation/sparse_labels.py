@@ -16,7 +16,7 @@ from SparseSegLib.image import Box, Geometry
 from SparseSegLib.io.segmentation import default_segment
 
 UNLABELED = 255
-"""The value of voxels about which the user said nothing."""
+"""The value of unlabeled voxels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +54,7 @@ class SparseLabels:
 
     @property
     def own_values(self) -> tuple[int, ...]:
-        """What the user's files have for the classes 1..n."""
+        """The values of the classes 1..n in the user's files."""
         return self.values or tuple(range(1, self.classes))
 
     @property

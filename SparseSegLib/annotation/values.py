@@ -57,7 +57,7 @@ def encoded(labels: np.ndarray, codes: Mapping[int, int]) -> np.ndarray:
 def decoded(classes: np.ndarray, values: Sequence[int], codes: Mapping[int, int] | None = None) -> np.ndarray:
     """Give ``(Z, Y, X)`` classes 0, 1..n their ``values``, in the smallest integers that hold them.
 
-    Other codes stay, unless ``codes`` says what becomes of them.
+    Other codes stay, unless ``codes`` maps them.
     """
     table = np.arange(256, dtype=np.int64)
     table[1 : len(values) + 1] = values

@@ -6,7 +6,7 @@ import torch
 
 LEVELS = 512
 SAMPLE = 1 << 16  # voxels that a table is made from
-NODES = 1 << 14  # gray values that an image is told apart by while it is changed
+NODES = 1 << 14  # bins of gray values while an image is changed
 
 
 def quantile_tables(images: torch.Tensor, levels: int = LEVELS) -> torch.Tensor:
@@ -49,7 +49,7 @@ def match_histograms(images: torch.Tensor, tables: torch.Tensor) -> torch.Tensor
 
 
 def _mapped(values: torch.Tensor, own: torch.Tensor, tables: torch.Tensor) -> torch.Tensor:
-    """What ``values`` (B, C, N) become. Searching each of them takes long, so that is done for a few only."""
+    """The mapped ``values`` (B, C, N). Searching each of them takes long, so that is done for a few only."""
     above = torch.searchsorted(own, values, right=True).clamp(1, own.shape[-1] - 1)
     low, high = own.gather(-1, above - 1), own.gather(-1, above)
     part = ((values - low) / (high - low)).clamp(0, 1).nan_to_num(1.0)

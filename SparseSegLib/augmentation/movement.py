@@ -1,6 +1,6 @@
 """Random movements of patches in millimeters, for voxels that are not cubes.
 
-As in :mod:`SparseSegLib.augmentation.patches` a map says where each voxel of a patch reads its volume.
+As in :mod:`SparseSegLib.augmentation.patches` a sampling grid maps each voxel of a patch to a position in its volume.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ Size = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Movement:
-    """How strong the movements are.
+    """Strength of the spatial augmentation.
 
     Attributes
     ----------
-    turned, scaled, deformed : share of the patches that are; the others keep the volume's own voxels
+    turned, scaled, deformed : fraction of the patches that are; the others keep the volume's own voxels
     rotation : standard deviation about the axes z, y and x, radians
     scaling, stretching : standard deviation of the logarithm of the scale, and of that of each axis by itself
     knots, deformation : distance of the random vectors of a B-spline deformation, and the standard deviation of their

@@ -16,7 +16,7 @@ from SparseSegLib.augmentation.bspline import spline_weights
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How strong the changes are.
+    """Strength of the augmentation.
 
     Attributes
     ----------
@@ -26,7 +26,7 @@ class Augmentation:
     gray : standard deviation of contrast (logarithm) and brightness (in units of the normalized image)
     deformation_spacing, deformation_deviation : grid spacing and standard deviation of the random vectors of the
         B-spline deformation, in voxels (Çiçek et al. 2016, section 3.2: 32 and 4); 0 for none
-    still : share of the patches that are mirrored at most, neither turned nor scaled nor deformed
+    still : fraction of the patches that are mirrored at most, neither turned nor scaled nor deformed
     """
 
     rotation: float = 0.15

@@ -1,4 +1,4 @@
-"""What coils and scanners do to a magnetic resonance image, at random, on the device that trains.
+"""Random artifacts of coils and scanners in a magnetic resonance image, on the device that trains.
 
 Gray values are those of a normalized image: −1 and 1 are its 1st and 99th percentile.
 """
@@ -15,7 +15,7 @@ Spacing = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Scanner:
-    """How often and how strong the changes are.
+    """Probability and strength of the artifacts.
 
     Attributes
     ----------

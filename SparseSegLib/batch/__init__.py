@@ -1,4 +1,4 @@
-"""One model on many cases: here or on a cluster, results and a report into one folder, interrupted runs go on."""
+"""One model on many cases: here or on a cluster, results and a report in one folder, interrupted runs resume."""
 
 from SparseSegLib.batch.case import BatchCase, named_cases
 from SparseSegLib.batch.manifest import Manifest

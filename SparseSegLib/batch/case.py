@@ -16,7 +16,7 @@ RESULT = ".seg.nrrd"
 
 @dataclass(frozen=True)
 class BatchCase:
-    """The files of a case (one, or one a channel) and its name, which no other case has.
+    """The files of a case (one, or one per channel) and its name, which no other case has.
 
     ``series`` are the UIDs of DICOM series to read, one for each file, "" where there is nothing to choose.
     """

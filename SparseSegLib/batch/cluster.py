@@ -24,12 +24,12 @@ T = TypeVar("T")
 WORKERS_SECONDS = 120
 RESULT_SECONDS = 60
 POLL_SECONDS = 0.2
-LOOK_SECONDS = 5.0  # between two looks at whether there are workers
+LOOK_SECONDS = 5.0  # between two checks whether there are workers
 GONE_SECONDS = 60.0  # without any before the run ends; one that is started again takes a few seconds
 LOCAL = {
     "distributed.scheduler.http.routes": [],  # the ports for a browser answer nothing
     "distributed.worker.http.routes": [],
-    "distributed.worker.profile.interval": "10s",  # a hundred looks a second take a tenth of a worker's time
+    "distributed.worker.profile.interval": "10s",  # at 10 ms it takes a tenth of a worker's time
     "distributed.worker.profile.cycle": "100s",
     "distributed.admin.system-monitor.interval": "10s",
     "distributed.nanny.pre-spawn-environ.GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",  # as in SparseSegLib.memory
@@ -216,7 +216,7 @@ def _reach(address: str) -> Iterator[Any]:
 
 
 def _outcome(future: Any) -> Any:
-    """What a finished future holds: its result, or its exception."""
+    """The result or the exception of a finished future."""
     from distributed import KilledWorker
 
     try:

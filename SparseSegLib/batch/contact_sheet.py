@@ -1,4 +1,4 @@
-"""Contact sheets: a row of slices a case, to look through many results quickly."""
+"""Contact sheets: a row of slices per case, to look through many results quickly."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TROUBLE = "#ff8a7a"
 def write_contact_sheets(entries: Sequence[Entry], folder: Path) -> list[Path]:
     """Write ``contact-sheet.png``, or ``contact-sheet-001.png`` and so on for more cases than a page holds.
 
-    One page at a time is in memory. A case that failed has a row that says why. Pages of an earlier run go.
+    One page at a time is in memory. A case that failed has a row with its error. Pages of an earlier run go.
 
     Raises DependencyError if matplotlib is not installed.
     """
@@ -67,7 +67,7 @@ def _draw(entries: Sequence[Entry], folder: Path, path: Path) -> None:
         figure.savefig(temporary, dpi=100, facecolor=PAPER)
     figure.clear()
     del axes, figure
-    gc.collect()  # its parts hold each other: pages would pile up until Python cleans up by itself
+    gc.collect()  # its parts are reference cycles: pages would pile up until Python cleans up by itself
 
 
 def _caption(entry: Entry) -> str:

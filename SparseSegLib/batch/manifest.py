@@ -1,4 +1,4 @@
-"""Which cases of a folder are done, and with which model and settings: what lets an interrupted run go on."""
+"""The manifest of a folder: the cases that are done, with which model and settings, to resume an interrupted run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FILE = "segmented.jsonl"
 TRYING = "trying"
 
 Entry = dict[str, Any]
-"""What is said of a case: ``name`` and ``file`` with figures, or ``name``, ``error``, ``hint`` and ``code``.
+"""The entry of a case: ``name`` and ``file`` with figures, or ``name``, ``error``, ``hint`` and ``code``.
 
 In the manifest a case that began and is not done has an empty one, and one that is being computed has ``trying``, how
 many runs have tried it."""
@@ -40,13 +40,13 @@ class Manifest:
         self._last = {_name(key): (key, entry) for key, entry in _entries(text)}
 
     def find(self, case: BatchCase) -> Entry | None:
-        """What was said of a case if its result is there, of these very files, this model and these settings."""
+        """The entry of a case if its result is there, of these very files, this model and these settings."""
         key, entry = self._last.get(case.name, ("", {}))
         done = bool(entry) and TRYING not in entry
         return entry if done and key == self._key(case) and (self.folder / case.file).is_file() else None
 
     def tries(self, case: BatchCase) -> int:
-        """How many runs in a row ended, without a word, while they computed this case of these very files."""
+        """How many runs in a row ended, without an error, while they computed this case of these very files."""
         key, entry = self._last.get(case.name, ("", {}))
         count = entry.get(TRYING)
         return count if isinstance(count, int) and key == self._key(case) else 0
@@ -63,7 +63,7 @@ class Manifest:
         self._note({case: line for case, line in lines.items() if self._last.get(case.name) != line})
 
     def trying(self, case: BatchCase) -> None:
-        """Note that a case is computed from now on, so that the next run knows where this one died."""
+        """Note that a case is computed from now on, so that the next run can tell where this one died."""
         self._note({case: (self._key(case), {TRYING: self.tries(case) + 1})})
 
     def survived(self, case: BatchCase) -> None:
@@ -86,7 +86,7 @@ class Manifest:
         self._last |= {case.name: line for case, line in lines.items()}
 
     def _key(self, case: BatchCase) -> str:
-        """Tells a case, its files as they are now, and what is done to it."""
+        """Identifies a case, its files as they are now, and what is done to it."""
         files = [[str(path.absolute()), *_stamp(path)] for path in case.volumes]
         chosen = [list(case.series)] if any(case.series) else []
         return json.dumps([*self.doing, *chosen, case.name, files])
@@ -119,7 +119,7 @@ def _entries(text: str) -> list[tuple[str, Entry]]:
 
 
 def is_of(entry: Entry, case: BatchCase) -> bool:
-    """Whether an entry is what ``CaseWork`` says of a case that is done; anybody may have written the manifest."""
+    """Whether an entry is what ``CaseWork`` returns for a case that is done; anybody may have written the manifest."""
     return (
         entry.get("name") == case.name
         and entry.get("file") == case.file

@@ -13,13 +13,13 @@ from SparseSegLib.control import CancelToken
 from SparseSegLib.errors import Canceled
 
 Outcome = tuple[BatchCase, Entry | Exception]
-"""A case, and what is said of it or why it failed."""
+"""A case, and its entry or the exception that it raised."""
 
 POLL_SECONDS = 0.1
 
 
 class Steps(Protocol):
-    """What is done to each case; ``CaseWork`` does it."""
+    """The steps for each case; see ``CaseWork``."""
 
     def read(self, case: BatchCase) -> Any:
         """Read it."""
@@ -28,7 +28,7 @@ class Steps(Protocol):
         """Compute what was read."""
 
     def write(self, segmented: Any) -> Entry:
-        """Write what was computed; what there is to say of it."""
+        """Write what was computed; its entry."""
 
     def abandon(self) -> None:
         """End a read whose result nobody waits for."""
@@ -48,12 +48,12 @@ def segment_here(
     work : what to do
     cases : in this order
     token : whether to go on; asked to stop, it begins no further case
-    progress : hears how many cases are computed, with fractions
-    begins : hears of each case before anything is computed of it
+    progress : called with the number of cases computed, with fractions
+    begins : called with each case before anything is computed of it
 
     Yields
     ------
-    Each case when its result is written, or with the exception that it met.
+    Each case when its result is written, or with the exception that it raised.
 
     Raises
     ------

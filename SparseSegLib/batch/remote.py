@@ -23,7 +23,7 @@ from SparseSegLib.reading import VolumeReader
 
 @dataclass(frozen=True)
 class WorkPlan:
-    """All that it takes to do the same work elsewhere; the paths must be there for all workers.
+    """The inputs of a worker; the paths must exist for all workers.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""A run's report: a table with a row a case."""
+"""A run's report: a table with one row per case."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ FORMULA = ("=", "+", "-", "@")
 def write_report(entries: Sequence[Entry], path: Path) -> None:
     """Write a CSV file: case, result, seconds, voxels and milliliters of each structure, and what went wrong.
 
-    Whatever else is said of cases, if it is a number or a text, gets a column too. UTF-8 with a mark at the start, so
-    that spreadsheets show umlauts. No text is taken for a formula by them.
+    Other numbers and texts of the entries get columns too. UTF-8 with a mark at the start, so that spreadsheets show
+    umlauts. No text is taken for a formula by them.
     """
     columns = _columns(entries)
     with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8-sig", newline="") as file:
@@ -49,7 +49,7 @@ def _flat(entry: Entry) -> dict[str, str | int | float]:
 
 
 def _cell(value: str | int | float) -> str | int | float:
-    """What a cell says: of a text what can be seen, with a mark before it where it would be a formula."""
+    """A cell's content: of a text what can be seen, with a mark before it where it would be a formula."""
     if not isinstance(value, str):
         return value
     text = plain_text(value)

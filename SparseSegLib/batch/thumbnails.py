@@ -21,7 +21,7 @@ ENOUGH = 1_000_000  # voxels to see how bright an image is
 
 
 def picture_path(folder: Path, name: str) -> Path:
-    """Where the picture of a case lies."""
+    """The path of a case's picture."""
     return folder / FOLDER / f"{name}.png"
 
 

@@ -1,4 +1,4 @@
-"""What is done to each case: read, compute, write."""
+"""The steps for each case: read, compute, write."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class Loaded:
 
 @dataclass(frozen=True, eq=False)
 class Segmented:
-    """A case with its labels ``(Z, Y, X)`` on the volume's grid and what speaks against them, in words."""
+    """A case with its labels ``(Z, Y, X)`` on the volume's grid, and the warnings about them."""
 
     case: BatchCase
     volume: Volume
     labels: np.ndarray
-    doubts: str
+    warnings: str
     seconds: float
 
 
@@ -79,16 +79,16 @@ class CaseWork:
         token: CancelToken | None = None,
         progress: Callable[[float], None] = lambda fraction: None,
     ) -> Segmented:
-        """Segment it; ``progress`` hears the share that is done, and ``token`` may cancel the work."""
+        """Segment it; ``progress`` is called with the fraction that is done, and ``token`` may cancel the work."""
         with self._computing:
             start = time.perf_counter()
             labels = self.predictor.segment(loaded.volume, token, progress)
             seconds = loaded.seconds + time.perf_counter() - start
-            doubts = "; ".join(self.predictor.doubts)
-        return Segmented(loaded.case, loaded.volume, labels, doubts, seconds)
+            warnings = "; ".join(self.predictor.warnings)
+        return Segmented(loaded.case, loaded.volume, labels, warnings, seconds)
 
     def write(self, segmented: Segmented) -> Entry:
-        """Write the result (and its picture), and say what there is to say of the case."""
+        """Write the result (and its picture); the case's entry."""
         start = time.perf_counter()
         case, volume, card = segmented.case, segmented.volume, self.predictor.card
         segments = [SegmentInfo(label.value, label.name, label.color, label.terminology) for label in card.labels]
@@ -103,7 +103,7 @@ class CaseWork:
             "seconds": round(seconds, 3),
             "voxels": voxels,
             "volume_ml": milliliters,
-            **({"doubts": segmented.doubts} if segmented.doubts else {}),
+            **({"doubts": segmented.warnings} if segmented.warnings else {}),
         }
 
     def abandon(self) -> None:

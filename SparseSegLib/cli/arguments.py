@@ -1,4 +1,4 @@
-"""What arguments may be, in one place: numbers that are numbers, and series of DICOM folders."""
+"""Types of arguments: numbers within limits, and series of DICOM folders."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ ONE_PRESS = 1.0  # seconds: an interrupt that comes a second time so soon is the
 
 
 def run(note: str, arguments: list[str]) -> int:
-    """Run the command line; ``note`` is the file that tells what is being read."""
+    """Run the command line; ``note`` is the file that names what is being read."""
     interrupts = _Interrupts()
     if os.name != "nt":
         threading.Thread(target=_end_with, args=(os.getppid(),), name="parent watch", daemon=True).start()
@@ -31,7 +31,7 @@ def run(note: str, arguments: list[str]) -> int:
         interrupts.ready = True
         status = main(arguments)
         interrupts.ready = False
-    except KeyboardInterrupt:  # once more, while the first one was being told
+    except KeyboardInterrupt:  # once more, while the first one was being reported
         os._exit(130)
     forget_output()
     return status
@@ -59,7 +59,7 @@ class _Interrupts:
 
 
 def _end_with(parent: int) -> None:
-    """End this process when its parent is gone: nobody would hear of its results."""
+    """End this process when its parent has ended: nobody would get its results."""
     while os.getppid() == parent:
         time.sleep(WATCH_SECONDS)
     os._exit(130)

@@ -1,4 +1,4 @@
-"""What the command line shows: a progress bar on a terminal, plain lines elsewhere, JSON for programs."""
+"""Output of the command line: a progress bar on a terminal, plain lines elsewhere, JSON for programs."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Console:
             self._say(printable_lines(text) + "\n")
 
     def error(self, message: str, hint: str, code: str) -> None:
-        """What went wrong and what to do; as JSON on stdout too where a program reads along."""
+        """Print an error and its hint; with ``--json`` also as JSON on stdout."""
         self.clear()
         if self.as_json:
             print(json.dumps({"error": code, "message": message, "hint": hint}), file=self._out, flush=True)
@@ -75,7 +75,7 @@ class Console:
         self._say(printable_lines(text) + "\n")
 
     def progress(self, fraction: float, seconds_left: float | None, note: str = "") -> None:
-        """How far along the work is, 0 to 1."""
+        """Show the progress, 0 to 1."""
         if self.as_json:
             return
         left = "" if seconds_left is None else f"{_clock(seconds_left)} left"

@@ -88,7 +88,7 @@ def _score(result: np.ndarray, truth: np.ndarray, labels: SparseLabels) -> float
 def _peers(
     volume: Volume, labels: SparseLabels, truth: np.ndarray, console: Console, *, everything: bool
 ) -> dict[str, dict[str, float]]:
-    """What the classical methods reach from the same slices; those that are not installed are left out."""
+    """Scores of the classical methods from the same slices; those that are not installed are left out."""
     from SparseSegLib.comparison import METHODS, segment_with
 
     scores = {}

@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=whole(0, LARGEST_SEED), default=0)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
     parser.add_argument(
-        "--margin", type=not_negative, default=0.1, help="room around the objects, as a share of their extent"
+        "--margin", type=not_negative, default=0.1, help="room around the objects, as a fraction of their extent"
     )
     parser.add_argument(
         "--prior", metavar="PARTS", help="of distance,interpolation,appearance,walk,coordinates, or none"

@@ -1,4 +1,4 @@
-"""What a file or folder is, as far as the commands can use it: ``sparseseg info FILE…``."""
+"""Descriptions of files and folders: ``sparseseg info FILE…``."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def describe(
     *,
     as_labels: bool = False,
     series_uid: str = "",
-    told: Callable[[Exception], SparseSegError] = _raised,
+    as_error: Callable[[Exception], SparseSegError] = _raised,
 ) -> list[dict[str, Any]]:
     """Return what a file or folder is: one object a file, or a DICOM series.
 
@@ -54,8 +54,8 @@ def describe(
         Take images for labels; otherwise segmentations, and whole numbers that look like it, are.
     series_uid : str
         Only this series of a DICOM folder.
-    told : callable
-        What to say of an unexpected error, so that it hides no other file; by default it is raised.
+    as_error : callable
+        Turns an unexpected error into one to report, so that it hides no other file; by default it is raised.
 
     Returns
     -------
@@ -65,7 +65,7 @@ def describe(
         rows R, A, S whose columns are the directions of the image axes x, y, z; ``channels``; ``dtype`` of the voxels
         as they are read; ``range`` [lowest, highest]; for labels ``values`` (those that occur, without 0 for background
         and 255 for unlabeled), ``names`` of these and ``annotated_slices`` (see `plane_rows`); for DICOM ``series``
-        (``uid``, ``description``, ``modality``, ``count`` of files). ``problems`` says in words what commands refuse,
+        (``uid``, ``description``, ``modality``, ``count`` of files). ``problems`` lists in words what commands refuse,
         and is empty for what is good; ``unreadable`` is the exit code of what cannot be read at all, else 0.
     """
     path = Path(path)
@@ -79,12 +79,12 @@ def describe(
         if not files:
             return [_Description(path, as_labels).made()]
     except Exception as error:
-        return [unreadable(path, error if isinstance(error, SparseSegError) else told(error))]
-    return [one for file in files for one in describe(file, as_labels=as_labels, told=told)]
+        return [unreadable(path, error if isinstance(error, SparseSegError) else as_error(error))]
+    return [one for file in files for one in describe(file, as_labels=as_labels, as_error=as_error)]
 
 
 def unreadable(path: PathLike, error: SparseSegError) -> dict[str, Any]:
-    """Return what is said of a file that nothing is known of."""
+    """Return the description of a file that cannot be read."""
     values = {"file": str(path), **dict.fromkeys(KEYS)}
     return {**values, "problems": [str(error)], "unreadable": error.exit_code}
 
@@ -96,7 +96,7 @@ def _images_in(folder: Path) -> list[Path]:
 
 
 class _Description:
-    """Reads one file or series, and gathers what there is to say of it."""
+    """Describes one file or series."""
 
     def __init__(self, path: Path, as_labels: bool, series: DicomSeries | None = None) -> None:
         self.path = path
@@ -113,7 +113,7 @@ class _Description:
         self.values["series"] = {"uid": uid, "description": description, "modality": modality, "count": count}
 
     def made(self) -> dict[str, Any]:
-        """All that there is to say."""
+        """The whole description."""
         header = self.path if self.path.is_file() and _is_dicom(self.path) else None
         modality = self._dicom_file(header) if header is not None else ""
         read = self._labels if modality in LABEL_MODALITIES else self._image
@@ -135,7 +135,7 @@ class _Description:
         try:
             header = read_header(file, TAGS)
         except SparseSegError:
-            return ""  # reading says what is wrong with it
+            return ""  # reading reports what is wrong with it
         uid, description, modality = ("", "", "") if header is None else (text(header.dataset, tag) for tag in TAGS)
         self._series(uid, description, modality, 1)
         return modality
@@ -155,11 +155,11 @@ class _Description:
         return looks_like_labels(array)
 
     def _header(self) -> None:
-        """What is known without the voxels, for files whose voxels cannot be read."""
+        """Describe the header alone, for files whose voxels cannot be read."""
         try:
             header = read_information(self.path, series_uid=self.uid)
         except VolumeError:
-            self.values["kind"] = VOLUME  # reading says what is wrong with it
+            self.values["kind"] = VOLUME  # reading reports what is wrong with it
             return
         except SparseSegError:
             return

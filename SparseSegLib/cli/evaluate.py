@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Print a row per label; of folders, the exit code tells whether a case is missing or could not be compared."""
+    """Print a row per label; of folders, the exit code is not 0 if a case is missing or could not be compared."""
     if arguments.segmentation.is_dir() and arguments.reference.is_dir():
         if arguments.outside:
             raise UsageError("--outside is for single files.", "Leave it out.")

@@ -64,7 +64,7 @@ def _describe(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _entries(file: Path, arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """What there is to say of one file; never fails, so that one bad file does not hide the others."""
+    """The descriptions of one file; never fails, so that one bad file does not hide the others."""
     from SparseSegLib.cli.describe import describe, unreadable
     from SparseSegLib.cli.other_files import other_kind
 
@@ -74,7 +74,9 @@ def _entries(file: Path, arguments: argparse.Namespace) -> list[dict[str, Any]]:
             return [other]
         uids = arguments.series or [""]
         entries = [
-            one for uid in uids for one in describe(file, as_labels=arguments.labels, series_uid=uid, told=_as_error)
+            one
+            for uid in uids
+            for one in describe(file, as_labels=arguments.labels, series_uid=uid, as_error=_as_error)
         ]
         if arguments.series:
             entries = [one for one in entries if one.get("series", {}).get("uid") in uids]
@@ -86,7 +88,7 @@ def _entries(file: Path, arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def _as_error(error: Exception) -> SparseSegError:
-    """Whatever a reader met, as an error for users; the traceback of an unexpected one is kept."""
+    """A reader's exception as an error for users; the traceback of an unexpected one is kept."""
     message, hint, code, _ = explain(error)
     if code == InternalError.code:
         hint = f"The details are in {keep_traceback(error)}; please report them."
@@ -123,7 +125,7 @@ def _kind(entry: dict[str, Any]) -> str:
 
 
 def _axes(rows: list[list[float]]) -> str:
-    """Where x, y and z point, by the nearest anatomical direction."""
+    """The nearest anatomical directions of x, y and z."""
     import numpy as np
 
     from SparseSegLib.image import at_right_angles

@@ -1,4 +1,4 @@
-"""Logs that are kept for whoever looks into what went wrong."""
+"""Logs of errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST = 20
 
 
 def logs_folder() -> Path:
-    """Where logs are kept: beside the user's models, or in the folder for temporary files."""
+    """The folder of logs: beside the user's models, or in the folder for temporary files."""
     plain = {key: value for key, value in os.environ.items() if key != VARIABLE}
     for base in (user_folder(plain).parent, Path(tempfile.gettempdir()) / "SparseSeg"):
         folder = base / "Logs"
@@ -29,7 +29,7 @@ def logs_folder() -> Path:
 
 
 def keep_log(job: Path, *, temporary: bool) -> Path:
-    """Where the log of a job stays: in its folder, or in `logs_folder` if that folder is going to be removed."""
+    """The path of a job's log: in its folder, or in `logs_folder` if that folder is going to be removed."""
     log = job / LOG_FILE
     if not temporary:
         return log

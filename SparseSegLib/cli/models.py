@@ -25,13 +25,13 @@ the environment variable SPARSESEG_MODELS names).
   sparseseg models show NAME                       what it segments, what it learned from, its license
   sparseseg models import FILE.zip                 put a model, zip or folder, into your library
   sparseseg models export NAME -o FILE.zip         one file to hand on
-  sparseseg models combine A B C -o BOTH.zip       one model of several, which averages what they say
+  sparseseg models combine A B C -o BOTH.zip       one model of several, which averages their predictions
   sparseseg models remove NAME                     from your library; models that came with SparseSeg stay
 
 Models to combine were trained apart with the same settings, such as the folds of a cross-validation (folds/fold-*); the
 result is a little better than each of them, and takes as much longer.
 
-A model is a card (text) and weights (numbers). It holds no programs: a file that does is refused."""
+A model is a card (text) and weights (numbers). It contains no executable code: a file that does is refused."""
 
 ACTIONS = ("list", "show", "import", "export", "combine", "remove")
 
@@ -101,7 +101,7 @@ def _combine(library: ModelLibrary, arguments: argparse.Namespace, console: Cons
     if arguments.add:
         library.add(output, overwrite=arguments.overwrite)
     values = {"output": str(output), "name": card.name, "members": card.members}
-    console.result(values, f"{output}: {card.members} networks that answer as one")
+    console.result(values, f"{output}: {card.members} networks, whose predictions are averaged")
 
 
 def _remove(library: ModelLibrary, arguments: argparse.Namespace, console: Console) -> None:

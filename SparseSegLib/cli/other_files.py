@@ -17,15 +17,15 @@ PLANES = ".planes.json"
 
 
 def other_kind(path: Path) -> dict[str, Any] | None:
-    """Return what is said of a file or folder that is no image (as `describe` does, and ``what``); None for others."""
+    """Return the description of a file or folder that is no image (as of `describe`, and ``what``); None for others."""
     if is_bundle(path):
-        return _told(path, "model", lambda: load_card(path).name)
+        return _entry(path, "model", lambda: load_card(path).name)
     if (path / JOB_FILE).is_file():
-        return _told(path, "job", lambda: f"{read_job(path)['task']} job")
+        return _entry(path, "job", lambda: f"{read_job(path)['task']} job")
     if path.name.lower().endswith(PLANES) and path.is_file():
-        return _told(path, "planes", lambda: _planes(path))
+        return _entry(path, "planes", lambda: _planes(path))
     if path.suffix.lower() == ".json" and path.is_file():
-        return _told(path, "dataset", lambda: _data_set(path))
+        return _entry(path, "dataset", lambda: _data_set(path))
     return None
 
 
@@ -43,7 +43,7 @@ def _data_set(path: Path) -> str:
     return f"{description.name or 'without a name'}, {len(description.cases)} annotated volumes"
 
 
-def _told(path: Path, kind: str, what: Callable[[], str]) -> dict[str, Any]:
+def _entry(path: Path, kind: str, what: Callable[[], str]) -> dict[str, Any]:
     entry: dict[str, Any] = {"file": str(path), **dict.fromkeys(KEYS), "kind": kind, "problems": [], "unreadable": 0}
     try:
         entry["what"] = what()

@@ -1,4 +1,4 @@
-"""What can be known of results before the work: that they can be written, and that they replace nothing."""
+"""Checks of results before the work: that they can be written, and that they replace nothing."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def _made(job: Path) -> dict[str, list[int]]:
 
 
 def _stamp(path: Path) -> list[int]:
-    """What tells whether a file, or a folder's files, are still the same."""
+    """Sizes and times by which a file, or a folder's files, are recognized as unchanged."""
     with suppress(OSError):
         files = sorted(path.iterdir()) if path.is_dir() else [path]
         status = [file.stat() for file in files]

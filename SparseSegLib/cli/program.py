@@ -35,7 +35,7 @@ exit codes:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that tells wrong arguments as all other trouble is told."""
+    """A parser that reports wrong arguments like all other errors."""
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message[:1].upper()}{message[1:]}.".replace("..", "."), f"See {self.prog} --help.")
@@ -76,11 +76,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         forget_output()
         return 0
     except (Exception, KeyboardInterrupt) as error:
-        return _tell(error, console)
+        return _report(error, console)
 
 
-def _tell(error: BaseException, console: Console) -> int:
-    """Say what ended a command; its exit code."""
+def _report(error: BaseException, console: Console) -> int:
+    """Report what ended a command; its exit code."""
     if isinstance(error, KeyboardInterrupt):
         error = Canceled()
     message, hint, code, status = explain(error)

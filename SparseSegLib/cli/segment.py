@@ -27,10 +27,10 @@ NAME = "segment"
 SUMMARY = "segment volumes with a trained model"
 DESCRIPTION = """\
 Segment volumes with a model of your library, or with a bundle (folder or zip). Each result is NAME.seg.nrrd, on the
-very grid of its volume, with the names and colors of the model's structures. A volume that cannot be segmented is told
-and does not stop the others. Beside the results come report.csv (seconds, voxels and ml of each structure, errors) and
-contact-sheet.png, a row of slices a case. The same command again does what is missing; the result of another scan or
-model is never replaced unless you say so.
+very grid of its volume, with the names and colors of the model's structures. A volume that cannot be segmented is
+reported and does not stop the others. Beside the results come report.csv (seconds, voxels and ml of each structure,
+errors) and contact-sheet.png, a row of slices per case. The same command again does what is missing; the result of
+another scan or model is replaced only with --overwrite.
 
   sparseseg segment t2.nrrd --model Prostate -o results/
   sparseseg segment study/ --model liver.zip -o results/            every volume, or DICOM folder, in the folder
@@ -128,42 +128,42 @@ def _settings(arguments: argparse.Namespace, bundle: Path) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if value is not None}
 
 
-def cases_of(given: str, tell: Callable[[str], None] = lambda text: None) -> list[dict[str, Any]]:
+def cases_of(given: str, on_message: Callable[[str], None] = lambda text: None) -> list[dict[str, Any]]:
     """The cases of one argument: a file, channels joined by commas, a DICOM folder, or a folder of volumes and such.
 
     Parameters
     ----------
     given : as the user wrote it
-    tell : hears what of a folder is left out
+    on_message : called with a text on what of a folder is left out
     """
     path = Path(given)
     if path.is_dir():
-        return [{"volumes": [str(entry.absolute())]} for entry in _inside(path, tell)]
+        return [{"volumes": [str(entry.absolute())]} for entry in _inside(path, on_message)]
     if not path.exists() and "," in given:
         return [{"volumes": [str(Path(part).absolute()) for part in given.split(",")]}]
     return [{"volumes": [str(path.absolute())]}]
 
 
-def _inside(folder: Path, tell: Callable[[str], None]) -> Sequence[Path]:
+def _inside(folder: Path, on_message: Callable[[str], None]) -> Sequence[Path]:
     """The volumes and DICOM folders in a folder, or the folder itself where the slices lie in it."""
     content = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     volumes = [entry for entry in content if _is_volume(entry)]
     series = [entry for entry in content if _has_slices(entry)]
     if not volumes and _has_slices(folder):
-        _tell_left_out(folder, series, tell)
+        _report_left_out(folder, series, on_message)
         return [folder]
     if volumes or series:
         chosen = {*volumes, *series}
         others = [entry for entry in content if entry not in chosen and not entry.name.lower().endswith(PARTS)]
-        _tell_left_out(folder, others, tell)
+        _report_left_out(folder, others, on_message)
         return sorted(chosen)
     return content if content and all(entry.is_dir() for entry in content) else [folder]
 
 
-def _tell_left_out(folder: Path, left_out: Sequence[Path], tell: Callable[[str], None]) -> None:
+def _report_left_out(folder: Path, left_out: Sequence[Path], on_message: Callable[[str], None]) -> None:
     if left_out:
         names = ", ".join(entry.name for entry in left_out[:5]) + (" and others" if left_out[5:] else "")
-        tell(f"Left out of {folder}: {names}.")
+        on_message(f"Left out of {folder}: {names}.")
 
 
 def _is_volume(file: Path) -> bool:
@@ -199,6 +199,6 @@ def _check_output(output: Path) -> None:
 def _in_words(case: dict[str, Any]) -> str:
     if "error" in case:
         return printable(f"{case['name']}: not segmented. {case['error']} {case['hint']}".strip())
-    doubts = f" ({case['doubts']})" if "doubts" in case else ""
+    warnings = f" ({case['doubts']})" if "doubts" in case else ""
     amounts = ", ".join(f"{name} {volume_text(volume)}" for name, volume in case["volume_ml"].items())
-    return printable(f"{case['file']}: {amounts}{doubts}")
+    return printable(f"{case['file']}: {amounts}{warnings}")

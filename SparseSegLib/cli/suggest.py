@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 NAME = "suggest"
 SUMMARY = "which volume of many to annotate next, and which slice of it"
 DESCRIPTION = """\
-Look at volumes with a model and tell which slices to annotate next: of the volumes with the fewest annotated slices
-those come first that the model understands best, and in each the slice that shows a part of the structures that no
+Predict volumes with a model and list which slices to annotate next: of the volumes with the fewest annotated slices
+those come first that the model segments best, and in each the slice that shows a part of the structures that no
 annotated slice of any volume shows yet. Annotate them (where a slice misses the structures, the nearest one that does
-not), train again with sparseseg train, and ask again.
+not), train again with sparseseg train, and repeat.
 
   sparseseg suggest study/images --model liver.zip
   sparseseg suggest study/images --model liver.zip --labels study/labels       some slices are annotated already"""

@@ -1,7 +1,7 @@
 """The command ``sparseseg``: runs the command line in a child process and explains its end if it crashes.
 
-The libraries that read images are written in C++, and a damaged file can end the whole process. Whoever called must
-hear which file that was. This process imports little, so that it starts quickly.
+The libraries that read images are written in C++, and a damaged file can end the whole process. The caller must learn
+which file that was. This process imports little, so that it starts quickly.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _block_interrupts(block: bool) -> None:
 
 
 def _pass_on_interrupts(child: Any) -> None:
-    """Hand Ctrl-C, or a request to end, to the child, which hears it twice at a terminal and takes it for one."""
+    """Hand Ctrl-C, or a request to end, to the child, which gets it twice at a terminal and counts it once."""
     count = 0
 
     def pass_on(number: int, frame: Any) -> None:
@@ -63,7 +63,7 @@ def _pass_on_interrupts(child: Any) -> None:
         count += 1
         if count >= PATIENCE:
             child.kill()
-        elif os.name != "nt":  # there the console tells all of its processes
+        elif os.name != "nt":  # there the console signals all of its processes
             child.send_signal(number)
 
     signal.signal(signal.SIGINT, pass_on)

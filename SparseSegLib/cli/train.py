@@ -12,7 +12,7 @@ from SparseSegLib.cli.arguments import LARGEST_SEED, add_series, chosen_series, 
 from SparseSegLib.cli.console import Console
 from SparseSegLib.cli.outputs import check_folder, check_outputs, note_outputs
 from SparseSegLib.cli.train_cases import about_data, cases_of
-from SparseSegLib.cli.train_team import in_a_team, train_in_team
+from SparseSegLib.cli.train_distributed import in_process_group, train_distributed
 from SparseSegLib.cli.work_folder import WorkFolder, work_folder
 from SparseSegLib.cli.working import finish_job
 from SparseSegLib.errors import UsageError
@@ -23,7 +23,7 @@ from SparseSegLib.models import ModelLibrary, copy_bundle
 from SparseSegLib.models.files import is_bundle
 
 SHOWN = 5  # cases with labels to look at again
-LIGHT = 0.5  # of an even share: below, labels are worth a look
+LIGHT = 0.5  # relative to equal weights: below, labels are worth a look
 RECIPES = "usual, milletari2016, milletari2016-logistic or myronenko2018"
 NAME = "train"
 SUMMARY = "train a model on several annotated volumes"
@@ -33,15 +33,15 @@ annotated.
 
   sparseseg train --sparse a.nrrd,a-drawn.seg.nrrd b.nrrd,b-drawn.seg.nrrd -o liver/
   sparseseg train --sparse study/ -o liver.zip --seconds 3600       study/images/X and study/labels/X belong together
-  sparseseg train --dense study/ -o liver/                          labels that say something about every voxel
+  sparseseg train --dense study/ -o liver/                          labels of every voxel
   sparseseg train --dense Task09_Spleen/dataset.json -o spleen/     as in the Medical Segmentation Decathlon
   sparseseg train --sparse study/ -o liver/ --job work/             keep the job; run again, or longer, to go on
   sparseseg train --dense study/ -o liver/ --validate 4 --log log/  4 volumes choose the weights; log/training.csv
   sparseseg train --dense study/ -o folds/ --folds 5                cross-validation: 5 models, folds.csv
   sparseseg train --dense study/ -o folds/ --folds 5 --cluster tcp://head:8786       a fold on each Dask worker
-  sparseseg train --dense study/ -o prostate/ --recipe milletari2016          the V-Net paper; wants a GPU
+  sparseseg train --dense study/ -o prostate/ --recipe milletari2016          the V-Net paper; needs a GPU
   sparseseg train --dense brats/dataset.json -o tumor/ --recipe myronenko2018 --regions nested      the BraTS winner
-  sparseseg train --dense study/ -o liver/ --noisy-labels           also tells whose labels to look at again
+  sparseseg train --dense study/ -o liver/ --noisy-labels           also reports whose labels to look at again
   sparseseg train --sparse mine/ -o liver-mine/ --start liver --seconds 120     a model, adapted to these volumes
   torchrun --nproc-per-node 4 -m SparseSegLib.cli train --dense study/ -o liver/        4 GPUs
 
@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="BUNDLE", help="folder or .zip to write")
     parser.add_argument("--overwrite", action="store_true", help="replace a model that is there already")
     parser.add_argument("--add", action="store_true", help="also put the model into your library")
-    card = parser.add_argument_group("what the model's card says")
+    card = parser.add_argument_group("the model's card")
     card.add_argument("--name", help="name of the model (default: the output's)")
     card.add_argument("--summary", help="a sentence on what it does")
     card.add_argument("--intended-use", help="a sentence on what it is for")
@@ -81,14 +81,14 @@ def _add_training(how: argparse._ArgumentGroup) -> None:
     how.add_argument("--recipe", default="usual", help=f"{RECIPES} (default: usual)")
     networks = "unet3d-half, unet3d-small, unet3d, vnet-small, vnet and others (default: the recipe's)"
     how.add_argument("--network", help=networks)
-    regions = "structures that hold one another: nested (each all after it), or sums of names, as in edema+core core"
+    regions = "nested regions: nested (each contains all after it), or sums of names, as in edema+core core"
     how.add_argument("--regions", nargs="+", metavar="REGION", help=regions)
     spacing = "mm to work at (default: the recipe's; usual: the median)"
     how.add_argument("--spacing", type=positive, nargs=3, metavar=("X", "Y", "Z"), help=spacing)
-    patch = "voxels that the network sees at once (default: the recipe's; usual: what suits the volumes)"
+    patch = "voxels of the network's input (default: the recipe's; usual: what suits the volumes)"
     how.add_argument("--patch", type=whole(1), nargs=3, metavar=("X", "Y", "Z"), help=patch)
-    how.add_argument("--batch", type=whole(1), help="patches a step, in each process (default: the recipe's; usual: 1)")
-    noisy = "let labels that look wrong weigh less, and write a table of what each case's weighed"
+    how.add_argument("--batch", type=whole(1), help="patches per step and process (default: the recipe's; usual: 1)")
+    noisy = "give labels that look wrong a lower weight, and write a table of the weight of each case"
     how.add_argument("--noisy-labels", action="store_true", help=noisy)
     normalization = "of gray values: percentiles, or nonzero for skull-stripped images (default: the recipe's)"
     how.add_argument("--normalization", help=normalization)
@@ -122,17 +122,17 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     _check(arguments, _sources(inputs))
     settings = _settings(arguments)
     with work_folder(arguments.job) as work:
-        if in_a_team():
-            ending = train_in_team(work.path, inputs, settings, console)
+        if in_process_group():
+            ending = train_distributed(work.path, inputs, settings, console)
         else:
             write_job(work.path, "train", inputs, settings)
             try:
                 ending = finish_job(Job(work.path), console)
             finally:
                 work.keep = any(is_bundle(path) for path in work.path.iterdir())
-        told = None if ending is None else _deliver(ending, work, arguments)
-    if told is not None:
-        console.result(*told)
+        result = None if ending is None else _deliver(ending, work, arguments)
+    if result is not None:
+        console.result(*result)
 
 
 def _sources(inputs: dict[str, Any]) -> list[Path]:
@@ -142,7 +142,7 @@ def _sources(inputs: dict[str, Any]) -> list[Path]:
 
 
 def _check(arguments: argparse.Namespace, sources: Sequence[Path]) -> None:
-    """Refuse what cannot be before an hour of work goes into it."""
+    """Raise UsageError for arguments that do not go together, before any work."""
     output = arguments.output
     if arguments.folds:
         if output.suffix.lower() == ".zip" or output.is_file():
@@ -186,7 +186,7 @@ def _check_output(arguments: argparse.Namespace, sources: Sequence[Path]) -> Non
 
 
 def _held_out(arguments: argparse.Namespace) -> int | None:
-    """How many of the cases are to validate; None if others do, or none."""
+    """The number of cases held out for validation; None if others validate, or none."""
     return int(arguments.validate) if (arguments.validate or "").isdecimal() else None
 
 
@@ -285,12 +285,12 @@ def _deliver(ending: dict[str, Any], work: WorkFolder, arguments: argparse.Names
 
 
 def _fold_ending(arguments: argparse.Namespace) -> str:
-    """What tells the tables of a single fold apart."""
+    """The suffix of the tables of a single fold."""
     return "" if arguments.fold is None else f"-{arguments.fold}"
 
 
 def _weights_table(output: Path) -> Path:
-    """Where the table of the labels' weights goes: beside the model."""
+    """The path of the table of the labels' weights: beside the model."""
     return output.with_name(f"{volume_name(output)}-label-weights.csv")
 
 
@@ -300,12 +300,12 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _least_trusted(weights: list[dict[str, Any]]) -> str:
-    """What the table says, which has the labels that weighed least first."""
+    """The cases with the lowest label weights, from the table, which is sorted by weight."""
     light = [f"{row['case']} {row['mean']:.2f}" for row in weights if row["mean"] < LIGHT]
     if not light:
-        return "no case's labels weighed much less than others"
+        return "no case's labels have a much lower weight than others"
     others = " and others" if light[SHOWN:] else ""
-    return f"look at the labels of {', '.join(light[:SHOWN])}{others} (1 is an even share)"
+    return f"look at the labels of {', '.join(light[:SHOWN])}{others} (1 is the mean weight)"
 
 
 def _mean(found: dict[str, Any]) -> str:

@@ -30,7 +30,7 @@ def cases_of(given: str, console: Console) -> list[dict[str, Any]]:
 
 
 def about_data(given: list[str]) -> dict[str, Any]:
-    """What the first ``dataset.json`` among the arguments says: ``data`` and ``channels`` of the card, ``regions``."""
+    """Fields of the first ``dataset.json`` among the arguments: ``data`` and ``channels`` of the card, ``regions``."""
     for path in map(Path, given):
         if path.suffix.lower() == ".json" and path.is_file():
             description = _read(path)

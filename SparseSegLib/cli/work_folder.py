@@ -35,8 +35,8 @@ class WorkFolder:
 def work_folder(job: Path | None) -> Iterator[WorkFolder]:
     """Give the folder of a job, ``job`` or a temporary one.
 
-    What goes wrong while ``keep`` is set leaves a temporary folder where it is, and the error says where. Otherwise the
-    log that an error names is kept elsewhere.
+    An error while ``keep`` is set leaves a temporary folder where it is, and names it. Otherwise the log that an error
+    names is kept elsewhere.
 
     Raises
     ------
@@ -73,15 +73,15 @@ def _made(job: Path) -> Path:
 
 
 def _with_log(error: SparseSegError, folder: Path) -> SparseSegError:
-    """The error, which names the place where the log is kept that goes with the folder."""
+    """The error, with the path that the folder's log is kept at."""
     kept = keep_log(folder, temporary=True)
     return type(error)(error.message, error.hint.replace(str(folder / LOG_FILE), str(kept)))
 
 
 def _with_place(error: BaseException, work: WorkFolder) -> SparseSegError:
-    """The error, which also says where the results are."""
-    told = error if isinstance(error, SparseSegError) else Canceled()
+    """The error, with the path of the results."""
+    shown = error if isinstance(error, SparseSegError) else Canceled()
     if isinstance(error, OSError):
-        told = write_error(error.filename or work.path, error)
+        shown = write_error(error.filename or work.path, error)
     hint = f"The result is kept in {work.path}: with --job {work.path} the same command goes on from there."
-    return type(told)(told.message, f"{told.hint}\n{hint}".strip())
+    return type(shown)(shown.message, f"{shown.hint}\n{hint}".strip())

@@ -20,7 +20,7 @@ def finish_job(job: Job, console: Console) -> dict[str, Any]:
     Parameters
     ----------
     job : not started yet
-    console : hears what happens, also that the worker says nothing
+    console : shows events, and when the worker has been silent for long
     """
     silent = False
     with job:

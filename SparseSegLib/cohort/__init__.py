@@ -7,7 +7,7 @@ from SparseSegLib.cohort.dataset import Case, Dataset, Example, make_dataset, ma
 from SparseSegLib.cohort.decathlon import read_description
 from SparseSegLib.cohort.files import CaseFiles, read_examples
 from SparseSegLib.cohort.folds import hold_out, split_folds
-from SparseSegLib.cohort.label_judge import LabelWeight
+from SparseSegLib.cohort.label_quality import LabelWeight
 from SparseSegLib.cohort.scoring import FoldScores, scores_as_csv, scores_as_json
 from SparseSegLib.cohort.settings import TrainSettings
 from SparseSegLib.cohort.trainer import Files, TrainedModel, train

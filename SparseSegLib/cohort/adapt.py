@@ -1,4 +1,4 @@
-"""Going on from a model that is there: its network, weights and grid, with other annotated volumes."""
+"""Fine-tuning: training goes on from a model's network, weights and grid with other annotated volumes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from SparseSegLib.errors import UsageError
 from SparseSegLib.models.bundle import load_card, load_weights
 from SparseSegLib.models.fields import LONGEST_TEXT
 
-AVERAGED_STEPS = 100  # as if the averaged weights were so many steps old: new ones soon count
+AVERAGED_STEPS = 100  # steps that the averaged weights count for, so that new ones soon matter
 
 
 def adapted(settings: TrainSettings) -> TrainSettings:
-    """The settings with what the card of the model ``settings.start`` says, where nothing else was chosen.
+    """The settings completed from the card of the model ``settings.start``.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def adapted(settings: TrainSettings) -> TrainSettings:
 
 
 def inherited(bundle: str) -> dict[str, str]:
-    """What an adapted model's card takes over from the first one's, by the names that ``About`` has for it."""
+    """Fields of ``About`` that a fine-tuned model's card takes over from the first one's."""
     card = load_card(bundle)
     data = f"Adapted from {card.name}: {card.data}" if card.data else f"Adapted from {card.name}."
     return {
@@ -74,7 +74,7 @@ def in_order_of(bundle: str, dataset: Dataset) -> Dataset:
 def begin_with(learner: CohortLearner, dataset: Dataset, bundle: Path) -> None:
     """Give a learner the weights of a model.
 
-    Raises UsageError if that knows other structures, takes other channels, or is another network after all.
+    Raises UsageError if the model has other structures, channels or another network.
     """
     card, weights = load_weights(bundle)
     known = [label.name.strip().casefold() for label in card.labels]

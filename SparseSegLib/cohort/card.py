@@ -21,7 +21,7 @@ Color = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class About:
-    """What a card says that no training can know.
+    """The texts of a card.
 
     Attributes
     ----------

@@ -18,12 +18,12 @@ from SparseSegLib.devices import choose_device
 from SparseSegLib.models import ModelCard, save_bundle
 from SparseSegLib.networks import create_network
 from SparseSegLib.prediction.predictor import Predictor
-from SparseSegLib.training.distributed import current_team
+from SparseSegLib.training.distributed import current_process_group
 
 
 @dataclass(frozen=True)
 class Cohort:
-    """Everything that one or several trainings learn from.
+    """The data and settings of one or several trainings.
 
     Attributes
     ----------
@@ -59,13 +59,13 @@ class Cohort:
     def train_on(
         self, numbers: Sequence[int], bundle: Path, files: Files, control: Control, name: str = ""
     ) -> tuple[ModelCard, TrainedModel]:
-        """Train on some of the cases and save the bundle (in the first process of a team); its card and the model."""
+        """Train on some of the cases and save the bundle (rank 0 does); its card and the model."""
         dataset, validation = self.split(numbers)
         about = replace(self.about, name=name) if name else self.about
         about.check(dataset)
         model = train(dataset, self.settings, control, validation=validation, files=files)
         card = make_card(dataset, self.settings, model, about)
-        if current_team().first:
+        if current_process_group().first:
             card = save_bundle(bundle, card, model.weights)
         return card, model
 

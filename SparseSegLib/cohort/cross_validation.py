@@ -1,4 +1,4 @@
-"""Cross-validation: each fold is segmented by a model that learned from all the others."""
+"""Cross-validation: each fold is segmented by a model trained on all the others."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from SparseSegLib.cohort.cohort import Cohort
 from SparseSegLib.cohort.scoring import FoldScores
 from SparseSegLib.cohort.trainer import Files
 from SparseSegLib.control import Control
-from SparseSegLib.training.distributed import current_team
+from SparseSegLib.training.distributed import current_process_group
 
 
 def cross_validate(
@@ -28,14 +28,14 @@ def cross_validate(
     cohort : Cohort
     folds : numbers of the cases that each fold leaves out
     chosen : which folds to train, from 1
-    folder : where the bundles ``fold-1``, ``fold-2`` … come to lie; in the first process of a team
+    folder : where the bundles ``fold-1``, ``fold-2`` … are written; by the first of several processes
     files : a checkpoint ``c.pt`` and a log folder ``l`` become ``c-fold-1.pt`` and ``l/fold-1`` and so on; the table of
         the labels' weights as the checkpoint
     control : ``stop`` finishes the present training and leaves out the folds that come after it
 
     Returns
     -------
-    The scores of the cases that were left out, in the first process of a team; nothing in the others.
+    The scores of the cases that were left out, in the first of several processes; nothing in the others.
 
     Raises
     ------
@@ -50,15 +50,15 @@ def cross_validate(
         control.events.message(f"Fold {fold} of {len(folds)}: {len(others)} cases to learn from.")
         own, name = _own(files, fold), f"{cohort.about.name} fold {fold}"
         card, model = cohort.train_on(others, folder / f"fold-{fold}", own, control, name)
-        if current_team().first:
+        if current_process_group().first:
             rows += cohort.score(fold, folds[fold - 1], card, model, control)
-        if current_team().agree(control.token.stopped):
+        if current_process_group().broadcast(control.token.stopped):
             break
     return rows
 
 
 def _own(files: Files, fold: int) -> Files:
-    """The files of one fold; its training never starts with weights that may know the cases that it leaves out."""
+    """The files of one fold; its training never starts with weights that may have seen the cases that it leaves out."""
 
     def named(path: Path | None) -> Path | None:
         return path and path.with_name(f"{path.stem}-fold-{fold}{path.suffix}")

@@ -1,4 +1,4 @@
-"""What a cohort learns from: annotated volumes, all brought to one orientation, spacing and list of classes."""
+"""The training set of a cohort: annotated volumes, all brought to one orientation, spacing and list of classes."""
 
 from __future__ import annotations
 
@@ -109,13 +109,13 @@ class Dataset:
         return replace(self, examples=tuple(self.examples[number] for number in numbers))
 
     def images(self) -> list[LabeledImage]:
-        """What patches are cut from."""
+        """The images and labels that patches are cut from."""
         return [LabeledImage(example.image, example.labels) for example in self.examples]
 
 
 @contextmanager
 def naming(case: str) -> Iterator[None]:
-    """Let whatever goes wrong with a case say which one it was."""
+    """Add the name of the case to errors."""
     try:
         yield
     except SparseSegError as error:

@@ -21,7 +21,7 @@ FIRST_CHANNEL = "_0000"  # at the end of an image's name in nnU-Net; the second 
 
 @dataclass(frozen=True)
 class Description:
-    """What a ``dataset.json`` says.
+    """The content of a ``dataset.json``.
 
     Attributes
     ----------

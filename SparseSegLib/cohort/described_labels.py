@@ -1,4 +1,4 @@
-"""What a ``dataset.json`` says of its labels: structures, regions made of several values, and what to ignore."""
+"""The labels of a ``dataset.json``: structures, regions made of several values, and the ignore label."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 IGNORE = "ignore"
-"""The name with which nnU-Net calls the value of unlabeled voxels."""
+"""nnU-Net's name for the value of unlabeled voxels."""
 
 HIGHEST = 2**31 - 1
 
@@ -30,7 +30,7 @@ class DescribedLabels:
 
 
 def described_labels(labels: Any) -> DescribedLabels:
-    """Understand ``{"0": "background", "1": "liver"}``, ``{"liver": 1}`` or, with regions, ``{"tumor": [1, 2]}``.
+    """Parse ``{"0": "background", "1": "liver"}``, ``{"liver": 1}`` or, with regions, ``{"tumor": [1, 2]}``.
 
     Raises ValueError with what is wrong.
     """
@@ -62,7 +62,7 @@ def _with_regions(named: list[tuple[str, Region]], ignore: int | None) -> Descri
     for value in values:
         same = [other for other in values if members[other] == members[value]]
         if len(same) > 1:
-            raise ValueError(f"the values {same} belong to the same regions and cannot be told apart")
+            raise ValueError(f"the values {same} belong to the same regions and cannot be distinguished")
     structures = {value: _name_of(value, ordered) for value in values}
     if any("+" in name for name in structures.values()):
         raise ValueError("a name has a +, which names of regions cannot have")

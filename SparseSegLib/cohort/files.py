@@ -1,4 +1,4 @@
-"""The files of a cohort: cases read one by one, so that bad ones are known before an hour of training."""
+"""The files of a cohort: cases read one by one, so that bad ones are reported before the training."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from SparseSegLib.preprocessing.grid import Spacing
 
 @dataclass(frozen=True)
 class CaseFiles:
-    """Where a case lies.
+    """The files of a case.
 
     Attributes
     ----------
     name : what to call it
     volumes : the channels, one file each; one file for all of them if ``stacked``
     labels : labelmap or segmentation
-    dense : whether the labels say something about every voxel: 0 is background then
+    dense : whether every voxel is labeled: 0 is background then
     resample : whether labels of another grid are brought to the volume's
     stacked : whether the channels are the fourth axis of one file
     names : of the structures by their values, where the labels' file has none
-    ignore : a value that means unlabeled in labels which say something about every other voxel; None for none
+    ignore : the value of unlabeled voxels in dense labels; None for none
     series : UIDs of the DICOM series to read, one for each volume; "" where there is nothing to choose
     """
 
@@ -98,7 +98,7 @@ def read_examples(
     files: Sequence[CaseFiles],
     spacing: Spacing | None,
     bias_field: str = "none",
-    told: Callable[[int], None] = lambda done: None,
+    on_progress: Callable[[int], None] = lambda done: None,
     *,
     normalization: str = "percentiles",
 ) -> tuple[list[Example], Spacing]:
@@ -109,8 +109,8 @@ def read_examples(
     files : of the cases
     spacing : (z, y, x) mm to bring them to; None for the median over the cases
     bias_field : "n4" to correct the bias field of each, "none" not to
-    told : hears before every reading how many cases are done; may raise to end the work
-    normalization : of the gray values, as a model's card says it
+    on_progress : called before every reading with the number of cases done; may raise to end the work
+    normalization : of the gray values, see :class:`~SparseSegLib.models.Preprocessing`
 
     Returns
     -------
@@ -120,7 +120,7 @@ def read_examples(
 
     def count() -> None:
         nonlocal begun
-        told(begun // passes)
+        on_progress(begun // passes)
         begun += 1
 
     def geometry(source: CaseFiles) -> Geometry:

@@ -1,4 +1,4 @@
-"""Which cases to learn from and which to leave out."""
+"""Splits of the cases into training and validation, and into folds."""
 
 from __future__ import annotations
 

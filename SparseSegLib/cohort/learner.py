@@ -1,4 +1,4 @@
-"""The learner of a cohort: patches of several volumes, alone or in a team of processes."""
+"""The learner of a cohort: patches of several volumes, in one process or several."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import torch
 
 from SparseSegLib.annotation import UNLABELED
 from SparseSegLib.augmentation import vary_gray
-from SparseSegLib.cohort import label_judge
-from SparseSegLib.cohort.label_judge import LabelJudge
+from SparseSegLib.cohort import label_quality
+from SparseSegLib.cohort.label_quality import LabelQuality
 from SparseSegLib.inference import output_size
 from SparseSegLib.networks.objective import training_loss
 from SparseSegLib.networks.region_network import RegionNetwork
 from SparseSegLib.patches import PatchRecipe, PatchTrainer, seen
-from SparseSegLib.training.distributed import current_team
+from SparseSegLib.training.distributed import current_process_group
 from SparseSegLib.training.losses import region_cross_entropy, region_dice, soft_dice
 from SparseSegLib.training.precision import computing_in
 
@@ -25,17 +25,17 @@ WEIGHT_DECAY = 1e-2
 class CohortLearner(PatchTrainer):
     """The patch trainer with an optimizer and a loss that suit short trainings.
 
-    The loss is the mean of the patches' own losses, each computed by itself: batch norm sees in training what it sees
-    in a prediction, one patch at a time; memory is needed for one patch only; and processes that train together, each
-    with a part of the batch, take the very step that one process with the whole batch takes. Where labels are noisy,
-    patches weigh as much as their labels seem to be worth, instead of all the same; in a team those of one process are
-    weighed against one another.
+    The loss is the mean of the patches' own losses, each computed by itself: batch norm has the same statistics in
+    training as in a prediction, those of one patch; memory is needed for one patch only; and processes that train
+    together, each with a part of the batch, take the same step as one process with the whole batch. Where labels are
+    noisy, patches are weighted by how good their labels seem; of several processes, each weights its own patches
+    against one another.
 
     Parameters
     ----------
     recipe, channels, classes, seed, device, flips : as of :class:`PatchTrainer`
     precision : type that the network computes in; weights and loss are float32
-    noisy_labels : whether to judge labels, see :class:`~SparseSegLib.cohort.label_judge.LabelJudge`
+    noisy_labels : whether to weight patches by :class:`~SparseSegLib.cohort.label_quality.LabelQuality`
     """
 
     def __init__(
@@ -52,10 +52,10 @@ class CohortLearner(PatchTrainer):
     ) -> None:
         super().__init__(recipe, channels, classes, seed, device, flips=flips)
         self.precision = precision
-        self.judge = LabelJudge(channels, classes, seed, device) if noisy_labels else None
+        self.label_quality = LabelQuality(channels, classes, seed, device) if noisy_labels else None
         self.drawn: list[int] = []
-        self.team = current_team()
-        if not self.team.first:
+        self.group = current_process_group()
+        if not self.group.first:
             self._draw_otherwise(seed)
 
     def make_optimizer(self) -> torch.optim.Optimizer:
@@ -74,27 +74,27 @@ class CohortLearner(PatchTrainer):
     def step(self, rate: float) -> float:
         """One training step with ``rate`` times the learning rate; the loss."""
         loss = super().step(rate)
-        if self.judge is not None and self.steps > label_judge.FROM:
-            self.judge.step(rate * self.recipe.learning_rate)
+        if self.label_quality is not None and self.steps > label_quality.FROM:
+            self.label_quality.step(rate * self.recipe.learning_rate)
         return loss
 
-    def chance(self) -> tuple[int, ...]:
-        """What decides the numbers that a network draws in this step; every process of a team draws others."""
-        return (*super().chance(), self.team.rank)
+    def step_seed(self) -> tuple[int, ...]:
+        """The seed of the network's random numbers in this step, another one in every process."""
+        return (*super().step_seed(), self.group.rank)
 
     def learn(self, image: torch.Tensor, labels: torch.Tensor) -> float:
-        """Leave the gradients of the mean loss of the patches in the network, averaged over the team; the loss."""
+        """Leave the gradients of the mean loss of the patches in the network, averaged over the processes; the loss."""
         samples = list(zip(image.split(1), labels.split(1), strict=True))
         total = 0.0
-        if self.judge is not None:
-            total = self.judge.learn(samples, self._loss_of_patch, self.drawn)
-            self.team.average_gradients(self.judge.weighting)
+        if self.label_quality is not None:
+            total = self.label_quality.learn(samples, self._loss_of_patch, self.drawn)
+            self.group.average_gradients(self.label_quality.weighting)
         else:
             for patch, target in samples:
                 loss = self._loss_of_patch(patch, target) / len(samples)
                 loss.backward()
                 total += float(loss.detach())
-        self.team.average_gradients(self.network)
+        self.group.average_gradients(self.network)
         return total
 
     def vary(self, image: torch.Tensor) -> torch.Tensor:
@@ -104,28 +104,31 @@ class CohortLearner(PatchTrainer):
     def center(self, number: int) -> tuple[float, float, float]:
         """(z, y, x) of the middle of the next patch; the labeled voxel that it is drawn for lies anywhere in the patch.
 
-        A network that pads can tell how far it is from the rim of its patch. Were labels always in the middle, it would
-        not learn what to say near the rim, and a prediction has as many voxels there.
+        A network that pads sees how far it is from the border of its patch. Were labels always in the middle, it would
+        not learn to predict near the border, and a prediction has as many voxels there.
         """
         size = np.array(output_size(self.network, self.recipe.patch))
         z, y, x = (super().center(number) + self.rng.uniform(-0.5, 0.5, 3) * (size - 1)).tolist()
         return z, y, x
 
     def state(self) -> dict[str, Any]:
-        """Everything that :meth:`restore` needs to go on to the same result."""
-        return {**super().state(), **({} if self.judge is None else {"judge": self.judge.state()})}
+        """The state that :meth:`restore` needs to go on to the same result."""
+        return {
+            **super().state(),
+            **({} if self.label_quality is None else {"label_quality": self.label_quality.state()}),
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on where :meth:`state` was taken, which was in the first process of a team."""
+        """Go on where :meth:`state` was taken, which was in the first of several processes."""
         super().restore(state)
-        if self.judge is not None:
-            self.judge.restore(state["judge"])
-        if not self.team.first:
+        if self.label_quality is not None:
+            self.label_quality.restore(state["label_quality"])
+        if not self.group.first:
             self._draw_otherwise(state["steps"])
 
     def _draw_otherwise(self, seed: int) -> None:
-        """Draw patches that no other process of the team draws."""
-        self.rng.bit_generator.state = np.random.default_rng((seed, self.team.rank)).bit_generator.state
+        """Draw patches that no other process draws."""
+        self.rng.bit_generator.state = np.random.default_rng((seed, self.group.rank)).bit_generator.state
         self.generator.manual_seed(int(self.rng.integers(2**62)))
 
     def _loss_of_patch(self, patch: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -139,9 +142,9 @@ class CohortLearner(PatchTrainer):
         return self.loss(logits.float(), labels)
 
     def _draw_volumes(self) -> list[int]:
-        """The volumes that the patches of a batch come from; different ones where patches are weighed."""
+        """The volumes that the patches of a batch come from; different ones where patches are weighted."""
         count = len(self.images)
-        if self.judge is None:
+        if self.label_quality is None:
             drawn = self.rng.integers(count, size=self.batch)
         else:
             drawn = np.resize(self.rng.permutation(count), self.batch)

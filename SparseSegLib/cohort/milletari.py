@@ -28,8 +28,8 @@ class MilletariLearner(CohortLearner):
 
     A volume no larger than the patch is seen whole. Every patch gets the histogram of another training volume, chosen
     at random, and is deformed by B-splines on a control grid of 2×2×2 cells with a standard deviation of 15 voxels.
-    Nothing else is changed at random, mirroring included unless ``flips`` ask for it. The weights that predict are
-    those of the last step, not averaged ones.
+    Nothing else is changed at random, not even mirrored without ``flips``. The weights that predict are those of the
+    last step, not averaged ones.
     """
 
     averaging = 0.0
@@ -56,7 +56,7 @@ class MilletariLearner(CohortLearner):
         self.tables = [quantile_tables(image[None]) for image in self.images]
 
     def center(self, number: int) -> tuple[float, float, float]:
-        """(z, y, x) of the middle of a patch that lies within the volume; the volume's own where that is no larger."""
+        """(z, y, x) of the middle of a patch that lies within the volume; of the volume where that is no larger."""
         z, y, x = within(super().center(number), self.recipe.patch, self.labels[number].shape).tolist()
         return z, y, x
 

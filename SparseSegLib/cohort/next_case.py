@@ -1,4 +1,4 @@
-"""Which volume of a cohort to annotate next, and which slice of it."""
+"""Active learning: the volume of a cohort to annotate next, and its slice."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Extent = tuple[int, int]
 
 @dataclass(frozen=True, eq=False)
 class CaseView:
-    """What a model sees in a volume.
+    """A model's prediction of a volume, summarized.
 
     Attributes
     ----------
     name : of the case
     expected_dice : what the model expects its segmentation to reach, mean over the structures, 0 to 1
     extents : where it finds structures along z, y and x, on the volume's own grid
-    areas : along each axis, how much of the structures it finds in every slice, as a share of the largest
+    areas : along each axis, how much of the structures it finds in every slice, as a fraction of the largest
     planes : the slices that are annotated already
     """
 
@@ -40,7 +40,7 @@ class CaseView:
     planes: tuple[Plane, ...] = ()
 
     def place(self, plane: Plane) -> float:
-        """Where a plane lies in the structures' extent: 0 is its begin, 1 its end."""
+        """The relative position of a plane in the structures' extent, from 0 to 1."""
         first, last = self.extents[plane.axis]
         return (plane.index - first) / max(1, last - first)
 
@@ -66,7 +66,7 @@ class Suggestion:
 def view_case(
     name: str, probabilities: torch.Tensor, grid: Geometry, target: Geometry, planes: tuple[Plane, ...] = ()
 ) -> CaseView:
-    """Look at a model's answer for one volume.
+    """Summarize a model's prediction of one volume.
 
     Parameters
     ----------
@@ -96,10 +96,10 @@ def suggest_slices(views: Iterable[CaseView], count: int = 1) -> list[Suggestion
     come first. The slice is the one that shows most of the structures for each slice, itself included, that lies near
     its place in the structures' extent, along the same axis, over all volumes.
 
-    Doubt chooses neither. While a model knows little, it doubts slices that show nothing, and the same ones in every
-    volume; and the volumes of which it expects least are the odd ones, from which the others learn least. Among
-    volumes with as many slices those come first of which it expects most: they are like many, and there it finds the
-    place that it asks for. The others follow, in the same round.
+    Uncertainty chooses neither. While a model has learned little, it is uncertain on slices that show nothing, and on
+    the same ones in every volume; and the volumes with the lowest expected Dice are outliers, which help the others
+    least. Among volumes with as many slices those with the highest expected Dice come first: they are like many, and
+    there the suggested place is found reliably. The others follow, in the same round.
     """
     known = {view.name: view for view in views}
     found = []
@@ -118,8 +118,8 @@ def expected_dice(probabilities: torch.Tensor) -> float:
     """The Dice that the most probable labels would have if the probabilities were right, mean over the structures.
 
     For a structure with the probability p in each voxel, found in the voxels S, it is 2·Σ_S p / (|S| + Σ p): close to 1
-    where the model is sure of every voxel, 0 where it doubts but does not find the structure at all. Chances below
-    ``FAINT`` are left out: over a large background they would add up to more than the structure.
+    where the model is sure of every voxel, 0 where it does not find the structure at all. Probabilities below ``FAINT``
+    are left out: over a large background they would add up to more than the structure.
     """
     found = probabilities.argmax(0)
     values = []

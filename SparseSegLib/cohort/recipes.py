@@ -18,22 +18,22 @@ FULL_STEPS = 1000
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything about a training that a user may leave open.
+    """Defaults of a training.
 
     Attributes
     ----------
-    learner : what trains the network: its optimizer, its loss, and how patches are changed at random
+    learner : class that trains the network: its optimizer, its loss, and its augmentation
     network : entry of the network registry
     learning_rate, other_rate : at its highest, with the recipe's own network and with another one
     full_steps : a training with the own network that has fewer steps takes a lower rate, see ``in_proportion``; 0 for
         the same rate always
-    schedule : how it goes on from there
+    schedule : of the learning rate
     spacing : (z, y, x) mm of the grid to work on; None for the median over the cases
-    patch : (z, y, x) voxels that the network sees at once; None for a size that suits the volumes
-    batch : patches a step
+    patch : (z, y, x) voxels of the network's input; None for a size that suits the volumes
+    batch : patches per step
     seconds, steps : the budget; steps win
     bias_field : "n4" to correct the bias field of every volume first, "none" not to
-    normalization : of the gray values, as a model's card says it
+    normalization : of the gray values, see :class:`~SparseSegLib.models.Preprocessing`
     mirror : learn from mirrored images too
     """
 
@@ -59,7 +59,7 @@ class Recipe:
         return replace(self, network=network, learning_rate=self.other_rate, full_steps=0)
 
     def going_on(self) -> Recipe:
-        """The recipe for weights that know something, which shall not be shaken off: with ``other_rate``."""
+        """The recipe for weights that are trained already: with ``other_rate``, so as not to lose them."""
         if self.other_rate is None:
             return self
         return replace(self, learning_rate=self.other_rate, full_steps=0)
@@ -98,6 +98,6 @@ RECIPES = {
 """The recipes by name.
 
 ``milletari2016`` is that of the V-Net paper (sections 3 and 4), with the loss that the paper compares with as
-``milletari2016-logistic``, ``myronenko2018`` that of the paper that won the brain
-tumor challenge (section 3; 300 passes over its 285 cases). Both want a GPU.
+``milletari2016-logistic``, ``myronenko2018`` that of the paper that won the brain tumor challenge (section 3; 300
+passes over its 285 cases). Both need a GPU.
 """

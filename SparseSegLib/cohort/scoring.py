@@ -1,4 +1,4 @@
-"""How well a model segments annotated volumes that it did not learn from."""
+"""Scores of a model on annotated volumes that it was not trained on."""
 
 from __future__ import annotations
 

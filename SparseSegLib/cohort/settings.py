@@ -1,4 +1,4 @@
-"""What can be set for the training of a model."""
+"""Settings of the training of a model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from SparseSegLib.cohort import label_judge
+from SparseSegLib.cohort import label_quality
 from SparseSegLib.cohort.recipes import RECIPES, Recipe
 from SparseSegLib.errors import UsageError
 from SparseSegLib.models.card import BIAS_FIELDS, NORMALIZATIONS
@@ -19,31 +19,31 @@ ROUND = 8
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """Everything a user may choose for a training. ``None`` means what the recipe says.
+    """Settings of a training. ``None`` means the recipe's default.
 
     Attributes
     ----------
     recipe : name out of ``RECIPES``
     network : entry of the network registry
     arguments : what to give the network's class
-    regions : learn regions that may hold one another, each with a sigmoid of its own, instead of exclusive classes:
-        "nested" (each structure's region holds all structures after it), "separate", or the structures of each region
-        by name or number, as in ``("edema+core+enhancing", "core+enhancing", "enhancing")``. Predictions are exclusive
-        labels as ever. Not for networks that have regions among their ``arguments``.
+    regions : learn regions that may be nested, each with a sigmoid of its own, instead of exclusive classes: "nested"
+        (each structure's region contains all structures after it), "separate", or the structures of each region by name
+        or number, as in ``("edema+core+enhancing", "core+enhancing", "enhancing")``. Predictions are exclusive labels
+        as ever. Not for networks that have regions among their ``arguments``.
     spacing : (z, y, x) mm of the grid to work on; the usual recipe takes the median over the cases
-    patch : (z, y, x) voxels that the network sees at once; the usual recipe takes a size that suits the volumes
-    batch : patches a step, in each process; they only add up, so that 1 makes the most of a short budget; at least 4,
+    patch : (z, y, x) voxels of the network's input; the usual recipe takes a size that suits the volumes
+    batch : patches per step, in each process; they only add up, so that 1 makes the most of a short budget; at least 4,
         unless it is chosen, where labels are noisy
-    noisy_labels : weigh patches against one another by how good their labels look, and report what each case weighed
-    normalization : of the gray values, as a model's card says it
+    noisy_labels : weight patches by how good their labels look, and report the weight of each case
+    normalization : of the gray values, see :class:`~SparseSegLib.models.Preprocessing`
     budget_seconds, budget_steps : when to be done; seconds count the training, steps win
     seed : the same seed and number of steps give the same weights on a CPU
     device : auto, cpu, cuda, cuda:N or mps
     precision : auto, float32 or bf16, in which the network computes; auto is bf16 on a GPU that has it
-    mirror : learn from mirrored images too; not for structures that have a left and a right of their own. None for
-        what the recipe says
+    mirror : learn from mirrored images too; not for structures that have a left and a right of their own. None for the
+        recipe's
     start : path of a bundle whose weights to begin with, see :func:`SparseSegLib.cohort.adapt.adapted`; "" for none
-    validations : how often to look at the validation volumes, if there are any
+    validations : how often to evaluate on the validation volumes, if there are any
     checkpoint_seconds : how often to save what was learned
     bias_field : "n4" to correct the bias field of every volume first, here and before a prediction, "none" not to
     """
@@ -84,11 +84,11 @@ class TrainSettings:
             if len(self.patch) != 3 or not all(isinstance(side, int) and 8 <= side <= 512 for side in self.patch):
                 raise UsageError(f"The patch {self.patch} is not three sizes from 8 to 512.", "Give voxels.")
         if self.batch is not None and not 1 <= self.batch <= 64:
-            raise UsageError(f"There must be 1 to 64 patches a step, not {self.batch}.", "1 is usual.")
-        if self.noisy_labels and self.batch is not None and self.batch < label_judge.FEWEST:
+            raise UsageError(f"There must be 1 to 64 patches per step, not {self.batch}.", "1 is usual.")
+        if self.noisy_labels and self.batch is not None and self.batch < label_quality.FEWEST:
             raise UsageError(
-                "Noisy labels are noticed by comparing patches, and there is one patch a step.",
-                f"Choose a batch of {label_judge.FEWEST} or more; {label_judge.USUAL} is usual.",
+                "Noisy labels are noticed by comparing patches, and there is one patch per step.",
+                f"Choose a batch of {label_quality.FEWEST} or more; {label_quality.USUAL} is usual.",
             )
         if self.normalization is not None and self.normalization not in NORMALIZATIONS:
             raise UsageError(
@@ -111,7 +111,7 @@ class TrainSettings:
             if getattr(self, name) is not None
         }
         if self.noisy_labels and self.batch is None:
-            chosen["batch"] = max(label_judge.USUAL, RECIPES[self.recipe].batch)
+            chosen["batch"] = max(label_quality.USUAL, RECIPES[self.recipe].batch)
         if self.budget_seconds is not None or self.budget_steps is not None:
             chosen |= {"seconds": self.budget_seconds, "steps": self.budget_steps}
         recipe = RECIPES[self.recipe]

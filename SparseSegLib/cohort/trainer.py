@@ -12,7 +12,7 @@ import torch
 
 from SparseSegLib.cohort.adapt import begin_with
 from SparseSegLib.cohort.dataset import Dataset
-from SparseSegLib.cohort.label_judge import FEWEST, LabelWeight, weights_as_csv
+from SparseSegLib.cohort.label_quality import FEWEST, LabelWeight, weights_as_csv
 from SparseSegLib.cohort.learner import CohortLearner
 from SparseSegLib.cohort.settings import TrainSettings, suitable_patch
 from SparseSegLib.cohort.validation import Validation
@@ -24,7 +24,7 @@ from SparseSegLib.models.regions import in_words, numbered
 from SparseSegLib.patches import PatchRecipe
 from SparseSegLib.training.budget import Budget
 from SparseSegLib.training.checkpoint import FOREIGN, find_checkpoint
-from SparseSegLib.training.distributed import current_team
+from SparseSegLib.training.distributed import current_process_group
 from SparseSegLib.training.log import TrainingLog
 from SparseSegLib.training.loop import TrainingLoop, on_device_or_cpu
 from SparseSegLib.training.precision import choose_precision
@@ -37,7 +37,7 @@ HINT = "Use smaller patches or a coarser spacing."
 
 @dataclass(frozen=True)
 class Files:
-    """What a training writes; ``None`` for what it shall not.
+    """The files that a training writes; ``None`` for those it shall not.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class Files:
         They never are where there are validation volumes, from which they may have been learned.
     log : folder for ``training.csv``, see :class:`TrainingLog`
     tensorboard : whether to write for TensorBoard there, too
-    label_weights : a table of what each case's labels weighed in the end, where they are noisy
+    label_weights : a table of the weights of each case's labels, where they are noisy
     """
 
     checkpoint: Path | None = None
@@ -60,13 +60,13 @@ class Files:
 
 @dataclass(frozen=True, eq=False)
 class TrainedModel:
-    """What a training returns.
+    """The result of a training.
 
     Attributes
     ----------
     weights : state dict of the averaged network
     arguments : what the network's class takes, channels and classes left out
-    window : (z, y, x) voxels that the network sees at once
+    window : (z, y, x) voxels of the network's input
     steps, seconds, loss : of the training; the loss is a running mean
     validation : Dice of the validation volumes with these weights, None where they have no structure or there are none
     best_step : when the network had these weights
@@ -102,7 +102,7 @@ def train(
     ----------
     dataset : Dataset
     settings : TrainSettings; its ``spacing`` must be the dataset's or None
-    control : whom to tell of the progress, and who may stop or cancel
+    control : receives the progress, and may stop or cancel
     checkpoint : path, optional; short for ``Files(checkpoint)``
     validation : volumes with the dataset's classes to choose the weights by; without, the last ones count
     files : what else to write
@@ -110,7 +110,7 @@ def train(
     Raises
     ------
     UsageError
-        If there is no such network, or it cannot work with such patches; or a single case shall be weighed.
+        If there is no such network, or it cannot work with such patches; or there is a single case to weight.
     AnnotationError
         If no example has a structure.
     Canceled
@@ -135,7 +135,7 @@ def train(
         return _Training(dataset, settings, control, files, validation, device).go()
 
     device = choose_device(settings.device)
-    if current_team().size == 1:
+    if current_process_group().size == 1:
         return on_device_or_cpu(device, attempt, control, HINT)
     try:
         return attempt(device)  # the others would not follow to the CPU
@@ -159,13 +159,13 @@ class _Training:
         self.control = control
         self.plan = settings.plan
         self.validation = None if validation is None else Validation(validation, settings.validations)
-        self.team = current_team()
+        self.group = current_process_group()
         self.learner = _make_learner(dataset, settings, device)
         if settings.start:
             begin_with(self.learner, dataset, Path(settings.start))
         self.fingerprint = _fingerprint(dataset, settings, validation)
         self.went_on = False
-        state = self.team.agree(find_checkpoint(files.checkpoint, control.events) if self.team.first else None)
+        state = self.group.broadcast(find_checkpoint(files.checkpoint, control.events) if self.group.first else None)
         try:
             spent, loss = self._resume(state, warm_start=files.warm_start and validation is None)
         except torch.OutOfMemoryError:
@@ -176,15 +176,15 @@ class _Training:
             if settings.start:
                 begin_with(self.learner, dataset, Path(settings.start))
             state, spent, loss = None, 0.0, None
-        self.team.share_weights([self.learner.network, self.learner.averaged.network])
+        self.group.broadcast_weights([self.learner.network, self.learner.averaged.network])
         self.budget = Budget(self.plan.seconds, self.plan.steps, spent)
         self.label_weights = files.label_weights
-        checkpoint = files.checkpoint if self.team.first else None
+        checkpoint = files.checkpoint if self.group.first else None
         schedule = in_proportion(self.plan.schedule, self.plan.full_steps)
         self.loop = TrainingLoop(control, self.budget, checkpoint, settings.checkpoint_seconds, schedule)
         self.loop.loss = loss
         self.log = None
-        if files.log is not None and self.team.first:
+        if files.log is not None and self.group.first:
             self.log = TrainingLog(files.log, self.learner.steps, tensorboard=files.tensorboard)
         if self.validation is not None and state is not None and self.learner.steps:
             self.validation.restore(state["validation"], self.budget.fraction(self.learner.steps))
@@ -194,9 +194,9 @@ class _Training:
         learner = self.learner
         while (fraction := self._fraction()) < 1:
             self.loop.step(learner, fraction)
-            if self.team.first:
-                self._look_around()
-        if self.team.first:
+            if self.group.first:
+                self._after_step()
+        if self.group.first:
             self._validate(1.0)
             self.loop.save(self._state, force=True)
         if self.log is not None:
@@ -204,7 +204,7 @@ class _Training:
         arguments = dict(learner.network.arguments)  # type: ignore[arg-type]
         for name in ("in_channels", "classes"):
             arguments.pop(name)
-        weights = self._weigh_labels()
+        weights = self._mean_label_weights()
         model = TrainedModel(
             learner.averaged.network.state_dict(),
             arguments,
@@ -217,29 +217,29 @@ class _Training:
         )
         return self._best_of(model)
 
-    def _weigh_labels(self) -> tuple[LabelWeight, ...]:
-        """What the labels of each case weighed; the first process writes it down."""
-        judge = self.learner.judge
-        if judge is None:
+    def _mean_label_weights(self) -> tuple[LabelWeight, ...]:
+        """The mean weight of each case's labels; the first process writes the table."""
+        quality = self.learner.label_quality
+        if quality is None:
             return ()
-        weights = judge.weights([example.name for example in self.dataset.examples])
-        if self.team.first and self.label_weights is not None:
+        weights = quality.weights([example.name for example in self.dataset.examples])
+        if self.group.first and self.label_weights is not None:
             write_text(self.label_weights, weights_as_csv(weights))
         return weights
 
     def _fraction(self) -> float:
-        """How far the training is, 1 when it is over; the first process says that to all. Raises Canceled."""
+        """The training's progress, 1 when it is over; broadcast by the first process. Raises Canceled."""
         token, steps = self.control.token, self.learner.steps
         fraction = 1.0 if token.stopped and steps else self.budget.fraction(steps)
-        canceled, fraction = self.team.agree((token.canceled, fraction))
+        canceled, fraction = self.group.broadcast((token.canceled, fraction))
         if canceled:
-            if self.team.first and steps:
+            if self.group.first and steps:
                 self.loop.save_canceled(self._state)
             raise Canceled
         return fraction
 
-    def _look_around(self) -> None:
-        """What is to be done between two steps: validate, log, report, save."""
+    def _after_step(self) -> None:
+        """Validate, log, report and save, each when it is due; called between two steps."""
         steps = self.learner.steps
         fraction = self.budget.fraction(steps)
         if self.validation is not None and self.validation.due(fraction):
@@ -253,7 +253,7 @@ class _Training:
         self.loop.save(self._state)
 
     def _validate(self, fraction: float) -> None:
-        """Look at the validation volumes, if there are any and they have not been seen at this step."""
+        """Evaluate on the validation volumes, if there are any and this step was not evaluated yet."""
         learner, validation = self.learner, self.validation
         if validation is None or validation.seen_at == learner.steps:
             return
@@ -273,11 +273,11 @@ class _Training:
             self.log.add(self.learner.steps, self.budget.elapsed, self.loop.loss, rate, score)
 
     def _best_of(self, model: TrainedModel) -> TrainedModel:
-        """The model with the weights that did best on the validation volumes; the first process tells the others."""
+        """The model with the weights that did best on the validation volumes; broadcast by the first process."""
         validation = self.validation
         if validation is None:
             return model
-        weights, score, step = self.team.agree((validation.weights, validation.best, validation.best_step))
+        weights, score, step = self.group.broadcast((validation.weights, validation.best, validation.best_step))
         return replace(model, weights=weights, validation=score, best_step=step)
 
     def _state(self) -> dict[str, Any]:
@@ -301,7 +301,7 @@ class _Training:
                 self._go_on()
             events.message(f"Going on after {self.learner.steps} steps.")
             return float(state["spent"]), state["loss"]
-        if not warm_start:  # the weights may know the cases that this training leaves out
+        if not warm_start:  # the weights may have been trained on the cases that this training leaves out
             events.message("The cases are split otherwise, or the settings are others: starting over.")
             return 0.0, None
         try:
@@ -315,7 +315,7 @@ class _Training:
         return 0.0, None
 
     def _go_on(self) -> None:
-        """Learn at the rate for weights that know something."""
+        """Use the learning rate for weights that are trained already."""
         self.went_on = True
         self.plan = self.plan.going_on()
         self.learner.recipe = replace(self.learner.recipe, learning_rate=self.plan.learning_rate)

@@ -18,19 +18,19 @@ PatchSize = tuple[int, int, int]
 
 
 class Validation:
-    """Looks at the validation volumes now and then, and keeps the weights that did best.
+    """Evaluates on the validation volumes now and then, and keeps the best weights.
 
     Parameters
     ----------
     dataset : the volumes, with the classes of the training
-    times : how often to look, evenly over the training
+    times : how often to evaluate, evenly over the training
 
     Attributes
     ----------
-    best : the highest Dice so far; None before the first look, and where no volume has a structure
+    best : the highest Dice so far; None before the first evaluation, and where no volume has a structure
     best_step : when that was
-    seen_at : the step of the last look
-    weights : state dict of the network then; without a Dice that at the last look
+    seen_at : the step of the last evaluation
+    weights : state dict of the network then; without a Dice that at the last evaluation
     """
 
     def __init__(self, dataset: Dataset, times: int) -> None:
@@ -43,7 +43,7 @@ class Validation:
         self._looks = 0
 
     def due(self, fraction: float) -> bool:
-        """Whether to look now that ``fraction`` of the training is done."""
+        """Whether to evaluate now that ``fraction`` of the training is done."""
         return int(fraction * self.times + 1e-6) > self._looks
 
     def look(
@@ -59,7 +59,7 @@ class Validation:
         return found
 
     def state(self) -> dict[str, Any]:
-        """Everything that :meth:`restore` needs."""
+        """The state for :meth:`restore`."""
         return {
             "best": self.best,
             "best_step": self.best_step,

@@ -1,4 +1,4 @@
-"""What a user would reach for today: the classical methods to be measured against, on the very same slices."""
+"""Classical methods to compare with, on the same annotated slices."""
 
 from __future__ import annotations
 

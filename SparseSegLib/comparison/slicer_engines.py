@@ -1,7 +1,7 @@
 """The engines of Slicer's *Fill between slices* and *Grow from seeds*, from the PyPI package slicer-core.
 
 They run in a Python process of their own: slicer-core loaded beside other native libraries can bring the process down
-when it ends, and a comparison must not do that to the command that asked for it.
+when it ends, and a comparison must not do that to the command that runs it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def fill_between_slices(
 ) -> np.ndarray:
     """Slicer's *Fill between slices*: ITK's morphological contour interpolation of the drawn segments.
 
-    It ignores the image. ``labels`` is ``(Z, Y, X)`` with ``UNLABELED``; the result holds a class everywhere.
+    It ignores the image. ``labels`` is ``(Z, Y, X)`` with ``UNLABELED``; the result has a class everywhere.
     """
     drawn = np.where(labels[region] == UNLABELED, 0, labels[region]).astype(np.uint8)
     return _run("fill", image[region], drawn, spacing)

@@ -1,4 +1,4 @@
-"""Random walker, from scikit-image, with the strength of its edges chosen on a hidden slice."""
+"""Random walker, from scikit-image, with the strength of its edges chosen on a held-out slice."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def random_walker(
     """Random walker segmentation (Grady 2006) seeded with all labeled voxels.
 
     The weight of an edge is exp(-strength · difference²), with gray values from 0 to 1 (percentiles 1 and 99). The best
-    strength differs a hundredfold from image to image, so it is chosen as a user would: by the IoU on an annotated
-    slice that is hidden. Regions of more than ``MOST_VOXELS`` are walked on a coarser grid, the probabilities being
+    strength differs a hundredfold from image to image, so it is chosen as a user would: by the IoU on a held-out
+    annotated slice. Regions of more than ``MOST_VOXELS`` are walked on a coarser grid, the probabilities being
     interpolated back.
     """
     image, labels = image[region], labels[region]
@@ -67,7 +67,7 @@ def _classes(probabilities: np.ndarray, labels: np.ndarray, shape: tuple[int, ..
 
 
 def _choose_strength(gray: np.ndarray, labels: np.ndarray) -> float:
-    """The strength that finds the objects best on one annotated slice which it does not see."""
+    """The strength that finds the objects best on one held-out annotated slice."""
     plane = _slice_to_hide(labels)
     if plane is None:
         return USUAL_STRENGTH

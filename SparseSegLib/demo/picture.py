@@ -20,7 +20,7 @@ ORIENTATIONS = ("axial", "coronal", "sagittal")
 
 @dataclass(frozen=True)
 class Scene:
-    """What to draw: arrays ``(Z, Y, X)`` on one grid, and a line of text."""
+    """The content of the picture: arrays ``(Z, Y, X)`` on one grid, and a line of text."""
 
     image: np.ndarray
     annotation: SparseLabels
@@ -106,7 +106,7 @@ def _outline(axes: Any, labels: np.ndarray) -> None:
 
 
 def _crossings(axes: Any, annotation: SparseLabels, axis: int) -> None:
-    """Where the annotated slices of the other orientations cross this one."""
+    """Draw the lines where the annotated slices of the other orientations cross this one."""
     first, _ = (other for other in range(3) if other != axis)
     for plane in annotation.planes:
         if plane.axis == axis:

@@ -1,4 +1,4 @@
-"""The ensemble: it trains experts, judges them on held-out slices, weights and blends what they predict."""
+"""The ensemble: it trains experts, scores them on held-out slices, and averages their weighted predictions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from SparseSegLib.errors import UsageError
 
 
 class Ensemble:
-    """Several experts that predict as one.
+    """A weighted mean of the predictions of several experts.
 
     At first some annotated slices are held out (``hidden``), if that is wanted. :meth:`fit_weights` scores the experts
     on them and ends that. Scores are kept when the annotation changes.
@@ -84,7 +84,7 @@ class Ensemble:
         self.set_annotation(self.problem, choose_held_out(self.problem.labels, learned))
 
     def _set(self, problem: Problem) -> None:
-        """Those that train do not know the held-out slices; the others are shown with all that is known."""
+        """Held-out slices are hidden from the experts that train; the others get all of the annotation."""
         self.problem = problem
         for member in self.members:
             member.kept = None
@@ -102,7 +102,7 @@ class Ensemble:
 
     @property
     def can_predict(self) -> bool:
-        """Whether any expert has learned anything."""
+        """Whether any expert can predict yet."""
         return any(member.warmth for member in self.members)
 
     def step(self, rate: float) -> float:
@@ -115,7 +115,7 @@ class Ensemble:
         return self._training.step([first, *(expert for name, expert in others if weights[name].any())], rate)
 
     def shrink(self) -> int:
-        """Let the expert that memory did not suffice for take half of its patches a step; see :class:`Learner`."""
+        """Let the expert that memory did not suffice for take half of its patches per step; see :class:`Learner`."""
         return self._training.failed.shrink() if self._training.failed else 0
 
     def weights(self) -> dict[str, np.ndarray]:
@@ -123,7 +123,7 @@ class Ensemble:
         return self._weights([member.warmth for member in self.members])
 
     def _weights(self, shares: Sequence[float]) -> dict[str, np.ndarray]:
-        """The weights by name, where each expert has a share of its prior weight."""
+        """The weights by name, where each expert has a fraction of its prior weight."""
         priors = [share * member.prior_weight(self.problem) for share, member in zip(shares, self.members, strict=True)]
         scores = [member.score(self.problem.classes - 1) for member in self.members]
         fitted = expert_weights(priors, np.array(scores), [member.trust for member in self.members])
@@ -159,12 +159,12 @@ class Ensemble:
         return kept
 
     def seconds(self, request: Request) -> float:
-        """How long :meth:`predict` would take once every expert has learned something."""
+        """Seconds that :meth:`predict` would take once every expert can predict."""
         weights = self._weights([1.0] * len(self.members))
         return sum(member.seconds(request) for member in self.members if weights[member.name].any())
 
     def fit_weights(self, token: CancelToken) -> None:
-        """Let the held-out slices say how much each expert counts, and learn from them from now on."""
+        """Fit the experts' weights on the held-out slices, and train on these from now on."""
         self._training.wait()
         planes = sorted(self.hidden)
         found = {}
@@ -198,14 +198,14 @@ class Ensemble:
         return None if np.isnan(found).all() else float(np.nanmean(found))
 
     def _on_planes(self, expert: Expert, planes: Sequence[Plane], token: CancelToken) -> list[torch.Tensor]:
-        """Class probabilities ``(K, U, V)`` of some slices, where that is quick as they will be in the end."""
+        """Class probabilities ``(K, U, V)`` of some slices, in the final quality where that is quick."""
         if not self.problem.is_small:
             return expert.predict_planes(planes, token)
         whole = expert.predict(Request.whole(self.problem), token)
         return [whole.select(1 + plane.axis, plane.index) for plane in planes]
 
     def state_dict(self) -> dict[str, Any]:
-        """What :meth:`load_state_dict` needs to go on to the same result."""
+        """The state that :meth:`load_state_dict` needs to go on to the same result."""
         self._training.wait()
         return {
             "experts": {name: expert.state_dict() for name, expert in self._trainable()},
@@ -216,7 +216,7 @@ class Ensemble:
         }
 
     def load_state_dict(self, state: Mapping[str, Any], *, warm_start: bool = False) -> None:
-        """Go on where :meth:`state_dict` was taken, or start with its weights and what held-out slices told.
+        """Go on where :meth:`state_dict` was taken, or start with its weights and scores.
 
         Raises ValueError if the weights do not fit; nothing has changed then.
         """

@@ -14,14 +14,14 @@ from SparseSegLib.densify.finish import most_probable
 
 SHARE = 0.25
 FEWEST_PLANES = 3
-USUAL = 0.5  # logarithm of the odds by which results are better than they promise themselves
+USUAL = 0.5  # logarithm of the odds by which results are better than expected from their own probabilities
 
 
 def choose_held_out(labels: SparseLabels, learned: Collection[Plane] = ()) -> frozenset[Plane]:
-    """Which planes to hold out: about a quarter, from the middle of each orientation in turn.
+    """The planes to hold out: about a quarter, from the middle of each orientation in turn.
 
     None where fewer than three planes are annotated, or where what is left would not show every class; none that the
-    network has ``learned`` from before, which would not tell how it does on others.
+    network was trained on before (``learned``), whose scores would be too high.
     """
     planes = labels.planes
     if len(planes) < FEWEST_PLANES:
@@ -44,7 +44,7 @@ def choose_held_out(labels: SparseLabels, learned: Collection[Plane] = ()) -> fr
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What experts predicted on slices that they did not know.
+    """Predictions of the experts on held-out slices.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ class HeldOut:
         )
 
     def state(self) -> dict[str, Any]:
-        """What :meth:`restored` makes it from."""
+        """The state that :meth:`restored` takes."""
         return {"drawn": self.drawn, "found": dict(self.found), "slices": self.slices}
 
     @classmethod
@@ -105,7 +105,7 @@ def iou_of(counts: np.ndarray) -> np.ndarray:
 
 
 def expected_iou(probabilities: torch.Tensor) -> np.ndarray:
-    """IoU of each structure ``(K - 1,)`` that class probabilities ``(K, N)`` promise themselves; NaN for none.
+    """IoU of each structure ``(K - 1,)`` expected from class probabilities ``(K, N)`` themselves; NaN for none.
 
     If they are right, a voxel that is predicted to be of a structure is so with its probability ``p``, and one that is
     not with its own: the sum of ``p`` inside over the count inside plus the sum of ``p`` outside.
@@ -125,10 +125,10 @@ def corrected_iou(
 ) -> np.ndarray:
     """IoU to expect of a whole result, from that measured on held-out slices.
 
-    Slices may be easier or more difficult than the rest, and the result knows more than what they were judged by. But
-    what a prediction promises itself (see :func:`expected_iou`) tells of both. So what is learned from the held-out
-    slices is by how much the odds of the IoU differ from the promised odds; where these are few, ``trust`` (0 to 1)
-    takes a part of that, and for the rest ``USUAL``.
+    Slices may be easier or more difficult than the rest, and the result was trained on more than the predictions on
+    them. But the IoU expected from the probabilities (see :func:`expected_iou`) reflects both. So what is learned from
+    the held-out slices is by how much the odds of the IoU differ from the expected odds; where these are few, ``trust``
+    (0 to 1) takes a part of that, and for the rest ``USUAL``.
     """
 
     def logit(iou: np.ndarray) -> np.ndarray:

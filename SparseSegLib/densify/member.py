@@ -1,4 +1,4 @@
-"""An expert in the ensemble: how it was judged, and what it predicted last."""
+"""An expert in the ensemble: its scores, and what it predicted last."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Member:
 
     Attributes
     ----------
-    counts : how it did on slices held out, see ``overlaps``
-    judged : on how many slices
-    warm : its warmth when it was judged last
+    counts : its intersections and unions on held-out slices, see ``overlaps``
+    judged : number of these slices
+    warm : its warmth when it was scored last
     kept : what it predicted last, if that holds until the annotation changes
     """
 
@@ -41,34 +41,34 @@ class Member:
 
     @property
     def trust(self) -> float:
-        """How far its score counts, see ``expert_weights``."""
+        """The trust in its score, see ``expert_weights``."""
         return slice_trust(self.judged) * self.warm
 
     def prior_weight(self, problem: Problem) -> float:
-        """Its weight as long as no held-out slice tells more: less where few slices are annotated."""
+        """Its weight before held-out slices score it: less where few slices are annotated."""
         annotated = max(1, len(problem.labels.planes)) / max(1, self.recipe.slices)
         return self.recipe.prior_weight * min(1.0, annotated)
 
     @property
     def warmth(self) -> float:
-        """The share of its weight that it has, by its steps; 0 as long as it has learned nothing."""
+        """The fraction of its weight that it has, by its steps; 0 as long as it has learned nothing."""
         if not isinstance(self.expert, TrainableExpert):
             return 1.0
         return min(1.0, self.expert.trained / max(1, self.recipe.warmup))
 
     def score(self, structures: int) -> np.ndarray:
-        """IoU of each structure ``(structures,)`` on slices held out; NaN where it was not judged."""
+        """IoU of each structure ``(structures,)`` on slices held out; NaN where it was not scored."""
         return np.full(structures, np.nan) if self.counts is None else iou_of(self.counts)
 
     def judge(self, held_out: HeldOut) -> None:
-        """Count how it did on further slices held out."""
+        """Add its counts on further held-out slices."""
         counts = overlaps(held_out.found[self.name], held_out.drawn)
         self.counts = counts if self.counts is None else self.counts + counts
         self.judged += held_out.slices
         self.warm = self.warmth
 
     def seconds(self, request: Request) -> float:
-        """How long :meth:`predict` would take."""
+        """Seconds that :meth:`predict` would take."""
         return 0.0 if _covers(self.kept, request) else self.expert.seconds(request)
 
     def predict(self, request: Request, token: CancelToken) -> torch.Tensor:
@@ -82,7 +82,7 @@ class Member:
 
 
 def findings(state: Mapping[str, Any], name: str, structures: int) -> tuple[np.ndarray | None, int, float]:
-    """What held-out slices told of an expert, from a checkpoint: counts, on how many slices, and its warmth then."""
+    """An expert's scores from a checkpoint: counts, the number of held-out slices, and its warmth then."""
     counts = state["counts"].get(name)
     judged, warm = state["judged"].get(name, (0, 0.0))
     return None if counts is None else np.asarray(counts).reshape(2, structures), max(0, int(judged)), float(warm)

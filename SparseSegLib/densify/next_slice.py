@@ -7,7 +7,7 @@ import numpy as np
 from SparseSegLib.annotation import Plane
 
 REACH = 0.1
-"""How far a slice tells of others: what it says falls off by e over this part of the volume's size."""
+"""Reach of a slice's information: it falls off by e over this fraction of the volume's size."""
 
 
 def suggest_slice(
@@ -17,8 +17,8 @@ def suggest_slice(
 
     A slice settles what it shows, and of a parallel slice at the distance d the part exp(-d / reach). So the gain of a
     plane is the sum, over the slices of its orientation, of their squared uncertainty times the part that it settles
-    beyond what the nearest annotated one does (a facility location; uncertainty is squared, so that a little doubt all
-    over the background does not outweigh a real question). Where all slices are alike, that is the middle of the widest
+    beyond what the nearest annotated one does (a facility location; uncertainty is squared, so that a little of it all
+    over the background does not outweigh the objects). Where all slices are alike, that is the middle of the widest
     gap.
 
     Parameters

@@ -1,4 +1,4 @@
-"""When to preview, how carefully to predict, and when the training must end: all decisions about time."""
+"""All decisions about time: when to preview, in which quality to predict, and when the training must end."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ PREDICTION_SHARE = (
 )
 LONGEST_RESERVE = 0.4  # of the time
 MOST_STRIDE = 4
-HURRY_SECONDS = 4.0  # for the last prediction of a larger region, where somebody asks to stop
+HURRY_SECONDS = 4.0  # for the last prediction of a larger region, where a stop was requested
 FIRST_SECONDS = 2.0  # for the first preview of a larger region
 
 Seconds = Callable[[Request], float]
-"""How long a prediction would take."""
+"""Seconds that a prediction would take."""
 
 
 class Pacer:
@@ -42,7 +42,7 @@ class Pacer:
         self.settings = settings
         self.budget = Budget(settings.seconds, settings.budget_steps, spent)
         self.previews = 0
-        self._began = 0.0  # the share of the budget that was used when the training began
+        self._began = 0.0  # the fraction of the budget that was used when the training began
         self._next_preview = 0.0
 
     def is_over(self, steps: int) -> bool:
@@ -64,7 +64,7 @@ class Pacer:
             self._began = self.budget.fraction(steps)
 
     def next_preview(self, problem: Problem) -> tuple[Request, float | None] | None:
-        """What to show now, and within how many seconds; None if it is not time."""
+        """The preview to predict now, and its time limit in seconds; None if it is not time."""
         if self.budget.elapsed < self._next_preview:
             return None
         first = self.previews == 0
@@ -84,18 +84,18 @@ class Pacer:
         return Request.whole(problem, 2 if self.previews else MOST_STRIDE, quick=True)
 
     def last_request(self, problem: Problem, seconds: Seconds) -> Request:
-        """What to predict at the end: every slice where steps are counted, else as many as there is time for."""
+        """The last prediction: every slice where steps are counted, else as many as there is time for."""
         if self.budget.steps is not None:
             return Request.whole(problem)
         return self._careful(problem, seconds, self.last_seconds or 0.0, quick=False)
 
     @property
     def last_seconds(self) -> float | None:
-        """How long the last prediction may take; None where steps are counted."""
+        """Time limit of the last prediction in seconds; None where steps are counted."""
         return None if self.budget.steps is not None else PREDICTION_SHARE * self.settings.seconds
 
     def hurried_request(self, problem: Problem, seconds: Seconds) -> Request:
-        """The same where somebody waits for what there is."""
+        """The same where a stop was requested."""
         return self._careful(problem, seconds, HURRY_SECONDS, quick=True)
 
     def _careful(self, problem: Problem, seconds: Seconds, most: float, *, quick: bool) -> Request:

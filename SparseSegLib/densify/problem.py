@@ -24,7 +24,7 @@ USUAL_MM = (0.01, 100.0)
 
 @dataclass(frozen=True)
 class Problem:
-    """What a learner gets: image and sparse labels on the working grid, and the way back.
+    """The input of a learner: image and sparse labels on the working grid, and the way back.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class Problem:
         return bool(self.labels.array.size <= SMALL_VOXELS)
 
     def prior(self, parts: tuple[str, ...]) -> AnnotationPrior:
-        """The annotation prior of some parts, made once for all that see it."""
+        """The annotation prior of some parts, made once for all experts."""
         if parts not in self._priors:
             self._priors[parts] = AnnotationPrior(self.image, self.labels, self.classes, self.spacing, parts)
         return self._priors[parts]
@@ -68,7 +68,7 @@ class Problem:
     def spacing(self) -> tuple[float, float, float]:
         """(z, y, x) between voxels of the working grid: mm, or the finest spacing where that is far from a mm.
 
-        What learns weighs distances against constants, and micrographs and maps are to be learned as bodies are.
+        Networks compare distances with constants, and micrographs and maps are to be learned as bodies are.
         """
         z, y, x = self.labels.geometry.spacing
         finest = min(z, y, x)
@@ -82,7 +82,7 @@ class Problem:
         return z, y, x
 
     def on_working_grid(self, plane: Plane) -> Plane:
-        """Where a plane of the whole volume lies on the working grid; outside of it if not in the region."""
+        """A plane of the whole volume on the working grid; outside of it if not in the region."""
         return Plane(plane.axis, (plane.index - self.box[plane.axis].start) // self.factors[plane.axis])
 
     def to_region(self, values: torch.Tensor, start: int, stop: int) -> torch.Tensor:

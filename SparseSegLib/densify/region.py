@@ -18,7 +18,7 @@ def region_of_interest(labels: SparseLabels, margin: float = 0.1) -> Box:
     labels : SparseLabels
         At least one voxel must be labeled with a class other than background.
     margin : float
-        Share of the box's extent to add on each side; at least four voxels. If all planes lie across one axis, then
+        Fraction of the box's extent to add on each side; at least four voxels. If all planes lie across one axis, then
         along it at least half of the widest gap between them, since the object may go on until there.
     """
     box = labels.bounding_box("objects")

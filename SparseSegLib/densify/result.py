@@ -1,4 +1,4 @@
-"""What a densification returns."""
+"""The result of a densification."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def densify(
         On the same grid.
     settings : DensifySettings
     control : Control
-        Whom to tell of progress and previews, and who may stop, cancel or bring more annotation.
+        Receives progress and previews, and may stop, cancel or bring more annotation.
     checkpoint : path, optional
         Where to save every few seconds. If the file exists, the training goes on from it: to the same result where
         annotation and settings are the same, else with its weights as a start.
@@ -124,7 +124,7 @@ class _Run:
         return result
 
     def _train(self) -> None:
-        """One step, and what is to be told and saved after it."""
+        """One step, and the events and the checkpoint after it."""
         loss = self.loop.step(self.ensemble)
         if loss is not None and self.settings.stop_early and self.plateau.add(loss):
             self.pacer.budget.finish_by(self.ensemble.steps, 0.8)
@@ -141,7 +141,7 @@ class _Run:
             self.ensemble.fit_weights(self.control.token)
 
     def _hurries(self) -> bool:
-        """Whether somebody waits for what there is, in a region so large that it takes its time."""
+        """Whether a stop was requested, in a region so large that the last prediction takes long."""
         return self.control.token.stopped and not self.problem.is_small
 
     def _take_update(self) -> None:
@@ -185,7 +185,7 @@ class _Run:
         self.pacer.has_previewed(self.problem, self.ensemble.seconds)
 
     def _last_prediction(self) -> torch.Tensor:
-        """Class probabilities of the region; quicker ones of a large region, where somebody asks to stop before."""
+        """Class probabilities of the region; quicker ones of a large region, where a stop was requested."""
         token, seconds = self.control.token, self.ensemble.seconds
         if not self._hurries():
             with suppress(Stopped):

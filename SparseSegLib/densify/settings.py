@@ -1,4 +1,4 @@
-"""What can be set for a densification, and the presets that set it."""
+"""Settings of a densification, and the presets."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ PRESETS = {
 
 @dataclass(frozen=True)
 class DensifySettings:
-    """Everything a user may choose. ``None`` means what the preset says.
+    """Settings of a densification. ``None`` means the preset's default.
 
     Attributes
     ----------
@@ -94,13 +94,13 @@ class DensifySettings:
     budget_seconds, budget_steps : when to be done; seconds count everything, steps count training steps and win
     seed : the same seed and number of steps give the same result on a CPU
     device : auto, cpu, cuda, cuda:N or mps
-    margin : what the region of interest adds around the annotated objects, as a share of their extent on each side
+    margin : what the region of interest adds around the annotated objects, as a fraction of their extent on each side
     prior : parts of the annotation prior, instead of the preset's; () for none
     estimate : hold out some slices during the first part of the training to estimate the IoU
     stop_early : finish sooner when the loss no longer falls
     preview_seconds, checkpoint_seconds : how often
     network : entry of the network registry, to be trained as the preset unet3d trains its own (on patches of the image,
-        without the annotation prior) instead of what the preset says; padded networks for volumes only
+        without the annotation prior) instead of the preset's; padded networks for volumes only
     experts : names of some of the preset's experts, or recipes of others, instead of all of the preset's
     """
 
@@ -151,7 +151,7 @@ class DensifySettings:
 
     @property
     def recipes(self) -> tuple[ExpertRecipe, ...]:
-        """How each expert is built and trained."""
+        """The recipes of the chosen experts."""
         if self.network is not None:
             return (UNet3DRecipe(replace(SMALL_PATCHES, network=self.network), padded=True),)
         known = {recipe.name: recipe for recipe in PRESETS[self.preset].experts}

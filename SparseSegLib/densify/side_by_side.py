@@ -35,7 +35,7 @@ class SideBySide:
     def step(self, experts: Sequence[TrainableExpert], rate: float) -> float:
         """One step of the first of the ``experts``, and of each other where its turn has come.
 
-        Returns the first one's loss. What asks for what the others learned has to :meth:`wait`.
+        Returns the first one's loss. To use the others' weights, call :meth:`wait` first.
         """
         first, *others = experts
         due = [expert for expert in others if first.steps % expert.every == 0]

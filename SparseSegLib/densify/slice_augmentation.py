@@ -14,7 +14,7 @@ from SparseSegLib.annotation import UNLABELED
 
 @dataclass(frozen=True)
 class SlicePatch:
-    """Where a patch is taken: its center (pixels), the extent of its slice (pixels) and the spacing (mm)."""
+    """The position of a patch: its center (pixels), the extent of its slice (pixels) and the spacing (mm)."""
 
     center: tuple[float, float]
     extent: tuple[int, int]

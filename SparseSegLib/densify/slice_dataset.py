@@ -17,7 +17,7 @@ MOST_SCRIBBLE_SLICES = 24
 
 @dataclass(frozen=True)
 class TrainingSlice:
-    """One slice to learn from: where it is, its labels ``(U, V)``, and the prior's sources that know them."""
+    """One slice to learn from: where it is, its labels ``(U, V)``, and the prior's sources that contain them."""
 
     view: SliceView
     labels: torch.Tensor
@@ -25,20 +25,20 @@ class TrainingSlice:
 
 
 class SliceDataset:
-    """Channels and labels of training slices, padded to one size; each is seen with a prior that does not know it.
+    """Channels and labels of training slices, padded to one size; each with a prior computed without it.
 
     Parameters
     ----------
     features : SliceFeatures
     classes : background included
-    hidden : planes that are neither learned from nor known to any prior
+    hidden : planes that are neither learned from nor used by any prior
     device : where the channels are kept
 
     Attributes
     ----------
     slices : the training slices
     inputs, labels : of each entry, channels ``(C, H, W)`` and labels ``(H, W)`` on the device
-    entries : of each, the number of its slice and of the sources that its prior knows
+    entries : of each, the number of its slice and of the sources that its prior uses
     """
 
     def __init__(self, features: SliceFeatures, classes: int, hidden: frozenset[Plane], device: torch.device) -> None:
@@ -68,7 +68,7 @@ class SliceDataset:
         return counts
 
     def add(self, number: int, keep: tuple[int, ...]) -> None:
-        """Add the slice ``number`` with its prior as the sources ``keep`` know it."""
+        """Add the slice ``number`` with its prior from the sources ``keep``."""
         channels = self.features.of(self.slices[number].view, keep)
         self.entries.append((number, keep))
         self.labels.append(self._labels(number, keep))
@@ -91,7 +91,7 @@ class SliceDataset:
         ----------
         batch : number of patches
         longest : pixels of a side at most
-        moved : share of the patches that are turned, scaled and deformed
+        moved : fraction of the patches that are turned, scaled and deformed
         rng : numpy.random.Generator
         """
         height, width = (min(longest, -(-(side + 8) // 8) * 8) for side in self.size)
@@ -107,7 +107,7 @@ class SliceDataset:
                 return inputs, labels
 
     def _patch(self, number: int, size: tuple[int, int], rng: np.random.Generator) -> SlicePatch:
-        """Where to cut: anywhere, or around a pixel of a random class."""
+        """The position of a random patch: anywhere, or around a pixel of a random class."""
         one = self.slices[number]
         extent = one.view.size
         first, second = one.view.axes
@@ -128,7 +128,8 @@ class SliceDataset:
     def _labels(self, number: int, keep: tuple[int, ...]) -> torch.Tensor:
         """Labels of the slice ``number``, padded with ``UNLABELED``.
 
-        Of several structures, one that no source of ``keep`` shows is left out: nothing there tells it from the others.
+        Of several structures, one that no source of ``keep`` shows is left out: nothing there distinguishes it from the
+        others.
         """
         labels = self.slices[number].labels
         if self._ignores_unknown:
@@ -141,7 +142,7 @@ class SliceDataset:
 
 
 def training_slices(features: SliceFeatures, hidden: frozenset[Plane]) -> list[TrainingSlice]:
-    """Every annotated plane that is not hidden, and the slices that hold the most scribbles."""
+    """Every annotated plane that is not hidden, and the slices with the most scribbles."""
     slices = []
     gone = features.numbers(hidden)
     for number, source in enumerate(features.prior.sources):

@@ -45,16 +45,16 @@ class SliceFeatures:
         self.axes = sorted({slice_axis(source) for source in self.prior.sources})
 
     @property
-    def subjects(self) -> list[int]:
-        """Of each channel, the class that it speaks of; 0 for all."""
-        return [0] * self.gray_channels + self.prior.subjects
+    def channel_classes(self) -> list[int]:
+        """The class of each channel; 0 for those of all classes."""
+        return [0] * self.gray_channels + self.prior.channel_classes
 
     def view(self, axis: int, index: int) -> SliceView:
         """The slice ``index`` across ``axis``."""
         return SliceView(axis, index, self.prior.shape, self.prior.spacing)
 
     def known(self, hidden: Collection[Plane]) -> tuple[int, ...]:
-        """The numbers of the prior's sources that do not know the planes ``hidden``."""
+        """The numbers of the prior's sources without the planes ``hidden``."""
         return self.prior.without(self.numbers(hidden))
 
     def numbers(self, planes: Collection[Plane]) -> set[int]:
@@ -66,12 +66,12 @@ class SliceFeatures:
         }
 
     def of(self, view: SliceView, keep: tuple[int, ...]) -> torch.Tensor:
-        """Channels ``(C, U, V)`` of a slice: gray values first, then the prior as the sources ``keep`` know it."""
+        """Channels ``(C, U, V)`` of a slice: gray values first, then the prior from the sources ``keep``."""
         return torch.cat([slab(self.image, view, self.neighbors), self.prior.channels(view, keep)])
 
 
 def slice_axis(source: PlaneSource | ScribbleSource) -> int:
-    """The axis that a source is looked at along: across a plane, and for scribbles that with the fewest slices."""
+    """The slicing axis of a source: across a plane, and for scribbles that with the fewest slices."""
     if isinstance(source, PlaneSource):
         return source.axis
     return min(range(3), key=lambda axis: len(source.points[:, axis].unique()))

@@ -14,7 +14,7 @@ from SparseSegLib.densify.slice_features import SliceFeatures
 from SparseSegLib.prior import SliceView
 
 PIXELS_AT_ONCE = 300_000
-FEW_SLICES = 3  # that are predicted to tell how long all of them will take
+FEW_SLICES = 3  # that are predicted to estimate how long all of them will take
 
 Network = Callable[[torch.Tensor], torch.Tensor]
 """From channels ``(N, C, U, V)`` to logits ``(N, K, U, V)``."""
@@ -25,7 +25,7 @@ class SlicewisePredictor:
 
     Parameters
     ----------
-    features : what the network sees
+    features : the network's input
     network : from channels ``(N, C, U, V)`` on ``device`` to logits ``(N, K, U, V)``
     classes : background included
     device : torch.device
@@ -40,9 +40,9 @@ class SlicewisePredictor:
 
     @torch.inference_mode()
     def predict(self, request: Request, keep: tuple[int, ...], token: CancelToken) -> torch.Tensor:
-        """Class probabilities ``(K, z, y, x)`` of the request's box, as the sources ``keep`` know it.
+        """Class probabilities ``(K, z, y, x)`` of the request's box, with the prior from the sources ``keep``.
 
-        A quick look takes the orientation with the fewest slices alone.
+        A quick request uses the orientation with the fewest slices alone.
         """
         total = torch.zeros(self.classes, *request.shape)
         axes = self._axes(request)
@@ -73,7 +73,7 @@ class SlicewisePredictor:
         return found
 
     def seconds(self, request: Request, keep: tuple[int, ...]) -> float:
-        """How long :meth:`predict` would take, from what slices took before, or a few slices now."""
+        """Seconds that :meth:`predict` would take, from the times of slices before, or of a few slices now."""
         if self._seconds_per_pixel is None:
             axis = self._axes(request)[0]
             side = request.box[axis]

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 GAIN = 10.0
-"""How much an expert's weight falls where its score is lower than others' (see :func:`expert_weights`)."""
+"""The decrease of an expert's weight where its score is lower than others' (see :func:`expert_weights`)."""
 LEAST = 0.05
 """An expert whose weight is less is left out."""
 
 
 def slice_trust(slices: int) -> float:
-    """How far scores on so many held-out slices count, from 0 to 1: one slice says half of what very many would."""
+    """Trust in scores on so many held-out slices, from 0 to 1: one half for a single slice."""
     return slices / (slices + 1)
 
 
@@ -32,10 +32,10 @@ def expert_weights(
         w_e = p_e exp(gain (t_e s_e² + (1 - t_e) m)) / sum over experts of the same.
 
     The square makes differences count little among experts that hardly find anything: then the slices are too far from
-    all others to tell. ``m`` is the mean of the squared scores, weighted by the trust ``t`` in them, from 0 to 1: it
-    grows with the number of held-out slices (see :func:`slice_trust`), and is less for an expert that had hardly begun
-    to learn when it was scored. One that was not scored counts as an average one, and where nothing is known of a
-    structure, the prior weights alone count. A weight below ``least`` is 0. Nothing depends on an order.
+    all others to be informative. ``m`` is the mean of the squared scores, weighted by the trust ``t`` in them, from 0
+    to 1: it grows with the number of held-out slices (see :func:`slice_trust`), and is less for an expert that had
+    hardly begun to learn when it was scored. One that was not scored counts as an average one, and where nothing is
+    known of a structure, the prior weights alone count. A weight below ``least`` is 0. Nothing depends on an order.
 
     Parameters
     ----------

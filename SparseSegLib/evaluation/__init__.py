@@ -1,4 +1,4 @@
-"""How well a segmentation agrees with a reference, and many with theirs."""
+"""Scores of segmentations against references, of single cases and of cohorts."""
 
 from SparseSegLib.evaluation.cohort import CaseScores, LabelSummary, Spread, summarize
 from SparseSegLib.evaluation.metrics import LabelScores, dice, evaluate, iou

@@ -1,4 +1,4 @@
-"""Scores of many cases: mean and spread for each label, and where it went worst."""
+"""Scores of many cases: mean and spread for each label, and the worst cases."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class CaseScores:
 
 @dataclass(frozen=True)
 class Spread:
-    """What a measure is over the cases in which it is a number.
+    """Statistics of a measure over the cases in which it is a number.
 
     Attributes
     ----------
@@ -65,7 +65,7 @@ class LabelSummary:
 
 
 FORMULA = ("=", "+", "-", "@")
-"""What a cell begins with that spreadsheets compute."""
+"""First characters of cells that spreadsheets compute."""
 
 MEASURES = (
     "dice",
@@ -103,5 +103,5 @@ def cell_text(text: str) -> str:
 
 
 def plain_name(name: str) -> str:
-    """What names of one structure have in common: case and outer spaces do not matter."""
+    """The normalized name of a structure, without case and outer spaces."""
     return name.strip().casefold()

@@ -29,7 +29,7 @@ DISTANCES = ("hausdorff95", "average_surface_distance")
 def promise12_table(summary: Sequence[LabelSummary]) -> str:
     """Mean ± standard deviation of the four measures, a line per label, as Markdown; and the range of the Dice.
 
-    A mean over fewer cases than the Dice, as of distances where nothing was found, says over how many: (n=…).
+    A mean over fewer cases than the Dice, as of distances where nothing was found, is given with their number: (n=…).
     """
     unit, factor = _length_unit(summary)
     head = ["label", "cases", *(_titled(key, title, unit) for key, title, _ in PROMISE12), "Dice median", "lowest"]

@@ -82,7 +82,7 @@ def evaluate_files(
         If their voxels do not lie on each other, and ``resample`` (by nearest neighbor) is false; or if they are far
         apart.
     AnnotationError
-        If it cannot be told which segments belong together.
+        If it is ambiguous which segments belong together.
     """
     try:
         truth, geometry, named = read_labels(reference, series_uid=series[1])
@@ -136,7 +136,7 @@ def matching_values(segments: Sequence[SegmentInfo], reference: Sequence[Segment
     Raises
     ------
     AnnotationError
-        If several have one name, and their values do not tell them apart either.
+        If several have one name, and their values do not distinguish them either.
     """
     wanted, ours = _by_name(reference), _by_name(segments)
     taken = {one.value for one in reference if _is_named(one)}
@@ -163,7 +163,7 @@ def _by_name(segments: Sequence[SegmentInfo]) -> dict[str, list[SegmentInfo]]:
 
 
 def _pairs(ours: list[SegmentInfo], theirs: list[SegmentInfo]) -> dict[int, int]:
-    """Which value of ours becomes which of theirs; all of them have one name."""
+    """A map from our values to theirs; all of them have one name."""
     if len(ours) == len(theirs) == 1:
         return {ours[0].value: theirs[0].value}
     values = {one.value for one in ours}
@@ -195,7 +195,7 @@ def _is_named(segment: SegmentInfo) -> bool:
 
 
 def _names(segments: list[SegmentInfo]) -> dict[int, str]:
-    """What the segments are called: the last name that somebody gave counts."""
+    """The segments' names by value; the last one given counts."""
     names: dict[int, str] = {}
     for one in segments:
         if _is_named(one):

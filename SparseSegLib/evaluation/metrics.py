@@ -32,7 +32,7 @@ class LabelScores:
 
     @property
     def relative_volume_difference(self) -> float:
-        """How much larger than the reference it is, in percent of the reference; NaN if that is empty."""
+        """Volume difference in percent of the reference; NaN if that is empty."""
         return 100 * (self.volume / self.reference_volume - 1) if self.reference_volume else math.nan
 
 

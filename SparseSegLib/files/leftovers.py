@@ -1,4 +1,4 @@
-"""What runs leave behind that were killed while they wrote. Standard library only."""
+"""Removal of files that killed runs left half written. Standard library only."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from contextlib import suppress
 from pathlib import Path
 
 PART = re.compile(r"\.[0-9a-f]{16}\.part(\.[^/\\]*)?")
-"""What ``SparseSegLib.files.atomic`` calls a file until it is whole."""
+"""Names of incomplete files of ``SparseSegLib.files.atomic``."""
 
 PREVIEW = re.compile(r"preview-\d{6,}\.(nrrd|txt)")
-"""What the worker calls its previews."""
+"""Names of the worker's previews."""
 
 
 def remove_leftovers(folder: Path, before: float) -> None:

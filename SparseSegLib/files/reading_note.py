@@ -1,4 +1,4 @@
-"""A note on which file is being read, for whoever has to explain why a process died. Standard library only."""
+"""A note on which file is being read, to explain why a process died. Standard library only."""
 
 from __future__ import annotations
 

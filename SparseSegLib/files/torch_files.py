@@ -1,4 +1,4 @@
-"""Reading files that ``torch.save`` wrote and nobody vouches for: data only, and never more than the file holds."""
+"""Reading untrusted files that ``torch.save`` wrote: data only, and never more than the file contains."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def load_torch_file(stream: BinaryIO, name: str) -> Any:
     Raises
     ------
     FileError
-        If it is damaged, no such file, or holds something else.
+        If it is damaged, no such file, or contains something else.
     DependencyError
         If PyTorch is missing or too old to read foreign files.
     """

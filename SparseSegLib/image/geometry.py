@@ -1,4 +1,4 @@
-"""Where the voxels of an array lie in space, and moving arrays from one grid to another.
+"""The geometry of a volume's grid, and resampling between grids.
 
 Voxel quantities (shape, spacing, index, box) are in array order (z, y, x); physical points are LPS mm in (x, y, z).
 """
@@ -196,7 +196,7 @@ def at_right_angles(matrix: np.ndarray) -> bool:
 
 
 def _by_x(values: Sequence[float]) -> str:
-    """Write (z, y, x) numbers the way users know them: x first."""
+    """Write (z, y, x) numbers with x first."""
     return " x ".join(f"{value:.6g}" for value in reversed(values))
 
 
@@ -205,13 +205,13 @@ def _angle(a: np.ndarray, b: np.ndarray) -> float:
     rotation = a.T @ b
     if np.linalg.det(rotation) < 0:
         return -1.0
-    # The sine and cosine together: the cosine alone cannot tell angles below 1e-6 from none.
+    # The sine and cosine together: the cosine alone cannot resolve angles below 1e-6.
     sine = np.linalg.norm(rotation - rotation.T) / (2 * np.sqrt(2))
     return float(np.degrees(np.arctan2(sine, (np.trace(rotation) - 1) / 2)))
 
 
 def _native(array: np.ndarray) -> np.ndarray:
-    """Return the array in a type and byte order that SimpleITK knows."""
+    """Return the array in a type and byte order that SimpleITK supports."""
     if array.dtype == bool:
         return array.astype(np.uint8)
     if array.dtype == np.float16:

@@ -1,4 +1,4 @@
-"""Where a slice lies, as users of 3D Slicer know it: its orientation, its index and its position in RAS mm."""
+"""The place of a slice as in 3D Slicer: its orientation, its index and its position in RAS mm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A network that is asked about mirror images too."""
+"""Test-time augmentation by mirror images."""
 
 from __future__ import annotations
 

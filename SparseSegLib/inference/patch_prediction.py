@@ -24,7 +24,7 @@ def predict_patches(
 
     Parameters
     ----------
-    patch : (z, y, x) voxels that the network sees at once
+    patch : (z, y, x) voxels of the network's input
     check : called before every tile; may raise to end the work
     """
 
@@ -54,7 +54,7 @@ def output_size(network: nn.Module, patch: Size3) -> Size3:
 
 
 def count_tiles(network: nn.Module, patch: Size3, shape: Size3) -> int:
-    """How many tiles :func:`predict_patches` makes of a volume of ``shape`` (z, y, x), for the progress."""
+    """The number of tiles of :func:`predict_patches` for a volume of ``shape`` (z, y, x), for the progress."""
     tile = output_size(network, patch)
     if getattr(network, "padded", True):
         sizes = [min(part, whole) for part, whole in zip(tile, shape, strict=True)]

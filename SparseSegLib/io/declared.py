@@ -1,4 +1,4 @@
-"""What a header declares about its voxels, held against the file before anything is allocated."""
+"""What a header declares about its voxels, checked against the file before anything is allocated."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f%\\:*?\"<>|]")
 
 @dataclass(frozen=True)
 class DeclaredVoxels:
-    """Where the voxels of an image are said to be.
+    """The declared place and size of an image's voxels.
 
     Parameters
     ----------
-    path : the file that holds them
+    path : the file that contains them
     offset : bytes before them, of the compressed file where only the voxels are compressed
     values : their number, all channels counted
     itemsize : bytes of one of them
     encoding : "raw", "text" or "hex" numbers, or "deflate" (gzip, zlib)
-    compressed : bytes of the compressed voxels, where the header says so
+    compressed : bytes of the compressed voxels, where the header gives that
     """
 
     path: Path
@@ -159,7 +159,7 @@ def check_memory(path: Path, size: int) -> None:
 
 
 def physical_memory() -> int:
-    """Return the bytes of memory of this machine, or a very large number where it does not tell."""
+    """Return the bytes of memory of this machine, or a very large number where it is unknown."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):  # Windows

@@ -1,4 +1,4 @@
-"""Which format an image file has, by its content: what its name says must agree, since readers go by the name."""
+"""The format of an image file, by its content: the name must agree, since readers go by it."""
 
 from __future__ import annotations
 

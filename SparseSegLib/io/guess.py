@@ -6,7 +6,7 @@ import numpy as np
 
 MOST_VALUES = 256
 FEW_VALUES = 8
-ALIKE = 0.6  # share of neighbors in labels that have the same value
+ALIKE = 0.6  # fraction of neighbors in labels that have the same value
 
 
 def looks_like_labels(array: np.ndarray) -> bool:

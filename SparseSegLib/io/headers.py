@@ -1,4 +1,4 @@
-"""What an image file holds, from its header alone, and what of it we take."""
+"""Headers of image files, and checks of what can be read."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def open_header(path: PathLike) -> sitk.ImageFileReader:
 
 
 def _declared(path: Path, known: ImageFormat) -> DeclaredVoxels | None:
-    """Return what the header says of its voxels, or None for formats whose headers are no text."""
+    """Return what the header declares about its voxels, or None for formats whose headers are no text."""
     if known is NRRD:
         return read_nrrd_header(path).voxels
     if known is META:

@@ -135,7 +135,7 @@ def volume_name(path: PathLike) -> str:
 
 
 def write_image(array: np.ndarray, geometry: Geometry, path: PathLike) -> None:
-    """Write an image, whole or not at all, in the format that the suffix says.
+    """Write an image, whole or not at all, in the format of the suffix.
 
     Parameters
     ----------

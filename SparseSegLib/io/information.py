@@ -19,7 +19,7 @@ from SparseSegLib.io.tiff import tiff_layout
 
 @dataclass(frozen=True)
 class ImageInformation:
-    """What the header of an image says.
+    """The header of an image.
 
     Parameters
     ----------

@@ -74,7 +74,7 @@ def read_labels(path: PathLike, reference: Geometry | None = None, *, series_uid
     array, geometry = read_any(path, series_uid=series_uid)
     if len(array) != 1:
         raise VolumeError(
-            f"The labels {path} have {len(array)} channels.", "Choose a labelmap, with one value a voxel."
+            f"The labels {path} have {len(array)} channels.", "Choose a labelmap, with one value per voxel."
         )
     labels = _integers(array[0], path)
     return labels, geometry, [default_segment(value) for value in _values(labels)]
@@ -110,7 +110,7 @@ def _read_nrrd(path: Path) -> Labels | None:
 
 
 def write_labels(array: np.ndarray, geometry: Geometry, path: PathLike, segments: Sequence[SegmentInfo] = ()) -> None:
-    """Write a labelmap, whole or not at all, in the format that the suffix says.
+    """Write a labelmap, whole or not at all, in the format of the suffix.
 
     Parameters
     ----------

@@ -52,7 +52,7 @@ class MetaHeader:
 
     @property
     def voxels(self) -> DeclaredVoxels:
-        """Where the voxels are; raises FileError if there is no such file beside the header."""
+        """The place of the voxels; raises FileError if there is no such file beside the header."""
         fields = self.fields
         local = fields["ElementDataFile"].lower() == "local"
         path = self.path if local else data_file(self.path, fields["ElementDataFile"])

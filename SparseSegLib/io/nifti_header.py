@@ -28,7 +28,7 @@ _SKEW = 1e-3  # the cosine of the angle between two axes above which they are no
 
 @dataclass(frozen=True)
 class NiftiHeader:
-    """What of a NIfTI-1 or Analyze header decides how much is read, and where it lies."""
+    """The fields of a NIfTI-1 or Analyze header that determine how much is read, and where it lies."""
 
     path: Path
     sizes: tuple[int, ...]
@@ -40,7 +40,7 @@ class NiftiHeader:
 
     @property
     def voxels(self) -> DeclaredVoxels:
-        """Where the voxels are; raises FileError if there is no such file beside the header."""
+        """The place of the voxels; raises FileError if there is no such file beside the header."""
         path = self.path if self.magic == _SINGLE else _voxel_file(self.path)
         offset = max(_FIRST_VOXEL, int(self.offset)) if self.magic == _SINGLE else max(0, int(self.offset))
         values = math.prod(self.sizes)
@@ -86,7 +86,7 @@ def read_nifti_header(path: Path) -> NiftiHeader:
 
 
 def _length(raw: bytes, order: str) -> int:
-    """What a header says of its own length."""
+    """The length that a header declares for itself."""
     return int.from_bytes(raw[:4], "little" if order == "<" else "big")
 
 

@@ -59,7 +59,7 @@ class NrrdHeader:
 
     @property
     def voxels(self) -> DeclaredVoxels:
-        """Where the voxels are; raises FileError if there is no such file beside the header."""
+        """The place of the voxels; raises FileError if there is no such file beside the header."""
         detached = self.fields.get("datafile")
         path = data_file(self.path, detached) if detached is not None else self.path
         values = math.prod(int(size) for size in self.fields["sizes"].split())

@@ -1,4 +1,4 @@
-"""What 3D Slicer's .seg.nrrd files say about their segments, read and written as Slicer does."""
+"""The segments of 3D Slicer's .seg.nrrd files, read and written as Slicer does."""
 
 from __future__ import annotations
 

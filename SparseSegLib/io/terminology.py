@@ -1,4 +1,4 @@
-"""3D Slicer's terminology entries as the codes that DICOM knows, and back."""
+"""3D Slicer's terminology entries as DICOM codes, and back."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TISSUE = Code("SCT", "85756007", "Tissue")  # what Slicer too calls a segment th
 
 @dataclass(frozen=True)
 class Terminology:
-    """What a segment is of.
+    """The terminology of a segment.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class Terminology:
 
 
 def parse_terminology(entry: str) -> Terminology:
-    """Return what an entry of a .seg.nrrd says; tissue where it says nothing or makes no sense."""
+    """Parse an entry of a .seg.nrrd; tissue where it is empty or makes no sense."""
     parts = [*entry.split("~"), *[""] * _PARTS]
     category, kind, modifier, region, region_modifier = (_code(parts[index]) for index in (1, 2, 3, 5, 6))
     return Terminology(category or TISSUE, kind or category or TISSUE, modifier, region, region and region_modifier)

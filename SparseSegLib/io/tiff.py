@@ -96,7 +96,7 @@ def read_tiff(path: PathLike, dtype: Any = None) -> tuple[np.ndarray, Geometry]:
     """Return a TIFF stack as (C, Z, Y, X) and its geometry; a single page gives Z = 1.
 
     The spacing is ImageJ's or OME's, in mm, and 1 mm where the file has none: TIFF's own resolution is that of
-    printers. TIFF knows no position and no orientation. A stack of time points and no depth is taken for depth.
+    printers. TIFF has no position and no orientation. A stack of time points and no depth is taken for depth.
 
     Raises
     ------
@@ -141,7 +141,7 @@ def _pixels(series: Any, path: Path) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Layout:
-    """How tifffile's axes become (C, Z, Y, X)."""
+    """The map from tifffile's axes to (C, Z, Y, X)."""
 
     present: tuple[int, ...]  # the sizes of the axes that are longer than 1, in the file's order
     order: tuple[int, ...]  # how to transpose them

@@ -1,4 +1,4 @@
-"""Which image of a TIFF file is meant, and whether all of it is there."""
+"""The choice of the image in a TIFF file, and checks that all of it is there."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def choose_series(file: Any, path: Path) -> Any:
     FileError
         If the file has no image, or is one of several that make up an image.
     VolumeError
-        If it has several, or more pages than its description tells of.
+        If it has several, or more pages than its description lists.
     """
     if not file.series:
         raise FileError(f"The file {path} has no image.", "Export it again.")
@@ -76,11 +76,11 @@ def _planes(series: Any) -> int:
 
 
 def _list(images: list[Any]) -> str:
-    told = [
+    sizes = [
         " × ".join(str(size) for size in reversed(one.shape)) + f" ({''.join(reversed(one.axes))})"
         for one in images[:_MOST_NAMED]
     ]
-    return "; ".join(told) + ("; …" if len(images) > _MOST_NAMED else "")
+    return "; ".join(sizes) + ("; …" if len(images) > _MOST_NAMED else "")
 
 
 def check_series(file: Any, series: Any, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The client: start a job in a process of its own, hear of it, steer it. Standard library only, no Qt, no torch."""
+"""The client: start a job in a process of its own, receive its events, control it. Standard library only, no Qt."""
 
 from SparseSegLib.jobs.job import Job
 from SparseSegLib.jobs.process import WorkerProcess, start_worker

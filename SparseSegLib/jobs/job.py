@@ -27,13 +27,13 @@ class Job:
 
     Nothing here blocks except :meth:`wait`; call :meth:`poll` from a timer. Every job ends with exactly one event out
     of ``result``, ``failed`` and ``canceled``, which :meth:`poll` returns after the process has exited and everything
-    that it said has been read. As a context manager it ends the process on the way out. A job that nobody holds any
-    longer ends its process, too, and so does the end of the client's Python.
+    that it sent has been read. As a context manager it ends the process on the way out. A job that is not referenced
+    any longer ends its process, too, and so does the end of the client's Python.
 
     Parameters
     ----------
     folder : path
-        The job's folder; it must hold ``job.json``.
+        The job's folder; it must contain ``job.json``.
     interpreter : path, optional
         The Python that runs the worker; in Slicer PythonSlicer. By default the one that runs now.
     launch : callable, optional
@@ -66,7 +66,7 @@ class Job:
 
     @property
     def seconds_since_last_event(self) -> float:
-        """How long the worker has been silent; it means to say something every second."""
+        """Seconds since the worker's last event; it sends a heartbeat every second."""
         return time.monotonic() - self._heard
 
     def start(self) -> Job:
@@ -90,7 +90,7 @@ class Job:
     resume = start
 
     def poll(self) -> list[dict[str, Any]]:
-        """Everything that has happened since the last call; never blocks."""
+        """All events since the last call; never blocks."""
         if self._process is None or self.ending is not None:
             return []
         events = []
@@ -179,7 +179,7 @@ class Job:
             stdin.flush()
 
     def _silent_end(self, status: int | None) -> dict[str, Any]:
-        """The end of a worker that did not say how it ended."""
+        """The event for a worker that ended without one."""
         if self._cancel_asked:
             return {"event": "canceled", "time": time.time()}
         how = f"by signal {-status}" if status is not None and status < 0 else f"with status {status}"

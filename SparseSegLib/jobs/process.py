@@ -15,7 +15,7 @@ from SparseSegLib.protocol import LOG_FILE
 
 
 class WorkerProcess(Protocol):
-    """What a job needs of a process; tests put a recorded session in its place."""
+    """The process interface that a job uses; tests put a recorded session in its place."""
 
     stdin: IO[bytes] | None
     stdout: IO[bytes] | None

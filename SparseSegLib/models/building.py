@@ -1,4 +1,4 @@
-"""The network that a card describes: what its weights must be, known before any memory is taken, and the network."""
+"""The network that a card describes: the shapes of its weights, before any memory is allocated, and the network."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from SparseSegLib.models.fields import Fields
 SAFETENSORS = "weights.safetensors"
 STATE_DICT = "weights.pt"
 FORMATS = {1: STATE_DICT, 2: SAFETENSORS}
-"""The file that holds the weights, by the version of the format."""
+"""The file of the weights, by the version of the format."""
 NOTICE = "Not for clinical use."
 NORMALIZATIONS = ("percentiles", "nonzero")
 BIAS_FIELDS = ("none", "n4")
@@ -45,7 +45,7 @@ class ModelLabel:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What is done to an image before the network sees it.
+    """The preprocessing of an image for the network.
 
     Attributes
     ----------
@@ -66,17 +66,17 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class Expectations:
-    """What images and segmentations are like where the model is at home; all else is refused as unlike.
+    """Limits of plausible images and segmentations of the model; all else is refused.
 
     Attributes
     ----------
     image : what such an image is called in messages, for example "an axial T2 MRI of the prostate"
     extent_low, extent_high : (z, y, x) mm that a field of view has at least and at most
-    negative : the largest share of voxels below zero, which CT has and MR has not
+    negative : the largest fraction of voxels below zero, which CT has and MR has not
     smoothness : the least correlation of neighboring voxels on the model's grid; noise has less
     volume : (low, high) ml of all structures together
     confidence : the least mean probability of what is found
-    compactness : the least share of the ellipsoid with the same moments that the largest piece fills
+    compactness : the least fraction of the ellipsoid with the same moments that the largest piece fills
     off_center : how far from the middle of the field of view the largest piece may lie, mm
     layer, mean, deviation, distance : the network's layer whose mean output, in a window around what is found, is
         compared with that of the training volumes, channel by channel; the root mean square of the differences in
@@ -103,14 +103,14 @@ class Expectations:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """Everything about a model but its weights.
+    """A model's card: everything but its weights.
 
     Attributes
     ----------
     name : what the library lists it as
     network, arguments : entry of the network registry, and what its class takes
     preprocessing : Preprocessing
-    window : (z, y, x) voxels that the network sees at once
+    window : (z, y, x) voxels of the network's input
     labels : the structures, in the order of the network's channels; no two have one value
     summary, intended_use : a sentence each
     data, license : what it was trained on, and under which license it may be used
@@ -155,12 +155,12 @@ class ModelCard:
 
     @property
     def values(self) -> tuple[int, ...]:
-        """What the classes 1..n have in results."""
+        """The values of the classes 1..n in results."""
         return tuple(label.value for label in self.labels)
 
     @property
     def scans(self) -> str:
-        """What DICOM scans must be: the modality or, where the card has none, "CT" if that is the channels' name."""
+        """The modality of DICOM scans: the card's or, where it has none, "CT" if that is the channels' name."""
         only_ct = all(name.strip().casefold() == "ct" for name in self.preprocessing.channels)
         return self.modality or ("CT" if only_ct else "")
 
@@ -204,7 +204,7 @@ def card_from_json(content: Any, source: str) -> ModelCard:
     """The card that ``model.json`` holds; ``source`` is what to call the bundle in messages.
 
     Raises ModelError if a field is missing or cannot be, or the format is of another version. Fields that are not known
-    are passed over.
+    are ignored.
     """
     fields = Fields(content, source)
     weights_file = FORMATS[fields.version("format", tuple(FORMATS))]

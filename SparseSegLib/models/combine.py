@@ -1,4 +1,4 @@
-"""Several models of one kind in one bundle, which averages what they say."""
+"""Several models of one kind in one bundle, which averages their predictions."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ HINT = "Combine models that were trained with the same settings, for example the
 
 
 def combine_bundles(sources: Sequence[PathLike], target: PathLike, name: str) -> ModelCard:
-    """Write a bundle that holds the weights of all ``sources``; its card, most of which is the first one's.
+    """Write a bundle with the weights of all ``sources``; its card, most of which is the first one's.
 
-    A source may hold several networks itself. The prediction averages their class probabilities (Myronenko 2018,
+    A source may contain several networks itself. The prediction averages their class probabilities (Myronenko 2018,
     section 3.7: an ensemble of ten), and takes as much longer.
 
     Raises

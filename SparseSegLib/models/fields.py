@@ -1,4 +1,4 @@
-"""Reading the fields of a JSON object that nobody vouches for. Standard library only."""
+"""Reading the fields of an untrusted JSON object. Standard library only."""
 
 from __future__ import annotations
 

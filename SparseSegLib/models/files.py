@@ -126,7 +126,7 @@ def _open_regular(file: Path, path: Path, name: str) -> IO[bytes]:
 
 
 def _state(path: Path) -> tuple[object, ...]:
-    """Something that is another one after the bundle was replaced."""
+    """A state that differs after the bundle was replaced."""
     try:
         place = locate(path)
         found = os.stat(place / CARD if place.is_dir() else place)

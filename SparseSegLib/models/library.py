@@ -46,12 +46,12 @@ class ModelEntry:
 
     @property
     def name(self) -> str:
-        """What to call it: the card's name, or the file's if the card cannot be read."""
+        """The card's name, or the file's if the card cannot be read."""
         return self.card.name if self.card is not None else self.path.name
 
 
 def user_folder(environment: Mapping[str, str] = os.environ, platform: str = sys.platform) -> Path:
-    """Where a user's own models lie: ``SPARSESEG_MODELS``, else a folder for application data."""
+    """The folder of a user's own models: ``SPARSESEG_MODELS``, else one for application data."""
     if environment.get(VARIABLE):
         return Path(environment[VARIABLE]).expanduser()
     if platform == "win32":
@@ -64,7 +64,7 @@ def user_folder(environment: Mapping[str, str] = os.environ, platform: str = sys
 
 
 def shipped_folders() -> tuple[Path, ...]:
-    """Where the models that come with SparseSeg lie: in the package when installed, in Resources/ in a checkout."""
+    """The folders of the models that come with SparseSeg: in the package, or Resources/ in a checkout."""
     return resource_folders("Models")
 
 
@@ -84,7 +84,7 @@ class ModelLibrary:
         self.shipped = shipped_folders() if shipped is None else tuple(shipped)
 
     def entries(self) -> tuple[ModelEntry, ...]:
-        """All models by name, the user's own before those shipped; a damaged one says what its problem is."""
+        """All models by name, the user's own before those shipped; a damaged one has its ``problem``."""
         entries = self._own()
         entries += [_entry(path, True) for folder in self.shipped for path in _bundles(folder)]
         return tuple(sorted(entries, key=lambda entry: (entry.name.casefold(), entry.shipped, str(entry.path))))
@@ -187,7 +187,7 @@ class ModelLibrary:
 
 
 def _bundles(folder: Path) -> list[Path]:
-    """Where the models of a folder are or, while they are replaced, will be again; none if it cannot be read."""
+    """The paths of a folder's models, including those that are being replaced; none if it cannot be read."""
     try:
         return [path for path in standing(folder) if is_bundle(path)]
     except OSError:

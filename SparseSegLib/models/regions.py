@@ -1,4 +1,4 @@
-"""Regions in a user's words: the structures that each is made of, by name or by number. Standard library only."""
+"""Regions as users write them: the structures that each is made of, by name or by number. Standard library only."""
 
 from __future__ import annotations
 

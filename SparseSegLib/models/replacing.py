@@ -24,7 +24,7 @@ _LEFT = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{16}\.(?P<kind>part|old|gone)", re.
 
 @dataclass(frozen=True)
 class LeftOver:
-    """What lies beside a folder that is being replaced, or was when the program ended.
+    """A temporary folder beside one that is being replaced, or was when the program ended.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ def beside(path: Path, kind: Kind) -> Path:
 
 
 def leftovers(folder: Path) -> list[LeftOver]:
-    """What lies in a folder beside those that are replaced, the latest first; nothing if it cannot be read."""
+    """The leftovers in a folder, the latest first; none if it cannot be read."""
     try:
         names = os.listdir(folder)
     except OSError:
@@ -55,7 +55,7 @@ def leftovers(folder: Path) -> list[LeftOver]:
 
 
 def standing(folder: Path) -> list[Path]:
-    """What a folder holds that is not hidden, and what is just being replaced in it.
+    """The visible content of a folder, including what is being replaced in it.
 
     Raises OSError if the folder cannot be read.
     """
@@ -65,7 +65,7 @@ def standing(folder: Path) -> list[Path]:
 
 
 def locate(path: Path) -> Path:
-    """Where a folder can be read: at its path or, while it is being replaced, where the old one was put aside."""
+    """The path to read a folder at: its own or, while it is being replaced, that of the old one put aside."""
     if os.path.lexists(path):
         return path
     old = (left.path for left in leftovers(path.parent) if left.name == path.name and left.kind == "old")

@@ -30,12 +30,12 @@ def decode_weights(content: bytearray, path: Path, file: str) -> Weights:
     ----------
     content : of the file
     path : of the bundle, for messages
-    file : name of the file, which says of which kind it is
+    file : name of the file, which determines its format
 
     Raises
     ------
     ModelError
-        If it is damaged or holds something else.
+        If it is damaged or contains something else.
     DependencyError
         If the package safetensors is missing, or PyTorch too old to read older files.
     """

@@ -22,7 +22,7 @@ OWN = {CARD, *FORMATS.values(), ".DS_Store", "Thumbs.db", "desktop.ini"}
 
 
 def write_bundle(path: Path, card: bytes, name: str, weights: Iterable[bytes]) -> None:
-    """Write a bundle: a zip if its name says so, else a folder, which replaces an older bundle.
+    """Write a bundle: a zip if its name ends so, else a folder, which replaces an older bundle.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A bundle's files in a zip that nobody vouches for. It is never unpacked: its members are read by name.
+"""A bundle's files in an untrusted zip. It is never unpacked: its members are read by name.
 
 Standard library only.
 """

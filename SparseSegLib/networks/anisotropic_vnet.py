@@ -15,7 +15,7 @@ from SparseSegLib.networks.objective import Loss
 WIDTHS = (16, 32, 64, 96, 160)
 SLOPE = 0.1  # of the leaky ReLUs
 EPSILON = 1e-5
-SUPERVISED = 3  # levels that learn from the labels themselves, the finest included
+SUPERVISED = 3  # levels with deep supervision, the finest included
 Size = tuple[int, int, int]
 
 
@@ -25,9 +25,9 @@ class AnisotropicVNet(nn.Module):
     Takes ``(B, in_channels, Z, Y, X)`` of any size and returns logits ``(B, classes, Z, Y, X)``.
 
     As in V-Net each stage learns a residual, convolutions with a stride halve the size, and transposed ones bring it
-    back. Leaky ReLUs, which take less time, stand for V-Net's parametric ones. The finest ``flat`` levels look along y
-    and x only and are halved along these; so the voxels become about cubes on the way down. Coarser levels answer too
-    while the network learns (deep supervision).
+    back. Leaky ReLUs, which take less time, stand for V-Net's parametric ones. The finest ``flat`` levels convolve
+    along y and x only and are halved along these; so the voxels become about cubes on the way down. Coarser levels
+    predict too while the network trains (deep supervision).
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class AnisotropicVNet(nn.Module):
         return _cropped(self.classify(self._features(x)[0]), x)
 
     def training_loss(self, image: torch.Tensor, target: torch.Tensor, loss: Loss) -> torch.Tensor:
-        """The mean of ``loss`` over the levels, each of which weighs half of the next finer one.
+        """The mean of ``loss`` over the levels, each with half the weight of the next finer one.
 
         The logits of coarser levels are enlarged to the size of ``target``, so that no label is lost.
         """
@@ -85,7 +85,7 @@ class AnisotropicVNet(nn.Module):
         return total / weights
 
     def _features(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """What the stages of the right path make of a batch, finest first."""
+        """The outputs of the right path's stages for a batch, finest first."""
         missing = [-side % factor for side, factor in zip(x.shape[2:], self.factors, strict=True)]
         padding = [part for after in reversed(missing) for part in (0, after)]
         x = self.enter(F.pad(x, padding, mode="replicate").contiguous(memory_format=torch.channels_last_3d))

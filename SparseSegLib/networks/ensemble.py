@@ -1,4 +1,4 @@
-"""Several networks that answer as one."""
+"""An ensemble of networks: the mean of their class probabilities."""
 
 from __future__ import annotations
 

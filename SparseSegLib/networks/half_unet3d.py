@@ -1,4 +1,4 @@
-"""A 3D U-Net that thinks on a grid of half the resolution and speaks on the full one: three times as fast on a CPU."""
+"""A 3D U-Net that computes at half the resolution and predicts at the full one: three times as fast on a CPU."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ class HalfUNet3D(nn.Module):
     """U-Net of 3×3×3 convolutions, norm and ReLU whose first layer halves the resolution.
 
     Takes ``(B, in_channels, Z, Y, X)`` of any size and returns logits ``(B, classes, Z, Y, X)``. At full resolution
-    there is one convolution of the image and one of its sum with what comes up from below, of few channels: outlines
-    are as sharp as the image, and most of the work is done on an eighth of the voxels.
+    there is one convolution of the image and one of its sum with the upsampled features, of few channels: outlines are
+    as sharp as the image, and most of the work is done on an eighth of the voxels.
 
     Parameters
     ----------
     in_channels, classes : int
     widths : channels at one half of the resolution, one quarter and so on
     head : channels at full resolution
-    norm : "batch" (always with the statistics of the current batch), "group" (8 channels a group) or "none"
+    norm : "batch" (always with the statistics of the current batch), "group" (8 channels per group) or "none"
     """
 
     dimensions = 3

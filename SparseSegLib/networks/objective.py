@@ -1,4 +1,4 @@
-"""What a network learns from: its own objective where it has one, a loss of its output elsewhere."""
+"""The training objective of a network: its own where it has one, else a loss of its output."""
 
 from __future__ import annotations
 

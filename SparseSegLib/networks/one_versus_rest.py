@@ -1,4 +1,4 @@
-"""Several structures by a network for one: each of them against the rest, with shared weights."""
+"""One-versus-rest segmentation of several structures by one binary network."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from torch import nn
 
 
 class OneVersusRest(nn.Module):
-    """Asks a network for one structure about each of several.
+    """Predicts each of several structures against the rest, with one binary network.
 
-    About each it sees the channels that speak of this structure, and those that speak of all. So what one structure
-    teaches about outlines and the channels that foretell them holds for all, also for one that few slices show. Takes
-    ``(B, C, U, V)`` and returns logits ``(B, K, U, V)``, that of background 0.
+    For each structure its input are the channels of this structure and those of all classes. So what it learns about
+    outlines from one structure holds for all, also for one that few slices show. Takes ``(B, C, U, V)`` and returns
+    logits ``(B, K, U, V)``, that of background 0.
 
     Parameters
     ----------
-    network : takes as many channels as speak of one structure and of all, and returns logits of two classes, the
+    network : takes the channels of one structure and those of all classes, and returns logits of two classes, the
         structure the second
-    subjects : of each of the ``C`` channels, the class from 1 to K - 1 that it speaks of; 0 for all. As many speak of
-        one class as of another, in the same order.
+    channel_classes : the class, from 1 to K - 1, of each of the ``C`` channels; 0 for those of all classes. Each class
+        has as many channels as another, in the same order.
     """
 
     dimensions = 2
 
-    def __init__(self, network: Callable[[torch.Tensor], torch.Tensor], subjects: Sequence[int]) -> None:
+    def __init__(self, network: Callable[[torch.Tensor], torch.Tensor], channel_classes: Sequence[int]) -> None:
         super().__init__()
         self.network = network
-        self.channels = [channels_about(label, subjects) for label in range(1, max(subjects) + 1)]
+        self.channels = [channels_of_class(label, channel_classes) for label in range(1, max(channel_classes) + 1)]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits ``(B, K, U, V)`` for ``(B, C, U, V)``."""
@@ -38,6 +38,6 @@ class OneVersusRest(nn.Module):
         return torch.cat([torch.zeros_like(own[:, :1]), own], 1)
 
 
-def channels_about(label: int, subjects: Sequence[int]) -> list[int]:
-    """The channels that speak of a class or of all."""
-    return [channel for channel, subject in enumerate(subjects) if subject in (0, label)]
+def channels_of_class(label: int, channel_classes: Sequence[int]) -> list[int]:
+    """The channels of a class, and those of all classes."""
+    return [channel for channel, own in enumerate(channel_classes) if own in (0, label)]

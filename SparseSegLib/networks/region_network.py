@@ -15,14 +15,14 @@ SHARED = ("dimensions", "padded", "margin", "multiple", "valid_size")
 
 
 class RegionNetwork(nn.Module):
-    """Learns regions that may hold one another, and predicts the classes that they are made of.
+    """Learns regions that may be nested, and predicts the classes that they are made of.
 
     Takes what the network takes and returns logits of the classes, see
     :meth:`~SparseSegLib.networks.regions.RegionScheme.class_logits`.
 
     The network has an output for each region and one for the background; a region's logit is its own output less the
-    background's. So a network with a single region is that of two classes, and one that looks at the probabilities of
-    its classes again (recurrent refinement) sees the regions'.
+    background's. So a network with a single region is that of two classes, and one whose input are the probabilities of
+    its classes (recurrent refinement) gets the regions'.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class RegionNetwork(nn.Module):
                 setattr(self, name, getattr(self.network, name))
 
     def to(self, *args: Any, **kwargs: Any) -> RegionNetwork:
-        """As the network itself does it, which may know better which memory layout its weights can have."""
+        """As of the network, which chooses the memory layout of its weights."""
         self.network.to(*args, **kwargs)
         return self
 

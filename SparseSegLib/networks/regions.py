@@ -1,4 +1,4 @@
-"""Regions that may hold one another, and the exclusive labels of a segmentation: from one to the other and back."""
+"""Regions that may be nested, and the exclusive labels of a segmentation: from one to the other and back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from SparseSegLib.errors import UsageError
 
 @dataclass(frozen=True)
 class RegionScheme:
-    """Which labels make up which region.
+    """The labels that make up each region.
 
     Attributes
     ----------
@@ -22,7 +22,7 @@ class RegionScheme:
     Raises
     ------
     UsageError
-        If a region is empty, or two labels belong to the same regions and could not be told apart.
+        If a region is empty, or two labels belong to the same regions and could not be distinguished.
     """
 
     names: tuple[str, ...]
@@ -39,7 +39,7 @@ class RegionScheme:
 
     @classmethod
     def nested(cls, *names: str) -> RegionScheme:
-        """Each region holds the next: the first all labels 1..n, the second 2..n, the last n alone."""
+        """Each region contains the next: the first all labels 1..n, the second 2..n, the last n alone."""
         count = len(names)
         return cls(names, tuple(tuple(range(first, count + 1)) for first in range(1, count + 1)))
 
@@ -68,7 +68,7 @@ class RegionScheme:
     def class_logits(self, regions: torch.Tensor) -> torch.Tensor:
         """Logits ``(B, 1 + labels, ...)`` of background and labels, for logits ``(B, R, ...)`` of the regions.
 
-        A label's logit is the sum over the regions that hold it. Their softmax is what independent sigmoids say about
+        A label's logit is the sum over the regions that contain it. Their softmax is what independent sigmoids give for
         the labels once combinations of regions that no label has are left out; for a single region it is the sigmoid.
         """
         members = torch.tensor([[value in region for region in self.labels] for value in self.values])
@@ -78,8 +78,8 @@ class RegionScheme:
     def labels_of(self, regions: torch.Tensor) -> torch.Tensor:
         """Labels ``(B, ...)`` uint8 for regions ``(B, R, ...)``, masks (bool) or logits.
 
-        Where no label has that combination of regions, it is the one that agrees best with them, the outer in a tie:
-        an enhancing tumor outside of the tumor's core is not believed.
+        Where no label has that combination of regions, it is the one that agrees best with them, the outer in a tie: an
+        enhancing tumor outside of the tumor's core is discarded.
         """
         signed = 2 * regions.float() - 1 if regions.dtype == torch.bool else regions
         values = torch.tensor((0, *self.values), dtype=torch.uint8, device=regions.device)
@@ -91,7 +91,7 @@ BRATS = RegionScheme.nested("whole tumor", "tumor core", "enhancing tumor")
 
 
 def region_scheme(regions: str | Sequence[str], classes: int) -> RegionScheme:
-    """The scheme for ``classes`` (background included) that "nested", "separate" or texts like "1+2" stand for.
+    """The scheme for ``classes`` (background included) of "nested", "separate" or texts like "1+2".
 
     Raises
     ------

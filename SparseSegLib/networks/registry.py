@@ -41,7 +41,7 @@ _NETWORKS: dict[str, tuple[Callable[..., nn.Module], dict[str, Any]]] = {
 
 
 def network_names() -> list[str]:
-    """The names that :func:`create_network` knows."""
+    """The names for :func:`create_network`."""
     return sorted(_NETWORKS)
 
 

@@ -1,6 +1,6 @@
 """A residual 3D U-Net that halves the resolution in its very first layer (Kerfoot et al., STACOM 2018).
 
-Small and steady: it learns one small volume from few labels, and a step of it is cheap on a CPU.
+Small: it learns one small volume from few labels, and a step of it is cheap on a CPU.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ class ResidualUNet3D(nn.Module):
     """U-Net of residual units with strided convolutions on the way down and transposed ones on the way up.
 
     Takes ``(B, in_channels, Z, Y, X)`` of any size and returns logits ``(B, classes, Z, Y, X)``. Unlike in the paper
-    the last transposed convolution speaks at once (units at full resolution take a fifth of the time and add nothing),
-    and leaky ReLUs, which take less time, stand for parametric ones.
+    the last transposed convolution returns the logits (units at full resolution take a fifth of the time and add
+    nothing), and leaky ReLUs, which take less time, stand for parametric ones.
 
     Parameters
     ----------
@@ -41,11 +41,11 @@ class ResidualUNet3D(nn.Module):
         self.bottom = ResidualUnit(widths[-1], 2 * widths[-1])
         joined = [3 * widths[-1], *(2 * width for width in reversed(widths[:-1]))]
         self.enlarge = nn.ModuleList(
-            nn.Sequential(_enlarging(before, after), *_norm(after))
+            nn.Sequential(_upsampling(before, after), *_norm(after))
             for before, after in zip(joined, reversed(widths[:-1]), strict=False)
         )
         self.synthesis = nn.ModuleList(ResidualUnit(width, width, convolutions=1) for width in reversed(widths[:-1]))
-        self.speak = _enlarging(joined[-1], classes)
+        self.output = _upsampling(joined[-1], classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits ``(B, classes, Z, Y, X)`` for ``(B, in_channels, Z, Y, X)``."""
@@ -58,7 +58,7 @@ class ResidualUNet3D(nn.Module):
         x = torch.cat([self.bottom(x), shortcuts.pop()], 1)
         for enlarge, unit in zip(self.enlarge, self.synthesis, strict=True):
             x = torch.cat([unit(enlarge(x)), shortcuts.pop()], 1)
-        return torch.as_tensor(self.speak(x))[..., :depth, :height, :width]
+        return torch.as_tensor(self.output(x))[..., :depth, :height, :width]
 
 
 class ResidualUnit(nn.Module):
@@ -89,7 +89,7 @@ def _convolution(before: int, after: int, stride: int) -> nn.Conv3d:
     return Convolution(before, after, 3) if stride == 1 else nn.Conv3d(before, after, 3, stride, padding=1)
 
 
-def _enlarging(before: int, after: int) -> nn.ConvTranspose3d:
+def _upsampling(before: int, after: int) -> nn.ConvTranspose3d:
     return nn.ConvTranspose3d(before, after, 3, 2, padding=1, output_padding=1)
 
 

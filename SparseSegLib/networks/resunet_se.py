@@ -26,9 +26,9 @@ class ResUNetSE(nn.Module):
     ----------
     widths : channels of the levels, finest first
     residual : add the input of two blocks to their output, through a 1×1×1 convolution where the channels differ
-    squeeze : weigh the channels of two blocks by what all of them hold in the mean (squeeze-and-excitation)
-    passes : how often the network sees the image; the first time beside zeros, then beside the probabilities of the
-        classes that it found before (recurrent refinement). 1 for a plain network.
+    squeeze : weight the channels of two blocks by their means (squeeze-and-excitation)
+    passes : forward passes over the image; the first one beside zeros, then beside the probabilities of the classes
+        that it found before (recurrent refinement). 1 for a plain network.
     reduction : channels of a level to those between the two layers of squeeze-and-excitation
     """
 
@@ -126,16 +126,17 @@ class _Level(nn.Module):
 
 
 class _Excitation(nn.Module):
-    """Squeeze-and-excitation (Hu et al. 2018): each channel times a weight that the means of all channels decide."""
+    """Squeeze-and-excitation (Hu et al. 2018): each channel times a weight computed from the means of all channels."""
 
     def __init__(self, channels: int, reduction: int) -> None:
         super().__init__()
         between = max(2, channels // reduction)
-        self.weigh = nn.Sequential(nn.Linear(channels, between), nn.ELU(), nn.Linear(between, channels), nn.Sigmoid())
+        layers = [nn.Linear(channels, between), nn.ELU(), nn.Linear(between, channels), nn.Sigmoid()]
+        self.excitation = nn.Sequential(*layers)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The same shape."""
-        return x * self.weigh(x.mean((2, 3, 4)))[:, :, None, None, None]
+        return x * self.excitation(x.mean((2, 3, 4)))[:, :, None, None, None]
 
 
 def _block(before: int, after: int) -> list[nn.Module]:

@@ -1,4 +1,4 @@
-"""The encoder-decoder with a branch that rebuilds the image (Myronenko, BraTS 2018)."""
+"""The encoder-decoder with a variational auto-encoder branch that reconstructs the image (Myronenko, BraTS 2018)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ POWER = 0.9
 
 
 class SegResNetVAE(nn.Module):
-    """Asymmetric residual encoder-decoder; with its defaults and nested regions the paper's, to the letter.
+    """Asymmetric residual encoder-decoder; with its defaults and nested regions exactly the paper's.
 
     Takes ``(B, in_channels, Z, Y, X)`` of any size and returns logits ``(B, classes, Z, Y, X)``; the paper has four
     channels and 160×192×128 voxels of 1 mm.
@@ -37,16 +37,16 @@ class SegResNetVAE(nn.Module):
     :meth:`~SparseSegLib.networks.regions.RegionScheme.class_logits`.
 
     The branch of a variational auto-encoder takes the end point to 128 means and 128 standard deviations, draws from
-    them, and rebuilds the image through a decoder without shortcuts (table 1). Only :meth:`training_loss` runs it.
+    them, and reconstructs the image through a decoder without shortcuts (table 1). Only :meth:`training_loss` runs it.
 
     Parameters
     ----------
     base : channels of the first level
     blocks : of each level of the encoder
     dropout : after the first convolution
-    regions : "nested" (each holds the next), "separate" (a region for each class), or the classes of each region, as
+    regions : "nested" (each contains the next), "separate" (a region for each class), or the classes of each region, as
         in ("1+2+3", "2+3", "3")
-    branch : whether there is a branch to rebuild the image
+    branch : whether there is a branch to reconstruct the image
     grid : (z, y, x) to which the branch brings the end point's half, so that patches of any size suit it; the default
         is what the paper's size gives, and nothing is changed there
     latent : means, and as many standard deviations
@@ -116,7 +116,7 @@ class SegResNetVAE(nn.Module):
     def training_loss(self, image: torch.Tensor, target: torch.Tensor, loss: Loss | None = None) -> torch.Tensor:
         """Soft Dice summed over the regions + 0.1 · L2 + 0.1 · KL (section 3.4); ``loss`` is not needed.
 
-        L2 is the mean squared difference between image and rebuilt image, and KL the divergence from the standard
+        L2 is the mean squared difference between image and reconstruction, and KL the divergence from the standard
         normal distribution, divided by the number of voxels. ``target`` is ``(B, Z, Y, X)`` with ``UNLABELED``.
         """
         z, y, x = image.shape[-3:]

@@ -18,7 +18,7 @@ GROUP = 8
 
 
 class UNet3D(ValidSizes):
-    """3D U-Net; with its defaults the paper's, to the letter.
+    """3D U-Net; with its defaults exactly the paper's.
 
     Takes ``(B, in_channels, Z, Y, X)`` and returns logits ``(B, classes, Z', Y', X')``. Without padding the output is
     smaller by ``2 · margin`` on each axis, and the input's size must suit :meth:`valid_size`.
@@ -33,8 +33,8 @@ class UNet3D(ValidSizes):
     base : channels of the very first convolution
     levels : resolutions
     padded : keep the size (any size goes in)
-    norm : "batch", "group" (8 channels a group) or "none". Batch norm uses the statistics of the current batch at test
-        time too (section 2).
+    norm : "batch", "group" (8 channels per group) or "none". Batch norm uses the statistics of the current batch at
+        test time too (section 2).
     affine : whether the norm has weights of its own
     """
 

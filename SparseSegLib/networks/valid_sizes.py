@@ -1,4 +1,4 @@
-"""What U-Nets with two 3-wide convolutions a level lose at their borders, and the sizes that they can take."""
+"""Border loss and valid input sizes of U-Nets with two 3-wide convolutions per level."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ValidSizes(nn.Module):
         """Voxels that the output loses on every side; 0 with padding."""
         if self.padded:
             return 0
-        lost = 2  # two convolutions at the bottom, one voxel a side each
+        lost = 2  # two convolutions at the bottom, one voxel per side each
         for _ in range(self.levels - 1):
             lost = 2 * lost + 4
         return lost

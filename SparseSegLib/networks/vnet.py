@@ -20,7 +20,7 @@ GROUP = 8
 
 
 class VNet(nn.Module):
-    """V-Net; with its defaults the paper's, to the letter.
+    """V-Net; with its defaults exactly the paper's.
 
     Takes ``(B, in_channels, Z, Y, X)`` of any size and returns logits ``(B, classes, Z, Y, X)``; the paper has one
     channel, two classes and 64×128×128 voxels of 1.5×1×1 mm.
@@ -37,7 +37,7 @@ class VNet(nn.Module):
     ----------
     base : channels of the first stage
     kernel : size of the stages' convolutions, odd
-    norm : "none" as in the paper, or "group" (group norm, 8 channels a group, after each convolution of the stages)
+    norm : "none" as in the paper, or "group" (group norm, 8 channels per group, after each convolution of the stages)
     """
 
     dimensions = 3

@@ -1,4 +1,4 @@
-"""Learning from noisy labels: a second network judges them, and samples weigh as much as their labels are worth."""
+"""Learning from noisy labels: samples are weighted by the label quality that a second network predicts."""
 
 from SparseSegLib.noisy.noise import noisy_labels
 from SparseSegLib.noisy.quality import QualityNetwork

@@ -41,10 +41,10 @@ class QualityNetwork(nn.Module):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
                 layers += [layer, nn.ReLU(inplace=True)]
             self.levels.append(nn.Sequential(*layers))
-        self.judge = (nn.Conv3d if solid else nn.Conv2d)(widths[-1], 1, 1)
-        nn.init.normal_(self.judge.weight, std=0.01)
-        if self.judge.bias is not None:
-            nn.init.zeros_(self.judge.bias)
+        self.score = (nn.Conv3d if solid else nn.Conv2d)(widths[-1], 1, 1)
+        nn.init.normal_(self.score.weight, std=0.01)
+        if self.score.bias is not None:
+            nn.init.zeros_(self.score.bias)
 
     def forward(self, image: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Scores ``(B,)`` of images ``(B, C, ...)`` with labels ``(B, ...)``; unlabeled voxels belong to no class."""
@@ -56,4 +56,4 @@ class QualityNetwork(nn.Module):
             if number and min(x.shape[2:]) > 1:
                 x = self.pool(x, 2)
             x = level(x)
-        return self.judge(x).flatten(1).mean(1)
+        return self.score(x).flatten(1).mean(1)

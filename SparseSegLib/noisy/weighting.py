@@ -1,8 +1,8 @@
 """Samples weighted by the quality of their labels, in one batch or in several that are computed one by one.
 
-The thesis on radiotherapy targets (2019, section 3.2) weighs the samples of a batch against one another, which a batch
-of a single volume has nothing to be weighed against. :meth:`QualityWeighting.accumulate` takes any number of batches,
-of one volume each if need be, and leaves the gradients of the one large batch that memory had no room for.
+The thesis on radiotherapy targets (2019, section 3.2) weights the samples of a batch against one another, which needs
+batches of several volumes. :meth:`QualityWeighting.accumulate` takes any number of batches, of one volume each if need
+be, and leaves the gradients of the one large batch that memory had no room for.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ Sample = tuple[torch.Tensor, torch.Tensor]
 """Images ``(B, C, ...)`` and their labels ``(B, ...)``; B may be 1, and differ from sample to sample, like the size."""
 
 SampleLosses = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""Maps images and labels to losses ``(B,)``, through the network that learns."""
+"""Maps images and labels to losses ``(B,)``, through the network that segments."""
 
 
 def overfitting_control(scores: torch.Tensor, strength: float = STRENGTH) -> torch.Tensor:
     """λ·tanh(t) with λ = ``strength``: no weight becomes more than e^{2λ} times another (section 3.2.3).
 
-    The thesis has the scores themselves for t; here it is what they are above their mean over the batch. Nothing in
-    the loss keeps the mean of the scores near 0, and far from there tanh is flat: all samples get the same weight, and
-    the judging network no gradient that would bring it back.
+    The thesis has the scores themselves for t; here it is their difference from the mean over the batch. Nothing in the
+    loss keeps the mean of the scores near 0, and far from there tanh is flat: all samples get the same weight, and the
+    quality network no gradient that would bring it back.
     """
     return strength * torch.tanh(scores - scores.mean())
 
@@ -46,9 +46,9 @@ class QualityWeighting(nn.Module):
     """The quality awareness and overfitting control modules around any network and loss; used in training only.
 
     Weights are the softmax over the samples of their scores; the loss is the sum of each sample's loss times its
-    weight. Back-propagation through it trains the network that segments and the one that judges: a sample whose loss
-    is above the weighted mean loses weight. The judging network should learn at about a tenth of the other's rate: one
-    as fast decides before anything is known, and its choice feeds itself.
+    weight. Back-propagation through it trains the network that segments and the quality network: a sample whose loss is
+    above the weighted mean loses weight. The quality network should learn at about a tenth of the other's rate: one as
+    fast decides before anything is known, and its choice feeds itself.
 
     Parameters
     ----------
@@ -80,15 +80,15 @@ class QualityWeighting(nn.Module):
         """Add the gradients of the weighted loss of all samples, with one of them in memory at a time.
 
         The weights need the scores of all samples, but these are numbers: they are computed first, without a graph.
-        Each sample's loss is then propagated back times its weight, and at last each score times its share of the
-        loss's gradient. That is the gradient of the joint batch, as long as samples do not see one another (batch norm
-        over several of them) and nothing is drawn at random in the judging network. It costs a second pass through the
-        small network, none through the large one.
+        Each sample's loss is then propagated back times its weight, and at last each score times its part of the loss's
+        gradient. That is the gradient of the joint batch, as long as samples do not see one another (batch norm over
+        several of them) and nothing is drawn at random in the quality network. It costs a second pass through the small
+        network, none through the large one.
 
         Parameters
         ----------
         samples : batches, of one volume each if need be, on the device of the networks
-        losses_of : runs the network that learns
+        losses_of : runs the network that segments
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""How a 3D network is built, and trained on patches: one recipe for one volume and for many."""
+"""Configuration of a 3D network and its training on patches, for one volume and for many."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class PatchRecipe:
-    """How a 3D network is built, and trained on patches of the image.
+    """Configuration of a 3D network and its training on patches of the image.
 
     ``network`` and ``arguments`` name an entry of the registry; ``patch`` is the input's (z, y, x) size.
     """

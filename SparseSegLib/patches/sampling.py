@@ -1,4 +1,4 @@
-"""Where training patches are cut: around labeled voxels, all classes alike."""
+"""Sampling of training patches around labeled voxels, all classes with the same probability."""
 
 from __future__ import annotations
 

@@ -24,12 +24,12 @@ from SparseSegLib.training.losses import class_weights, has_labels, weighted_cro
 from SparseSegLib.training.weights import load_all_or_none
 
 MOST_PLACES = 50_000  # of a class in a volume, to draw patches around
-MOST_OF_MEMORY = 0.5  # share of a GPU's free memory that volumes may fill
+MOST_OF_MEMORY = 0.5  # fraction of a GPU's free memory that volumes may fill
 
 
 @dataclass(frozen=True, eq=False)
 class LabeledImage:
-    """What patches are cut from: ``image`` (C, Z, Y, X) float32 and ``labels`` (Z, Y, X) uint8 with ``UNLABELED``."""
+    """The source of patches: ``image`` (C, Z, Y, X) float32 and ``labels`` (Z, Y, X) uint8 with ``UNLABELED``."""
 
     image: torch.Tensor
     labels: np.ndarray
@@ -101,7 +101,7 @@ class PatchTrainer:
             group["lr"] = rate * self.recipe.learning_rate
         self.network.train()
         self.optimizer.zero_grad(set_to_none=True)
-        with _drawing(self.chance(), self.device):
+        with _drawing(self.step_seed(), self.device):
             loss = self.learn(image, labels)
         self.optimizer.step()
         self.averaged.update(self.network)
@@ -109,14 +109,14 @@ class PatchTrainer:
         return loss
 
     def shrink(self) -> int:
-        """Take half as many patches a step from now on; how many these are, or 0 if there is one already."""
+        """Take half as many patches per step from now on; how many these are, or 0 if there is one already."""
         if self.batch == 1:
             return 0
         self.batch //= 2
         return self.batch
 
-    def chance(self) -> tuple[int, ...]:
-        """What decides the numbers that a network draws in this step; a resumed training draws the same ones."""
+    def step_seed(self) -> tuple[int, ...]:
+        """The seed of the network's random numbers in this step, the same in a resumed training."""
         return self.seed, self.steps
 
     def learn(self, image: torch.Tensor, labels: torch.Tensor) -> float:
@@ -168,7 +168,7 @@ class PatchTrainer:
         return self.samplers[number].center()
 
     def _home(self, volumes: Sequence[LabeledImage]) -> torch.device:
-        """Where the volumes are kept: with the network, or in the computer's memory if they would fill the GPU's."""
+        """The device of the volumes: the network's, or the CPU if they would fill the GPU's memory."""
         if self.device.type != "cuda":
             return self.device
         needed = sum(volume.image.numel() * volume.image.element_size() + volume.labels.nbytes for volume in volumes)
@@ -176,7 +176,7 @@ class PatchTrainer:
         return self.device if needed < MOST_OF_MEMORY * free else torch.device("cpu")
 
     def state(self) -> dict[str, Any]:
-        """Everything that :meth:`restore` needs to go on to the same result."""
+        """The state that :meth:`restore` needs to go on to the same result."""
         return {
             "network": self.network.state_dict(),
             "averaged": self.averaged.network.state_dict(),
@@ -207,9 +207,9 @@ class PatchTrainer:
 
 
 @contextmanager
-def _drawing(chance: tuple[int, ...], device: torch.device) -> Iterator[None]:
-    """Let dropout and the like, which know no generator but torch's own, draw what ``chance`` alone decides."""
-    seed = int(np.random.SeedSequence(chance).generate_state(1, np.uint64)[0])
+def _drawing(step_seed: tuple[int, ...], device: torch.device) -> Iterator[None]:
+    """Seed torch's global generator, which dropout and the like use, for this block."""
+    seed = int(np.random.SeedSequence(step_seed).generate_state(1, np.uint64)[0])
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed takes a hundred times as long
         if device.type == "cuda":

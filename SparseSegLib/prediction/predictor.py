@@ -15,7 +15,7 @@ from SparseSegLib.inference import Mirrored, count_tiles, predict_patches
 from SparseSegLib.models import ModelCard
 from SparseSegLib.models.card import Expectations
 from SparseSegLib.networks.ensemble import Ensemble
-from SparseSegLib.prediction import gate
+from SparseSegLib.prediction import plausibility
 from SparseSegLib.prediction.components import largest_component, largest_components
 from SparseSegLib.preprocessing.for_model import prepare_for
 from SparseSegLib.preprocessing.grid import labels_on
@@ -31,12 +31,12 @@ class Predictor:
     device : where to compute
     flips : take the mean over the mirror images along the axes that the card names: slower by two for each axis, a
         little better for a model that learned from mirrored images; ModelError for any other
-    force : segment images that the card does not expect too, and only say what speaks against them
-    events : is told when the GPU's memory does not suffice
+    force : also segment images that the card does not expect, with warnings instead of an error
+    events : gets a message when the GPU's memory does not suffice
 
     Attributes
     ----------
-    doubts : what speaks against the last volume or its segmentation, in words; see ``Expectations`` of the card
+    warnings : of the plausibility checks of the last volume and its segmentation; see ``Expectations`` of the card
     """
 
     def __init__(
@@ -54,13 +54,13 @@ class Predictor:
                 f"The model {card.name} did not learn from mirrored images, so they would mislead it.",
                 "Segment without mirrored images (flips).",
             )
-        gate.check_layer(card, network)
+        plausibility.check_layer(card, network)
         self.card = card
         self.network = network.to(device)
         self.device = device
         self.flips = flips
         self.force = force
-        self.doubts: list[str] = []
+        self.warnings: list[str] = []
         self.events = events or NullEvents()
 
     def segment(
@@ -75,7 +75,7 @@ class Predictor:
         ----------
         volume : (C, Z, Y, X) with the model's channels, any orientation and spacing
         token : may cancel the work
-        progress : hears the share of the tiles that is done, 0 to 1
+        progress : called with the fraction of the tiles that is done, 0 to 1
 
         Raises
         ------
@@ -87,42 +87,42 @@ class Predictor:
             If memory does not suffice.
         """
         self.check(volume)
-        self.doubts = []
+        self.warnings = []
         expected = self.card.expectations
         if expected is not None:
-            self._doubt(volume, expected, gate.doubts_about_volume(volume, expected))
+            self._refuse_or_warn(volume, expected, plausibility.volume_warnings(volume, expected))
         image, grid = prepare_for(volume, self.card.preprocessing)
         if expected is not None:
-            self._doubt(volume, expected, gate.doubts_about_image(image, expected))
+            self._refuse_or_warn(volume, expected, plausibility.image_warnings(image, expected))
         probabilities = self.probabilities(image, token or CancelToken(), progress)
         if expected is not None:
-            self._doubt(volume, expected, self._doubts_about(image, probabilities, grid, expected))
+            self._refuse_or_warn(volume, expected, self._segmentation_warnings(image, probabilities, grid, expected))
         labels = labels_on(probabilities, grid, volume.geometry)
         return largest_components(labels) if "largest_component" in self.card.postprocessing else labels
 
-    def _doubts_about(
+    def _segmentation_warnings(
         self, image: torch.Tensor, probabilities: torch.Tensor, grid: Geometry, expected: Expectations
     ) -> list[str]:
-        """What speaks against a segmentation."""
-        found = gate.Found(probabilities.argmax(0).numpy() > 0, 1 - probabilities[0].numpy(), grid)
-        doubts = gate.doubts_about_finding(found, expected)
+        """Warnings about a segmentation."""
+        found = plausibility.Found(probabilities.argmax(0).numpy() > 0, 1 - probabilities[0].numpy(), grid)
+        warnings = plausibility.finding_warnings(found, expected)
         piece, window = largest_component(found.mask), self.card.window
         if expected.agreement and isinstance(self.network, Ensemble):
-            agreement = gate.agreement_around(self.network, image, piece, window, self.device)
-            doubts += gate.doubts_about_agreement(agreement, expected)
+            agreement = plausibility.agreement_around(self.network, image, piece, window, self.device)
+            warnings += plausibility.agreement_warnings(agreement, expected)
         if expected.layer:
-            features = gate.features_around(self.network, expected.layer, image, piece, window, self.device)
-            doubts += gate.doubts_about_features(features, expected)
-        return doubts
+            features = plausibility.features_around(self.network, expected.layer, image, piece, window, self.device)
+            warnings += plausibility.features_warnings(features, expected)
+        return warnings
 
-    def _doubt(self, volume: Volume, expected: Expectations, doubts: list[str]) -> None:
-        """Refuse a volume that something speaks against, or say so where that is forced."""
-        self.doubts += doubts
-        if not doubts:
+    def _refuse_or_warn(self, volume: Volume, expected: Expectations, warnings: list[str]) -> None:
+        """Raise ModelError if there are warnings; with ``force``, report them instead."""
+        self.warnings += warnings
+        if not warnings:
             return
-        text = f"{volume.name or 'The volume'} does not look like {expected.image}: {'; '.join(doubts)}."
+        text = f"{volume.name or 'The volume'} does not look like {expected.image}: {'; '.join(warnings)}."
         if not self.force:
-            hint = f"Choose {expected.image}, or have it segmented in spite of doubts (--force)."
+            hint = f"Choose {expected.image}, or have it segmented in spite of warnings (--force)."
             raise ModelError(text, hint)
         self.events.message(text)
 

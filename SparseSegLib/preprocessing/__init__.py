@@ -1,4 +1,4 @@
-"""What is done to a volume before a network sees it, and the way back to the volume's own grid."""
+"""Preprocessing of volumes for a network, and the way back to the volume's own grid."""
 
 from SparseSegLib.preprocessing.bias_field import correct_bias_field
 from SparseSegLib.preprocessing.conform import Conformed, centered, conform

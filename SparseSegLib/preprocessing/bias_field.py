@@ -52,7 +52,7 @@ def bias_field(channel: np.ndarray, geometry: Geometry) -> np.ndarray:
 
 
 def _factors(geometry: Geometry) -> list[int]:
-    """How many voxels along x, y, z become one, so that the shrunk copy's voxels are about cubes."""
+    """Shrink factors along x, y, z, such that the shrunk copy's voxels are about cubes."""
     shape, spacing = np.array(geometry.shape), np.array(geometry.spacing)
     side = (np.prod(shape * spacing) / VOXELS) ** (1 / 3)
     factors = np.minimum(np.round(side / spacing), shape // LEAST)

@@ -17,7 +17,7 @@ Size = tuple[int, int, int]
 
 @dataclass(frozen=True, eq=False)
 class Conformed:
-    """A volume as a network wants it.
+    """A volume as a network needs it.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""A volume as a model wants it, as its card says."""
+"""Preprocessing of a volume for a model, by its card."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ FEW = 1_000_000  # voxels of a volume below which that does not matter
 
 
 def prepare_for(volume: Volume, preprocessing: Preprocessing) -> tuple[torch.Tensor, Geometry]:
-    """The image ``(C, Z, Y, X)`` float32 that the network sees, over the whole field of view, and its grid.
+    """The image ``(C, Z, Y, X)`` float32 for the network, over the whole field of view, and its grid.
 
-    Corrects the bias field where the card says so, then turns, resamples and normalizes. Raises ModelError if the
+    Corrects the bias field if the card has that, then reorients, resamples and normalizes. Raises ModelError if the
     spacing on the card is of another order than the volume's, such as micrometers for millimeters.
     """
     there, wanted = volume.geometry, preprocessing.spacing

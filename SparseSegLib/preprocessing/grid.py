@@ -48,7 +48,7 @@ def working_grid(geometry: Geometry, spacing: Spacing) -> Geometry:
     Raises
     ------
     UsageError
-        If the spacing is so fine that no memory holds the volume, or much coarser than all of it.
+        If the spacing is so fine that the volume does not fit into memory, or much coarser than all of it.
     """
     grid = oriented(geometry)
     _check_spacing(grid, spacing)
@@ -70,7 +70,7 @@ def _check_spacing(grid: Geometry, spacing: Spacing) -> None:
 
 
 def prepare(volume: Volume, grid: Geometry, normalization: str = "percentiles") -> torch.Tensor:
-    """The volume on ``grid``, normalized as a model's card says: ``(C, Z, Y, X)`` float32.
+    """The volume on ``grid``, normalized as in a model's card: ``(C, Z, Y, X)`` float32.
 
     Where the grid is coarser than the volume, that is blurred first, against aliasing.
     """

@@ -1,4 +1,4 @@
-"""The middle of a field of view: what a scan was planned for lies there, and its gray values are what counts."""
+"""The middle of a field of view, where the target of a scan lies, and normalization by its gray values."""
 
 from __future__ import annotations
 

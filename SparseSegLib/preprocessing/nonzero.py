@@ -1,4 +1,4 @@
-"""Gray values of skull-stripped images: what is zero is not there."""
+"""Normalization of skull-stripped images, over their non-zero voxels."""
 
 from __future__ import annotations
 

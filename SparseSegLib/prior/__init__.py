@@ -1,4 +1,4 @@
-"""The annotation prior: what the labels of the other slices say about a slice, as input channels for a network."""
+"""The annotation prior: input channels for a network, computed from the labels of the other slices."""
 
 from SparseSegLib.prior.annotation_prior import PRIOR_PARTS, USUAL_PARTS, AnnotationPrior
 from SparseSegLib.prior.slice_view import SliceView

@@ -1,4 +1,4 @@
-"""The annotation prior: all its parts behind one door, each of which can be switched off."""
+"""The annotation prior, made of parts that can be switched off."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FOUND = 0.3  # IoU above which slices that are left out are found at all
 
 
 class AnnotationPrior:
-    """What the annotation says about any slice, with any of its sources left out.
+    """Prior channels of any slice from the annotation, with any of its sources left out.
 
     Parameters
     ----------
@@ -63,28 +63,28 @@ class AnnotationPrior:
     @property
     def count(self) -> int:
         """Number of channels."""
-        return len(self.subjects)
+        return len(self.channel_classes)
 
     @property
-    def subjects(self) -> list[int]:
-        """Of each channel, the class that it speaks of; 0 for all."""
-        own = itertools.chain.from_iterable(part.subjects for part in self._parts.values())
+    def channel_classes(self) -> list[int]:
+        """The class of each channel; 0 for those of all classes."""
+        own = itertools.chain.from_iterable(part.channel_classes for part in self._parts.values())
         return [*own, *([0] * 3 if "coordinates" in self.parts else [])]
 
     @property
     def spans(self) -> dict[str, slice]:
-        """Which channels belong to each part, coordinates left out."""
-        counts = [len(part.subjects) for part in self._parts.values()]
+        """The channels of each part, coordinates left out."""
+        counts = [len(part.channel_classes) for part in self._parts.values()]
         ends = itertools.accumulate(counts)
         return {name: slice(end - count, end) for name, count, end in zip(self._parts, counts, ends, strict=True)}
 
     @property
     def everything(self) -> tuple[int, ...]:
-        """The numbers of all sources: what a prediction knows."""
+        """The numbers of all sources, which a prediction uses."""
         return tuple(range(len(self.sources)))
 
     def without(self, numbers: set[int]) -> tuple[int, ...]:
-        """The numbers of the sources that know nothing of the sources ``numbers``.
+        """The numbers of the sources that are independent of the sources ``numbers``.
 
         Sources on the same plane (two annotated slices that fall into one slice of a coarser grid) go together.
         """
@@ -96,7 +96,7 @@ class AnnotationPrior:
         channels: list[torch.Tensor] = []
         for name, part in self._parts.items():
             silent = name in self._silent
-            channels += [torch.zeros(1, 1)] * len(part.subjects) if silent else part.channels(view, keep)
+            channels += [torch.zeros(1, 1)] * len(part.channel_classes) if silent else part.channels(view, keep)
         if "coordinates" in self.parts:
             channels += [view.positions(axis) / self.shape[axis] * 2 - 1 for axis in range(3)]
         if not channels:
@@ -107,7 +107,7 @@ class AnnotationPrior:
         """Whether gray values alone find slices that are left out better than the walk does.
 
         So it is with fine structures, which leak into each other on the coarse grid. Its channels are 0 then. This one
-        bit is decided from all planes: a slice that is left out or held out has its share in it.
+        bit is decided from all planes: slices that are left out or held out included.
         """
         if not {"walk", "appearance"} <= set(self._parts):
             return False

@@ -1,4 +1,4 @@
-"""What the labeled voxels look like: the probability of each class given gray value and place, as a prior.
+"""The probability of each class given gray value and place, from the labeled voxels, as a prior.
 
 Two kinds of channels for each image channel. The *global* one is the class posterior in a joint histogram of the gray
 value and its smoothed neighborhood. The *local* ones vote in a bilateral grid (Chen et al., SIGGRAPH 2007): labels are
@@ -32,7 +32,7 @@ class AppearancePrior:
     image : Tensor (C, Z, Y, X)
         Normalized gray values.
     sources : list of Source
-        Who knows labels.
+        Where labels come from.
     classes : int
         Number of classes, background included.
     spacing : (z, y, x) in mm
@@ -55,8 +55,8 @@ class AppearancePrior:
         self._tables: dict[tuple[int, ...], list[tuple[torch.Tensor, list[torch.Tensor]]]] = {}
 
     @property
-    def subjects(self) -> list[int]:
-        """Of each channel, the class that it speaks of."""
+    def channel_classes(self) -> list[int]:
+        """The class of each channel."""
         return [*range(1, self.classes)] * (1 + len(BLURS)) * len(self.pairs)
 
     def channels(self, view: SliceView, keep: tuple[int, ...]) -> list[torch.Tensor]:

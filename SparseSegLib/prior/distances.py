@@ -1,4 +1,4 @@
-"""How far the nearest labeled voxels are: the plainest prior."""
+"""The simplest prior: distances to the nearest labeled voxels."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class DistancePrior:
         self.least = least
 
     @property
-    def subjects(self) -> list[int]:
-        """Of each channel, the class that it speaks of; 0 for all."""
+    def channel_classes(self) -> list[int]:
+        """The class of each channel; 0 for those of all classes."""
         return [*range(1, self.classes)] * 2 + [0, 0]
 
     def channels(self, view: SliceView, keep: tuple[int, ...]) -> list[torch.Tensor]:

@@ -24,8 +24,8 @@ class InterpolationPrior:
         self.least = least
 
     @property
-    def subjects(self) -> list[int]:
-        """Of each channel, the class that it speaks of; 0 for all."""
+    def channel_classes(self) -> list[int]:
+        """The class of each channel; 0 for those of all classes."""
         own = [*range(1, self.classes)]
         return [*own, 0] * 3 + own * 2
 

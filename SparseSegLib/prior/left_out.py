@@ -1,4 +1,4 @@
-"""How well a part of the prior finds annotated slices that it is not told of."""
+"""Leave-one-out score of a part of the prior on annotated slices."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST_SLICES = 8
 
 
 class Part(Protocol):
-    """What is needed of a part: channels, class by class and then over again."""
+    """The interface of a part: channels, class by class and then over again."""
 
     def channels(self, view: SliceView, keep: tuple[int, ...]) -> list[torch.Tensor]:
         """Channels of a slice from the sources ``keep``."""
@@ -36,10 +36,10 @@ def left_out_iou(
 
     Parameters
     ----------
-    part : whose every channel is a belief in one class, the classes but background taking turns
+    part : each of its channels scores one class, the classes but background taking turns
     threshold : above which a channel means that a pixel belongs to its class
-    sources : who knows labels; up to ``MOST_SLICES`` of the planes among them are looked at
-    without : the numbers of the sources that know nothing of some others
+    sources : where labels come from; up to ``MOST_SLICES`` of the planes among them are used
+    without : the numbers of the sources that are independent of some others
     classes : background included
     shape, spacing : (z, y, x) of the volume in voxels and mm
 

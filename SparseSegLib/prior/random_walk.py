@@ -1,6 +1,6 @@
 """Random walks over an image: the linear systems behind them, and their solution on the grid itself.
 
-The probability that a walker who crosses an edge between two voxels with a chance of w_ij meets a class first solves
+The probability that a random walk with transition weights w_ij between neighboring voxels reaches a class first solves
 
     sum over neighbors j of w_ij (x_i - x_j)  +  t_i (x_i - p_i)  =  0
 
@@ -54,7 +54,7 @@ def solve(
     start : Tensor (..., Z, Y, X), one system for each of the leading dimensions
     iterations : at most so many
     tolerance : of the residual, against its norm at the start
-    trust, belief : Tensors like ``free`` and ``start``; None where nothing is believed
+    trust, belief : Tensors like ``free`` and ``start``; None for no belief
 
     Returns
     -------
@@ -88,7 +88,7 @@ def _dot(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
 
 
 def _diagonal(edges: Edges, like: torch.Tensor, trust: torch.Tensor | None) -> torch.Tensor:
-    """What the system's matrix has on its diagonal."""
+    """The diagonal of the system's matrix."""
     shape = torch.broadcast_shapes(edges[0].shape[:-3], like.shape[:-3])
     diagonal = torch.zeros(*shape, *like.shape[-3:], dtype=like.dtype)
     if trust is not None:

@@ -1,4 +1,4 @@
-"""One slice of a volume, in any of the three orientations, and how to look at 3D things from it."""
+"""One slice of a volume, in any of the three orientations, and 3D data seen from it."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Where the prior's knowledge comes from: each annotated plane, and the scribbles, as a source of its own.
+"""The sources of the prior: each annotated plane, and the scribbles.
 
-A prior for a training slice must not know that slice's labels. So each source keeps what it knows by itself, and a
-prior is made of the sources that are kept: mostly a minimum or a sum over them, so that leaving one out is free; a
-random walk is walked anew.
+A prior for a training slice must not use that slice's labels. So each source keeps its labels by itself, and a prior is
+computed from the sources that are kept: mostly a minimum or a sum over them, so that leaving one out is free; a random
+walk is computed anew.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def sources_of(labels: SparseLabels, classes: int, spacing: Spacing3) -> list[So
 
 
 def least_gap(sources: list[Source], spacing: Spacing3) -> float:
-    """How near (mm) a network has seen the nearest label at the least, where all annotated planes are parallel.
+    """The least distance (mm) to the nearest label in training, where all annotated planes are parallel.
 
     It learns from each plane with that plane left out, so from a distance of at least one gap between planes. A slice
     that is nearer to a plane would look like nothing it has learned. Where planes cross there is no such limit: 0.
@@ -148,7 +148,7 @@ def least_gap(sources: list[Source], spacing: Spacing3) -> float:
 
 
 def object_radius(sources: list[Source], spacing: Spacing3) -> float:
-    """A length (mm) that says how big the annotated objects are: the mean radius of their areas on the planes."""
+    """The size (mm) of the annotated objects: the mean radius of their areas on the planes."""
     areas = []
     for source in sources:
         if isinstance(source, PlaneSource):

@@ -1,9 +1,9 @@
-"""Which labeled voxels a random walk over the image meets first, as a prior.
+"""Random walker segmentation as a prior: the labeled voxels that a random walk over the image meets first.
 
 Random walker segmentation (Grady, IEEE TPAMI 2006): the probability of a class is harmonic on the grid of voxels, with
 edges that are weak where gray values change, and 0 or 1 on the labeled voxels. Here a walker may also get lost, which
 counts as background: what is cut off from all labels, or far from them, belongs to no object. Large regions are walked
-on coarser; the network sees the detail itself.
+on coarser; the network gets the detail from the image.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class WalkPrior:
     Parameters
     ----------
     image : Tensor (C, Z, Y, X), normalized gray values
-    sources : who knows labels
+    sources : where labels come from
     classes : background included
     spacing : (z, y, x) in mm
     contrasts : one walk for each; None for ``CONTRASTS``
@@ -66,8 +66,8 @@ class WalkPrior:
         self._walks: dict[tuple[int, ...], torch.Tensor] = {}
 
     @property
-    def subjects(self) -> list[int]:
-        """Of each channel, the class that it speaks of."""
+    def channel_classes(self) -> list[int]:
+        """The class of each channel."""
         return [*range(1, self.classes)] * len(self.contrasts)
 
     def channels(self, view: SliceView, keep: tuple[int, ...]) -> list[torch.Tensor]:
@@ -150,7 +150,7 @@ class _Grid:
         return cls(factors, shape, edges, [_places_of(source, factors, shape) for source in sources])
 
     def seeds(self, keep: tuple[int, ...], classes: int) -> torch.Tensor:
-        """The class that most of the sources ``keep`` say at each voxel ``(z, y, x)``; -1 where they say nothing."""
+        """The class that most of the sources ``keep`` have at each voxel ``(z, y, x)``; -1 where they have none."""
         places = np.concatenate([self.places[number] for number in keep])
         votes = np.bincount(places, minlength=classes * int(np.prod(self.shape))).reshape(classes, *self.shape)
         return torch.from_numpy(np.where(votes.any(0), votes.argmax(0), -1))

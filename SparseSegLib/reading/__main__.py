@@ -1,7 +1,7 @@
 """The process that reads: ``python -m SparseSegLib.reading``.
 
-A line of JSON on standard input asks for something, a line on standard output answers; after the answer to ``read``
-come the voxels, float32 in the order of memory. It ends when standard input closes.
+A line of JSON on standard input is a request, a line on standard output its answer; after the answer to ``read`` come
+the voxels, float32 in the order of memory. It ends when standard input closes.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from SparseSegLib.errors import FileError, ResourceError, SparseSegError
 from SparseSegLib.lifeline import end_with_parent
 
 Answer = tuple[dict[str, Any], Any]
-"""What to say, and an array or None."""
+"""An answer, and an array or None."""
 
 
 def main() -> None:
-    """Answer until the other side is gone."""
+    """Answer requests until the other side is gone."""
     end_with_parent()
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""The other side of the process that reads."""
+"""The client of the process that reads."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ START_SECONDS = 120.0
 READ_SECONDS = 30.0
 END_SECONDS = 5.0
 KILLED = -9
-SLOWEST = 2_000_000  # bytes a second of the slowest disk; what takes longer hangs
+SLOWEST = 2_000_000  # bytes per second of the slowest disk; what takes longer hangs
 
 
 class VolumeReader:
     """Reads volumes in a process of its own, which is started when needed, and again where a file ended it.
 
     One process serves any number of volumes, one after the other; calls from several threads wait for each other. It
-    ends with :meth:`close`, and when nobody holds the reader any longer.
+    ends with :meth:`close`, and when the reader is garbage-collected.
     """
 
     def __init__(self) -> None:
@@ -184,7 +184,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _exchange(process: subprocess.Popen[bytes], request: dict[str, Any], take: Any) -> Any:
-    """Ask for something and take the answer; ``_GONE`` if the process has ended."""
+    """Send a request and take the answer; ``_GONE`` if the process has ended."""
     assert process.stdin is not None
     with suppress(OSError):
         process.stdin.write(json.dumps(request).encode("ascii") + b"\n")

@@ -1,4 +1,4 @@
-"""What samples are generated from: where which tissue lies, and which voxels are the structure to find."""
+"""The anatomy that samples are generated from: a map of tissues, and the structure to segment."""
 
 from __future__ import annotations
 

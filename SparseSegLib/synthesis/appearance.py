@@ -1,4 +1,4 @@
-"""What scanners do to an image: coils, resolution, noise, gray scale. All at random, on the device that trains."""
+"""Random scanner artifacts: coils, resolution, noise, gray scale; on the device that trains."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ BIAS = 0.4  # the highest standard deviation of the logarithm of the bias field
 NOISE = 0.12  # the highest standard deviation of noise, the gray values running from −1 to 1
 THICKEST = (5.0, 2.5, 2.5)  # (z, y, x) mm
 RESCALED = 0.12  # a window's percentiles are not the whole volume's
-LEAST_SEEN = 0.7  # share of an axis that a narrow field of view still shows
+LEAST_SEEN = 0.7  # fraction of an axis that a narrow field of view still shows
 
 
 def vary(image: torch.Tensor, tables: torch.Tensor | None, generator: torch.Generator) -> torch.Tensor:

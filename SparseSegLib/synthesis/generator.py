@@ -20,16 +20,16 @@ Size = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class SynthesisSettings:
-    """What samples are like.
+    """The distribution of the samples.
 
     Attributes
     ----------
     window : (z, y, x) voxels of a sample
     spacing : (z, y, x) mm, of the anatomies and of the samples
-    real : share of samples that are real images; the others are painted
-    phantoms : share of the painted samples that come from phantoms, where there are real volumes too
-    absent : share of all samples that show no structure at all
-    narrow : share of samples with a narrower field of view
+    real : fraction of samples that are real images; the others are painted
+    phantoms : fraction of the painted samples that come from phantoms, where there are real volumes too
+    absent : fraction of all samples that show no structure at all
+    narrow : fraction of samples with a narrower field of view
     views, painted_views : how samples of either kind differ in place and shape
     """
 
@@ -103,7 +103,7 @@ class SampleGenerator:
         return degrade(paint(tissues, detail, self.generator), self.settings.spacing, self.generator), target
 
     def _view(self, anatomy: Anatomy, views: Views) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """What of an anatomy lies in a window: its channels, its tissues, and 0, 1 or 255 for the structure."""
+        """The part of an anatomy in a window: its channels, its tissues, and 0, 1 or 255 for the structure."""
         settings = self.settings
         places = random_views(anatomy.center, settings.window, settings.spacing, views, self.generator)
         channels, tissues = cut(anatomy.channels, anatomy.tissues, places)

@@ -71,7 +71,7 @@ class SynthesisLearner:
                 return image, labels
 
     def state(self) -> dict[str, Any]:
-        """Everything that :meth:`restore` needs to go on to the same result."""
+        """The state that :meth:`restore` needs to go on to the same result."""
         return {
             "network": self.network.state_dict(),
             "averaged": self.averaged.network.state_dict(),

@@ -1,4 +1,4 @@
-"""Where a sample reads its volume: turned, scaled, mirrored and deformed at random, in mm."""
+"""Random sampling grids: rotated, scaled, mirrored and deformed, in mm."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Size = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Views:
-    """How strongly samples differ in place and shape.
+    """Strength of the samples' variation in place and shape.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Generated volumes of many kinds, each with a structure to segment: for a network that shall meet any of them.
+"""Generated volumes of many kinds, each with a structure to segment, to pretrain a network for any of them.
 
 Shapes, surroundings, contrasts, textures, spacings and noise are drawn at random, wider than real images have them (in
 the manner of SynthSeg, Billot et al. 2023). No real image goes in.
@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from SparseSegLib.synthesis.fields import Size, Spacing, smooth_field
 
-OBLONG = 0.3  # share of volumes with thick slices
+OBLONG = 0.3  # fraction of volumes with thick slices
 TUBES, PIECES = (1, 5), (5, 60)
 
 
@@ -119,7 +119,7 @@ def _pieces(space: _Space) -> np.ndarray:
 
 
 def _regions(space: _Space) -> np.ndarray:
-    """Where a smooth field is high; now and then inside an ellipsoid only."""
+    """Regions where a smooth field is high; sometimes inside an ellipsoid only."""
     found = space.field(space.narrow * space.rng.uniform(0.1, 0.35)) > space.rng.uniform(-0.3, 1.2)
     if space.rng.random() < 0.5:
         found &= space.ellipsoid(space.narrow * 0.42, 0.1) > 0
@@ -160,7 +160,7 @@ KINDS: dict[str, tuple[Callable[[_Space], np.ndarray], float]] = {
     "folded": (_folded, 0.25),
     "tubes": (_tubes, 0.1),
 }
-"""What structures there are, and which share of the scenes has each."""
+"""The kinds of structures, and the fraction of the scenes that has each."""
 
 
 def _one_of_several(structure: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:

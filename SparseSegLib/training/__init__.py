@@ -1,1 +1,1 @@
-"""What every training here shares: losses, a budget, a schedule, averaged weights, checkpoints, the loop of steps."""
+"""Shared by all trainings: losses, a budget, a schedule, averaged weights, checkpoints, the loop of steps."""

@@ -1,4 +1,4 @@
-"""Weights that make a network learn the narrow background between touching objects (Ronneberger et al. 2015)."""
+"""Weights of the narrow background between touching objects (Ronneberger et al. 2015)."""
 
 from __future__ import annotations
 

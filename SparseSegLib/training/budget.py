@@ -1,4 +1,4 @@
-"""How long a training may take, in seconds or in steps, and how far along it is."""
+"""The budget of a training, in seconds or in steps, and its progress."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class Budget:
         return time.monotonic() - self._start
 
     def fraction(self, step: int) -> float:
-        """Share of the training that is done, 0 to 1."""
+        """Fraction of the training that is done, 0 to 1."""
         if self.steps is not None:
             return min(1.0, step / max(1, self.steps))
         assert self.seconds is not None
         return min(1.0, self.elapsed / max(1e-3, self.seconds - self.reserve))
 
     def seconds_left(self, step: int) -> float | None:
-        """Seconds until the end, as far as that can be told."""
+        """Seconds until the end, estimated where steps are counted."""
         if self.steps is None:
             assert self.seconds is not None
             return max(0.0, self.seconds - self.elapsed)

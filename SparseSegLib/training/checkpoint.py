@@ -1,4 +1,4 @@
-"""Checkpoints: everything a training needs to go on as if nothing had happened, in one file."""
+"""Checkpoints: everything a training needs to resume exactly, in one file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MARK = b"SparseSeg checkpoint 2\n"
 """A file begins with it; the SHA-256 of what follows comes next, then what torch saved."""
 
 FOREIGN = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
-"""What taking over the state of another kind of training, or of one that somebody else wrote, may raise."""
+"""Exceptions of loading the state of another kind of training, or a foreign one."""
 
 _START = len(MARK) + hashlib.sha256().digest_size
 
@@ -68,7 +68,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def find_checkpoint(path: Path | None, events: Events) -> dict[str, Any] | None:
-    """The last checkpoint, or None where there is none; one that cannot be used is told and passed over."""
+    """The last checkpoint, or None where there is none; one that cannot be used is reported and ignored."""
     if path is None or not path.exists():
         return None
     try:

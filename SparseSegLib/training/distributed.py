@@ -1,7 +1,7 @@
-"""Training by several processes at a time: each draws patches of its own, all take the same step.
+"""Distributed training: each process draws patches of its own, all take the same step.
 
-``torchrun`` starts the processes and tells each of them its number in the environment; PyTorch Distributed connects
-them. A training of one process goes the same way with a team of one.
+``torchrun`` starts the processes and sets the rank of each in its environment; PyTorch Distributed connects them. A
+training in one process is a process group of one.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from SparseSegLib.errors import ResourceError, UsageError
 
 T = TypeVar("T")
 
-PATIENCE = timedelta(hours=6)  # that the others wait for the first process while it predicts for validation
+TIMEOUT = timedelta(hours=6)  # that the others wait for the first process while it predicts for validation
 
 
 @dataclass(frozen=True)
-class Team:
-    """The processes that train together; this one has the number ``rank``, 0 to ``size`` − 1."""
+class ProcessGroup:
+    """The processes that train together; this one has the ``rank``, 0 to ``size`` − 1."""
 
     rank: int = 0
     size: int = 1
@@ -46,8 +46,8 @@ class Team:
         for gradient, mean in zip(gradients, joint.split([gradient.numel() for gradient in gradients]), strict=True):
             gradient.copy_(mean.view_as(gradient))
 
-    def share_weights(self, networks: Iterable[nn.Module]) -> None:
-        """Give all processes the weights of the first one."""
+    def broadcast_weights(self, networks: Iterable[nn.Module]) -> None:
+        """Broadcast the weights of rank 0."""
         if self.size > 1:
             for network in networks:
                 for tensor in network.state_dict().values():
@@ -55,8 +55,8 @@ class Team:
                     distributed.broadcast(whole, 0)
                     tensor.copy_(whole)
 
-    def agree(self, value: T) -> T:
-        """What the first process says, which may be anything that can be pickled."""
+    def broadcast(self, value: T) -> T:
+        """The value of rank 0, which may be anything that can be pickled."""
         if self.size == 1:
             return value
         box = [value]
@@ -64,15 +64,15 @@ class Team:
         return box[0]
 
 
-def current_team() -> Team:
+def current_process_group() -> ProcessGroup:
     """The processes that were connected by :func:`connected`, or this one alone."""
     if distributed.is_available() and distributed.is_initialized():
-        return Team(distributed.get_rank(), distributed.get_world_size())
-    return Team()
+        return ProcessGroup(distributed.get_rank(), distributed.get_world_size())
+    return ProcessGroup()
 
 
 @contextmanager
-def connected(device: torch.device) -> Iterator[Team]:
+def connected(device: torch.device) -> Iterator[ProcessGroup]:
     """Connect the processes that ``torchrun`` started, over NCCL for CUDA and gloo else; disconnect at the end.
 
     Each process of a host gets a CUDA device of its own, which ``torch.device("cuda")`` then means.
@@ -97,8 +97,8 @@ def connected(device: torch.device) -> Iterator[Team]:
                 "Start as many processes as there are GPUs (--nproc-per-node).",
             )
         torch.cuda.set_device(number)
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
     try:
-        yield current_team()
+        yield current_process_group()
     finally:
         distributed.destroy_process_group()

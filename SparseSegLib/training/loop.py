@@ -1,4 +1,4 @@
-"""What every training does around its steps: it falls back when memory is short, reports, and saves in time."""
+"""The training loop: steps, a fallback when memory is short, progress events and checkpoints."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from SparseSegLib.control import Control
 from SparseSegLib.errors import ResourceError, SparseSegError
 from SparseSegLib.training.budget import Budget
 from SparseSegLib.training.checkpoint import save_checkpoint
-from SparseSegLib.training.distributed import current_team
+from SparseSegLib.training.distributed import current_process_group
 from SparseSegLib.training.schedule import Schedule, cosine_rate
 
 REPORT_SECONDS = 0.5
@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 
 
 class Learner(Protocol):
-    """What the loop needs of a learner: its steps so far, the next step, and a smaller one."""
+    """The learner's interface for the loop: its steps so far, the next step, and a smaller one."""
 
     @property
     def steps(self) -> int:
@@ -33,7 +33,7 @@ class Learner(Protocol):
         ...
 
     def shrink(self) -> int:
-        """Take half as many patches a step from now on; how many these are, or 0 if there cannot be fewer."""
+        """Take half as many patches per step from now on; how many these are, or 0 if there cannot be fewer."""
         ...
 
 
@@ -42,7 +42,7 @@ class TrainingLoop:
 
     Parameters
     ----------
-    control : whom to tell
+    control : receives the progress events
     budget : of the whole training; may be changed while it runs
     checkpoint : file to save to, or None
     checkpoint_seconds : time between two checkpoints
@@ -75,14 +75,14 @@ class TrainingLoop:
     def step(self, learner: Learner, fraction: float | None = None) -> float | None:
         """Train one step; its loss, or None where the GPU was full and the next step takes half the patches.
 
-        ``fraction`` is how far the training is, where someone else than the budget decides that.
+        ``fraction`` is how far the training is, where the budget does not determine that.
         """
         fraction = self.budget.fraction(learner.steps) if fraction is None else fraction
         self.rate = self.schedule(learner.steps, fraction)
         try:
             loss = learner.step(self.rate)
         except torch.OutOfMemoryError:
-            if current_team().size > 1:  # the others would wait for the step that failed
+            if current_process_group().size > 1:  # the others would wait for the step that failed
                 raise
             patches = learner.shrink()
             if not patches:
@@ -91,11 +91,11 @@ class TrainingLoop:
             self.loss = loss if self.loss is None else 0.95 * self.loss + 0.05 * loss
             return loss
         torch.cuda.empty_cache()  # only here: the error's traceback held what had been allocated
-        self.control.events.message(f"GPU memory is short: going on with {patches} patches a step.")
+        self.control.events.message(f"GPU memory is short: going on with {patches} patches per step.")
         return None
 
     def report(self, steps: int, **figures: float) -> None:
-        """Tell how far the training is, not more often than every half second."""
+        """Report progress, at most every half second."""
         now = self.budget.elapsed
         if now < self._next_report:
             return

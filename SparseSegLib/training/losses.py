@@ -1,6 +1,6 @@
-"""Losses on sparse labels: unlabeled voxels weigh nothing.
+"""Losses on sparse labels: unlabeled voxels are ignored.
 
-Targets hold a class per voxel or ``UNLABELED`` (255). Only labeled voxels enter any sum, so neither the loss nor a
+Targets have a class per voxel or ``UNLABELED`` (255). Only labeled voxels enter any sum, so neither the loss nor a
 gradient depends on anything else, to the last bit.
 """
 

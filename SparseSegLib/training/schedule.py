@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 Schedule = Callable[[int, float], float]
-"""The factor on the learning rate at a step, when that share (0 to 1) of the budget is used."""
+"""The factor on the learning rate at a step, when that fraction (0 to 1) of the budget is used."""
 
 
 def cosine_rate(step: int, fraction: float, warmup: int = 20, floor: float = 0.02) -> float:
@@ -25,7 +25,7 @@ def falling_rate(step: int, fraction: float, every: int = 25_000, factor: float 
 def in_proportion(schedule: Schedule, full_steps: int, least: float = 0.3) -> Schedule:
     """A schedule whose rate is lower where the training will be short.
 
-    With fewer than ``full_steps`` steps in all, as far as the step and the share that is done can tell, the rate is
+    With fewer than ``full_steps`` steps in all, as estimated from the step and the fraction that is done, the rate is
     that of ``schedule`` times the steps there will be over ``full_steps``, but no less than ``least`` times it. 0
     changes nothing.
     """

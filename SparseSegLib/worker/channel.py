@@ -1,4 +1,4 @@
-"""The worker's two ends of the line: events out, commands in."""
+"""The worker's connection to its client: events out, commands in."""
 
 from __future__ import annotations
 

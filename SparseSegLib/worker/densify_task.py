@@ -18,14 +18,14 @@ from SparseSegLib.image import Geometry
 from SparseSegLib.io import read_volume, write_image, write_labels
 from SparseSegLib.io.files import check_writable
 from SparseSegLib.protocol import CHECKPOINT_FILE, JOB_FILE, LOCK_FILE, LOG_FILE
-from SparseSegLib.worker.asked import is_path, make_settings, path_list, switch
 from SparseSegLib.worker.explain import explain
+from SparseSegLib.worker.job_settings import is_path, make_settings, path_list, switch
 
 OWN_FILES = (CHECKPOINT_FILE, JOB_FILE, LOCK_FILE, LOG_FILE)
 
 
 class _Updates:
-    """Turns the annotation files that come in into sparse labels; a bad one is said and passed over."""
+    """Turns the annotation files that come in into sparse labels; a bad one is reported and ignored."""
 
     def __init__(self, folder: Path, geometry: Geometry, control: Control, *, resample: bool) -> None:
         self.folder = folder
@@ -108,7 +108,7 @@ def save_result(result: DensifyResult, dense: Path, uncertainty: Path | None) ->
 
 
 def leave_one_core_free() -> None:
-    """On a machine with more than two cores leave one to whoever sits before it."""
+    """On a machine with more than two cores leave one to the user."""
     import torch
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

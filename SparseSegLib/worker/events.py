@@ -1,4 +1,4 @@
-"""From what a computation tells to the protocol's events, and previews to files."""
+"""Sends a computation's events as the protocol's events, and writes previews to files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ KEPT_PREVIEWS = 2
 
 
 class JobEvents:
-    """Listens to a computation (see ``SparseSegLib.control.Events``) and sends what it hears."""
+    """Sends the events of a computation (see ``SparseSegLib.control.Events``)."""
 
     def __init__(self, folder: Path, writer: EventWriter) -> None:
         self.folder = folder

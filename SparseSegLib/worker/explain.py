@@ -1,4 +1,4 @@
-"""Whatever ended a task, in words for the user."""
+"""Messages for users about whatever ended a task."""
 
 from __future__ import annotations
 

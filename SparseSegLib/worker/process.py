@@ -1,4 +1,4 @@
-"""The life of a worker process: hear the client, lock the folder, run the task, say how it ended."""
+"""The worker process: take commands, lock the folder, run the task, report how it ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Segment volumes with a model as a job: each case for itself, so that a bad one does not stop the others."""
+"""Segment volumes with a model as a job, case by case, so that a bad one does not stop the others."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from SparseSegLib.files import remove_leftovers
 from SparseSegLib.models import ModelLibrary, load_card
 from SparseSegLib.models.card import card_hash
 from SparseSegLib.reading import VolumeReader
-from SparseSegLib.worker.asked import is_path, switch
 from SparseSegLib.worker.densify_task import leave_one_core_free
 from SparseSegLib.worker.explain import explain
+from SparseSegLib.worker.job_settings import is_path, switch
 from SparseSegLib.worker.lock import folder_lock
 
 MOST_TRIES = 2
@@ -45,9 +45,9 @@ def segment_task(folder: Path, job: dict[str, Any], control: Control) -> tuple[d
     ``device``, ``flips`` (bool), ``force`` (bool, to segment what the model is not for); ``output``, a folder for the
     results instead of the job's own; ``keep`` (bool), to refuse the work where it would replace results of something
     else; ``report`` (bool), for a table and contact sheets; ``cluster``, where to compute. The results are
-    ``NAME.seg.nrrd``; cases that an earlier run finished are passed over. Where the model's card says of which modality
-    scans must be, DICOM folders of other ones, and scans that are not whole, are refused before anything is computed of
-    them.
+    ``NAME.seg.nrrd``; cases that an earlier run finished are passed over. Where the model's card names the modality
+    that scans must be, DICOM folders of other ones, and scans that are not whole, are refused before anything is
+    computed of them.
     """
     chosen = dict(job["settings"])
     keep, report, flips, force = (switch(chosen.pop(name, False), name) for name in SWITCHES)
@@ -78,7 +78,7 @@ def segment_task(folder: Path, job: dict[str, Any], control: Control) -> tuple[d
 
 
 class _Run:
-    """Segments what is not done yet, and remembers what is."""
+    """Segments what is not done yet, and keeps the entries of all cases."""
 
     def __init__(self, plan: WorkPlan, cases: Sequence[BatchCase], control: Control, *, keep: bool) -> None:
         self.plan = plan
@@ -102,7 +102,7 @@ class _Run:
                 raise UsageError(f"{path} is there already.", "Choose another folder, or add --overwrite.")
 
     def go(self, cluster: str) -> list[Entry]:
-        """Segment on a cluster, or here; what to say of each case, in order. Raises Canceled."""
+        """Segment on a cluster, or here; the entry of each case, in order. Raises Canceled."""
         missing = [case for case in self.cases if case not in self.entries]
         if self.entries and missing:
             self.control.events.message(f"{len(self.entries)} of {len(self.cases)} cases are done already.")
@@ -189,7 +189,7 @@ def _failure(case: BatchCase, error: Exception) -> Entry:
 
 
 def _report(entries: list[Entry], output: Path, control: Control) -> dict[str, Any]:
-    """Write the table and the contact sheets; their names. What cannot be written is told: the results are there."""
+    """Write the table and the contact sheets; their names. Errors are only reported: the results are there."""
     names: dict[str, Any] = {"report": "", "contact_sheets": []}
     try:
         write_report(entries, output / REPORT)

@@ -1,4 +1,4 @@
-"""A task that computes nothing: it lets the machinery of processes be tried without torch, in tests and in Slicer."""
+"""A task that computes nothing, to test the worker process without torch, in tests and in Slicer."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def selftest_task(folder: Path, job: dict[str, Any], control: Control) -> tuple[
         _act(settings, done)
         if (update := control.updates.take()) is not None:
             updates.append(update)
-        write_json(state, done)  # first: a step that was told of is never lost
+        write_json(state, done)  # first: a step that was reported is never lost
         control.events.progress(done, done / int(settings.get("steps", 10)), None, None)
         if settings.get("preview_every") and done % int(settings["preview_every"]) == 0:
             control.events.preview(SimpleNamespace(labels=str(done), steps=done, seconds=0.0))

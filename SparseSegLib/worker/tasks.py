@@ -1,4 +1,4 @@
-"""What a worker can do, by name."""
+"""The worker's tasks, by name."""
 
 from __future__ import annotations
 

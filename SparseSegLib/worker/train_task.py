@@ -32,7 +32,7 @@ from SparseSegLib.files import write_json, write_text
 from SparseSegLib.io import read_labels, volume_name
 from SparseSegLib.memory import prepare_for_tensors
 from SparseSegLib.protocol import CHECKPOINT_FILE
-from SparseSegLib.training.distributed import current_team
+from SparseSegLib.training.distributed import current_process_group
 from SparseSegLib.worker.densify_task import leave_one_core_free
 
 ABOUT = ("name", "summary", "intended_use", "data", "license", "modality")
@@ -42,7 +42,7 @@ LABEL_WEIGHTS = "label-weights.csv"
 
 @dataclass(frozen=True)
 class _Order:
-    """What a job asks for."""
+    """The content of a job, checked."""
 
     cases: tuple[CaseFiles, ...]
     validation: tuple[CaseFiles, ...]
@@ -74,7 +74,7 @@ def train_task(folder: Path, job: dict[str, Any], control: Control) -> tuple[dic
     """
     folder = folder.absolute()  # workers of a cluster are elsewhere
     order = _order(folder, job)
-    if current_team().size == 1:
+    if current_process_group().size == 1:
         leave_one_core_free()
     if order.folds:
         return _cross_validate(folder, order, control)
@@ -169,15 +169,17 @@ def _names(given: Any) -> dict[int, str]:
 
 
 def _cohort(order: _Order, control: Control) -> Cohort:
-    """All cases, read."""
+    """The cohort of all cases, read from their files."""
 
-    def told(done: int) -> None:
+    def on_progress(done: int) -> None:
         control.token.check()
         control.events.progress(0, 0.0, None, None, cases_read=done)
 
     plan, count = order.settings.plan, len(order.cases)
     cases = (*order.cases, *order.validation)
-    examples, spacing = read_examples(cases, plan.spacing, plan.bias_field, told, normalization=plan.normalization)
+    examples, spacing = read_examples(
+        cases, plan.spacing, plan.bias_field, on_progress, normalization=plan.normalization
+    )
     dataset = make_dataset(examples[:count], spacing)
     if order.settings.start:
         dataset = in_order_of(order.settings.start, dataset)
@@ -206,7 +208,7 @@ def _cross_validate(folder: Path, order: _Order, control: Control) -> tuple[dict
         table = Path(LABEL_WEIGHTS)
         files |= {f"label_weights-fold-{fold}": f"{table.stem}-fold-{fold}{table.suffix}" for fold in done}
     scores = {"folds": order.folds, "trained": done, **scores_as_json(rows)}
-    if current_team().first:
+    if current_process_group().first:
         write_text(folder / f"{SCORES}.csv", scores_as_csv(rows))
         write_json(folder / f"{SCORES}.json", scores)
     figures = {"cases": len(order.cases), "folds": order.folds, "trained": done, "dice": scores["dice"]}
@@ -241,7 +243,7 @@ def _train_fold(fold: int, folder: Path, order: _Order) -> list[FoldScores]:
 
 
 def _oddities(dataset: Dataset) -> Iterator[str]:
-    """What the user may not have meant: a class that is in the annotation of some cases only."""
+    """Warnings: a class that is in the annotation of some cases only."""
     for value, name in enumerate(dataset.names, start=1):
         lacking = [example.name for example in dataset.examples if not (example.labels == value).any()]
         if lacking:
@@ -249,7 +251,7 @@ def _oddities(dataset: Dataset) -> Iterator[str]:
 
 
 def _unused(cases: Sequence[CaseFiles], dataset: Dataset) -> Iterator[str]:
-    """What the user may not have meant: a structure that is named and that no case has."""
+    """Warnings: a structure that is named and that no case has."""
     known = {name.strip().casefold() for name in dataset.names}
     named = dict.fromkeys(name.strip() for case in cases for name in case.names.values())
     for name in named:

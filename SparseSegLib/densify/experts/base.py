@@ -1,4 +1,4 @@
-"""What an expert is: one way to predict the classes of voxels from sparse labels."""
+"""The interface of experts, which predict the classes of voxels from sparse labels."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from SparseSegLib.image import Box
 
 @dataclass(frozen=True)
 class Request:
-    """Which part of the working grid is to be predicted, and how carefully.
+    """The part of the working grid to predict, and in which quality.
 
     Attributes
     ----------
     box : (z, y, x)
     stride : experts that work slice by slice may predict every ``stride``-th one and interpolate between them
-    quick : experts that look from several orientations may look from one
+    quick : experts that predict in several orientations may use one
     """
 
     box: Box
@@ -63,7 +63,7 @@ class Expert(ABC):
 
     @abstractmethod
     def set_annotation(self, problem: Problem, hidden: frozenset[Plane]) -> None:
-        """Predict from this annotation from now on, without knowing the planes ``hidden`` of the working grid.
+        """Predict from this annotation from now on, without the planes ``hidden`` of the working grid.
 
         Image and classes stay those that the expert was made for; weights and optimizer stay, too.
         """
@@ -80,7 +80,7 @@ class Expert(ABC):
         return [self.predict(Request.plane(self.problem, plane), token).squeeze(1 + plane.axis) for plane in planes]
 
     def seconds(self, request: Request) -> float:
-        """How long a prediction would take; 0 where it takes no time to speak of."""
+        """Seconds that a prediction would take; 0 where that is negligible."""
         return 0.0
 
 
@@ -104,11 +104,11 @@ class TrainableExpert(Expert):
 
     @abstractmethod
     def shrink(self) -> int:
-        """Take half as many patches a step from now on; how many these are, or 0 if there cannot be fewer."""
+        """Take half as many patches per step from now on; how many these are, or 0 if there cannot be fewer."""
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
-        """What :meth:`load_state_dict` needs to go on to the same result."""
+        """The state that :meth:`load_state_dict` needs to go on to the same result."""
 
     @abstractmethod
     def load_state_dict(self, state: Mapping[str, Any], *, warm_start: bool = False) -> None:
@@ -120,7 +120,7 @@ class TrainableExpert(Expert):
 
 @runtime_checkable
 class ExpertRecipe(Protocol):
-    """How an expert is built and trained, as a frozen dataclass; a list of these is what a preset is."""
+    """Configuration of an expert, as a frozen dataclass; a preset is a list of these."""
 
     @property
     def name(self) -> str:
@@ -129,12 +129,12 @@ class ExpertRecipe(Protocol):
 
     @property
     def prior_weight(self) -> float:
-        """The expert's weight in the ensemble, as long as no held-out slice tells more."""
+        """The expert's weight in the ensemble before held-out slices score it."""
         ...
 
     @property
     def slices(self) -> int:
-        """Annotated slices from which on it has all of its prior weight; with fewer it has that part of it."""
+        """Annotated slices from which on it has all of its prior weight; with fewer it has that fraction of it."""
         ...
 
     @property

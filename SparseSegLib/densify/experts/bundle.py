@@ -1,4 +1,4 @@
-"""A trained model as an expert: what it says of the volume needs no annotation."""
+"""A trained model as an expert: its prediction needs no annotation."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class BundleRecipe:
 
 
 class BundleExpert(Expert):
-    """Predicts the whole volume once, when it is first asked.
+    """Predicts the whole volume once, at the first call of ``predict``.
 
     Parameters
     ----------

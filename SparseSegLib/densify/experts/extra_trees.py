@@ -1,4 +1,4 @@
-"""Extremely randomized trees on gray values around a voxel: they know nothing of places, and err where networks do not.
+"""Extremely randomized trees on gray values around a voxel: without positions, their errors differ from networks'.
 
 Trees that draw their thresholds at random (Geurts et al., Machine Learning 2006) take less time to learn than a random
 forest, and find more. The features are in ``voxel_features``.
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
     from sklearn.ensemble import ExtraTreesClassifier
 
 VOXELS_AT_ONCE = 250_000
-QUICK_PART = 4  # of the trees, one of so many is grown for a quick look
+QUICK_PART = 4  # of the trees, one of so many is grown for a quick prediction
 FEATURE_SECONDS = 4e-7  # for a voxel, at first
 
 
 @dataclass(frozen=True)
 class ExtraTreesRecipe:
-    """How the trees are grown.
+    """Configuration of the trees.
 
     Attributes
     ----------
     trees : number of them
     samples : labeled voxels to learn from, at most
     leaf : samples in a leaf, at least
-    tried : share of the features that is tried at each branch
+    tried : fraction of the features that is tried at each branch
     """
 
     name: ClassVar[str] = "extra-trees"
@@ -59,9 +59,9 @@ class ExtraTreesRecipe:
 
 
 class ExtraTreesExpert(Expert):
-    """Learns when it is first asked after the annotation changed; about a second for a million voxels.
+    """Fits at the first prediction after the annotation changed; about a second for a million voxels.
 
-    For a quick look it grows some of the trees first.
+    For a quick prediction it grows some of the trees first.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ class ExtraTreesExpert(Expert):
         return interpolated(out, stride, len(z))
 
     def seconds(self, request: Request) -> float:
-        """How long a prediction would take, learning included."""
+        """Seconds that a prediction would take, fitting included."""
         trees = self._trees_for(request)
         grown = 0 if self._trees is None else self._trees.n_estimators
         voxels = self.problem.image[0].numel()
@@ -152,7 +152,7 @@ class ExtraTreesExpert(Expert):
 
 @dataclass
 class _Pace:
-    """How long it takes; at first what it took on two cores."""
+    """Measured times; at first those on two cores."""
 
     tree_seconds: float = 0.08
     voxel_seconds: float = 4e-8  # for a tree

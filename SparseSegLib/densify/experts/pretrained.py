@@ -1,6 +1,6 @@
-"""A slice U-Net that has learned to densify many other volumes, and predicts this one without any training.
+"""A slice U-Net pretrained on many other volumes, which predicts this one without any training.
 
-It sees the very channels that the slice U-Net sees: gray values of a slice and its neighbors, and the annotation prior.
+It has the same input channels as the slice U-Net: gray values of a slice and its neighbors, and the annotation prior.
 The weights are for one image channel and one structure (of several, each against the rest).
 """
 
@@ -21,7 +21,7 @@ from SparseSegLib.densify.problem import Problem
 from SparseSegLib.densify.slice_features import SliceFeatures
 from SparseSegLib.densify.slicewise import SlicewisePredictor
 from SparseSegLib.files.torch_files import load_torch_file
-from SparseSegLib.networks.one_versus_rest import OneVersusRest, channels_about
+from SparseSegLib.networks.one_versus_rest import OneVersusRest, channels_of_class
 from SparseSegLib.networks.slice_unet import SliceUNet
 from SparseSegLib.prior import USUAL_PARTS
 from SparseSegLib.resources import resource_folders
@@ -33,7 +33,7 @@ NEIGHBORS = 2  # slices on either side; with these channels it was trained
 
 @dataclass(frozen=True)
 class PretrainedRecipe:
-    """The pretrained slice U-Net; it has nothing to choose but its weight."""
+    """The pretrained slice U-Net; only its weight can be chosen."""
 
     name: ClassVar[str] = "pretrained"
     prior_weight: float = 0.15
@@ -42,11 +42,12 @@ class PretrainedRecipe:
 
     def suits(self, problem: Problem, seconds: float | None, device: torch.device) -> bool:
         """For one image channel."""
-        return load_pretrained(SliceFeatures(problem, USUAL_PARTS, NEIGHBORS).subjects, problem.classes) is not None
+        features = SliceFeatures(problem, USUAL_PARTS, NEIGHBORS)
+        return load_pretrained(features.channel_classes, problem.classes) is not None
 
     def make(self, problem: Problem, seed: int, device: torch.device) -> PretrainedExpert:
         """The expert."""
-        network = load_pretrained(SliceFeatures(problem, USUAL_PARTS, NEIGHBORS).subjects, problem.classes)
+        network = load_pretrained(SliceFeatures(problem, USUAL_PARTS, NEIGHBORS).channel_classes, problem.classes)
         assert network is not None
         return PretrainedExpert(network, device)
 
@@ -80,7 +81,7 @@ class PretrainedExpert(Expert):
         return self.predictor.predict_planes(planes, self.keep, token)
 
     def seconds(self, request: Request) -> float:
-        """How long a prediction would take."""
+        """Seconds that a prediction would take."""
         return self.predictor.seconds(request, self.keep)
 
 
@@ -91,21 +92,21 @@ def save_pretrained(path: Path, network: SliceUNet) -> None:
     torch.save({"arguments": network.arguments, "weights": half}, path)
 
 
-def load_pretrained(subjects: Sequence[int], classes: int) -> nn.Module | None:
+def load_pretrained(channel_classes: Sequence[int], classes: int) -> nn.Module | None:
     """The network that comes with SparseSeg, ready to predict; None if it is not for such channels.
 
-    ``subjects`` are the classes that the channels speak of, 0 for all: of several structures it is asked one by one.
-    Raises FileError if its file is damaged.
+    ``channel_classes`` are the classes of the channels, 0 for those of all classes; it predicts several structures one
+    by one. Raises FileError if its file is damaged.
     """
     path = next((folder / FILE for folder in FOLDERS if (folder / FILE).is_file()), None)
     if path is None:
         return None
     with path.open("rb") as stream:
         saved = load_torch_file(stream, str(path))
-    tells_apart = classes == 2 or max(subjects, default=0) == classes - 1
-    if not tells_apart or len(channels_about(1, subjects)) != saved["arguments"]["in_channels"]:
+    suits = classes == 2 or max(channel_classes, default=0) == classes - 1
+    if not suits or len(channels_of_class(1, channel_classes)) != saved["arguments"]["in_channels"]:
         return None
     network = SliceUNet(**saved["arguments"])
     network.load_state_dict(saved["weights"])
     network.eval().requires_grad_(False)
-    return network if classes == 2 else OneVersusRest(network, subjects)
+    return network if classes == 2 else OneVersusRest(network, channel_classes)

@@ -21,7 +21,7 @@ from SparseSegLib.prior.walk import WalkPrior
 
 @dataclass(frozen=True)
 class RandomWalkRecipe:
-    """How to walk.
+    """Configuration of the random walks.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class RandomWalkRecipe:
 
 
 class RandomWalkExpert(Expert):
-    """Walks when it is first asked after the annotation changed.
+    """Walks at the first prediction after the annotation changed.
 
     Parameters
     ----------

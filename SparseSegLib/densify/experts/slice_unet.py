@@ -19,7 +19,7 @@ from SparseSegLib.densify.problem import Problem
 from SparseSegLib.densify.slice_dataset import SliceDataset
 from SparseSegLib.densify.slice_features import SliceFeatures
 from SparseSegLib.densify.slicewise import SlicewisePredictor
-from SparseSegLib.networks.one_versus_rest import OneVersusRest, channels_about
+from SparseSegLib.networks.one_versus_rest import OneVersusRest, channels_of_class
 from SparseSegLib.networks.slice_unet import SliceUNet
 from SparseSegLib.prior import USUAL_PARTS
 from SparseSegLib.training.averaging import AveragedWeights
@@ -33,7 +33,7 @@ LARGEST_GRADIENT = 2.0  # norm
 
 @dataclass(frozen=True)
 class SliceUNetRecipe:
-    """How the slice U-Net (2.5D: a slice, its neighbors, the annotation prior) is built and trained.
+    """Configuration of the slice U-Net (2.5D: a slice, its neighbors, the annotation prior).
 
     Attributes
     ----------
@@ -41,11 +41,11 @@ class SliceUNetRecipe:
     neighbors : slices on either side that come in as channels
     prior : parts of the annotation prior that come in as channels (see ``SparseSegLib.prior.PRIOR_PARTS``)
     batch, crop : training patches per step, and their longest side (pixels)
-    moved : share of the patches that are rotated, scaled and deformed; all are flipped at random
+    moved : fraction of the patches that are rotated, scaled and deformed; all are flipped at random
     learning_rate, weight_decay : AdamW
     averaging : decay of the averaged weights, which predict
     dice : weight of the soft Dice beside the cross-entropy in the loss
-    part_dropout : share of the patches in which a part of the prior is hidden, each part but the walk by itself; 0
+    part_dropout : fraction of the patches in which a part of the prior is hidden, each part but the walk by itself; 0
         where much is labeled
     variants : further priors per slice in which more than the slice itself is left out
     balance : exponent on the inverse class frequency in the loss; 1 gives classes equal influence
@@ -79,7 +79,7 @@ class SliceUNetRecipe:
 
 
 class SliceUNetExpert(TrainableExpert):
-    """Learns from annotated slices, each seen with a prior that does not know it.
+    """Learns from annotated slices, each with a prior computed without it.
 
     Parameters
     ----------
@@ -95,10 +95,10 @@ class SliceUNetExpert(TrainableExpert):
         self.steps = 0
         self.batch = max(1, round(recipe.batch / (problem.classes - 1) ** 0.5))
         self.rng = np.random.default_rng(seed)
-        subjects = SliceFeatures(problem, recipe.prior, recipe.neighbors).subjects
+        channel_classes = SliceFeatures(problem, recipe.prior, recipe.neighbors).channel_classes
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = _network(subjects, problem.classes, recipe.widths)
+            network = _network(channel_classes, problem.classes, recipe.widths)
         self.network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.averaged = AveragedWeights(self.network, recipe.averaging)
 
@@ -163,7 +163,7 @@ class SliceUNetExpert(TrainableExpert):
         return float(loss.detach())
 
     def shrink(self) -> int:
-        """Take half as many patches a step from now on; how many these are, or 0 if there is one already."""
+        """Take half as many patches per step from now on; how many these are, or 0 if there is one already."""
         if self.batch == 1:
             return 0
         self.batch //= 2
@@ -178,7 +178,7 @@ class SliceUNetExpert(TrainableExpert):
         return self.predictor.predict_planes(planes, self.keep, token)
 
     def seconds(self, request: Request) -> float:
-        """How long a prediction would take."""
+        """Seconds that a prediction would take."""
         return self.predictor.seconds(request, self.keep)
 
     def state_dict(self) -> dict[str, Any]:
@@ -206,8 +206,8 @@ class SliceUNetExpert(TrainableExpert):
             self.dataset.add(number, tuple(keep))
 
 
-def _network(subjects: list[int], classes: int, widths: tuple[int, ...]) -> nn.Module:
-    """Of several structures each is asked about by itself, if the prior tells them apart."""
-    if classes == 2 or not any(subjects):
-        return SliceUNet(len(subjects), classes, widths)
-    return OneVersusRest(SliceUNet(len(channels_about(1, subjects)), 2, widths), subjects)
+def _network(channel_classes: list[int], classes: int, widths: tuple[int, ...]) -> nn.Module:
+    """One network for all structures, each against the rest, if the prior has channels of each."""
+    if classes == 2 or not any(channel_classes):
+        return SliceUNet(len(channel_classes), classes, widths)
+    return OneVersusRest(SliceUNet(len(channels_of_class(1, channel_classes)), 2, widths), channel_classes)

@@ -20,14 +20,14 @@ from SparseSegLib.training.losses import soft_dice
 
 @dataclass(frozen=True)
 class UNet3DRecipe:
-    """How a 3D network is built and trained on patches around labeled voxels.
+    """Configuration of a 3D network trained on patches around labeled voxels.
 
     Attributes
     ----------
     patches : network, patch size, batch, learning rate and augmentation
     optimizer : ``"sgd"`` as in the paper, or ``"adamw"``, which takes a few hundred steps where SGD takes thousands
     dice : weight of the soft Dice beside the cross-entropy in the loss
-    still : share of the patches that are neither turned nor scaled
+    still : fraction of the patches that are neither turned nor scaled
     most_voxels : of a region that it learns in time, None for any
     least_seconds : of a budget in which it learns something on a CPU
     voxels_per_second : of a region, at most, on a CPU
@@ -109,7 +109,7 @@ class UNet3DExpert(TrainableExpert):
         return self.trainer.step(rate)
 
     def shrink(self) -> int:
-        """Take half as many patches a step from now on; how many these are, or 0 if there is one already."""
+        """Take half as many patches per step from now on; how many these are, or 0 if there is one already."""
         return self.trainer.shrink()
 
     @torch.inference_mode()
@@ -141,7 +141,7 @@ class UNet3DExpert(TrainableExpert):
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """What :meth:`load_state_dict` needs to go on to the same result."""
+        """The state that :meth:`load_state_dict` needs to go on to the same result."""
         return self.trainer.state()
 
     def load_state_dict(self, state: Mapping[str, Any], *, warm_start: bool = False) -> None:
@@ -153,7 +153,7 @@ class _Trainer(PatchTrainer):
     """Patches of one volume.
 
     A network that pads sees in a patch where the volume ends. So its patches are no larger than the volume and lie
-    within it, as its windows will; they only hang over where chance turns or scales them.
+    within it, as its windows will; they only hang over where they are rotated or scaled at random.
     """
 
     def __init__(self, problem: Problem, own: UNet3DRecipe, seed: int, device: torch.device) -> None:

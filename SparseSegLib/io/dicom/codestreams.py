@@ -1,4 +1,4 @@
-"""What a compressed frame (JPEG, JPEG-LS, JPEG 2000) says of itself, looked at before a decoder trusts it."""
+"""Headers of compressed frames (JPEG, JPEG-LS, JPEG 2000), checked before a decoder trusts them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _JPEG_LS = 0xF7
 
 
 def codestream_size(frame: bytes) -> tuple[int, int, int] | None:
-    """Return (rows, columns, components) as a frame's own header says, or None if it has no header that is known."""
+    """Return (rows, columns, components) from a frame's own header, or None if that is not known."""
     start = frame[:64].find(_JPEG_2000)
     if start >= 0 and len(frame) >= start + 42:
         right, bottom, left, top = struct.unpack(">4L", frame[start + 8 : start + 24])

@@ -1,4 +1,4 @@
-"""The outlines of a mask, slice by slice, as radiotherapy systems want them: closed, without holes."""
+"""The outlines of a mask, slice by slice, as radiotherapy systems need them: closed, without holes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def outlines(mask: np.ndarray) -> list[np.ndarray]:
     """Return a closed outline ``(N, 2)`` of (y, x) for each part of a mask ``(Y, X)``; the last point is not the first.
 
     Outlines run half-way between the centers of pixels, so that filling them gives the mask again. A hole is joined to
-    the outline around it by a line that runs there and back (a keyhole), since many systems know no other holes.
+    the outline around it by a line that runs there and back (a keyhole), since many systems support no other holes.
     """
     parts, count = ndimage.label(mask)
     return [_outline(parts == number) for number in range(1, count + 1)]

@@ -25,7 +25,7 @@ _GROUPS = (  # functional groups that say where a frame lies, what of, and how i
     "MRDiffusionSequence",
     "SegmentIdentificationSequence",
 )
-_APART = {  # what tells the volumes apart that one file or series may hold
+_APART = {  # what distinguishes the volumes that one file or series may contain
     "StackID": "stacks",
     "TemporalPositionIndex": "time points",
     "TemporalPositionIdentifier": "time points",
@@ -55,12 +55,12 @@ class Frame:
     spacing : distance of its rows and of its columns (y, x), mm, or None
     slope, intercept : from stored to real values
     unit : of the real values, "" where it does not say
-    calibrated : whether it says how its values are scaled
+    calibrated : whether it has a scaling of its values
     apart : what of it differs between volumes that one file or series may hold: stack, time, echo
     stored : the name of the type of its stored values
     bits : how many bits of them are the value, and the number of the highest of these
     offset : where in the file its values begin if they lie there plainly, else None
-    table : whether a table, not a slope, says how its values are scaled
+    table : whether a table, not a slope, scales its values
     segment : the number of the segment that it shows, in segmentations
     """
 
@@ -90,7 +90,7 @@ class Frame:
 
 
 def single_frame(dataset: Any, file: str, offset: int | None = None) -> Frame:
-    """Return what a file with one slice says; ``offset`` is where its pixels lie plainly."""
+    """Return the frame of a file with one slice; ``offset`` is where its pixels lie plainly."""
     return replace(_frame(dataset, dataset, file, 0, shown(file)), offset=offset)
 
 
@@ -208,7 +208,7 @@ def _scaling(groups: Any) -> tuple[float, float, str, bool]:
 
 
 def _classic_frames(dataset: Any, file: str, count: int) -> list[Frame]:
-    """Return the frames of a file that says once for all how far apart they are (nuclear medicine, 3D ultrasound)."""
+    """Return the frames of a file with one distance for all (nuclear medicine, 3D ultrasound)."""
     _check_no_film(dataset, file)
     step = numbers(dataset, "SpacingBetweenSlices", 1)
     if step is None or step[0] == 0 or numbers(dataset, "PixelSpacing", 2) is None:
@@ -257,7 +257,7 @@ def _check_no_film(dataset: Any, file: str) -> None:
 def volumes_apart(frames: list[Frame]) -> tuple[str, list[str]] | None:
     """Return what several volumes among the frames differ in, and the values; None if they are one volume.
 
-    A value that every frame has for itself (its time of acquisition) does not tell volumes apart.
+    A value that every frame has for itself (its time of acquisition) does not distinguish volumes.
     """
     for key, words in _APART.items():
         values = sorted({dict(frame.apart).get(key, "") for frame in frames})

@@ -1,4 +1,4 @@
-"""What a DICOM file is, in words: images, and all that is none."""
+"""Kinds of DICOM files in words: images, and all that is none."""
 
 from __future__ import annotations
 

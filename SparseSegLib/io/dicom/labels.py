@@ -85,7 +85,7 @@ def _find(path: Path, uid: str) -> str | None:
 
 
 def _labels_of(file: str) -> Dataset | None:
-    """Return the header of a file if it is one of labels; what cannot be read is judged where images are read."""
+    """Return the header of a file if it is one of labels; what cannot be read is reported where images are read."""
     try:
         header = read_header(file, _TAGS)
         if header is None:

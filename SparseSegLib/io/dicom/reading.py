@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _PREAMBLE = 128  # bytes before the magic word
 _SUFFIXES = {".dcm", ".dicom", ".ima"}
-_HEAD = 1 << 10  # bytes in which a file says how it is encoded
+_HEAD = 1 << 10  # bytes with the encoding of a file
 _TAIL = 1 << 16  # bytes at the end of a file, in which compressed pixels end
 _SEQUENCE_END = b"\xfe\xff\xdd\xe0\x00\x00\x00\x00"
 _UNKNOWN_LENGTH = 0xFFFFFFFF
@@ -39,7 +39,7 @@ _MOST_COMPRESSED = 1000  # and how many times smaller a larger one may be stored
 
 @dataclass(frozen=True)
 class Header:
-    """What a DICOM file says before its pixels.
+    """The header of a DICOM file.
 
     Attributes
     ----------
@@ -117,7 +117,7 @@ def damaged(path: PathLike) -> FileError:
 
 
 def cut_off(path: PathLike) -> FileError:
-    """Return the error for a DICOM file that holds fewer pixels than it says."""
+    """Return the error for a DICOM file that has fewer pixels than it declares."""
     return FileError(
         f"The DICOM file {shown(path)} is damaged: it ends before its image is complete.",
         "Copy, download or export it again.",
@@ -156,7 +156,7 @@ def _is_dicom(head: bytes, path: PathLike, size: int) -> bool:
 
 
 def read_header(path: PathLike, tags: Sequence[str] | None = None) -> Header | None:
-    """Return what a file says before its pixels, only some tags if they are named; None if it is not DICOM.
+    """Return the header of a file, only some tags if they are named; None if it is not DICOM.
 
     Raises
     ------
@@ -188,7 +188,7 @@ def read_header(path: PathLike, tags: Sequence[str] | None = None) -> Header | N
 
 
 def _pixel_length(stream: BinaryIO, dataset: Any) -> int:
-    """Return how many bytes of pixels follow, by what the file says; 0 if none do."""
+    """Return how many bytes of pixels follow, as the file declares; 0 if none do."""
     implicit, little = dataset.original_encoding
     order = "<" if little else ">"
     head = stream.read(8)
@@ -204,7 +204,7 @@ def _read_deflated(data: bytes, path: PathLike, named: bool) -> Header:
     from pydicom import dcmread
 
     inflating = zlib.decompressobj(-zlib.MAX_WBITS)
-    meta = _PREAMBLE + 4 + 12 + int.from_bytes(data[140:144], "little")  # its first element says how long it is
+    meta = _PREAMBLE + 4 + 12 + int.from_bytes(data[140:144], "little")  # its first element is its length
     size, rest = 0, data[meta:]
     while rest and not inflating.eof and size <= _MOST_INFLATED:
         size += len(inflating.decompress(rest, 1 << 20))
@@ -237,7 +237,7 @@ def read_dataset(path: PathLike, tags: Sequence[str] | None = None) -> Dataset:
 
 
 def check_size(path: PathLike, dataset: Any) -> None:
-    """Raise FileError if a file says that it has more pixels than can be in it, before memory is taken for them."""
+    """Raise FileError if a file declares more pixels than can be in it, before memory is taken for them."""
     sizes = [whole(dataset, name, 1) for name in ("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel")]
     sizes.append(whole(dataset, "BitsAllocated", 8))
     if min(sizes) < 1:

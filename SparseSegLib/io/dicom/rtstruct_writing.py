@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _STORAGE = "1.2.840.10008.5.1.4.1.1.481.3"
 _STUDY_COMPONENT = "1.2.840.10008.3.1.2.3.1"
-_REQUIRED = (  # empty where the scan does not know
+_REQUIRED = (  # empty where the scan lacks them
     *("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
     *("StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName"),
 )
@@ -111,7 +111,7 @@ def _contours(mask: np.ndarray, geometry: Geometry, references: Sequence[Dataset
 
 
 def _file(first: Dataset, title: str) -> Any:
-    """Return what a structure set says about its patient, study and maker."""
+    """Return a structure set's header: patient, study and equipment."""
     from pydicom.dataset import FileDataset, FileMetaDataset
     from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 

@@ -50,7 +50,7 @@ def read_segmentation(
 
 
 def _said_step(dataset: Dataset) -> float | None:
-    """Return the distance of slices that a SEG says, mm."""
+    """Return the distance of slices in a SEG's header, mm."""
     for shared in dataset.get("SharedFunctionalGroupsSequence") or []:
         for measures in shared.get("PixelMeasuresSequence") or []:
             step = numbers(measures, "SpacingBetweenSlices", 1)
@@ -95,7 +95,7 @@ def _grid(
 
 
 def _step(heights: np.ndarray, said: float | None, reference: Geometry | None, first: Frame) -> float | None:
-    """Return the distance of slices, mm: what the file says, or the reference, or the least between frames.
+    """Return the distance of slices, mm: the file's, or the reference's, or the least between frames.
 
     None if the heights of the frames (mm) are not multiples of any.
     """

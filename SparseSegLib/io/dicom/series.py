@@ -150,7 +150,7 @@ def _of_known_series(scans: dict[str, _Scan], nameless: list[str]) -> list[Dicom
 
 
 class _Scan:
-    """What was found of one series."""
+    """The files found of one series."""
 
     def __init__(self) -> None:
         self.modality = ""
@@ -168,7 +168,7 @@ class _Scan:
 
 
 def _part(path: str, header: Header) -> DicomFile:
-    """Return what a file's header says; raises FileError if it is damaged or holds fewer pixels than it says."""
+    """Return a file's header; raises FileError if it is damaged or has fewer pixels than it declares."""
     dataset = header.dataset
     if not (header.has_pixels and header.complete):
         raise cut_off(path)

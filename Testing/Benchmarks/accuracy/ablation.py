@@ -1,4 +1,4 @@
-"""What each part of the ``fast`` preset is worth: one change at a time, several volumes and seeds.
+"""Ablation of the ``fast`` preset: one change at a time, several volumes and seeds.
 
     python Testing/Benchmarks ablation --data FOLDER --seconds 60 --budgets 3,3,2 --seeds 0 1 2
     python Testing/Benchmarks ablation --list

@@ -1,4 +1,4 @@
-"""SparseSeg against what a user could use instead, from the same slices, in one run.
+"""SparseSeg against other methods, from the same slices, in one run.
 
     python Testing/Benchmarks densify --data FOLDER -o benchmark-output
     python Testing/Benchmarks densify --volume liver=ct.nii.gz,organs.nii.gz,5 --budgets 3,3,2 --seconds 60
@@ -42,11 +42,11 @@ BUDGETS = ("1,1,1", "2,2,1", "3,3,2", "5,5,3", "every8")
 KEY = ("volume", "budget", "method", "budget_seconds", "seed")
 
 Segmented = tuple[np.ndarray, dict[str, Any]]
-"""Classes ``(Z, Y, X)``, and what a method tells about its run."""
+"""Classes ``(Z, Y, X)``, and a method's figures of its run."""
 
 
 class FirstPreview(NullEvents):
-    """Remembers the first preview."""
+    """Keeps the first preview."""
 
     def __init__(self) -> None:
         self.result: DensifyResult | None = None
@@ -94,7 +94,7 @@ def parse() -> argparse.Namespace:
 
 
 class Recorder:
-    """Runs methods that have not run yet, and writes down how they did.
+    """Runs methods that have not run yet, and records their scores.
 
     Parameters
     ----------

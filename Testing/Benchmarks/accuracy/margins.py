@@ -32,7 +32,7 @@ class Margin:
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Margin:
-        """From one value a seed."""
+        """From one value per seed."""
         values = list(values)
         return cls(mean(values), stdev(values) if len(values) > 1 else None)
 
@@ -70,7 +70,7 @@ def compare(rows: list[Row], seconds: float, *, programs: bool) -> Comparison | 
     """Compare at one budget with the classical methods, or with the other programs of ``PEERS`` too.
 
     A network counts with the same budget, and every method with its mean over its seeds. Only places where SparseSeg
-    and such a method (with ``programs``: at least one program) were measured are looked at; None if there is none.
+    and such a method (with ``programs``: at least one program) were measured count; None if there is none.
     """
     own: dict[Place, dict[int, float]] = defaultdict(dict)
     for row in rows:

@@ -1,4 +1,4 @@
-"""Is it worth following the suggested next slice? IoU after adding slices by suggestion, at random and evenly.
+"""The suggested next slice: IoU after adding slices by suggestion, at random and evenly.
 
     python Testing/Benchmarks next_slice --data FOLDER -o benchmark-output/next-slice --seeds 0 1 2
 
@@ -7,9 +7,9 @@ one drawn at random, or the middle of the widest gap. After each slice SparseSeg
 last weights, as a user would let it. All ways start from the same first result.
 
 Two IoUs are kept: over the whole volume, where annotated voxels are right in any case, which is what the user has in
-the end; and on the voxels off the annotated slices, which flatters whoever annotates the difficult ones. Results are
-appended to ``results.csv``; a second run does what is missing. ``table.md`` and ``plot.png`` are written at the end
-(and by ``--report`` alone).
+the end; and on the voxels off the annotated slices, which favors annotating the difficult ones. Results are appended to
+``results.csv``; a second run does what is missing. ``table.md`` and ``plot.png`` are written at the end (and by
+``--report`` alone).
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class Trial:
 
 
 def choice_of(way: str, extent: Extent, seed: int) -> Choice:
-    """The choice that a way makes, one of ``WAYS``."""
+    """The next slice of a strategy, one of ``WAYS``."""
     if way == "suggested":
         return lambda labels, result: result.next_slice
     if way == "even":
@@ -154,7 +154,7 @@ def random_plane(labels: SparseLabels, extent: Extent, rng: np.random.Generator)
 
 
 def widest_gap(labels: SparseLabels, extent: Extent) -> Plane | None:
-    """The plane in the middle of the widest gap between annotated planes, as a share of the objects' extent.
+    """The plane in the middle of the widest gap between annotated planes, as a fraction of the objects' extent.
 
     The ends of the extent count as annotated. Of gaps that are equally wide, to a voxel's width, the one across x comes
     first, then y, then z. None where no gap has room.

@@ -11,7 +11,7 @@ from Benchmarks.accuracy.margins import OWN, Comparison, Margin, Place, compare
 from Benchmarks.shared.rows import Row
 
 RIVAL = "Grow from seeds"
-FEWEST_PAIRS = 3  # for a correlation that says anything
+FEWEST_PAIRS = 3  # for a meaningful correlation
 
 
 def write_report(rows: list[Row], folder: Path) -> None:
@@ -118,7 +118,7 @@ def _worst(found: tuple[Place, Margin] | None) -> tuple[str, str]:
 
 
 def estimates(rows: list[Row]) -> str:
-    """How SparseSeg's own estimate of its IoU relates to the true one, a line for each budget; empty without any."""
+    """SparseSeg's own estimates of its IoU against the true ones, one line per budget; empty without any."""
     known = [row for row in rows if row["method"] == OWN and row.get("estimate") is not None]
     budgets = sorted({row["budget_seconds"] for row in known})
     return "\n\n".join(_estimates([row for row in known if row["budget_seconds"] == one], one) for one in budgets)
@@ -136,7 +136,7 @@ def _estimates(rows: list[Row], seconds: float) -> str:
 
 
 def plot(rows: list[Row], path: Path) -> None:
-    """IoU over the share of annotated voxels, a panel per volume."""
+    """IoU over the fraction of annotated voxels, a panel per volume."""
     from matplotlib.figure import Figure
 
     volumes = list(dict.fromkeys(row["volume"] for row in rows))

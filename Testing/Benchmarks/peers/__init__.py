@@ -1,4 +1,4 @@
-"""Other programs that a user could give the same sparse labels to instead, under SparseSeg's own conditions.
+"""Other programs to compare with, on the same sparse labels and under SparseSeg's own conditions.
 
 Their packages come from ``requirements.txt`` beside this file and are imported only when a peer runs.
 """

@@ -60,6 +60,6 @@ def spaced(planes: tuple[Plane, ...]) -> tuple[Plane, ...]:
 
 
 def drawn(labels: SparseLabels, planes: tuple[Plane, ...]) -> np.ndarray:
-    """What Biomedisa is given, ``(Z, Y, X)`` int32: 0 off the planes, and class ``k`` as ``k + 1``."""
+    """The input of Biomedisa, ``(Z, Y, X)`` int32: 0 off the planes, and class ``k`` as ``k + 1``."""
     array = labels.only(planes).array
     return np.where(array == UNLABELED, 0, array.astype(np.int32) + 1)

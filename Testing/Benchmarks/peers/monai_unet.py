@@ -1,4 +1,4 @@
-"""MONAI's U-Net, trained on the labeled voxels of one volume as somebody who knows MONAI would do it."""
+"""MONAI's U-Net, trained on the labeled voxels of one volume in MONAI's usual way."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def segment(volume: Volume, labels: SparseLabels, seconds: float, seed: int) -> 
 
 
 class _Training:
-    """Data, network and what trains it. In the labels here 0 is unlabeled and class ``k`` is ``k + 1``."""
+    """Data, network and optimizer. In the labels here 0 is unlabeled and class ``k`` is ``k + 1``."""
 
     def __init__(self, volume: Volume, labels: SparseLabels, seed: int) -> None:
         import torch

@@ -44,7 +44,7 @@ def segment(volume: Volume, labels: SparseLabels, seconds: float, seed: int) -> 
                 "Install it with: pip install -r Testing/Benchmarks/peers/requirements.txt",
             ) from error
         start = time.monotonic()
-        with contextlib.redirect_stdout(io.StringIO()):  # it tells much
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints much
             _write_dataset(volume, labels, Path(folder) / "nnUNet_raw" / DATASET)
             plans, dataset = _prepare(Path(folder) / "nnUNet_preprocessed" / DATASET)
             os.environ.update(nnUNet_n_proc_DA="0")  # train without processes that augment
@@ -64,7 +64,7 @@ def segment(volume: Volume, labels: SparseLabels, seconds: float, seed: int) -> 
 
 @contextlib.contextmanager
 def _environment(folder: Path) -> Iterator[None]:
-    """The variables that nnU-Net is told its folders and its number of processes by; the planner wants at least one."""
+    """nnU-Net's environment variables for its folders and number of processes; the planner needs at least one."""
     chosen = {name: str(folder / name) for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")}
     chosen |= {"nnUNet_n_proc_DA": "1", "nnUNet_compile": "f"}
     before = {name: os.environ.get(name) for name in chosen}

@@ -1,4 +1,4 @@
-"""What benchmarks measured: tables in CSV files, a row per measurement, so that a second run does what is missing."""
+"""Results of benchmarks: CSV tables, one row per measurement, so that a second run does what is missing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Table:
     Parameters
     ----------
     path : the file; its folder is made, and the file with the first row
-    key : the columns that tell one measurement from all others
+    key : the columns that identify a measurement
     """
 
     def __init__(self, path: Path, key: Sequence[str] = ()) -> None:

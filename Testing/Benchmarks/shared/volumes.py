@@ -15,7 +15,7 @@ from SparseSegLib.io import read_labels, read_volume
 from SparseSegLib.resources import sample_data
 
 CASE13_SPACING = (1.35, 1.23, 1.23)
-"""(z, y, x) mm of ``promise12_demo0``, case 13 of PROMISE12 as resampled to 128 × 128 × 32; its file says otherwise."""
+"""(z, y, x) mm of ``promise12_demo0``, case 13 of PROMISE12 resampled to 128 × 128 × 32; wrong in its file."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Case:
 
 
 def development_cases(folder: Path) -> list[Case]:
-    """The usual volumes, from a folder that holds mni152/, nuclei3d/, hippocampus/, prostate/ and ct_abdomen/."""
+    """The usual volumes, from a folder with mni152/, nuclei3d/, hippocampus/, prostate/ and ct_abdomen/."""
     hippocampus = "hippocampus_001.nii.gz"
     return [
         Case("white matter", folder / "mni152/t1.nii.gz", folder / "mni152/wm.nii.gz", ">127"),
@@ -84,7 +84,7 @@ def development_cases(folder: Path) -> list[Case]:
 
 
 def special_cases(folder: Path) -> list[Case]:
-    """What single compact objects are not: several classes, thick slices, several pieces, at the border."""
+    """Special volumes: several classes, thick slices, several pieces, objects at the border."""
     hippocampus, ct = "hippocampus_001.nii.gz", folder / "ct_abdomen"
     prostate = folder / "prostate"
     return [

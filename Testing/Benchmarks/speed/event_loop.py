@@ -1,9 +1,9 @@
-"""How long Slicer's event loop stands still while a job runs on a large volume, in the stand-in host.
+"""The longest blocks of Slicer's event loop while a job runs on a large volume, in the stand-in host.
 
     python Testing/Benchmarks event_loop --size 300 512 512 --seconds 30
 
 A generated volume with one structure annotated on 8 slices is densified; a timer of 5 ms notes when it fires. Printed
-are the longest gaps, with what was under way, and how long the worker lived after *Cancel*.
+are the longest gaps, with the phase that they are in, and how long the worker lived after *Cancel*.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How long a user waits for the first preview after pressing the button, and how good it is.
+"""Time to the first preview after pressing the button, and its IoU.
 
     python Testing/Benchmarks first_preview --data FOLDER --budgets 3,3,2 --runs 3
 

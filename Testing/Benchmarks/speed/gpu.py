@@ -1,11 +1,11 @@
-"""How fast SparseSeg is on a GPU, in one command.
+"""Speed of SparseSeg on a GPU, in one command.
 
     python Testing/Benchmarks gpu
     python Testing/Benchmarks gpu --device cpu --quick      (only to try it out)
 
 Three things: the seconds until a preview of the shipped MR volume, annotated on 5, 5 and 3 slices, reaches IoU 0.87 on
-the other voxels; training steps a second of the 3D U-Net and the V-Net in float32 and bf16 against MONAI's networks;
-the share of the training time that goes into cutting and augmenting patches. Writes ``gpu.json`` and ``gpu.md``.
+the other voxels; training steps per second of the 3D U-Net and the V-Net in float32 and bf16 against MONAI's networks;
+the fraction of the training time that goes into cutting and augmenting patches. Writes ``gpu.json`` and ``gpu.md``.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ def tables(found: Row) -> str:
         title,
         f"Seconds to IoU {TARGET} on the shipped MR volume from ({SLICES}) slices",
         _table(["preset", "seconds", "steps"], iou),
-        "Drawing and augmenting a batch, as a share of a training step",
+        "Drawing and augmenting a batch, as a fraction of a training step",
         _table(["preset", "drawing, ms", "step, ms", "share"], share),
         "Training steps",
         _table(head, networks),

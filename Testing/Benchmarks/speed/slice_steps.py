@@ -1,4 +1,4 @@
-"""What lets the slice U-Net's steps run faster: threads, memory format, a compiled network.
+"""Speed of the slice U-Net's steps: threads, memory format, a compiled network.
 
     python Testing/Benchmarks slice_steps --data FOLDER --steps 40
     python Testing/Benchmarks slice_steps --volume liver=ct.nii.gz,organs.nii.gz,5
@@ -34,7 +34,7 @@ WARM_UP = 3  # steps that are not counted
 
 @dataclass
 class Variant:
-    """An expert that has something different, and what it ran at.
+    """An expert with one thing different, and its times.
 
     Attributes
     ----------

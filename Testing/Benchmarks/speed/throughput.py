@@ -1,4 +1,4 @@
-"""Training steps a second of SparseSeg's 3D networks and of MONAI's, in one run on one device."""
+"""Training steps per second of SparseSeg's 3D networks and of MONAI's, in one run on one device."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def contenders(*, quick: bool) -> list[Contender]:
     """SparseSeg's networks that exist in this version, and MONAI's if it is installed.
 
     Networks that keep the size see 2 × 64×128×128 voxels, as in the V-Net paper; ``cicek2016``, which does not, the
-    patch of its preset. MONAI's ``VNet`` has fewer convolutions than the paper's: compare operations a second rather
+    patch of its preset. MONAI's ``VNet`` has fewer convolutions than the paper's: compare operations per second rather
     than steps. With ``quick`` all are tiny.
     """
     batch, size = (2, (16, 32, 32)) if quick else (2, (64, 128, 128))
@@ -94,7 +94,7 @@ def measure_all(device: torch.device, seconds: float, *, quick: bool) -> list[Ro
 
 
 def measure(contender: Contender, device: torch.device, seconds: float, *, bf16: bool, channels_last: bool) -> Row:
-    """Steps a second of one network; forward, loss on sparse labels, backward and SGD, without any data loading."""
+    """Steps per second of one network; forward, loss on sparse labels, backward and SGD, without any data loading."""
     torch.manual_seed(0)
     layout = torch.channels_last_3d if channels_last else torch.contiguous_format
     network = contender.make().to(device).to(memory_format=layout)  # type: ignore[call-overload]

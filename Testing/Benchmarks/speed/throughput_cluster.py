@@ -1,4 +1,4 @@
-"""Many cases: cases a second in one process and on two Dask workers, a worker that dies, and memory.
+"""Many cases: cases per second in one process and on two Dask workers, a worker that dies, and memory.
 
     python Testing/Benchmarks throughput_cluster
     python Testing/Benchmarks throughput_cluster --model BUNDLE --images FOLDER
@@ -6,8 +6,8 @@
 Without a model and images, volumes are generated and segmented by a small 3D U-Net with random weights. Measured are
 
 - the throughput of one process with one thread, and of ``local:2`` with one thread each (loading the model and starting
-  the workers is told apart); whether both write the same bytes; to reach: 1.8 times,
-- what the machine has to give: the throughput of two processes that know nothing of each other, with half of the cases
+  the workers is timed separately); whether both write the same bytes; to reach: 1.8 times,
+- the machine's limit: the throughput of two independent processes, with half of the cases
   each; two cores that share memory, caches or execution units do not give twice one,
 - the same with one of the workers killed halfway: no case may be missing,
 - the peak memory of a worker process over 10 and over 100 cases, which must not grow.
@@ -26,7 +26,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: one thread a process
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: one thread per process
 
 import numpy as np
 import torch
@@ -57,7 +57,7 @@ folder = Path(sys.argv[1])
 _, figures = segment_task(folder, json.loads((folder / "job.json").read_text(encoding="utf-8")), Control())
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, sum("file" in case for case in figures["cases"]))
 """
-"""What a process runs whose memory is measured."""
+"""The script of a process whose memory is measured."""
 ALONE = """
 import sys, time
 from pathlib import Path
@@ -84,7 +84,7 @@ for case, outcome in segment_here(work, cases, CancelToken(), lambda done: None)
         raise outcome
 print(time.perf_counter() - begin, flush=True)
 """
-"""What processes run that know nothing of each other."""
+"""The script of independent processes."""
 
 
 def main() -> None:
@@ -205,7 +205,7 @@ def peak_memory(bundle: Path, cases: Sequence[BatchCase], count: int, work: Path
 
 
 def check(case: BatchCase, outcome: object) -> None:
-    """Raise what a case met."""
+    """Raise a case's exception."""
     if isinstance(outcome, Exception):
         raise RuntimeError(f"{case.name} failed.") from outcome
 
@@ -217,7 +217,7 @@ def made(folder: Path) -> Path:
 
 
 def random_model(path: Path) -> Path:
-    """A bundle of a small 3D U-Net that learned nothing."""
+    """A bundle of a small, untrained 3D U-Net."""
     torch.manual_seed(0)
     network = create_network("unet3d-small", 1, 2)
     label = ModelLabel(1, "object", (1.0, 0.0, 0.0))

@@ -1,4 +1,4 @@
-"""Is it worth annotating the suggested slice of the suggested volume? Dice over annotated slices, and at random.
+"""Active learning: Dice over the number of annotated slices, suggested or drawn at random.
 
     python Testing/Experiments active_learning --data FOLDER -o benchmark-output/active-learning --seeds 0 1 2
 
@@ -99,7 +99,7 @@ def run(seed: int, arguments: argparse.Namespace, results: Table) -> None:
 
 
 def cases_of(pool: Sequence[Subject], planes: Planes) -> list:
-    """What can be learned from: a volume counts once one of its slices shows the object."""
+    """The training cases: a volume counts once one of its slices shows the object."""
     cases = []
     for one in pool:
         known = planes.get(one.name, ())
@@ -109,7 +109,7 @@ def cases_of(pool: Sequence[Subject], planes: Planes) -> list:
 
 
 def suggested(pool: Sequence[Subject]) -> Choice:
-    """What the model itself asks for."""
+    """The slice that the model suggests."""
 
     def choose(predictor: Predictor, planes: Planes) -> tuple[str, Plane]:
         views = []

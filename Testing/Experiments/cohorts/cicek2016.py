@@ -3,7 +3,7 @@
     python Testing/Experiments cicek2016 1 --data FOLDER     semi-automated: 3 folds over annotated slices
     python Testing/Experiments cicek2016 2 --data FOLDER     IoU against the number of annotated slices
     python Testing/Experiments cicek2016 3 --data FOLDER     fully automated: leave one volume out
-    python Testing/Experiments cicek2016 1 2 3 --cohort FOLDER --full      the paper's networks; wants a GPU
+    python Testing/Experiments cicek2016 1 2 3 --cohort FOLDER --full      the paper's networks; needs a GPU
 
 The paper's own volumes cannot be had; these are the first ``--volumes`` (3) of the cohort, the objects taken as one.
 Each volume has ``--slices`` annotated slices (x, y, z) in tables 1 and 3. Without ``--full`` the networks are small and
@@ -120,7 +120,7 @@ def parse() -> argparse.Namespace:
 
 
 def trials(arguments: argparse.Namespace) -> list[Trial]:
-    """All cells of the tables that were asked for."""
+    """All cells of the chosen tables."""
     found = []
     for number in arguments.tables:
         columns = FOLDS if number == 1 else arguments.volumes
@@ -151,7 +151,7 @@ def run_trial(trial: Trial, arguments: argparse.Namespace) -> Row:
 
 
 def base(trial: Trial, arguments: argparse.Namespace) -> Row:
-    """What tells a row of the results from others."""
+    """The columns that identify a row of the results."""
     row = {"table": trial.table, "row": trial.row, "column": trial.column, "volumes": arguments.volumes}
     row |= {
         "budget_seconds": arguments.seconds,

@@ -1,4 +1,4 @@
-"""What a few slices in each of many volumes are worth: hippocampus, sparse labels against all labels.
+"""Sparse against dense labels of many volumes: hippocampus.
 
     python Testing/Experiments hippocampus --data FOLDER -o benchmark-output/hippocampus
 
@@ -96,7 +96,7 @@ def score(predictor: Predictor, subjects: Sequence[Subject]) -> Row:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """A line per training as Markdown, and what sparse labels reach of what dense ones do."""
+    """One line per training as Markdown, and the Dice of sparse labels relative to dense ones."""
     if not rows:
         return "Nothing was measured."
     parts = list(rows[0]["dice"])

@@ -1,4 +1,4 @@
-"""Cohorts for benchmarks: volumes of one kind with dense labels, what is kept of the labels, and models of them."""
+"""Cohorts for benchmarks: volumes of one kind with dense labels, their sparse labels, and models of them."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def subjects_of(arguments: argparse.Namespace, count: int | None = None, seed: i
 
 
 def fit(cases: Sequence[Case], settings: TrainSettings, checkpoint: Path | None = None) -> Predictor:
-    """Train on the cases and return what segments others."""
+    """Train on the cases and return the predictor."""
     spacing = settings.spacing or median_spacing([case.volume.geometry for case in cases])
     dataset = make_dataset([make_example(case, spacing) for case in cases], spacing)
     model = train(dataset, settings, checkpoint=checkpoint)

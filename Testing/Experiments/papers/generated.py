@@ -1,4 +1,4 @@
-"""Generated images of what the papers' own data show: chest radiographs, and tumors whose regions hold one another."""
+"""Generated images like the papers' own data: chest radiographs, and tumors of nested regions."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def radiograph(size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndar
 def tumor(shape: tuple[int, int, int], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Four channels ``(4, Z, Y, X)`` float32 of a head with a tumor, zero outside, and labels of nested regions.
 
-    1 is edema, 2 the rest of the core, 3 the enhancing part. Each channel tells other regions apart, under noise and an
+    1 is edema, 2 the rest of the core, 3 the enhancing part. Each channel shows other regions, under noise and an
     uneven field of its own.
     """
     z, y, x = np.meshgrid(*(np.linspace(-1, 1, size) for size in shape), indexing="ij")

@@ -118,7 +118,7 @@ def read_stack(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """Images ``(N, Y, X)`` float32, mean 0 and deviation 1, and cells (bool)."""
     files = sorted((folder / "image").glob("*.png"), key=lambda file: int(file.stem))
     if not files:
-        raise FileError(f"There are no slices in {folder / 'image'}.", "Give the folder that holds image and label.")
+        raise FileError(f"There are no slices in {folder / 'image'}.", "Give the folder with image and label.")
     images = np.stack([imread(file).astype(np.float32) for file in files])
     cells = np.stack([imread(folder / "label" / file.name) > 127 for file in files])
     return (images - images.mean()) / images.std(), cells

@@ -1,4 +1,4 @@
-"""What the experiments with the papers' methods share: steps that fit the time, data, folds, tables."""
+"""Helpers of the experiments with the papers' methods: steps that fit the time, data, folds, tables."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from SparseSegLib.image.intensity import normalize
 from SparseSegLib.io import read_labels, read_volume
 
 TRAINING_SHARE = 0.8  # of the time that is given; the rest is for scoring
-HIPPOCAMPUS = (40, 56, 40)  # (z, y, x) voxels that hold all of them
+HIPPOCAMPUS = (40, 56, 40)  # (z, y, x) voxels that contain all of them
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def seconds_a_step(step: Callable[[], object]) -> float:
 
 
 def steps_of(results: Table, given: int | None, measure: Callable[[], int]) -> int:
-    """Steps as given, as in the rows that are there already, or as many as ``measure`` says."""
+    """Steps as given, as in the rows that are there already, or as many as ``measure`` returns."""
     there = results.rows()
     return given or (int(there[0]["steps"]) if there else measure())
 

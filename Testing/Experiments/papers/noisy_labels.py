@@ -6,13 +6,13 @@
 
 The labels of 0, 25, 50 and 75 % of the training cases are dilated or eroded: on radiographs by 5 to 13 pixels (or 1 to
 8: ``--levels 1-8``) of an image of 256 pixels, fewer where images are smaller; on volumes by 1 to 3 voxels. Test cases
-have the right labels. All methods take the same steps from the same weights on the same cases. Volumes are computed
-one by one, and weighed against the others of a group. Written are a row for each method and noise, and the mean
-weights that clean and noisy cases got on the way, in units of an even share.
+have the right labels. All methods take the same steps from the same weights on the same cases. Volumes are computed one
+by one, and weighted against the others of a group. Written are a row for each method and noise, and the mean weights of
+clean and noisy cases during the training, relative to equal weights.
 
-In volumes a voxel is much: 3 of them taken off a hippocampus leave 6 % of it, 3 put on make it three times as large. So
-the judge learns only when the network knows the structure roughly (``judge_from``), and the loss favors neither small
-labels, as cross-entropy does, nor large ones, as Dice does: it is their sum.
+In volumes a voxel matters much: 3 of them taken off a hippocampus leave 6 % of it, 3 put on make it three times as
+large. So the quality network starts to learn only when segmentations are roughly right (``quality_from``), and the loss
+favors neither small labels, as cross-entropy does, nor large ones, as Dice does: it is their sum.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ METHODS: dict[str, float | None] = {"plain": 0.0, "QAM": None, "QAM + OCM": 2.0}
 LEVELS = {"5-13": (5, 13), "1-8": (1, 8)}
 SHARES = (0.0, 0.25, 0.5, 0.75)
 RATE = 5e-3
-QUALITY_RATES = {2: 2e-3, 3: 1e-3}  # a group has 16 images, but eight volumes: it takes longer to tell them apart
+QUALITY_RATES = {2: 2e-3, 3: 1e-3}  # a group has 16 images, but eight volumes: it takes longer to distinguish them
 JUDGE_FROM = 0.3  # in volumes
 CURVE_POINTS = 50
 LOSSES: dict[str, Loss] = {
@@ -76,7 +76,7 @@ class Experiment:
     network: tuple[str, dict[str, object]]
     widths: tuple[int, ...]
     loss: Loss
-    judge_from: float = 0.0  # share of the training from which the judge learns
+    quality_from: float = 0.0  # fraction of the training from which the quality network learns
     seen: tuple[int, int, int] = HIPPOCAMPUS
 
 
@@ -117,7 +117,7 @@ class Training:
         """One step on a group of cases."""
         chosen = self.rng.choice(len(self.labels), self.experiment.group, replace=False)
         factor = cosine_rate(self.taken, self.taken / self.total)
-        begun = self.taken >= self.experiment.judge_from * self.total
+        begun = self.taken >= self.experiment.quality_from * self.total
         for group, rate in zip(self.optimizer.param_groups, (self.rates[0], begun * self.rates[1]), strict=True):
             group["lr"] = factor * rate
         self.optimizer.zero_grad()
@@ -220,7 +220,7 @@ def training(
     device: torch.device,
     steps: int,
 ) -> Training:
-    """A method's training on labels of which a share is wrong; the same ones for every method."""
+    """A method's training on labels of which a fraction is wrong; the same ones for every method."""
     rng = np.random.default_rng(seed)
     noisy = np.zeros(len(experiment.train), bool)
     noisy[rng.permutation(len(noisy))[: round(share * len(noisy))]] = True
@@ -253,7 +253,7 @@ def radiographs(arguments: argparse.Namespace) -> Experiment:
 
 
 def volumes(arguments: argparse.Namespace) -> Experiment:
-    """The hippocampus as a whole, eight volumes a group."""
+    """The hippocampus as a whole, eight volumes per group."""
     train, test = (
         (arguments.train or (87 if arguments.full else 80)),
         (arguments.test or (44 if arguments.full else 24)),
@@ -282,7 +282,7 @@ def middle(case: LabeledVolume, size: tuple[int, int, int]) -> LabeledVolume:
 
 
 def smoothed(curve: list[list[float]]) -> list[list[float]]:
-    """Means over equal parts of a training: [share of the steps, weight of clean cases, of noisy ones]."""
+    """Means over equal parts of a training: [fraction of the steps, weight of clean cases, of noisy ones]."""
     parts = np.array_split(np.arange(len(curve)), min(CURVE_POINTS, len(curve)))
     values = np.array(curve)
     points = []
@@ -315,7 +315,7 @@ def report(rows: list[Row], folder: Path) -> None:
         (row["noise"], row["share"], row["method"], row["curve"][-1]) for row in rows if row["curve"] and row["share"]
     ]
     text += "".join(
-        f"\n{share:.0%} noisy by {noise}, {method}: at the end clean cases weigh {clean:.2f}, noisy ones {wrong:.2f}."
+        f"\n{share:.0%} noisy by {noise}, {method}: final weights: clean cases {clean:.2f}, noisy ones {wrong:.2f}."
         for noise, share, method, (_, clean, wrong) in ratios
         if clean is not None and wrong is not None
     )
@@ -337,8 +337,8 @@ def plot(rows: list[Row], path: Path) -> None:
             known = [(at, value) for at, value in zip(points(0), points(column), strict=True) if value is not None]
             axes.plot(*zip(*known, strict=True), label=name)
         axes.set_title(f"{row['share']:.0%} by {row['noise']}, seed {row['seed']}")
-        axes.set_xlabel("share of the training")
+        axes.set_xlabel("fraction of the training")
         axes.set_ylim(bottom=0)
-    figure.axes[0].set_ylabel("weight, in even shares")
+    figure.axes[0].set_ylabel("weight, relative to equal weights")
     figure.axes[0].legend()
     figure.savefig(path, dpi=110)

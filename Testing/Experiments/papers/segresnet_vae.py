@@ -1,11 +1,11 @@
-"""Is the branch that rebuilds the image worth it? Dice of nested regions from few cases, with the branch and without.
+"""The auto-encoder branch of SegResNetVAE: Dice of nested regions from few cases, with the branch and without.
 
     python Testing/Experiments segresnet_vae
     python Testing/Experiments segresnet_vae --full --device cuda --minutes 120
 
-Generated heads of four channels with tumors whose regions (whole, core, enhancing) hold one another. Both networks take
-the same steps on the same cases with the paper's loss, optimizer and schedule, and predict with the mean over the eight
-mirror images; several seeds, each with cases of its own.
+Generated heads of four channels with tumors of nested regions (whole, core, enhancing). Both networks take the same
+steps on the same cases with the paper's loss, optimizer and schedule, and predict with the mean over the eight mirror
+images; several seeds, each with cases of its own.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What each part of the thesis's network is worth: its table 2.1 on the hippocampus, mean over folds.
+"""Ablation of the thesis's network: its table 2.1 on the hippocampus, mean over folds.
 
     python Testing/Experiments thesis_ablation --data FOLDER/hippocampus
     python Testing/Experiments thesis_ablation --data FOLDER/hippocampus --full --device cuda --minutes 240

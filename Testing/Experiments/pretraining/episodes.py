@@ -1,8 +1,8 @@
-"""Episodes to learn densifying from: a volume with its truth, a few annotated slices, what the prior says of others.
+"""Training episodes for densify: a volume with its truth, a few annotated slices, and the prior of others.
 
 Two thirds of the volumes are generated (``SparseSegLib.synthesis.scenes``); the others are real ones out of the folder
-with the usual development volumes, none of which any benchmark judges by: all hippocampi but those that are named
-in ``JUDGED``, prostates with another model's masks but the one that is named there, the 20-slice CT, electron
+with the usual development volumes, none of which any benchmark evaluates on: all hippocampi but those that are named in
+``EVALUATED``, prostates with another model's masks but the one that is named there, the 20-slice CT, electron
 microscopy.
 """
 
@@ -27,12 +27,12 @@ from SparseSegLib.io import read_labels, read_volume
 from SparseSegLib.prior import USUAL_PARTS, PlaneSource
 from SparseSegLib.synthesis.scenes import Scene, random_scene
 
-JUDGED = ("hippocampus_001", "hippocampus_310", "nci_0", "promise12_demo0")
-REAL = 0.35  # share of the episodes
+EVALUATED = ("hippocampus_001", "hippocampus_310", "nci_0", "promise12_demo0")
+REAL = 0.35  # fraction of the episodes
 UNSEEN, SEEN = 16, 4  # slices of an episode: without annotation, and with it, as a training sees them
 FEWEST, MOST_SHARE, MOST_VOXELS = 200, 0.7, 400_000
 SLICES = ((1, 1, 1), (1, 1, 1), (2, 2, 1), (2, 2, 1), (3, 3, 2), (3, 3, 2), (5, 5, 3), (2, 2, 2), (1, 1, 0), (3, 0, 0))
-EVERY = 0.25  # share of the episodes with parallel slices only
+EVERY = 0.25  # fraction of the episodes with parallel slices only
 ORGAN_VOXELS = 150
 
 
@@ -139,7 +139,7 @@ def _cells(data: Path, rng: np.random.Generator) -> Scene:
 
 
 def _free(files: Sequence[Path]) -> list[Path]:
-    return [file for file in files if not file.name.startswith(JUDGED)]
+    return [file for file in files if not file.name.startswith(EVALUATED)]
 
 
 @cache

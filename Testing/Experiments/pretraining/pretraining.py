@@ -1,13 +1,13 @@
-"""Trains the network that `densify` knows beforehand: once, on many small problems of which the answer is known.
+"""Pretrains the slice U-Net of `densify` on many small problems whose truth is known.
 
     python Testing/Experiments pretraining --data FOLDER -o work/slice-unet.pt --episodes 1000 --minutes 40
     python Testing/Experiments pretraining -o work/slice-unet.pt           generated volumes only
 
-Each problem is a volume with a few annotated slices (``pretraining_episodes``): the network sees a slice with its
-neighbors and what the annotation prior says of it, and learns to segment it. Problems are made first, by several
-processes at once (``--processes``), and lie in NAME.episodes/, where a second run finds them. Every sixteenth is not
-learned from; printed is the IoU on these, beside that of the prior's random walk alone. The file that comes with
-SparseSeg is Resources/Pretrained/slice-unet.pt.
+Each problem is a volume with a few annotated slices (``pretraining_episodes``): the network gets a slice with its
+neighbors and the annotation prior, and learns to segment it. Problems are made first, by several processes at once
+(``--processes``), and lie in NAME.episodes/, where a second run finds them. Every sixteenth is not learned from;
+printed is the IoU on these, beside that of the prior's random walk alone. The file that comes with SparseSeg is
+Resources/Pretrained/slice-unet.pt.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def train(
     averaged = AveragedWeights(network, AVERAGING)
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=WEIGHT_DECAY)
     even = torch.ones(2)
-    start, step, told = time.monotonic(), 0, 0.0
+    start, step, reported = time.monotonic(), 0, 0.0
     while (elapsed := time.monotonic() - start) < 60 * minutes:
         inputs, labels = draw(learned, rng)
         for group in optimizer.param_groups:
@@ -112,8 +112,8 @@ def train(
         optimizer.step()
         averaged.update(network)
         step += 1
-        if elapsed > told + REPORT_SECONDS:
-            told = elapsed
+        if elapsed > reported + REPORT_SECONDS:
+            reported = elapsed
             print(f"step {step}, {elapsed / 60:.0f} minutes: {score(averaged.network, held_out)}", flush=True)
     return cast(SliceUNet, averaged.network)
 

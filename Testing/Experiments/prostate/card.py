@@ -1,4 +1,4 @@
-"""The card of the prostate model: its grid, its network, what it expects, what it says about itself."""
+"""The card of the prostate model: its grid, its network, its expectations, its texts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from Experiments.prostate.cases import ProstateCase
 from SparseSegLib.models import ModelCard, ModelLabel, Preprocessing
 from SparseSegLib.models.card import Expectations
 
-LAYER = "left.4"  # the network's coarsest stage, which the gate looks at
+LAYER = "left.4"  # the network's coarsest stage, whose features are checked
 TERMINOLOGY = (
     "Segmentation category and type - 3D Slicer General Anatomy list~SCT^123037004^Anatomical Structure"
     "~SCT^41216001^Prostate~^^~Anatomic codes - DICOM master list~^^~^^"

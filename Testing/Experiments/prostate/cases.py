@@ -26,12 +26,12 @@ from SparseSegLib.synthesis import Anatomy, tissue_map
 ENDINGS = (".nii.gz", ".nrrd", ".mha", ".nii")
 TEST_ONLY = "promise12"
 TRUE_SPACINGS = {"promise12_demo0": CASE13_SPACING}
-"""(z, y, x) mm of cases whose files say otherwise."""
+"""(z, y, x) mm of cases whose files have a wrong spacing."""
 
 
 @dataclass(frozen=True)
 class ProstateCase:
-    """A volume and its mask; ``expert`` says whether a person drew it."""
+    """A volume and its mask; ``expert`` is whether a person drew it."""
 
     name: str
     image: Path
@@ -64,7 +64,7 @@ class ProstateCase:
 
 @dataclass(frozen=True, eq=False)
 class PreparedCase:
-    """A case as the network sees it: image (1, Z, Y, X) float32 and mask (Z, Y, X) bool on ``grid``."""
+    """A preprocessed case: image (1, Z, Y, X) float32 and mask (Z, Y, X) bool on ``grid``."""
 
     name: str
     image: torch.Tensor
@@ -113,7 +113,7 @@ def prepare_case(case: ProstateCase, preprocessing: Preprocessing) -> PreparedCa
 
 
 def anatomy_of(case: PreparedCase, seed: int) -> Anatomy:
-    """What samples are generated from."""
+    """The anatomy that samples are generated from."""
     image = case.image[0]
     tissues = tissue_map(image.numpy(), case.mask, case.grid.spacing, np.random.default_rng(seed))
     return Anatomy.of(tissues, case.mask, image)

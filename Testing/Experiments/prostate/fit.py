@@ -34,18 +34,18 @@ MARGIN = 1.3  # how much larger than the window a phantom is along each axis
 
 @dataclass(frozen=True)
 class FitSettings:
-    """What a training may be given.
+    """Settings of a training.
 
     Attributes
     ----------
     minutes, steps : when to be done; steps win
-    batch : samples a step
+    batch : samples per step
     seed : the same one, on a CPU, with as many steps gives the same weights
     device : auto, cpu, cuda, cuda:N or mps
     phantoms, shapes : how many to make
     validation_seconds, checkpoint_seconds : how often to measure the held-out volumes, and to save
-    synthesis : what the samples are like, but window, and spacing, which is the card's
-    window : (z, y, x) voxels of a sample; the card's, which predictions see at once, may be larger
+    synthesis : distribution of the samples, but window, and spacing, which is the card's
+    window : (z, y, x) voxels of a sample; the card's, for predictions, may be larger
     """
 
     minutes: float = 60.0
@@ -63,7 +63,7 @@ class FitSettings:
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """What came of a training: the weights, and how they did on the held-out volumes (None without any)."""
+    """The result of a training: the weights, and their Dice on the held-out volumes (None without any)."""
 
     weights: dict[str, torch.Tensor]
     generator: SampleGenerator
@@ -88,7 +88,7 @@ def fit(
     Parameters
     ----------
     work : folder of checkpoint and log; if there is a checkpoint of the same training, it goes on from there
-    on_better : hears of every better set of weights
+    on_better : called with every better set of weights
     """
     return _Fit(train, held, card, settings, work, control, on_better).go()
 
@@ -227,5 +227,5 @@ def make_generator(
 
 
 def settings_as_text(settings: FitSettings) -> str:
-    """What was chosen, for the log."""
+    """The settings, for the log."""
     return ", ".join(f"{name} {value}" for name, value in asdict(settings).items())

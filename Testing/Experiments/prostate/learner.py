@@ -1,4 +1,4 @@
-"""How a prostate network learns from experts' masks: its samples, its loss, its optimizer."""
+"""The learner of the prostate network on experts' masks: its samples, its loss, its optimizer."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ LOSSES: dict[str, Loss] = {"dice+ce": dice_and_entropy, "dice": vnet_dice, "logi
 
 @dataclass(frozen=True)
 class Recipe:
-    """What decides about a training, together with its patients and its seed.
+    """The configuration of a training, together with its patients and its seed.
 
     Attributes
     ----------

@@ -40,7 +40,7 @@ class Prepared:
     Attributes
     ----------
     image : (Z, Y, X) float32, normalized by the middle, over the whole field of view
-    inside : (Z, Y, X) float32, the share of a voxel that the mask fills
+    inside : (Z, Y, X) float32, the fraction of a voxel that the mask fills
     grid : Geometry
     """
 

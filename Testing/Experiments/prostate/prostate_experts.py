@@ -4,12 +4,12 @@
     python Testing/Experiments prostate_experts --data FOLDER -o OUTPUT --runs 1 --loss logistic
     python Testing/Experiments prostate_experts --data FOLDER -o OUTPUT --report
 
-FOLDER holds NAME_t2.nii.gz with NAME_prostate.nii.gz, and cases.csv with the center of each. The runs are done one
-after another, each in a folder of its own; those that are done stay as they are, so the same command goes on after it
-was ended, from the last checkpoint and to the same weights as in one go. OUTPUT/log.txt says where it stands. While a
-file OUTPUT/PAUSE exists it waits. A run of a fold ends with the figures of the patients that it left out
-(scores.json) and what was found in them (found/NAME.npz); every run ends with its weights (weights.pt). Settings are
-chosen on folds 1 and 2, and figures reported of the others.
+FOLDER has NAME_t2.nii.gz with NAME_prostate.nii.gz, and cases.csv with the center of each. The runs are done one after
+another, each in a folder of its own; those that are done stay as they are, so the same command goes on after it was
+ended, from the last checkpoint and to the same weights as in one go. OUTPUT/log.txt reports the progress. While a file
+OUTPUT/PAUSE exists it waits. A run of a fold ends with the figures of the patients that it left out (scores.json) and
+what was found in them (found/NAME.npz); every run ends with its weights (weights.pt). Settings are chosen on folds 1
+and 2, and figures reported of the others.
 
 The paper's table 2 compares the Dice loss with a re-weighted logistic one: --loss dice and --loss logistic, in equal
 steps, each with an output of its own; --network vnet is the paper's own network, for a GPU.
@@ -95,7 +95,7 @@ def main(given: Sequence[str] | None = None, token: CancelToken | None = None) -
 
 
 def train_all(arguments: argparse.Namespace, token: CancelToken) -> None:
-    """All runs that were asked for and are not done."""
+    """All chosen runs that are not done."""
     log, recipe, device = Log(arguments.output / LOG), _recipe(arguments), choose_device(arguments.device)
     runs = make_runs(find_patients(arguments.data), arguments.runs, arguments.seed)
     for run in runs:
@@ -134,7 +134,7 @@ class Training:
     Attributes
     ----------
     checkpoint_seconds : between two checkpoints
-    look_steps : steps between two looks at the patients that are left out, which decide nothing
+    look_steps : steps between two evaluations on the patients that are left out, which decide nothing
     """
 
     checkpoint_seconds = 120.0
@@ -166,7 +166,7 @@ class Training:
             self._loss = loss if self._loss is None else 0.98 * self._loss + 0.02 * loss
             now = time.monotonic()
             if learner.steps % LOG_STEPS == 0:
-                self._tell((now - begun) / (learner.steps - counted))
+                self._report((now - begun) / (learner.steps - counted))
                 begun, counted = now, learner.steps
             if now - saved >= self.checkpoint_seconds:
                 self._save()
@@ -185,11 +185,11 @@ class Training:
     def _prepared(self, patient: Patient) -> Prepared:
         return prepare_patient(patient, self.recipe.spacing, self.recipe.window[1:])
 
-    def _tell(self, seconds: float) -> None:
+    def _report(self, seconds: float) -> None:
         left = (self.recipe.steps - self.learner.steps) * seconds / 60
         self.log(
             f"{self.run.name}  step {self.learner.steps}/{self.recipe.steps}  loss {self._loss:.4f}  "
-            f"{seconds:.2f} s a step  {left:.0f} minutes left"
+            f"{seconds:.2f} s per step  {left:.0f} minutes left"
         )
 
     def _wait(self, pause: Path, token: CancelToken) -> None:
@@ -275,7 +275,7 @@ def _parser() -> argparse.ArgumentParser:
     runs = [str(number) for number in range(1, FOLDS + 1)] + [ALL]
     parser.add_argument("--runs", nargs="+", default=runs, metavar="RUN", help="1 to 5 for a fold, all; in this order")
     parser.add_argument("--steps", type=int, default=default.steps, help="of each run")
-    parser.add_argument("--batch", type=int, default=default.batch, help="samples a step")
+    parser.add_argument("--batch", type=int, default=default.batch, help="samples per step")
     parser.add_argument("--rate", type=float, default=default.learning_rate, help="highest learning rate")
     parser.add_argument("--loss", choices=sorted(LOSSES), default=default.loss)
     parser.add_argument("--network", choices=network_names(), default=default.network)
@@ -285,6 +285,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, help="of the CPU")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--checkpoint-seconds", type=float, default=Training.checkpoint_seconds)
-    parser.add_argument("--look-steps", type=int, default=Training.look_steps, help="between two looks at the left out")
+    parser.add_argument(
+        "--look-steps", type=int, default=Training.look_steps, help="between two evaluations on the left out"
+    )
     parser.add_argument("--report", action="store_true", help="print the figures of what is done")
     return parser

@@ -4,10 +4,10 @@
     python Testing/Experiments prostate_taps --data FOLDER --model BUNDLE --taps-python venv/bin/python --json rows.json
     python Testing/Experiments prostate_taps --data FOLDER --wrong ct.nii.gz brain.nii.gz
 
-TAPS is the PyPI package lavlab-taps (a SegResNet, ONNX; MIT). It wants packages of its own: give it a virtual
+TAPS is the PyPI package lavlab-taps (a SegResNet, ONNX; MIT). It needs packages of its own: give it a virtual
 environment (python -m venv venv; venv/bin/pip install lavlab-taps) and name its Python; without, its rows are left out.
-FOLDER is as for prostate_training. A mask that ends in _pseudo_prostate was made by TAPS itself: there TAPS agrees
-with its own result, and the row says how close ours comes to TAPS, not how good either is. Only masks of experts tell
+FOLDER is as for prostate_training. A mask that ends in _pseudo_prostate was made by TAPS itself: there TAPS agrees with
+its own result, and the row is about how close ours comes to TAPS, not how good either is. Only masks of experts measure
 that. Both models run in a process of their own each; the seconds are from file to file, the first volume's included.
 
 The PROMISE12 challenge (Litjens et al. 2014) gives each measure a score that is linear in it: a perfect segmentation
@@ -48,7 +48,7 @@ MEANS = ("method", "masks", "volumes", "Dice", "±", "Hausdorff mm", "95 % mm", 
 
 @dataclass(frozen=True)
 class Run:
-    """What a method's process told: a line for each volume, and its size."""
+    """The output of a method's process: a line for each volume, and its size."""
 
     lines: list[dict[str, Any]]
     size: dict[str, float] = field(default_factory=dict)
@@ -92,7 +92,7 @@ def compare(arguments: argparse.Namespace) -> tuple[list[dict[str, Any]], dict[s
 
 
 def look_at_wrong_images(arguments: argparse.Namespace) -> dict[str, str]:
-    """What the gate says about each image that is no prostate; "" where it lets one pass."""
+    """The warnings about each image that is no prostate; "" where there are none."""
     if not arguments.wrong:
         return {}
     device = choose_device(arguments.device)

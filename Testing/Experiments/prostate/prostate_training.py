@@ -5,16 +5,16 @@
     python Testing/Experiments prostate_training --data FOLDER -o work/folds --cross-validate 3 --minutes 15
     python Testing/Experiments prostate_training --data FOLDER -o work/four --networks 4 --steps 4200
 
-FOLDER holds NAME_t2.nii.gz with NAME_prostate.nii.gz or NAME_pseudo_prostate.nii.gz. Cases called promise12… are never
-touched: they are for testing. Half of the samples are the real volumes, changed at random; the others are painted
-from their tissue maps and from phantoms (see SparseSegLib/synthesis). The weights are those of the step that did best
-on the held-out volumes; --holdout none takes all volumes to learn from, and the last weights. Checkpoint and log.csv
-lie beside the bundle, in NAME.training/. Ctrl-C ends the training early, with a bundle. Cross-validation trains K
-models for so many minutes each, measures each volume with the one that has not seen it, and writes
-cross-validation.json there; the bundle is all of them, which answer as one. --networks trains several on all volumes,
-each with the next seed, into NAME.training/network-K, for a bundle in which they answer as one; with --resume those
-that were ended go on, and those that are done stay as they are. The one that comes with SparseSeg was made that way:
-see Resources/Documentation/prostate.md. --figures puts further figures onto a bundle's card.
+FOLDER has NAME_t2.nii.gz with NAME_prostate.nii.gz or NAME_pseudo_prostate.nii.gz. Cases called promise12… are never
+touched: they are for testing. Half of the samples are the real volumes, changed at random; the others are painted from
+their tissue maps and from phantoms (see SparseSegLib/synthesis). The weights are those of the step that did best on the
+held-out volumes; --holdout none takes all volumes to learn from, and the last weights. Checkpoint and log.csv lie
+beside the bundle, in NAME.training/. Ctrl-C ends the training early, with a bundle. Cross-validation trains K models
+for so many minutes each, measures each volume with the one that has not seen it, and writes cross-validation.json
+there; the bundle is an ensemble of all of them. --networks trains several on all volumes, each with the next seed, into
+NAME.training/network-K, for a bundle of them as an ensemble; with --resume those that were ended go on, and those that
+are done stay as they are. The one that comes with SparseSeg was made that way: see Resources/Documentation/prostate.md.
+--figures puts further figures onto a bundle's card.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from SparseSegLib.io import read_volume, write_image
 from SparseSegLib.models import ModelCard, combine_bundles, load_card, load_network, save_bundle
 from SparseSegLib.models.bundle import load_weights
 from SparseSegLib.networks import create_network
-from SparseSegLib.prediction.gate import layer_means, with_features
+from SparseSegLib.prediction.plausibility import layer_means, with_features
 from SparseSegLib.prediction.predictor import Predictor
 
 FEATURE_SAMPLES = 6  # of each training volume
@@ -163,7 +163,7 @@ def cross_validate(arguments: argparse.Namespace, control: Control) -> None:
 def train_several(arguments: argparse.Namespace, control: Control) -> None:
     """Train networks on all volumes, which differ in their seeds, and write a bundle of all of them."""
     if arguments.networks < 2:
-        raise UsageError(f"{arguments.networks} networks cannot answer as one.", "Give 2 or more, or --holdout none.")
+        raise UsageError(f"{arguments.networks} networks are no ensemble.", "Give 2 or more, or --holdout none.")
     more, work = _more_figures(arguments.figures), _work(arguments.output)
     cases, _ = split_cases(find_cases(arguments.data), ())
     bundles = [work / f"network-{number}" for number in range(arguments.networks)]
@@ -177,7 +177,7 @@ def train_several(arguments: argparse.Namespace, control: Control) -> None:
 
 
 def _combine(output: Path, card: ModelCard, bundles: Sequence[Path], figures: dict[str, Any]) -> None:
-    """Write one bundle whose networks answer as one; ``card`` names all volumes that any of them learned from."""
+    """Write one bundle of an ensemble of networks; ``card`` names all volumes that any of them learned from."""
     with tempfile.TemporaryDirectory() as folder:
         combined = combine_bundles(bundles, Path(folder) / "all", card.name)
         _, weights = load_weights(Path(folder) / "all")
@@ -187,13 +187,13 @@ def _combine(output: Path, card: ModelCard, bundles: Sequence[Path], figures: di
 
 
 def measure(bundle: Path, case: ProstateCase, folder: Path, device: str) -> dict[str, Any]:
-    """Segment a case as a user would, in spite of doubts, and compare on its own grid."""
+    """Segment a case as a user would, in spite of warnings, and compare on its own grid."""
     chosen = choose_device(device)
     predictor = Predictor(*load_network(bundle, chosen), chosen, force=True)
     volume = read_volume(case.image)
     output = folder / f"{case.name}.nii.gz"
     write_image(predictor.segment(volume), volume.geometry, output)
-    return {**score(case, output), "doubts": predictor.doubts}
+    return {**score(case, output), "doubts": predictor.warnings}
 
 
 def _summarize(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -241,7 +241,7 @@ def _settings(arguments: argparse.Namespace) -> FitSettings:
 
 
 def _finished(card: ModelCard, fitted: Fitted, learned: list[PreparedCase], more: dict[str, Any]) -> ModelCard:
-    """The card with what came of the training: figures, and the features that the gate compares with."""
+    """The card with the training's results: figures, and the features that the plausibility check compares with."""
     figures: dict[str, Any] = {"steps": fitted.chosen_step, "seconds": round(fitted.seconds), "cases": len(learned)}
     if fitted.dice:
         figures["held-out Dice against pseudo-labels"] = round(float(np.mean(list(fitted.dice.values()))), 4)
@@ -291,11 +291,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--steps", type=int, help="instead of minutes")
     parser.add_argument("--holdout", nargs="+", default=["nci_2", "px_5"], metavar="NAME", help="or none")
     parser.add_argument("--cross-validate", type=int, metavar="K", help="K models instead, each measured")
-    parser.add_argument("--networks", type=int, metavar="N", help="N models of all volumes, answering as one")
+    parser.add_argument("--networks", type=int, metavar="N", help="N models of all volumes, as an ensemble")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
     parser.add_argument("--width", type=int, default=8, help="channels of the first stage; 16 is the paper's")
     parser.add_argument("--kernel", type=int, default=3, help="5 is the paper's")
-    parser.add_argument("--batch", type=int, default=1, help="samples a step")
+    parser.add_argument("--batch", type=int, default=1, help="samples per step")
     parser.add_argument("--spacing", type=float, nargs=3, metavar=("Z", "Y", "X"), help="mm of the model's grid")
     parser.add_argument("--window", type=int, nargs=3, metavar=("Z", "Y", "X"), help="voxels of a sample")
     parser.add_argument("--phantoms", type=int, default=12)

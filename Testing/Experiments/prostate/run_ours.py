@@ -32,7 +32,7 @@ def run() -> None:
             predictor = Predictor(card, network, device, force=True)
             volume = read_volume(image)
             write_image(predictor.segment(volume), volume.geometry, output)
-            problem = "; ".join(predictor.doubts)
+            problem = "; ".join(predictor.warnings)
         except SparseSegError as error:
             problem = str(error)
         print(json.dumps({"seconds": time.perf_counter() - begin, "problem": problem}), flush=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 def run() -> None:
-    """Segment all pairs on the CPU, unless the environment says otherwise."""
+    """Segment all pairs on the CPU, unless the environment chooses otherwise."""
     import taps
     from taps.inference import BlankMaskError
 

@@ -1,4 +1,4 @@
-"""How well a prostate network segments patients that it has not seen, on their own slices, and how sure it is."""
+"""Scores of a prostate network on unseen patients, on their own slices, and its confidence."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ COLUMNS = ("name", "center", "dice", "hausdorff95", "hausdorff", "ml", "referenc
 
 @dataclass(frozen=True, eq=False)
 class Finding:
-    """What a network says about a patient: probabilities ``(Z, Y, X)`` float32 on ``grid``."""
+    """A network's prediction for a patient: probabilities ``(Z, Y, X)`` float32 on ``grid``."""
 
     probability: torch.Tensor
     grid: Geometry
@@ -35,7 +35,7 @@ class Finding:
 
 @torch.inference_mode()
 def find(network: nn.Module, prepared: Prepared, recipe: Recipe, mirror: str = "x") -> Finding:
-    """Look at the middle of a patient; ``mirror`` are the axes whose mirror images are looked at, too."""
+    """Predict the middle of a patient; ``mirror`` are the axes of mirror images to average over."""
     box = middle_box(prepared.image.shape, recipe.window[1:])
     device = next(network.parameters()).device
     probabilities = predict_patches(
@@ -70,7 +70,7 @@ def score_patient(patient: Patient, finding: Finding) -> Row:
 
 
 def sureness(finding: Finding, others: dict[str, Finding]) -> Row:
-    """What may tell a poor result without knowing the truth.
+    """Indicators of a poor result that need no truth.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""``sparseseg train`` under ``torchrun``: in this very process, which is one of several."""
+"""``sparseseg train`` under ``torchrun``: distributed training, this process being one of several."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from SparseSegLib.control import Control, Events, NullEvents
 from SparseSegLib.jobs import write_job
 
 
-def in_a_team() -> bool:
-    """Whether ``torchrun`` started this process as one of several; torch is not needed to tell."""
+def in_process_group() -> bool:
+    """Whether ``torchrun`` started this process as one of several; does not import torch."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
 
 
-def train_in_team(
+def train_distributed(
     folder: Path, inputs: dict[str, Any], settings: dict[str, Any], console: Console
 ) -> dict[str, Any] | None:
     """Train together with the other processes; in the first one the ``files`` and ``figures``, None in the others.
@@ -29,19 +29,19 @@ def train_in_team(
     from SparseSegLib.worker.lock import folder_lock
     from SparseSegLib.worker.train_task import train_task
 
-    with connected(choose_device(str(settings.get("device", "auto")))) as team:
-        events: Events = _ConsoleEvents(console) if team.first else NullEvents()
-        folder = Path(team.agree(str(folder.absolute())))
-        if team.first:
+    with connected(choose_device(str(settings.get("device", "auto")))) as group:
+        events: Events = _ConsoleEvents(console) if group.first else NullEvents()
+        folder = Path(group.broadcast(str(folder.absolute())))
+        if group.first:
             write_job(folder, "train", inputs, settings)
-        with folder_lock(folder) if team.first else nullcontext():
+        with folder_lock(folder) if group.first else nullcontext():
             job = {"task": "train", "inputs": inputs, "settings": settings}
             files, figures = train_task(folder, job, Control(events=events))
-    return {"files": files, "figures": figures} if team.first else None
+    return {"files": files, "figures": figures} if group.first else None
 
 
 class _ConsoleEvents(NullEvents):
-    """Shows what a computation tells."""
+    """Shows the events of a computation."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

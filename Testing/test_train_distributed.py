@@ -7,14 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import distributed_step
 import pytest
-import team_step
 import torch
 
-from SparseSegLib.cli.train_team import in_a_team
+from SparseSegLib.cli.train_distributed import in_process_group
 from SparseSegLib.errors import UsageError
 from SparseSegLib.models import load_card
-from SparseSegLib.training.distributed import Team, connected, current_team
+from SparseSegLib.training.distributed import ProcessGroup, connected, current_process_group
 
 HERE = Path(__file__).resolve().parent
 SIZE = 2
@@ -29,7 +29,7 @@ def test_two_processes_take_the_step_of_one_with_the_joint_batch(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    command = [sys.executable, str(HERE / "team_step.py"), str(tmp_path)]
+    command = [sys.executable, str(HERE / "distributed_step.py"), str(tmp_path)]
     processes = [
         subprocess.Popen(
             command,
@@ -38,7 +38,7 @@ def test_two_processes_take_the_step_of_one_with_the_joint_batch(tmp_path):
         )
         for rank in range(SIZE)
     ]
-    alone = team_step.step()
+    alone = distributed_step.step()
     for process in processes:
         assert process.wait(300) == 0, process.stderr.read().decode()
         process.stderr.close()
@@ -52,17 +52,17 @@ def test_two_processes_take_the_step_of_one_with_the_joint_batch(tmp_path):
 
 
 def test_one_process_is_a_team_of_its_own(monkeypatch):
-    team = current_team()
-    assert team == Team(0, 1)
-    assert team.first
-    assert team.agree({"a": 1}) == {"a": 1}
+    group = current_process_group()
+    assert group == ProcessGroup(0, 1)
+    assert group.first
+    assert group.broadcast({"a": 1}) == {"a": 1}
     with pytest.raises(UsageError, match="cannot share"), connected(torch.device("cuda:0")):
         pass
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "1")
-    assert not in_a_team()
+    assert not in_process_group()
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert in_a_team()
+    assert in_process_group()
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Noisy labels in a cohort: how far each case's can be trusted, and patches that weigh accordingly."""
+"""Label quality in a cohort: weights of the patches by how good their labels seem, and their mean for each case."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from SparseSegLib.evaluation.cohort import cell_text
 from SparseSegLib.noisy import QualityNetwork, QualityWeighting
 
 WIDTHS = (8, 16, 32, 32)
-SHARE = 0.1  # of the learning rate; a judge that learns as fast decides before anything is known
-FROM = 100  # steps; before, losses tell how large a structure is labeled rather than how well
-FEWEST = 2  # patches a step: a single one has nothing to be weighed against
+SHARE = 0.1  # of the learning rate; a quality network that learns as fast decides before anything is known
+FROM = 100  # steps; before, losses depend on how large a structure is labeled rather than how well
+FEWEST = 2  # patches per step: the weights of a step are relative to one another
 USUAL = 4
 
 
 @dataclass(frozen=True)
 class LabelWeight:
-    """How much a case's labels weighed.
+    """The weight of a case's labels.
 
     Attributes
     ----------
     case : its name
-    mean : over the later half of its patches, when the judge knows something, in units of an even share: below 1 its
-        labels were trusted less than others
+    mean : over the later half of its patches, when the quality network is trained, relative to equal weights: below 1
+        its labels were trusted less than others
     patches : how many were seen in all
     """
 
@@ -38,16 +38,16 @@ class LabelWeight:
     patches: int
 
 
-class LabelJudge:
-    """Weighs the patches of each step against one another by the quality of their labels (thesis 2019, section 3.2).
+class LabelQuality:
+    """Weights the patches of each step by the quality of their labels (thesis 2019, section 3.2).
 
-    Beside the network that learns a small one judges image and labels together; see
+    A small network beside the one that segments scores image and labels together; see
     :class:`~SparseSegLib.noisy.QualityWeighting`, which computes one patch at a time.
 
     Parameters
     ----------
     channels, classes : int, of images and labels
-    seed : of the judging network's first weights
+    seed : of the quality network's first weights
     device : torch.device
     """
 
@@ -57,7 +57,7 @@ class LabelJudge:
             quality = QualityNetwork(channels, classes, 3, WIDTHS)
         self.weighting = QualityWeighting(quality).to(device)
         self.optimizer = torch.optim.Adam(self.weighting.parameters())
-        self._weights: dict[int, list[float]] = {}  # of each case, in units of an even share
+        self._weights: dict[int, list[float]] = {}  # of each case, relative to equal weights
 
     def learn(
         self,
@@ -70,8 +70,8 @@ class LabelJudge:
         Parameters
         ----------
         samples : patches ``(1, C, z, y, x)`` and their labels ``(1, z, y, x)``
-        loss : maps one of them to a number, through the network that learns
-        cases : the number of the case that each comes from
+        loss : maps one of them to a number, through the network that segments
+        cases : the index of the case that each comes from
         """
         self.optimizer.zero_grad(set_to_none=True)
         total, weights = self.weighting.accumulate(samples, lambda image, labels: loss(image, labels)[None])
@@ -80,13 +80,13 @@ class LabelJudge:
         return total
 
     def step(self, learning_rate: float) -> None:
-        """Let the judge learn from its gradients, at a tenth of the ``learning_rate`` of the network that learns."""
+        """Step the quality network's optimizer, at a tenth of the ``learning_rate`` of the network that segments."""
         for group in self.optimizer.param_groups:
             group["lr"] = SHARE * learning_rate
         self.optimizer.step()
 
     def weights(self, names: Sequence[str]) -> tuple[LabelWeight, ...]:
-        """What the labels of the cases with these names weighed, the least first; none of those never seen."""
+        """The weights of the labels of the cases with these names, the lowest first; without cases never drawn."""
         found = [
             LabelWeight(names[case], mean(weights[len(weights) // 2 :]), len(weights))
             for case, weights in self._weights.items()
@@ -94,7 +94,7 @@ class LabelJudge:
         return tuple(sorted(found, key=lambda one: (one.mean, one.case)))
 
     def state(self) -> dict[str, Any]:
-        """Everything that :meth:`restore` needs."""
+        """The state for :meth:`restore`."""
         return {
             "weighting": self.weighting.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -109,7 +109,7 @@ class LabelJudge:
 
 
 def weights_as_csv(rows: Sequence[LabelWeight]) -> str:
-    """A line a case: see :class:`LabelWeight`; an even share is 1."""
+    """One row per case, as CSV: see :class:`LabelWeight`."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["case", "mean_weight", "patches"])

@@ -1,4 +1,4 @@
-"""The gate before a result: images and findings that are unlike the model's own are refused; and what the card says."""
+"""Plausibility checks: images and findings that are unlike the model's own are refused; and what the card says."""
 
 import copy
 import json
@@ -17,7 +17,7 @@ from SparseSegLib.models import load_card, load_network, save_bundle
 from SparseSegLib.models.card import Expectations, card_from_json, card_to_json
 from SparseSegLib.networks import create_network
 from SparseSegLib.networks.ensemble import Ensemble
-from SparseSegLib.prediction import gate
+from SparseSegLib.prediction import plausibility
 from SparseSegLib.prediction.components import largest_components
 from SparseSegLib.prediction.predictor import Predictor
 
@@ -49,7 +49,7 @@ def _segment(known, volume, **settings):
 def test_a_blob_is_accepted(known):
     phantom = blob(Geometry.identity((20, 24, 28)), seed=7)
     labels, predictor = _segment(known, phantom.volume)
-    assert predictor.doubts == []
+    assert predictor.warnings == []
     assert (labels == 1).sum() > 500
 
 
@@ -67,7 +67,7 @@ def test_other_images_are_refused_with_the_reason(known):
         assert "does not look like a blob" in caught.value.message
         assert "--force" in caught.value.hint
         _, predictor = _segment(known, volume, force=True)
-        assert predictor.doubts
+        assert predictor.warnings
 
 
 def test_findings_are_judged_by_size_certainty_shape_and_place():
@@ -76,34 +76,34 @@ def test_findings_are_judged_by_size_certainty_shape_and_place():
     ball = z**2 + y**2 + x**2 < 64
     sure = np.where(ball, 0.9, 0.1).astype(np.float32)
 
-    def doubts(mask, certainty=sure):
-        return " ".join(gate.doubts_about_finding(gate.Found(mask, certainty, grid), EXPECTED))
+    def warnings(mask, certainty=sure):
+        return " ".join(plausibility.finding_warnings(plausibility.Found(mask, certainty, grid), EXPECTED))
 
-    assert doubts(ball) == ""
-    assert "nothing" in doubts(np.zeros_like(ball))
-    assert "has 93 mm³, and" in doubts(z**2 + y**2 + x**2 < 9)
-    assert "unsure" in doubts(ball, sure * 0.6)
+    assert warnings(ball) == ""
+    assert "nothing" in warnings(np.zeros_like(ball))
+    assert "has 93 mm³, and" in warnings(z**2 + y**2 + x**2 < 9)
+    assert "unsure" in warnings(ball, sure * 0.6)
     shell = ball & ~(z**2 + y**2 + x**2 < 49)
-    assert "shape" in doubts(shell)
-    assert "mm from the middle" in doubts(np.roll(ball, 8, 2), np.full_like(sure, 0.9))
+    assert "shape" in warnings(shell)
+    assert "mm from the middle" in warnings(np.roll(ball, 8, 2), np.full_like(sure, 0.9))
 
 
 def test_features_far_from_the_training_volumes_are_noticed():
     torch.manual_seed(0)
     network = create_network("vnet-small", 1, 2, base=4).eval()
     near = torch.randn(12, 1, 16, 16, 16) * 0.1
-    features = gate.layer_means(network, "left.4", near)
+    features = plausibility.layer_means(network, "left.4", near)
     assert features.shape == (12, 64)
-    expected = gate.with_features(EXPECTED, "left.4", features)
-    assert all(not gate.doubts_about_features(row, expected) for row in features)
+    expected = plausibility.with_features(EXPECTED, "left.4", features)
+    assert all(not plausibility.features_warnings(row, expected) for row in features)
     other = np.add(expected.mean, np.multiply(2 * expected.distance, expected.deviation))
-    assert "distance" in gate.doubts_about_features(other, expected)[0]
+    assert "distance" in plausibility.features_warnings(other, expected)[0]
     mask = np.zeros((20, 20, 20), bool)
-    assert gate.features_around(network, "left.4", torch.zeros(1, 20, 20, 20), mask, (16, 16, 16), CPU) is None
+    assert plausibility.features_around(network, "left.4", torch.zeros(1, 20, 20, 20), mask, (16, 16, 16), CPU) is None
     mask[18:, 2, 2] = True
     corner = torch.zeros(1, 20, 20, 20)
     corner[:, 4:, :16, :16] = near[0]
-    found = gate.features_around(network, "left.4", corner, mask, (16, 16, 16), CPU)
+    found = plausibility.features_around(network, "left.4", corner, mask, (16, 16, 16), CPU)
     np.testing.assert_allclose(found, features[0], rtol=1e-3, atol=1e-4)
 
 
@@ -117,12 +117,12 @@ def test_networks_that_disagree_are_noticed(known):
     with torch.no_grad():
         reluctant.classify.bias[0] += 50.0  # finds nothing
     image = torch.from_numpy(volume.array)
-    agreement = gate.agreement_around(alike, image, np.ones((20, 24, 28), bool), card.window, CPU)
+    agreement = plausibility.agreement_around(alike, image, np.ones((20, 24, 28), bool), card.window, CPU)
     assert agreement == 1
     with pytest.raises(ModelError, match=r"networks disagree about what they found \(Dice 0"):
         Predictor(several, Ensemble([network, network, reluctant]), CPU).segment(volume)
-    assert gate.agreement_around(alike, image, np.zeros((20, 24, 28), bool), card.window, CPU) is None
-    assert gate.doubts_about_agreement(None, several.expectations) == []
+    assert plausibility.agreement_around(alike, image, np.zeros((20, 24, 28), bool), card.window, CPU) is None
+    assert plausibility.agreement_warnings(None, several.expectations) == []
 
 
 def test_a_layer_that_the_network_does_not_have_or_that_does_not_fit_is_refused(known):

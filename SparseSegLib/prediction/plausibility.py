@@ -1,4 +1,4 @@
-"""The gate before a result: does the image, and what was found in it, look like what the model knows?"""
+"""Plausibility checks of a result: warnings where image or segmentation do not look like the training volumes'."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LEAST_DEVIATION = 0.05  # of a channel, relative to the mean deviation of all
 
 @dataclass(frozen=True)
 class Found:
-    """What a model found in a volume, on the grid that it works on.
+    """A model's segmentation of a volume, on the model's grid.
 
     Attributes
     ----------
@@ -50,52 +50,52 @@ def check_layer(card: ModelCard, network: nn.Module) -> None:
         raise ModelError(f"The model card of {card.name} is damaged: its network has no layer {layer}.", HINT)
 
 
-def doubts_about_volume(volume: Volume, expected: Expectations) -> list[str]:
-    """What speaks against a volume as it was read, in words; nothing if all is well."""
-    doubts = []
+def volume_warnings(volume: Volume, expected: Expectations) -> list[str]:
+    """Warnings about a volume as it was read."""
+    warnings = []
     grid = oriented(volume.geometry)
     extent = [part * step for part, step in zip(grid.shape, grid.spacing, strict=True)]
     limits = zip(extent, expected.extent_low, expected.extent_high, strict=True)
     if not all(low <= part <= high for part, low, high in limits):
-        doubts.append(
-            f"its field of view is {_by_x(extent)} mm, and those the model knows are {_by_x(expected.extent_low)} to "
-            f"{_by_x(expected.extent_high)} mm"
+        warnings.append(
+            f"its field of view is {_by_x(extent)} mm, and the model's training volumes have "
+            f"{_by_x(expected.extent_low)} to {_by_x(expected.extent_high)} mm"
         )
     negative = float((volume.array < 0).mean())
     if negative > expected.negative:
-        doubts.append(f"{negative:.0%} of its voxels are below zero, as in a CT")
-    return doubts
+        warnings.append(f"{negative:.0%} of its voxels are below zero, as in a CT")
+    return warnings
 
 
-def doubts_about_image(image: torch.Tensor, expected: Expectations) -> list[str]:
-    """What speaks against an image (C, Z, Y, X) as the network sees it, in words; nothing if all is well."""
+def image_warnings(image: torch.Tensor, expected: Expectations) -> list[str]:
+    """Warnings about a preprocessed image (C, Z, Y, X)."""
     smooth = min(_smoothness(channel) for channel in image) >= expected.smoothness
     return [] if smooth else ["it is mostly noise"]
 
 
-def doubts_about_finding(found: Found, expected: Expectations) -> list[str]:
-    """What speaks against what was found, in words; nothing if all is well."""
+def finding_warnings(found: Found, expected: Expectations) -> list[str]:
+    """Warnings about what was found."""
     voxel = math.prod(found.grid.spacing) / 1000
     if not found.mask.any():
         return ["nothing was found in it"]
-    doubts = []
+    warnings = []
     piece = largest_component(found.mask)
     volume, (low, high) = float(piece.sum()) * voxel, expected.volume
     if not low <= volume <= high:
-        doubts.append(f"what was found has {volume_text(volume)}, and {low:g} to {high:g} ml are usual")
+        warnings.append(f"what was found has {volume_text(volume)}, and {low:g} to {high:g} ml are usual")
     confidence = float(found.certainty[piece].mean())
     if confidence < expected.confidence:
-        doubts.append(f"the model is unsure about what it found (probability {confidence:.2f})")
+        warnings.append(f"the model is unsure about what it found (probability {confidence:.2f})")
     compact, place = _shape(piece, found.grid)
     if compact < expected.compactness:
-        doubts.append("what was found has an unusual shape")
+        warnings.append("what was found has an unusual shape")
     if place > expected.off_center:
-        doubts.append(f"what was found lies {length_text(place, 2)} from the middle of the image")
-    return doubts
+        warnings.append(f"what was found lies {length_text(place, 2)} from the middle of the image")
+    return warnings
 
 
-def doubts_about_features(features: np.ndarray | None, expected: Expectations) -> list[str]:
-    """What speaks against the features (see :func:`features_around`), in words; nothing if all is well.
+def features_warnings(features: np.ndarray | None, expected: Expectations) -> list[str]:
+    """Warnings about the features (see :func:`features_around`).
 
     Raises ModelError if the layer has another number of channels than the expectations.
     """
@@ -136,8 +136,8 @@ def agreement_around(
     return float(np.mean([dice(one, together) for one in found]))
 
 
-def doubts_about_agreement(agreement: float | None, expected: Expectations) -> list[str]:
-    """What speaks against what several networks found (see :func:`agreement_around`), in words."""
+def agreement_warnings(agreement: float | None, expected: Expectations) -> list[str]:
+    """Warnings about what several networks found (see :func:`agreement_around`)."""
     if agreement is None or agreement >= expected.agreement:
         return []
     return [f"the model's networks disagree about what they found (Dice {agreement:.2f})"]
@@ -175,7 +175,7 @@ def layer_means(network: nn.Module, layer: str, images: torch.Tensor) -> np.ndar
 
 
 def with_features(expected: Expectations, layer: str, features: np.ndarray) -> Expectations:
-    """Expectations that know the features ``(N, channels)`` of training volumes."""
+    """Expectations with the features ``(N, channels)`` of training volumes."""
     mean, deviation = features.mean(0), features.std(0)
     deviation = np.maximum(deviation, max(1e-6, LEAST_DEVIATION * float(deviation.mean())))
     known = replace(
@@ -198,7 +198,7 @@ def _smoothness(channel: torch.Tensor) -> float:
 
 
 def _shape(piece: np.ndarray, grid: Geometry) -> tuple[float, float]:
-    """Which share of the ellipsoid with its moments a piece has, up to 1; how far it is from the grid's middle, mm."""
+    """Fraction of the ellipsoid with its moments that a piece fills, up to 1; distance from the grid's middle, mm."""
     spacing = np.asarray(grid.spacing)
     points = np.argwhere(piece) * spacing
     moments = np.cov(points.T) + np.diag(spacing**2) / 12 if len(points) > 1 else np.diag(spacing**2) / 12
@@ -217,5 +217,5 @@ def _window(image: torch.Tensor, middle: np.ndarray, window: Size) -> torch.Tens
 
 
 def _by_x(sizes: Sequence[float]) -> str:
-    """(z, y, x) mm as users know them."""
+    """(z, y, x) mm as text, x first."""
     return " × ".join(f"{size:.0f}" for size in reversed(sizes))

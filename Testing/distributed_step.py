@@ -1,4 +1,4 @@
-"""One step of a training in one of several processes; ``test_train_team.py`` starts it and compares."""
+"""One step of a training in one of several processes; ``test_train_distributed.py`` starts it and compares."""
 
 import sys
 from pathlib import Path
@@ -8,7 +8,7 @@ from cohort_helpers import CPU, QUICK, make_case
 
 from SparseSegLib.cohort import make_dataset, make_example
 from SparseSegLib.cohort.trainer import _make_learner
-from SparseSegLib.training.distributed import connected, current_team
+from SparseSegLib.training.distributed import connected, current_process_group
 
 BATCH = 4
 
@@ -16,7 +16,7 @@ BATCH = 4
 def step():
     """The first batch that this process draws; gradients and weights after a step with its part of a fixed batch."""
     torch.set_num_threads(1)
-    team = current_team()
+    group = current_process_group()
     dataset = make_dataset([make_example(make_case(seed), (1.0, 1.0, 1.0)) for seed in range(2)], (1.0, 1.0, 1.0))
     learner = _make_learner(dataset, QUICK, CPU)
     drawn = learner.draw()[0]
@@ -25,7 +25,7 @@ def step():
     labels = (image[:, 0] > 0).to(torch.uint8)
     labels[0, :10] = 255  # one patch is labeled less than another
     labels[3, 2:] = 255
-    learner.draw = lambda: (image[team.rank :: team.size], labels[team.rank :: team.size])
+    learner.draw = lambda: (image[group.rank :: group.size], labels[group.rank :: group.size])
     learner.step(1.0)
     return {
         "drawn": drawn,
@@ -35,5 +35,5 @@ def step():
 
 
 if __name__ == "__main__":
-    with connected(CPU) as connected_team:
-        torch.save(step(), Path(sys.argv[1]) / f"{connected_team.rank}.pt")
+    with connected(CPU) as group:
+        torch.save(step(), Path(sys.argv[1]) / f"{group.rank}.pt")

@@ -11,7 +11,7 @@ from cohort_helpers import CPU, QUICK, SMALL, Listener
 from SparseSegLib.cli import main
 from SparseSegLib.cohort import Files, TrainSettings, train
 from SparseSegLib.cohort import trainer as trainer_module
-from SparseSegLib.cohort.label_judge import SHARE, LabelJudge, LabelWeight, weights_as_csv
+from SparseSegLib.cohort.label_quality import SHARE, LabelQuality, LabelWeight, weights_as_csv
 from SparseSegLib.control import CancelSource, Control
 from SparseSegLib.errors import Canceled, UsageError
 from SparseSegLib.models import load_card
@@ -27,8 +27,8 @@ def _report_every_step(monkeypatch):
 
 
 @pytest.fixture(autouse=True)
-def _judge_at_once(monkeypatch):
-    monkeypatch.setattr("SparseSegLib.cohort.label_judge.FROM", 0)
+def _quality_at_once(monkeypatch):
+    monkeypatch.setattr("SparseSegLib.cohort.label_quality.FROM", 0)
 
 
 def _with_a_wrong_case(dataset):
@@ -40,12 +40,12 @@ def _with_a_wrong_case(dataset):
 
 
 def test_a_case_with_wrong_labels_is_found(dataset, monkeypatch):
-    """The judge learns faster than it should, so that it knows enough after some seconds."""
-    monkeypatch.setattr("SparseSegLib.cohort.label_judge.SHARE", 1.0)
+    """The quality network learns faster than it should, so that it is trained after some seconds."""
+    monkeypatch.setattr("SparseSegLib.cohort.label_quality.SHARE", 1.0)
     learner = trainer_module._make_learner(_with_a_wrong_case(dataset), replace(QUICK, noisy_labels=True, batch=4), CPU)
     for _ in range(20):
         learner.step(1.0)
-    weights = learner.judge.weights(["a", "b", "c", "wrong"])
+    weights = learner.label_quality.weights(["a", "b", "c", "wrong"])
     assert weights[0].case == "wrong"
     assert weights[0].mean < 0.8 and weights[1].mean > 1
     assert np.mean([one.mean for one in weights]) == pytest.approx(1)
@@ -64,25 +64,25 @@ def test_the_table_has_the_least_trusted_case_first(dataset, tmp_path):
 
 def test_patches_of_a_step_come_from_different_cases_and_the_judge_learns_slowly(dataset):
     learner = trainer_module._make_learner(_with_a_wrong_case(dataset), replace(QUICK, noisy_labels=True, batch=4), CPU)
-    before = [weight.clone() for weight in learner.judge.weighting.parameters()]
+    before = [weight.clone() for weight in learner.label_quality.weighting.parameters()]
     for _ in range(3):
         learner.step(0.5)
         assert sorted(learner.drawn) == [0, 1, 2, 3]
-    (group,) = learner.judge.optimizer.param_groups
+    (group,) = learner.label_quality.optimizer.param_groups
     assert group["lr"] == pytest.approx(SHARE * 0.5 * learner.recipe.learning_rate)
-    assert not all(map(torch.equal, before, learner.judge.weighting.parameters()))
+    assert not all(map(torch.equal, before, learner.label_quality.weighting.parameters()))
     few = trainer_module._make_learner(dataset, replace(QUICK, noisy_labels=True, batch=4), CPU)
     few.step(1.0)
     assert sorted(few.drawn) == [0, 0, 1, 1]
 
 
 def test_the_judge_waits_until_the_network_knows_something(dataset, monkeypatch):
-    monkeypatch.setattr("SparseSegLib.cohort.label_judge.FROM", 2)
+    monkeypatch.setattr("SparseSegLib.cohort.label_quality.FROM", 2)
     learner = trainer_module._make_learner(_with_a_wrong_case(dataset), replace(QUICK, noisy_labels=True, batch=4), CPU)
-    before = [weight.clone() for weight in learner.judge.weighting.parameters()]
+    before = [weight.clone() for weight in learner.label_quality.weighting.parameters()]
     for step in (1, 2, 3):
         learner.step(1.0)
-        same = all(map(torch.equal, before, learner.judge.weighting.parameters()))
+        same = all(map(torch.equal, before, learner.label_quality.weighting.parameters()))
         assert same == (step < 3)
 
 
@@ -117,14 +117,14 @@ def test_a_step_leaves_other_peoples_random_numbers_alone_and_no_two_steps_are_a
 
 
 def test_a_judge_keeps_what_it_knows():
-    judge, again = (LabelJudge(1, 2, seed, CPU) for seed in (0, 1))
+    quality, again = (LabelQuality(1, 2, seed, CPU) for seed in (0, 1))
     samples = [(torch.randn(1, 1, 6, 6, 6), torch.randint(0, 2, (1, 6, 6, 6))) for _ in range(3)]
-    judge.learn(samples, lambda image, labels: image.mean().requires_grad_(), [2, 0, 2])
-    judge.step(1e-2)
-    again.restore(judge.state())
-    assert again.weights(["a", "b", "c"]) == judge.weights(["a", "b", "c"])
-    assert {one.case: one.patches for one in judge.weights(["a", "b", "c"])} == {"a": 1, "c": 2}
-    state = judge.weighting.state_dict()
+    quality.learn(samples, lambda image, labels: image.mean().requires_grad_(), [2, 0, 2])
+    quality.step(1e-2)
+    again.restore(quality.state())
+    assert again.weights(["a", "b", "c"]) == quality.weights(["a", "b", "c"])
+    assert {one.case: one.patches for one in quality.weights(["a", "b", "c"])} == {"a": 1, "c": 2}
+    state = quality.weighting.state_dict()
     assert all(torch.equal(tensor, state[name]) for name, tensor in again.weighting.state_dict().items())
 
 
@@ -170,7 +170,7 @@ def test_the_command_says_whose_labels_to_look_at(study, tmp_path, monkeypatch, 
     options = ["--regions", "nested", "--no-mirror", "--modality", "CT", "--normalization", "nonzero"]
     assert main([*command, *options, "--patch", "8", "8", "8", "--device", "cpu"]) == 0
     card = load_card(tmp_path / "liver.zip")
-    assert "liver-label-weights.csv: no case's labels weighed much less than others" in capsys.readouterr().out
+    assert "liver-label-weights.csv: no case's labels have a much lower weight than others" in capsys.readouterr().out
     monkeypatch.setattr("SparseSegLib.cli.train.LIGHT", 9.0)
     assert main([*command, "--patch", "8", "8", "8", "--device", "cpu", "--overwrite"]) == 0
     assert "look at the labels of p" in capsys.readouterr().out

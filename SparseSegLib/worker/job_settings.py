@@ -1,4 +1,4 @@
-"""What a job asks for, checked: settings come from a file that anybody may have written."""
+"""Settings of a job, checked: they come from a file that anybody may have written."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def make_settings(kind: type[Settings], chosen: Mapping[str, Any]) -> Settings:
     JobError
         If there is no such setting, or its value is of another type or not finite.
     SparseSegError
-        What the dataclass itself says against the values.
+        If the dataclass itself rejects the values.
     """
     types_of = typing.get_type_hints(kind)
     known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
