@@ -47,6 +47,5 @@ class PlayedBack:
                 self.output = worker.stdout.read()
             assert worker.returncode == 0
             shutil.copytree(folder, self.kept)
-        for path in self.kept.iterdir():
-            shutil.copy(path, folder)
+        shutil.copytree(self.kept, folder, dirs_exist_ok=True)
         return Recorded(self.output, 0)

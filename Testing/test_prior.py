@@ -13,6 +13,7 @@ from SparseSegLib.annotation import UNLABELED, Plane, SparseLabels, keep_planes,
 from SparseSegLib.image import Geometry
 from SparseSegLib.prior import PRIOR_PARTS, AnnotationPrior, SliceView, sources_of
 from SparseSegLib.prior.sources import least_gap
+from SparseSegLib.prior.walk import WalkPrior
 
 PARTS = [(part,) for part in PRIOR_PARTS] + [PRIOR_PARTS]
 
@@ -135,15 +136,14 @@ def test_crossing_planes_and_a_single_one_have_no_such_limit():
 
 def test_the_walk_solves_the_dirichlet_problem_of_its_graph(monkeypatch):
     """Against a dense solution of Grady's equations, with a way to get lost, written down once more."""
-    monkeypatch.setattr("SparseSegLib.prior.walk.CONTRASTS", (50.0,))
     monkeypatch.setattr("SparseSegLib.prior.walk.TOLERANCE", 1e-8)
-    monkeypatch.setattr("SparseSegLib.prior.walk.LOST", 0.1)
     geometry = Geometry.identity((5, 6, 7), (2.0, 1.0, 1.0))
     image = np.random.default_rng(0).uniform(-0.3, 0.3, geometry.shape).astype(np.float32)
     dense = np.zeros(geometry.shape, np.uint8)
     dense[1:4, 1:4, 1:5] = 1
     labels = keep_planes(dense, geometry, (Plane(0, 2), Plane(2, 3)))
-    prior = _prior(labels, image[None], ("walk",))
+    sources = sources_of(labels, 2, geometry.spacing)
+    prior = WalkPrior(torch.from_numpy(image[None]), sources, 2, geometry.spacing, (50.0,), lost=0.1)
     laplacian = np.zeros((image.size, image.size))
     places = np.arange(image.size).reshape(image.shape)
     for axis, length in enumerate(geometry.spacing):
@@ -156,8 +156,9 @@ def test_the_walk_solves_the_dirichlet_problem_of_its_graph(monkeypatch):
     expected = (labels.array == 1).ravel().astype(float)
     expected[free] = np.linalg.solve(laplacian[np.ix_(free, free)], -laplacian[np.ix_(free, ~free)] @ expected[~free])
     expected = expected.reshape(image.shape)
+    everything = tuple(range(len(sources)))
     for index in range(5):
-        found = prior.channels(SliceView(0, index, prior.shape, prior.spacing), prior.everything)[0]
+        found = prior.channels(SliceView(0, index, geometry.shape, geometry.spacing), everything)[0]
         np.testing.assert_allclose((found + 1) / 2, expected[index], atol=1e-5)
 
 

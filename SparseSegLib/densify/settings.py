@@ -53,7 +53,6 @@ BESIDE = UNet3DRecipe(
     least_seconds=40.0,
     voxels_per_second=2_500,
     every=2,
-    prior_weight=0.8,
     warmup=100,
 )
 """A small 3D U-Net that learns beside the slice U-Net where the region is small."""

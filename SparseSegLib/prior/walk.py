@@ -24,9 +24,9 @@ CONTRASTS = (100.0, 1000.0)  # how much an edge weakens with the squared differe
 MOST_VOXELS = 100_000
 MOST_OF_SEVERAL = 400_000  # where several structures are walked for, which leak into each other on coarse grids
 FEWEST_VOXELS = 2_000  # of a grid that is worth a coarser one
-ITERATIONS = (100, 40)  # on the coarsest grid, and on the others
+ITERATIONS = (100, 40)
 TOLERANCE = 1e-3
-LOST = 3e-4  # weight of getting lost, against 1 for an edge inside a flat region
+LOST = 3e-4
 MOST_KEPT = 64  # walks
 
 
@@ -44,6 +44,8 @@ class WalkPrior:
     spacing : (z, y, x) in mm
     contrasts : one walk for each; None for ``CONTRASTS``
     most_voxels : of the finest grid; None for what suits a prior
+    lost : weight of getting lost, against 1 for an edge inside a flat region
+    iterations : of the solver at most, on the coarsest grid and on each of the others
     """
 
     def __init__(
@@ -54,8 +56,12 @@ class WalkPrior:
         spacing: Spacing3,
         contrasts: tuple[float, ...] | None = None,
         most_voxels: int | None = None,
+        lost: float = LOST,
+        iterations: tuple[int, int] = ITERATIONS,
     ) -> None:
         self.classes = classes
+        self.lost = lost
+        self.iterations = iterations
         self.contrasts = contrasts or CONTRASTS
         finest = most_voxels or (MOST_VOXELS if classes == 2 else MOST_OF_SEVERAL)
         self._grids = [_Grid.of(image, sources, spacing, finest, self.contrasts)]
@@ -92,10 +98,10 @@ class WalkPrior:
             before = grid
             own = grid.seeds(keep, self.classes)
             free = own < 0
-            lost, nowhere = torch.full(grid.shape, LOST), torch.zeros(grid.shape)
+            lost, nowhere = torch.full(grid.shape, self.lost), torch.zeros(grid.shape)
             for label in range(1, self.classes):
                 start = torch.where(free, found[:, label - 1], (own == label).float())
-                iterations = ITERATIONS[0 if grid is self._grids[0] else 1]
+                iterations = self.iterations[0 if grid is self._grids[0] else 1]
                 found[:, label - 1] = solve(grid.edges, free.float(), start, iterations, TOLERANCE, lost, nowhere)
         return found.clamp_(0, 1)
 

@@ -45,7 +45,7 @@ class ExtraTreesRecipe:
     samples: int = 60_000
     leaf: int = 2
     tried: float = 0.8
-    prior_weight: float = 0.8
+    prior_weight: float = 1.0
     slices: int = 8
     warmup: int = 0
 

@@ -36,7 +36,7 @@ class PretrainedRecipe:
     """The pretrained slice U-Net; only its weight can be chosen."""
 
     name: ClassVar[str] = "pretrained"
-    prior_weight: float = 0.15
+    prior_weight: float = 0.2
     slices: int = 0
     warmup: int = 0
 
