@@ -11,6 +11,7 @@ from Experiments.prostate import prostate_taps, prostate_training
 from Experiments.prostate.card import CARD
 from Experiments.prostate.cases import find_cases, split_cases
 from Experiments.prostate.prostate_taps import challenge_score, score, taps_command
+from Experiments.synthesis import paint, pelvis_phantom
 from scipy import ndimage
 
 from SparseSegLib.cli import main
@@ -21,7 +22,6 @@ from SparseSegLib.io import read_labels, write_image, write_labels
 from SparseSegLib.models import load_network
 from SparseSegLib.prediction.plausibility import image_warnings, volume_warnings
 from SparseSegLib.preprocessing.for_model import prepare_for
-from SparseSegLib.synthesis import paint, pelvis_phantom
 from SparseSegLib.worker.segment_task import segment_task
 
 SPACING = (2.0, 1.25, 1.25)

@@ -11,18 +11,18 @@ from Benchmarks.shared.volumes import CASE13_SPACING
 from Experiments.prostate import prostate_experts
 from Experiments.prostate.cases import find_cases
 from Experiments.prostate.learner import LOSSES, ProstateLearner, Recipe
+from Experiments.prostate.middle import middle_box, normalize_by_middle
+from Experiments.prostate.movement import Movement, moved_places
 from Experiments.prostate.patients import find_patients, prepare_patient, stratified_folds
+from Experiments.prostate.scanner import Scanner, bright_spot, rescan
 from Experiments.prostate.scores import find, score_patient, segmented, summarize
+from Experiments.synthesis import paint, pelvis_phantom
 
 from SparseSegLib.annotation import UNLABELED
-from SparseSegLib.augmentation.movement import Movement, moved_places
-from SparseSegLib.augmentation.scanner import Scanner, bright_spot, rescan
 from SparseSegLib.control import CancelSource
 from SparseSegLib.errors import UsageError
 from SparseSegLib.image import Geometry
 from SparseSegLib.io import write_image, write_labels
-from SparseSegLib.preprocessing.middle import middle_box, normalize_by_middle
-from SparseSegLib.synthesis import paint, pelvis_phantom
 from SparseSegLib.training.checkpoint import load_checkpoint
 
 SPACING = (4.0, 2.0, 2.0)

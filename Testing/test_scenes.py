@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-
-from SparseSegLib.synthesis.scenes import KINDS, random_scene
+from Experiments.synthesis.scenes import KINDS, random_scene
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,7 @@
 import numpy as np
 import pytest
 import torch
-
-from SparseSegLib.annotation import UNLABELED
-from SparseSegLib.synthesis import (
+from Experiments.synthesis import (
     Anatomy,
     SampleGenerator,
     SynthesisLearner,
@@ -17,8 +15,10 @@ from SparseSegLib.synthesis import (
     shapes_phantom,
     tissue_map,
 )
-from SparseSegLib.synthesis.appearance import hide_borders
-from SparseSegLib.synthesis.places import Views
+from Experiments.synthesis.appearance import hide_borders
+from Experiments.synthesis.places import Views
+
+from SparseSegLib.annotation import UNLABELED
 
 SPACING = (2.0, 1.5, 1.5)
 SIZE = (24, 40, 44)

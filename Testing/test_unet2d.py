@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from Experiments.papers.border_weights import border_weights, mapped_cross_entropy
+from Experiments.papers.elastic import deform_slices
+from Experiments.papers.rotations import predict_rotated
+from Experiments.papers.tiling2d import predict_image
 
 from SparseSegLib.annotation import UNLABELED
-from SparseSegLib.augmentation.elastic import deform_slices
-from SparseSegLib.inference import predict_image, predict_rotated
 from SparseSegLib.networks.unet2d import UNet2D
-from SparseSegLib.training.border_weights import border_weights
-from SparseSegLib.training.losses import mapped_cross_entropy, weighted_cross_entropy
+from SparseSegLib.training.losses import weighted_cross_entropy
 
 
 def test_weights_are_high_between_objects_that_nearly_touch():

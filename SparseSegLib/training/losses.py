@@ -125,16 +125,6 @@ def region_cross_entropy(
     return (losses * shares).sum() / shares.sum()
 
 
-def mapped_cross_entropy(logits: torch.Tensor, target: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Softmax cross-entropy times a weight for each pixel, mean over the labeled ones (Ronneberger et al. 2015, eq. 1).
-
-    ``logits`` is ``(B, K, ...)``, ``target`` and ``weights`` are ``(B, ...)``; for the weights see
-    :func:`~SparseSegLib.training.border_weights.border_weights`.
-    """
-    losses = F.cross_entropy(logits, target.long(), ignore_index=UNLABELED, reduction="none")
-    return (losses * weights).sum() / (target != UNLABELED).sum()
-
-
 def class_weights(counts: np.ndarray, exponent: float = 1.0) -> torch.Tensor:
     """Weights ``(K,)`` that balance the classes, mean 1.
 

@@ -19,18 +19,18 @@ from statistics import mean
 import numpy as np
 import torch
 from Benchmarks.shared.rows import Row, Table
+from Experiments.papers.border_weights import border_weights, mapped_cross_entropy
+from Experiments.papers.elastic import deform_slices
 from Experiments.papers.methods import add_common_arguments, fitting_steps, steps_of, table, write_table
+from Experiments.papers.rotations import predict_rotated
+from Experiments.papers.tiling2d import predict_image
 from scipy import ndimage
 from skimage.io import imread
 from skimage.metrics import adapted_rand_error
 
-from SparseSegLib.augmentation.elastic import deform_slices
 from SparseSegLib.devices import choose_device
 from SparseSegLib.errors import FileError
-from SparseSegLib.inference import predict_image, predict_rotated
 from SparseSegLib.networks import create_network
-from SparseSegLib.training.border_weights import border_weights
-from SparseSegLib.training.losses import mapped_cross_entropy
 from SparseSegLib.training.schedule import cosine_rate
 
 RATE = 1e-3

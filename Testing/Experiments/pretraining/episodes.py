@@ -1,6 +1,6 @@
 """Training episodes for densify: a volume with its truth, a few annotated slices, and the prior of others.
 
-Two thirds of the volumes are generated (``SparseSegLib.synthesis.scenes``); the others are real ones out of the folder
+Two thirds of the volumes are generated (``Experiments.synthesis.scenes``); the others are real ones out of the folder
 with the usual development volumes, none of which any benchmark evaluates on: all hippocampi but those that are named in
 ``EVALUATED``, prostates with another model's masks but the one that is named there, the 20-slice CT, electron
 microscopy.
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from Experiments.synthesis.scenes import Scene, random_scene
 from skimage.io import imread
 
 from SparseSegLib.annotation import SparseLabels, sparsify, sparsify_every
@@ -25,7 +26,6 @@ from SparseSegLib.errors import SparseSegError
 from SparseSegLib.image import Geometry, Volume
 from SparseSegLib.io import read_labels, read_volume
 from SparseSegLib.prior import USUAL_PARTS, PlaneSource
-from SparseSegLib.synthesis.scenes import Scene, random_scene
 
 EVALUATED = ("hippocampus_001", "hippocampus_310", "nci_0", "promise12_demo0")
 REAL = 0.35  # fraction of the episodes

@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from Benchmarks.shared.volumes import CASE13_SPACING
+from Experiments.synthesis import Anatomy, tissue_map
 
 from SparseSegLib.errors import FileError, UsageError
 from SparseSegLib.image import Geometry, Volume, resample
 from SparseSegLib.io import read_labels, read_volume
 from SparseSegLib.models import Preprocessing
 from SparseSegLib.preprocessing.for_model import prepare_for
-from SparseSegLib.synthesis import Anatomy, tissue_map
 
 ENDINGS = (".nii.gz", ".nrrd", ".mha", ".nii")
 TEST_ONLY = "promise12"

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from Experiments.prostate.cases import PreparedCase, anatomy_of
+from Experiments.synthesis import SampleGenerator, SynthesisLearner, SynthesisSettings, pelvis_phantom, shapes_phantom
 
 from SparseSegLib.control import CancelToken, Control
 from SparseSegLib.devices import choose_device
@@ -20,7 +21,6 @@ from SparseSegLib.evaluation import dice
 from SparseSegLib.models import ModelCard
 from SparseSegLib.prediction.components import largest_component
 from SparseSegLib.prediction.predictor import Predictor
-from SparseSegLib.synthesis import SampleGenerator, SynthesisLearner, SynthesisSettings, pelvis_phantom, shapes_phantom
 from SparseSegLib.training.budget import Budget
 from SparseSegLib.training.checkpoint import load_checkpoint
 from SparseSegLib.training.loop import TrainingLoop

@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from Experiments.prostate.movement import Movement, moved_places
 from Experiments.prostate.patients import Prepared
+from Experiments.prostate.scanner import Scanner, rescan
 
 from SparseSegLib.annotation import UNLABELED
-from SparseSegLib.augmentation.movement import Movement, moved_places
-from SparseSegLib.augmentation.scanner import Scanner, rescan
 from SparseSegLib.networks import create_network
 from SparseSegLib.networks.objective import Loss, training_loss
 from SparseSegLib.training.averaging import AveragedWeights

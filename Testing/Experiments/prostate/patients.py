@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from Experiments.prostate.cases import ProstateCase, find_cases
+from Experiments.prostate.middle import normalize_by_middle
 
 from SparseSegLib.errors import FileError
 from SparseSegLib.image import Geometry, resample
 from SparseSegLib.preprocessing.grid import Spacing, on_grid, working_grid
-from SparseSegLib.preprocessing.middle import normalize_by_middle
 
 CENTERS = "cases.csv"
 UNKNOWN = "unknown"

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from Experiments.prostate.learner import CLASSES, Recipe
+from Experiments.prostate.middle import middle_box
 from Experiments.prostate.patients import Patient, Prepared
 from torch import nn
 
@@ -19,7 +20,6 @@ from SparseSegLib.image import Geometry
 from SparseSegLib.inference import Mirrored, predict_patches
 from SparseSegLib.prediction.components import largest_component
 from SparseSegLib.preprocessing.grid import labels_on
-from SparseSegLib.preprocessing.middle import middle_box
 
 Row = dict[str, Any]
 COLUMNS = ("name", "center", "dice", "hausdorff95", "hausdorff", "ml", "reference_ml")

@@ -1,9 +1,13 @@
-"""Weights of the narrow background between touching objects (Ronneberger et al. 2015)."""
+"""Weights of the narrow background between touching objects, and the loss with them (Ronneberger et al. 2015)."""
 
 from __future__ import annotations
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from scipy import ndimage
+
+from SparseSegLib.annotation import UNLABELED
 
 FAR = 4.0  # in σ: farther than that from an object the extra weight is below a thousandth of its maximum
 
@@ -35,6 +39,16 @@ def border_weights(
     first, second = _two_nearest(instances, reach=FAR * sigma)
     extra = border * np.exp(-((first + second) ** 2) / (2 * sigma**2))
     return (weights + np.where(objects, 0, extra)).astype(np.float32)
+
+
+def mapped_cross_entropy(logits: torch.Tensor, target: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Softmax cross-entropy times a weight for each pixel, mean over the labeled ones (Ronneberger et al. 2015, eq. 1).
+
+    ``logits`` is ``(B, K, ...)``, ``target`` and ``weights`` are ``(B, ...)``; for the weights see
+    :func:`border_weights`.
+    """
+    losses = F.cross_entropy(logits, target.long(), ignore_index=UNLABELED, reduction="none")
+    return (losses * weights).sum() / (target != UNLABELED).sum()
 
 
 def _two_nearest(instances: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray]:

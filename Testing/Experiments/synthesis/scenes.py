@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from SparseSegLib.synthesis.fields import Size, Spacing, smooth_field
+from Experiments.synthesis.fields import Size, Spacing, smooth_field
 
 OBLONG = 0.3  # fraction of volumes with thick slices
 TUBES, PIECES = (1, 5), (5, 60)

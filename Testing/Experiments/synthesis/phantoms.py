@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
-from SparseSegLib.synthesis.anatomy import Anatomy
-from SparseSegLib.synthesis.fields import Size, Spacing, smooth_field
+from Experiments.synthesis.anatomy import Anatomy
+from Experiments.synthesis.fields import Size, Spacing, smooth_field
 
 FAT, MUSCLE, BONE, MARROW, RECTUM, GAS, BLADDER, VESSEL, CENTRAL, PERIPHERAL, CAPSULE = range(11)
 BUMPS, BUMP_HEIGHT = 12.0, 1.2  # mm: how far apart, and how high

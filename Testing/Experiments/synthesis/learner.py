@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
+from Experiments.synthesis.generator import SampleGenerator
 from SparseSegLib.networks import create_network
-from SparseSegLib.synthesis.generator import SampleGenerator
 from SparseSegLib.training.averaging import AveragedWeights
 from SparseSegLib.training.losses import has_labels, soft_dice, weighted_cross_entropy
 

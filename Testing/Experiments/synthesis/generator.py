@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 
 import torch
 
+from Experiments.synthesis.anatomy import Anatomy
+from Experiments.synthesis.appearance import degrade, hide_borders, vary
+from Experiments.synthesis.painting import paint
+from Experiments.synthesis.places import Views, random_views
 from SparseSegLib.annotation import UNLABELED
 from SparseSegLib.augmentation.histogram import quantile_tables
 from SparseSegLib.augmentation.reading import cut
-from SparseSegLib.synthesis.anatomy import Anatomy
-from SparseSegLib.synthesis.appearance import degrade, hide_borders, vary
-from SparseSegLib.synthesis.painting import paint
-from SparseSegLib.synthesis.places import Views, random_views
 
 Size = tuple[int, int, int]
 

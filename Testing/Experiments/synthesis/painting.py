@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from SparseSegLib.augmentation.scanner import smooth_noise
-from SparseSegLib.synthesis.anatomy import HIGHEST
+from Experiments.prostate.scanner import smooth_noise
+from Experiments.synthesis.anatomy import HIGHEST
 
 DETAIL = 1.2  # how much stronger than in the image the detail may be
 TEXTURE = 0.25  # the highest standard deviation of a tissue's texture, in units of its gray value's range

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from Experiments.prostate.scanner import bent, coarser, normalized, smooth_noise
 from SparseSegLib.augmentation.histogram import match_histograms
-from SparseSegLib.augmentation.scanner import bent, coarser, normalized, smooth_noise
 
 BIAS = 0.4  # the highest standard deviation of the logarithm of the bias field
 NOISE = 0.12  # the highest standard deviation of noise, the gray values running from −1 to 1
