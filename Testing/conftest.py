@@ -6,6 +6,8 @@ from dataclasses import replace
 import pytest
 from hypothesis import settings
 
+from SparseSegLib.jobs import Job
+
 settings.register_profile("sparseseg", deadline=None, derandomize=True)  # cores are shared
 settings.register_profile("random", deadline=None, database=None, print_blob=True)  # other examples every run
 settings.load_profile(os.environ.get("SPARSESEG_EXAMPLES", "sparseseg"))
@@ -37,7 +39,15 @@ def pytest_report_header() -> str:
 
 
 @pytest.fixture
-def panel(tmp_path, monkeypatch):
+def workers(monkeypatch):
+    """The module's workers are forked, so that each job takes seconds less; a test file may say otherwise."""
+    from forked import fork_worker
+
+    monkeypatch.setattr(Job.__init__, "__defaults__", (None, fork_worker))
+
+
+@pytest.fixture
+def panel(tmp_path, monkeypatch, workers):
     """The module's panel on an empty scene, in the stand-in host: error boxes are recorded, the model library is empty.
 
     No slot may have raised an error in the end.

@@ -13,7 +13,7 @@ from phantoms import GEOMETRIES
 from SparseSegLib.evaluation import iou
 from SparseSegLib.io import write_image
 
-STEPS = 60
+STEPS = 40
 
 
 @pytest.fixture

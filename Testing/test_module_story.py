@@ -14,6 +14,11 @@ from phantoms import GEOMETRIES
 from SparseSegLib.evaluation import iou
 
 
+@pytest.fixture
+def workers():
+    """Here workers start as they do for a user."""
+
+
 def _densify_part(panel):
     return panel.parts[2]
 
