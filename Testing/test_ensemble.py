@@ -15,7 +15,6 @@ from SparseSegLib.densify.ensemble import Ensemble
 from SparseSegLib.densify.experts import Expert, Request, SliceUNetRecipe, TrainableExpert
 from SparseSegLib.densify.holdout import choose_held_out, corrected_iou, expected_iou
 from SparseSegLib.densify.problem import make_problem
-from SparseSegLib.densify.weighting import slice_trust
 from SparseSegLib.errors import UsageError
 from SparseSegLib.evaluation import iou
 from SparseSegLib.image import Geometry
@@ -203,7 +202,7 @@ def test_the_estimate_is_of_exactly_what_is_returned(problem, case, monkeypatch)
     judged = []
     monkeypatch.setattr(
         "SparseSegLib.densify.ensemble.corrected_iou",
-        lambda measured, there, here, trust: judged.append((measured, trust)) or measured,
+        lambda measured, there, here, slices: judged.append((measured, slices)) or measured,
     )
     for within in (None, 1.0):
         found = ensemble.predict(_everything(problem), CancelToken(), within=within)
@@ -214,7 +213,7 @@ def test_the_estimate_is_of_exactly_what_is_returned(problem, case, monkeypatch)
             overlap += ((ours == 1) & (drawn == 1)).sum()
             union += (((ours == 1) | (drawn == 1)) & (drawn != UNLABELED)).sum()
         assert ensemble.estimate(found) == pytest.approx(overlap / union)
-    assert judged[0][1] == slice_trust(len(hidden))
+    assert judged[0][1] == len(hidden)
 
 
 def test_the_estimate_follows_what_the_result_promises_itself(problem, case):
@@ -233,10 +232,12 @@ def test_what_probabilities_promise_themselves():
 
 
 def test_a_measured_iou_is_corrected_by_odds():
-    found = corrected_iou(np.array([0.8, 0.5]), np.array([0.75, 0.5]), np.array([0.75, 0.8]), 1.0)
-    assert found == pytest.approx([0.8, 0.8])
-    untold = corrected_iou(np.array([0.1]), np.array([0.9]), np.array([0.7]), 0.0)
+    found = corrected_iou(np.array([0.8, 0.5]), np.array([0.75, 0.5]), np.array([0.75, 0.8]), 10**6)
+    assert found == pytest.approx([0.8, 0.8], abs=1e-4)
+    untold = corrected_iou(np.array([0.1]), np.array([0.9]), np.array([0.7]), 0)
     assert 0.7 < untold[0] < 0.85
+    few, many = (corrected_iou(np.array([0.4]), np.array([0.8]), np.array([0.8]), slices)[0] for slices in (1, 20))
+    assert 0.4 < many < few < 0.84
 
 
 def test_every_structure_weights_the_experts_by_itself():

@@ -16,7 +16,7 @@ from SparseSegLib.densify.holdout import HeldOut, choose_held_out, corrected_iou
 from SparseSegLib.densify.member import Member, findings
 from SparseSegLib.densify.problem import Problem
 from SparseSegLib.densify.side_by_side import SideBySide
-from SparseSegLib.densify.weighting import expert_weights, slice_trust
+from SparseSegLib.densify.weighting import expert_weights
 from SparseSegLib.errors import UsageError
 
 
@@ -193,7 +193,7 @@ class Ensemble:
             iou_of(overlaps(judged, there.drawn)),
             expected_iou(judged),
             expected_iou(probabilities[:, unlabeled]),
-            slice_trust(there.slices),
+            there.slices,
         )
         return None if np.isnan(found).all() else float(np.nanmean(found))
 

@@ -14,7 +14,8 @@ from SparseSegLib.densify.finish import most_probable
 
 SHARE = 0.25
 FEWEST_PLANES = 3
-USUAL = 0.5  # logarithm of the odds by which results are better than expected from their own probabilities
+USUAL = 0.4  # logarithm of the odds by which results are better than expected from their own probabilities
+AS_MUCH_AS = 4  # held-out slices tell as much of the rest as the usual difference does
 
 
 def choose_held_out(labels: SparseLabels, learned: Collection[Plane] = ()) -> frozenset[Plane]:
@@ -121,20 +122,21 @@ def expected_iou(probabilities: torch.Tensor) -> np.ndarray:
 
 
 def corrected_iou(
-    measured: np.ndarray, expected_there: np.ndarray, expected_here: np.ndarray, trust: float
+    measured: np.ndarray, expected_there: np.ndarray, expected_here: np.ndarray, slices: int
 ) -> np.ndarray:
     """IoU to expect of a whole result, from that measured on held-out slices.
 
-    Slices may be easier or more difficult than the rest, and the result was trained on more than the predictions on
-    them. But the IoU expected from the probabilities (see :func:`expected_iou`) reflects both. So what is learned from
-    the held-out slices is by how much the odds of the IoU differ from the expected odds; where these are few, ``trust``
-    (0 to 1) takes a part of that, and for the rest ``USUAL``.
+    Slices may be easier or more difficult than the rest, and the result has learned from more than what it was scored
+    with. The IoU that is expected from a prediction's own probabilities (see :func:`expected_iou`) shows both. So what
+    is taken from the held-out slices is by how much the odds of the IoU differ from the expected odds: as far as there
+    are many of them, slices / (slices + ``AS_MUCH_AS``), and for the rest ``USUAL``, the usual difference.
     """
 
     def logit(iou: np.ndarray) -> np.ndarray:
         bounded = np.clip(iou, 1e-3, 1 - 1e-3)
         return np.asarray(np.log(bounded / (1 - bounded)))
 
+    trust = slices / (slices + AS_MUCH_AS)
     better = trust * (logit(measured) - logit(expected_there)) + (1 - trust) * USUAL
     return np.asarray(1 / (1 + np.exp(-logit(expected_here) - better)))
 
