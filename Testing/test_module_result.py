@@ -128,7 +128,10 @@ def test_discard_removes_the_result_and_leaves_the_drawing(densified):
     view, drawn = panel.parts[2].view, panel.parameterNode.segmentation
     tables = len(slicer.util.getNodesByClass("vtkMRMLColorTableNode"))
     before, result = classLabels(drawn, volume_node).whole(phantom.labels.shape), view.result
+    panel.ui.show3DButton.click()
     panel.ui.discardButton.click()
+    assert panel.ui.progressLabel.text == "The result was removed."
+    assert not panel.ui.show3DButton.checked
     for node in (result.labelmapNode, result.segmentationNode, result.uncertaintyNode):
         assert node.GetScene() is None
     np.testing.assert_array_equal(classLabels(drawn, volume_node).whole(phantom.labels.shape), before)
@@ -187,14 +190,19 @@ def test_weights_stay_in_their_scene(densified):
     host, jobs = Host.instance(), panel.logic.jobRunner
     weights = jobs._weights
     assert host.wait(lambda: list(weights.glob("*.pt")), 5)
+    panel.ui.show3DButton.click()
     host.closeScene()
     assert not weights.exists()
+    assert panel.ui.progressLabel.text == ""
+    assert not panel.ui.show3DButton.checked
+    assert not panel.ui.plotButton.enabled
 
 
 def test_the_training_is_a_plot_of_loss_and_held_out_iou(densified):
     panel, _phantom, _volume_node = densified
     chart = panel.parts[2].chart
     assert chart.chartNode.GetNumberOfPlotSeriesNodes() == 2
+    assert chart.seriesNodes[1].GetMarkerStyle() != slicer.vtkMRMLPlotSeriesNode.MarkerStyleNone  # for a single point
     table = chart.tableNode.GetTable()
     assert table.GetNumberOfRows() >= 1
     assert [table.GetColumnName(column) for column in range(3)] == ["step", "loss", "IoU held out"]
@@ -219,6 +227,7 @@ def test_the_user_chooses_what_to_keep_and_applies_it_all_the_same(panel, monkey
     assert (result.labelmapNode is not None, result.segmentationNode is not None) == kinds
     before = classLabels(node.segmentation, volume_node).whole(phantom.labels.shape)
     panel.ui.applyButton.click()
+    assert panel.ui.progressLabel.text == f"The result was applied to {node.segmentation.GetName()}."
     after = classLabels(node.segmentation, volume_node).whole(phantom.labels.shape)
     assert after.sum() > before.sum()
     assert node.applied is not None

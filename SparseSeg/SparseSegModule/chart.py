@@ -22,15 +22,19 @@ class TrainingChart:
         self.chartNode = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", f"{self.tableNode.GetName()} chart")
         self.chartNode.SetTitle(f"{name}: training")
         self.chartNode.SetXAxisTitle("step")
-        self.seriesNodes = [self._addSeries(column) for column in ("loss", "IoU held out")]
+        styles = slicer.vtkMRMLPlotSeriesNode
+        self.seriesNodes = [
+            self._addSeries("loss", styles.MarkerStyleNone),
+            self._addSeries("IoU held out", styles.MarkerStyleCircle),  # after a short run there is one point
+        ]
 
-    def _addSeries(self, column: str):
+    def _addSeries(self, column: str, marker: int):
         series = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", column)
         series.SetAndObserveTableNodeID(self.tableNode.GetID())
         series.SetXColumnName("step")
         series.SetYColumnName(column)
         series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
-        series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleNone)
+        series.SetMarkerStyle(marker)
         series.SetUniqueColor()
         self.chartNode.AddAndObservePlotSeriesNodeID(series.GetID())
         return series

@@ -49,6 +49,8 @@ class DensifyPart(Listener):
             self.handle = None
         if self.panel.parameterNode is None:
             self.view.forget()
+            self.chart = None
+            self.panel.ui.progressLabel.text = ""
         self.view.refresh()
         tips = presetTips()
         showTips(self.panel.ui.presetSelector, [tips[preset] for preset in PRESETS])

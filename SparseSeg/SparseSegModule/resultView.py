@@ -130,12 +130,13 @@ class ResultView:
             applyLabels(self._drawnNode, self._volumeNode, labels, ijkToRas(self._volumeNode), self._segmentIds)
             self._rememberApplied(drawn)
             self.annotate.ignoreChange()
-            self._close()
+            name = self._drawnNode.GetName()
+            self._finish(_("The result was applied to {segmentation}.").format(segmentation=name))
 
     def discard(self) -> None:
         """Remove the result; the user's segmentation stays as it is."""
         result = self.result
-        self._close()
+        self._finish(_("The result was removed."))
         if result is not None:
             for node in (result.segmentationNode, result.labelmapNode, result.uncertaintyNode):
                 if _inScene(node):
@@ -159,6 +160,13 @@ class ResultView:
     def forget(self) -> None:
         """The scene closes."""
         self.previewNode = self.result = self._volumeNode = self._drawnNode = None
+        self.panel.ui.show3DButton.checked = False
+
+    def _finish(self, text: str) -> None:
+        """The user is done with the result."""
+        self._close()
+        self.panel.ui.show3DButton.checked = False
+        self.panel.ui.progressLabel.text = text
 
     def _close(self) -> None:
         self._showUncertainty(False)

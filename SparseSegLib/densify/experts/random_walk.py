@@ -40,7 +40,7 @@ class RandomWalkRecipe:
     lost: float = 3e-5
     iterations: tuple[int, int] = (200, 150)
     most_voxels: int = 1_600_000
-    prior_weight: float = 0.4
+    prior_weight: float = 0.3
     slices: int = 0
     warmup: int = 0
 
