@@ -118,7 +118,7 @@ class AnnotatePart(VTKObservationMixin):
     def ignoreChange(self) -> None:
         """Ignore the last change of the segmentation: a result was applied, nobody drew."""
         self._strokeTimer.stop()
-        self._before = self._block()
+        self._before = _drawnNow(self.panel.parameterNode)
 
     def jump(self, plane: Plane) -> None:
         """Show a slice."""
@@ -138,7 +138,7 @@ class AnnotatePart(VTKObservationMixin):
         editor.setSegmentationNode(segmentationNode)
         editor.setSourceVolumeNode(volumeNode)
         self.suggestion = None
-        self._before = self._block()
+        self._before = _drawnNow(self.panel.parameterNode)
         if segmentationNode is None:
             if self.panel.parameterNode is not None:
                 self.panel.parameterNode.planes = ""
@@ -166,7 +166,7 @@ class AnnotatePart(VTKObservationMixin):
         self._strokeTimer.start()
 
     def _onStroke(self) -> None:
-        after = self._block()
+        after = _drawnNow(self.panel.parameterNode)
         before, self._before = self._before, after
         if after is None or before is None:
             return
@@ -193,14 +193,6 @@ class AnnotatePart(VTKObservationMixin):
         self._updateButtons()
         if self.onChanged is not None:
             self.onChanged()
-
-    def _block(self) -> Block | None:
-        node = self.panel.parameterNode
-        if node is None or node.inputVolume is None or node.segmentation is None:
-            return None
-        if node.inputVolume.GetImageData() is None:
-            return None
-        return classLabels(node.segmentation, node.inputVolume)
 
     def _showTable(self) -> None:
         node = self.panel.parameterNode
@@ -254,6 +246,15 @@ class AnnotatePart(VTKObservationMixin):
                 self.jump(self.suggestion)
             except SparseSegError as error:
                 slicer.util.errorDisplay(str(error))
+
+
+def _drawnNow(parameterNode) -> Block | None:
+    """The segments as they are; None where none are chosen."""
+    if parameterNode is None or parameterNode.inputVolume is None or parameterNode.segmentation is None:
+        return None
+    if parameterNode.inputVolume.GetImageData() is None:
+        return None
+    return classLabels(parameterNode.segmentation, parameterNode.inputVolume)
 
 
 def _confirmed(found: list[Plane]) -> bool:
