@@ -56,7 +56,6 @@ class MapRecipe:
     sureness: float = 0.9
     slow: float = 0.0
     prior_weight: float = 1.0
-    slices: int = 0
     warmup: int = 0
 
     def suits(self, problem, seconds, device):
@@ -125,7 +124,6 @@ def _recipe(name: str, expert: Expert):
     @dataclass(frozen=True, eq=False)
     class Recipe:
         prior_weight: float = 1.0
-        slices: int = 0
         warmup: int = 0
 
         def suits(self, problem, seconds, device):
@@ -277,15 +275,6 @@ def test_what_cannot_change_is_predicted_once(problem, case):
     ensemble.set_annotation(problem)
     ensemble.predict(quick, CancelToken())
     assert expert.asked == 3
-
-
-def test_what_learns_from_this_image_has_less_weight_where_little_is_annotated(problem, case):
-    truth = case[0].labels
-    planes = len(problem.labels.planes)
-    recipes = [replace(MapRecipe(truth), slices=2 * planes), OtherMapRecipe(truth)]
-    weights = Ensemble(problem, recipes, 0, CPU).weights()
-    assert weights["map"] == pytest.approx([1 / 3])
-    assert Ensemble(problem, [replace(recipes[0], slices=planes), recipes[1]], 0, CPU).weights()["map"] == [0.5]
 
 
 def test_where_time_is_short_the_experts_with_little_weight_are_left_out(problem, case):

@@ -124,7 +124,7 @@ class Ensemble:
 
     def _weights(self, shares: Sequence[float]) -> dict[str, np.ndarray]:
         """The weights by name, where each expert has a fraction of its prior weight."""
-        priors = [share * member.prior_weight(self.problem) for share, member in zip(shares, self.members, strict=True)]
+        priors = [share * member.recipe.prior_weight for share, member in zip(shares, self.members, strict=True)]
         scores = [member.score(self.problem.classes - 1) for member in self.members]
         fitted = expert_weights(priors, np.array(scores), [member.trust for member in self.members])
         return {member.name: row for member, row in zip(self.members, fitted, strict=True)}

@@ -12,7 +12,6 @@ import torch
 from SparseSegLib.control import CancelToken
 from SparseSegLib.densify.experts.base import Expert, ExpertRecipe, Request, TrainableExpert
 from SparseSegLib.densify.holdout import HeldOut, iou_of, overlaps
-from SparseSegLib.densify.problem import Problem
 from SparseSegLib.densify.weighting import slice_trust
 
 
@@ -43,11 +42,6 @@ class Member:
     def trust(self) -> float:
         """The trust in its score, see ``expert_weights``."""
         return slice_trust(self.judged) * self.warm
-
-    def prior_weight(self, problem: Problem) -> float:
-        """Its weight before held-out slices score it: less where few slices are annotated."""
-        annotated = max(1, len(problem.labels.planes)) / max(1, self.recipe.slices)
-        return self.recipe.prior_weight * min(1.0, annotated)
 
     @property
     def warmth(self) -> float:

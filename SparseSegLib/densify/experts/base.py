@@ -133,11 +133,6 @@ class ExpertRecipe(Protocol):
         ...
 
     @property
-    def slices(self) -> int:
-        """Annotated slices from which on it has all of its prior weight; with fewer it has that fraction of it."""
-        ...
-
-    @property
     def warmup(self) -> int:
         """Training steps after which it has all of its weight, and its scores count."""
         ...

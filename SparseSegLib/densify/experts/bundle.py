@@ -31,7 +31,6 @@ class BundleRecipe:
     path: str
     classes: tuple[int, ...] = (1,)
     prior_weight: float = 0.5
-    slices: int = 0
     warmup: int = 0
 
     def suits(self, problem: Problem, seconds: float | None, device: torch.device) -> bool:

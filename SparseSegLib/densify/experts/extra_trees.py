@@ -46,7 +46,6 @@ class ExtraTreesRecipe:
     leaf: int = 2
     tried: float = 0.8
     prior_weight: float = 1.0
-    slices: int = 8
     warmup: int = 0
 
     def suits(self, problem: Problem, seconds: float | None, device: torch.device) -> bool:

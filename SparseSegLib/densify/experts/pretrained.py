@@ -37,7 +37,6 @@ class PretrainedRecipe:
 
     name: ClassVar[str] = "pretrained"
     prior_weight: float = 0.2
-    slices: int = 0
     warmup: int = 0
 
     def suits(self, problem: Problem, seconds: float | None, device: torch.device) -> bool:

@@ -40,8 +40,7 @@ class RandomWalkRecipe:
     lost: float = 3e-5
     iterations: tuple[int, int] = (200, 150)
     most_voxels: int = 1_600_000
-    prior_weight: float = 0.3
-    slices: int = 0
+    prior_weight: float = 0.4
     warmup: int = 0
 
     def suits(self, problem: Problem, seconds: float | None, device: torch.device) -> bool:

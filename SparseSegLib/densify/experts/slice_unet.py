@@ -66,7 +66,6 @@ class SliceUNetRecipe:
     variants: int = 3
     balance: float = 0.5
     prior_weight: float = 1.0
-    slices: int = 8
     warmup: int = 60
 
     def suits(self, problem: Problem, seconds: float | None, device: torch.device) -> bool:

@@ -46,7 +46,6 @@ class UNet3DRecipe:
     every: int = 1
     padded: bool = False
     prior_weight: float = 1.0
-    slices: int = 8
     warmup: int = 0
 
     def suits(self, problem: Problem, seconds: float | None, device: torch.device) -> bool:
