@@ -12,11 +12,13 @@ from module_helpers import add_phantom, middle, paint_plane
 from phantoms import GEOMETRIES
 
 from SparseSegLib.evaluation import iou
+from SparseSegLib.jobs import Job, start_worker
 
 
 @pytest.fixture
-def workers():
-    """Here workers start as they do for a user."""
+def plain_workers(workers, monkeypatch):
+    """Workers start as they do for a user."""
+    monkeypatch.setattr(Job.__init__, "__defaults__", (None, start_worker))
 
 
 def _densify_part(panel):
@@ -37,7 +39,7 @@ def _looks_like_something(picture) -> bool:
     return bool(np.unique(plt.imread(picture)[..., :3].reshape(-1, 3), axis=0).shape[0] > 20)
 
 
-def test_from_an_open_volume_to_an_applied_segmentation_and_back(panel, tmp_path):
+def test_from_an_open_volume_to_an_applied_segmentation_and_back(panel, plain_workers, tmp_path):
     from SparseSegModule.planes import PlaneTable
     from SparseSegModule.segments import classLabels
     from SparseSegModule.volumes import volumeArray
@@ -108,7 +110,7 @@ def test_from_an_open_volume_to_an_applied_segmentation_and_back(panel, tmp_path
     np.testing.assert_array_equal(classLabels(again.segmentation, again.inputVolume).whole(shape), before)
 
 
-def test_cancel_leaves_no_node_no_process_and_the_drawing_as_it_was(panel):
+def test_cancel_leaves_no_node_no_process_and_the_drawing_as_it_was(panel, plain_workers):
     host, ui, node = Host.instance(), panel.ui, panel.parameterNode
     _phantom, _volume_node = _drawn_on(node)
     names = {each.GetName() for each in slicer.util.getNodesByClass("vtkMRMLVolumeNode")}
@@ -132,7 +134,7 @@ def test_cancel_leaves_no_node_no_process_and_the_drawing_as_it_was(panel):
 def test_whatever_ends_while_a_job_runs_nothing_crashes_and_no_process_stays(panel, end):
     host, ui, node = Host.instance(), panel.ui, panel.parameterNode
     _phantom, volume_node = _drawn_on(node)
-    node.budgetSeconds = 4
+    node.budgetSeconds = 2
     ui.densifyButton.click()
     part = _densify_part(panel)
     handle = part.handle
