@@ -6,8 +6,6 @@ from dataclasses import replace
 import pytest
 from hypothesis import settings
 
-from SparseSegLib.jobs import Job
-
 settings.register_profile("sparseseg", deadline=None, derandomize=True)  # cores are shared
 settings.register_profile("random", deadline=None, database=None, print_blob=True)  # other examples every run
 settings.load_profile(os.environ.get("SPARSESEG_EXAMPLES", "sparseseg"))
@@ -41,9 +39,9 @@ def pytest_report_header() -> str:
 @pytest.fixture
 def workers(monkeypatch):
     """The module's workers are forked, so that each job takes seconds less; a test file may say otherwise."""
-    from forked import fork_worker
+    from forked import fork_worker, launch_with
 
-    monkeypatch.setattr(Job.__init__, "__defaults__", (None, fork_worker))
+    launch_with(fork_worker, monkeypatch)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Workers forked from a process that has imported the engine already, so that a job starts in milliseconds."""
+"""How the tests' jobs start their workers: on Linux by a fork of a process that has imported the engine already."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from SparseSegLib.jobs import WorkerProcess, start_worker
+import pytest
+
+from SparseSegLib.jobs import Job, WorkerProcess, start_worker
 from SparseSegLib.protocol import LOG_FILE
 
 IMPORTED = [
@@ -24,11 +27,17 @@ IMPORTED = [
 ]
 
 
+Launch = Callable[[Path, str | None], WorkerProcess]
+
+
+def launch_with(launch: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let ``launch`` start the worker of every job, as far as the job says nothing else."""
+    monkeypatch.setattr(Job.__init__, "__defaults__", (None, launch))
+
+
 def fork_worker(folder: Path, interpreter: str | None = None) -> WorkerProcess:
-    """What ``start_worker`` does, by a fork where the system can."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return start_worker(folder, interpreter)
-    return ForkedWorker(folder)
+    """What ``start_worker`` does, some seconds faster on Linux; elsewhere a fork does not suit torch."""
+    return ForkedWorker(folder) if sys.platform == "linux" else start_worker(folder, interpreter)
 
 
 class ForkedWorker:

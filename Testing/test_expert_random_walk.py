@@ -1,5 +1,7 @@
 """Random walks over the image as an expert: they follow edges from the slices that they know."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -48,6 +50,30 @@ def test_on_a_coarser_grid_it_lies_in_the_same_place():
     assert iou(inside, truth == 1) > 0.7
     middle = [np.argwhere(mask).mean(0) for mask in (inside, truth == 1)]
     np.testing.assert_allclose(middle[0], middle[1], atol=0.5)
+
+
+def test_how_bright_the_brightest_voxels_are_makes_no_edge():
+    truth, image = _bent_tube()
+    speckled = np.where(truth & (np.random.default_rng(1).random(truth.shape) < 0.4), 3.0, 2 * image - 1)
+    planes = [Plane(2, 8), Plane(2, 30), Plane(0, 12)]
+    labels = keep_planes(truth, Geometry.identity(truth.shape), planes)
+    found = []
+    for values in (speckled, np.minimum(speckled, 1.0)):
+        problem = make_problem(Volume(speckled[None].astype(np.float32), labels.geometry), labels, 10.0, 10**6)
+        problem = replace(problem, image=torch.from_numpy(values[problem.box][None].astype(np.float32)))
+        found.append(_expert(problem).predict(Request.whole(problem), CancelToken()))
+    torch.testing.assert_close(found[0], found[1])
+    assert iou(found[0].argmax(0).numpy() == 1, truth[problem.box] == 1) > 0.9
+
+
+def test_it_takes_time_once():
+    problem, _ = _problem([Plane(2, 8), Plane(0, 12)])
+    expert, whole = _expert(problem), Request.whole(problem)
+    assert expert.seconds(whole) > 0
+    expert.predict(whole, CancelToken())
+    assert expert.seconds(whole) == 0
+    expert.set_annotation(problem, frozenset())
+    assert expert.seconds(whole) > 0
 
 
 def test_a_slice_that_is_hidden_changes_nothing():

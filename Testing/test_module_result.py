@@ -1,17 +1,15 @@
 """What a result is made of, and what the panel does with it: nodes, names, colors, study, 3D, uncertainty, discard."""
 
 import os
-from functools import partial
 
 import numpy as np
 import pytest
 import slicer
+from forked import launch_with
 from host import Host
 from module_helpers import add_phantom, middle, paint_plane
 from phantoms import GEOMETRIES
 from recorded import PlayedBack
-
-from SparseSegLib.jobs import Job
 
 STEPS = 15
 
@@ -25,7 +23,7 @@ def played_back(tmp_path_factory):
 @pytest.fixture
 def densified(panel, played_back, monkeypatch):
     """A panel after a short densification started with its button: the panel, the phantom and the volume node."""
-    monkeypatch.setattr("SparseSegModule.jobHandle.Job", partial(Job, launch=played_back))
+    launch_with(played_back, monkeypatch)
     host, node = Host.instance(), panel.parameterNode
     phantom, volume_node = add_phantom(GEOMETRIES["anisotropic"])
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)

@@ -7,18 +7,19 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import slicer
+from forked import launch_with
 from host import Host
 from module_helpers import add_phantom, middle, paint_plane
 from phantoms import GEOMETRIES
 
 from SparseSegLib.evaluation import iou
-from SparseSegLib.jobs import Job, start_worker
+from SparseSegLib.jobs import start_worker
 
 
 @pytest.fixture
 def plain_workers(workers, monkeypatch):
     """Workers start as they do for a user."""
-    monkeypatch.setattr(Job.__init__, "__defaults__", (None, start_worker))
+    launch_with(start_worker, monkeypatch)
 
 
 def _densify_part(panel):
