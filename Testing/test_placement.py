@@ -85,21 +85,35 @@ def test_the_suggested_slice_is_uncertain_and_away_from_annotated_ones():
     doubt = np.zeros((40, 40, 40), np.float32)
     doubt[10, 5:35, 5:35] = 1
     doubt[30, 5:35, 5:33] = 1
-    assert suggest_slice(doubt, (), (1, 1, 1)) == Plane(0, 10)
-    assert suggest_slice(doubt, (Plane(0, 9),), (1, 1, 1)) == Plane(0, 30)
-    assert suggest_slice(np.zeros_like(doubt), (), (1, 1, 1)) is None
+    nothing = np.zeros(doubt.shape, bool)
+    assert suggest_slice(doubt, nothing, (), (1, 1, 1)) == Plane(0, 10)
+    assert suggest_slice(doubt, nothing, (Plane(0, 9),), (1, 1, 1)) == Plane(0, 30)
+    assert suggest_slice(np.zeros_like(doubt), nothing, (), (1, 1, 1)) is None
+
+
+def test_with_few_slices_one_through_the_objects_is_suggested_with_many_an_uncertain_one():
+    objects = np.zeros((41, 41, 41), bool)
+    objects[10:31, 10:31, 10:31] = True
+    doubt = np.zeros(objects.shape, np.float32)
+    doubt[36] = 1
+    few = (Plane(0, 20), Plane(1, 20), Plane(2, 20))
+    found = suggest_slice(doubt, objects, few, (1, 1, 1))
+    assert 10 <= found.index <= 30
+    many = tuple(Plane(axis, index) for axis in range(3) for index in range(8, 33, 2))
+    assert suggest_slice(doubt, objects, many, (1, 1, 1)) == Plane(0, 36)
 
 
 def test_where_all_is_alike_the_middle_of_the_widest_gap_is_suggested():
     doubt = np.full((41, 41, 41), 0.5, np.float32)
     known = tuple(Plane(axis, index) for axis in (1, 2) for index in range(0, 41, 4))
-    assert suggest_slice(doubt, (*known, Plane(0, 0), Plane(0, 26), Plane(0, 40)), (1, 1, 1)) == Plane(0, 13)
+    assert suggest_slice(doubt, doubt > 1, (*known, Plane(0, 0), Plane(0, 26), Plane(0, 40)), (1, 1, 1)) == Plane(0, 13)
 
 
 def test_a_thick_slice_settles_no_more_than_a_thin_one_that_shows_as_much():
     """Along the axis with 4 mm from slice to slice, a slice tells less of its neighbors."""
     doubt = np.full((10, 40, 40), 0.5, np.float32)
-    found = suggest_slice(doubt, (), (4, 1, 1))
-    alike = suggest_slice(np.full((40, 40, 40), 0.5, np.float32), (), (1, 1, 1))
+    found = suggest_slice(doubt, doubt > 1, (), (4, 1, 1))
+    cube = np.full((40, 40, 40), 0.5, np.float32)
+    alike = suggest_slice(cube, cube > 1, (), (1, 1, 1))
     assert alike.index in (19, 20)
     assert found.index in ((4, 5) if found.axis == 0 else (19, 20))

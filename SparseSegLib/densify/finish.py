@@ -57,8 +57,8 @@ def whole(problem: Problem, region: np.ndarray, dtype: type) -> np.ndarray:
     return out
 
 
-def suggest(problem: Problem, entropy: np.ndarray) -> Plane | None:
-    """The next slice worth annotating, on the volume's own grid."""
+def suggest(problem: Problem, labels: np.ndarray, entropy: np.ndarray) -> Plane | None:
+    """The next slice worth annotating, on the volume's own grid; labels and uncertainty are the region's."""
     planes = problem.full.crop(problem.box).planes
-    plane = suggest_slice(entropy, planes, problem.full.geometry.spacing)
+    plane = suggest_slice(entropy, labels > 0, planes, problem.full.geometry.spacing)
     return None if plane is None else Plane(plane.axis, plane.index + problem.box[plane.axis].start)

@@ -200,7 +200,7 @@ class _Run:
         self.estimate = self.ensemble.estimate(probabilities)
         labels, entropy = region_labels(self.problem, probabilities, uncertainty=True)
         assert entropy is not None
-        plane = suggest(self.problem, entropy)
+        plane = suggest(self.problem, labels, entropy)
         dense = whole(self.problem, labels, np.uint8)
         drawn = self.problem.full.array
         np.copyto(dense, drawn, where=drawn != UNLABELED)
