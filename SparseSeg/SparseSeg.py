@@ -103,14 +103,11 @@ class SparseSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def enter(self):
         """Called when the user opens the module."""
         self.initializeParameterNode()
-        self.ui.segmentEditorWidget.setupViewObservations()
-        self.ui.segmentEditorWidget.installKeyboardShortcuts()
+        self.parts[1].enter()
 
     def exit(self):
         """Called when the user opens another module: jobs go on, drawing tools do not."""
-        self.ui.segmentEditorWidget.setActiveEffect(None)
-        self.ui.segmentEditorWidget.uninstallKeyboardShortcuts()
-        self.ui.segmentEditorWidget.removeViewObservations()
+        self.parts[1].exit()
 
     def onReload(self):
         """Reload every part of the extension, not this file alone."""
@@ -215,8 +212,7 @@ class SparseSegLogic(ScriptedLoadableModuleLogic):
         """
         from SparseSegModule.densifier import startDensify
 
-        parameterNode = self.getParameterNode()
-        handle = startDensify(self._jobs, parameterNode, volumeNode, segmentationNode, budgetSeconds, **options)
+        handle = startDensify(self._jobs, volumeNode, segmentationNode, budgetSeconds, **options)
         return handle.wait() if wait else handle
 
     def suggestSlice(self, result, volumeNode=None):
@@ -251,7 +247,7 @@ class SparseSegLogic(ScriptedLoadableModuleLogic):
         """
         from SparseSegModule.modelJobs import startTraining
 
-        handle = startTraining(self._jobs, self.getParameterNode(), cases, name, budgetSeconds, **options)
+        handle = startTraining(self._jobs, cases, name, budgetSeconds, **options)
         return handle.wait() if wait else handle
 
     def applyModel(self, modelName, volumeNodes, *, wait=True, **options):

@@ -24,9 +24,7 @@ def drawn(panel):
 
 
 def _table(panel):
-    from SparseSegModule.planes import PlaneTable
-
-    return PlaneTable.fromText(panel.parameterNode.planes)
+    return panel.parts[1].planes()
 
 
 def _stroke(segmentation_node, segment_id, volume_node, mask, **how) -> None:
@@ -37,7 +35,9 @@ def _stroke(segmentation_node, segment_id, volume_node, mask, **how) -> None:
 
 
 def _labels(panel):
-    return panel.parts[1].drawing().sparseLabels()
+    labels = panel.parts[1].loop.drawn()
+    labels.validate()
+    return labels
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
@@ -110,17 +110,27 @@ def test_undoing_a_stroke_takes_its_slice_back(drawn):
     assert set(_table(panel).finished) == {first, middle(phantom.labels, 2)}
 
 
-def test_an_unfinished_slice_is_scribbles_and_a_removed_one_too(drawn):
+def test_an_unfinished_slice_is_scribbles_and_a_removed_one_is_empty(drawn):
     panel, phantom, volume_node, segmentation_node, _ = drawn
     first, second = middle(phantom.labels, 0), middle(phantom.labels, 1)
     paint_plane(segmentation_node, volume_node, phantom.labels, first)
     paint_plane(segmentation_node, volume_node, phantom.labels, second)
-    panel.ui.planeTable.setCurrentCell(0, 1)
-    panel.ui.removePlaneButton.click()
-    assert _table(panel).finished == (second,)
+    panel.ui.planeTable.item(0, 0).setCheckState(qt_states.unchecked())
+    Host.instance().processEvents()
     labels = _labels(panel)
     assert labels.planes == (second,)
     assert set(np.unique(labels.array[first.voxels])) == {0, 1, UNLABELED}
+    panel.ui.planeTable.setCurrentCell(0, 1)
+    panel.ui.removePlaneButton.click()
+    Host.instance().processEvents()
+    assert [entry.plane for entry in _table(panel).planes] == [second]
+    labels = _labels(panel)
+    np.testing.assert_array_equal(labels.array[second.voxels], phantom.labels[second.voxels])
+    assert (np.delete(labels.array, second.index, 1) == UNLABELED).all()
+    panel.ui.segmentEditorWidget.undo()
+    Host.instance().processEvents(0.05)
+    assert [entry.plane for entry in _table(panel).planes] == [first, second]
+    np.testing.assert_array_equal(_labels(panel).array[first.voxels] == 1, phantom.labels[first.voxels] == 1)
 
 
 def test_strokes_of_a_background_segment_are_background(drawn):
@@ -154,6 +164,7 @@ def test_a_stroke_on_an_oblique_view_annotates_that_plane(drawn):
 
 
 def test_after_apply_only_new_strokes_count(drawn):
+    from SparseSegModule.loop import APPLIED_ROLE
     from SparseSegModule.segments import SegmentStyle, applyLabels, classSegmentIds
     from SparseSegModule.volumes import addLabelmapNode, ijkToRas, imageFromArray
 
@@ -165,7 +176,7 @@ def test_after_apply_only_new_strokes_count(drawn):
     dense[plane.voxels] = phantom.labels[plane.voxels]
     node = addLabelmapNode(imageFromArray(dense), phantom.volume.geometry, "dense", (style.name,), [style.color])
     applyLabels(segmentation_node, volume_node, dense, ijkToRas(volume_node), classSegmentIds(segmentation_node))
-    panel.parameterNode.applied = node
+    segmentation_node.SetNodeReferenceID(APPLIED_ROLE, node.GetID())
     panel.parts[1].ignoreChange()
     Host.instance().processEvents(0.05)
     assert _table(panel).finished == (plane,)
@@ -185,6 +196,7 @@ def test_after_apply_only_new_strokes_count(drawn):
 
 
 def test_after_apply_is_undone_the_annotation_is_what_it_was(drawn):
+    from SparseSegModule.loop import APPLIED_ROLE
     from SparseSegModule.segments import applyLabels, classSegmentIds
     from SparseSegModule.volumes import addLabelmapNode, ijkToRas, imageFromArray
 
@@ -197,7 +209,7 @@ def test_after_apply_is_undone_the_annotation_is_what_it_was(drawn):
     applyLabels(
         segmentation_node, volume_node, phantom.labels, ijkToRas(volume_node), classSegmentIds(segmentation_node)
     )
-    panel.parts[1].setApplied(segmentation_node, node)
+    segmentation_node.SetNodeReferenceID(APPLIED_ROLE, node.GetID())
     panel.parts[1].ignoreChange()
     panel.ui.segmentEditorWidget.undo()
     Host.instance().processEvents(0.05)
@@ -232,7 +244,9 @@ def test_slices_of_a_segmentation_drawn_earlier_are_found_and_the_user_is_asked(
     planes = {middle(phantom.labels, 0, 0.3), middle(phantom.labels, 0, 0.7), middle(phantom.labels, 2)}
     for plane in planes:
         paint_plane(segmentation_node, volume_node, phantom.labels, plane)
-    panel.parameterNode.planes = ""
+    from SparseSegModule.planes import PlaneTable
+
+    panel.parts[1].loop.setTable(PlaneTable())
     host = Host.instance()
     host.answers.append(False)
     panel.ui.findPlanesButton.click()
@@ -270,7 +284,7 @@ def test_positions_are_where_the_slice_views_show_them(drawn):
         assert describePlane(plane, geometry, volume_node) == ("Sagittal", where)
         volume_node.SetAndObserveTransformNodeID(transform.GetID())
     panel.parts[1].suggest(plane)
-    assert panel.ui.suggestButton.text == f"Next slice: Sagittal {where}"
+    assert panel.ui.suggestButton.toolTip.endswith(f"Sagittal {where}")
     panel.parts[1].suggest(None)
     assert panel.ui.suggestButton.text == "Suggest next slice"
     assert segmentation_node is panel.parameterNode.segmentation

@@ -1,8 +1,6 @@
-"""Panel, part 2: the Segment Editor, and the table of annotated slices that follows the user's strokes."""
+"""Panel: the Segment Editor, and the table of annotated slices that follows the user's strokes."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import qt
 import slicer
@@ -11,38 +9,42 @@ from slicer.util import VTKObservationMixin
 
 from SparseSegLib.annotation import Plane
 from SparseSegLib.errors import SparseSegError
-from SparseSegModule.annotation import Drawing, findPlanes, takeDrawing
+from SparseSegModule.annotation import findPlanes
+from SparseSegModule.loop import AnnotationLoop
+from SparseSegModule.mousePress import MousePress
 from SparseSegModule.planes import PlaneTable
 from SparseSegModule.planeTable import PlaneTableView, describePlane
-from SparseSegModule.segments import Block, classLabels, segmentStyles
-from SparseSegModule.strokes import afterStroke, changedVoxels, segmentsOn
-from SparseSegModule.views import jumpTo, viewPlanes
+from SparseSegModule.prediction import Prediction
+from SparseSegModule.segments import segmentStyles
+from SparseSegModule.strokes import segmentsOn
+from SparseSegModule.views import jumpTo, shownPlane, viewPlanes
 from SparseSegModule.volumes import volumeGeometry
 
-if TYPE_CHECKING:
-    from slicer import vtkMRMLSegmentationNode
+DRAWING_TOOLS = ("Paint", "Erase", "Draw", "Scissors", "Level tracing")
+"""Tools of the Segment Editor that work on the slice on which the mouse is pressed."""
 
-
-PLANES_ATTRIBUTE = "SparseSeg.planes"
-VOLUME_ROLE = "SparseSeg.planesVolume"
-APPLIED_ROLE = "SparseSeg.applied"
-"""What is kept of a segmentation while another one is chosen."""
+KEYS = (("takeOverButton", "O"), ("confirmButton", "C"), ("suggestButton", "N"))
 
 
 class AnnotatePart(VTKObservationMixin):
-    """Watches the segmentation: each stroke may make a slice an annotated one.
+    """Watches mouse and segmentation: strokes correct the prediction where it stands, and annotate slices.
 
-    ``onChanged`` (a callable or None) is called after every change of the annotation.
+    Attributes
+    ----------
+    loop : AnnotationLoop or None
+        The state of the drawing that is chosen.
+    onChanged : called after every change of the annotation
+    onCorrecting : called with a slice whose prediction was taken over
     """
 
     def __init__(self, panel) -> None:
         VTKObservationMixin.__init__(self)
         self.panel = panel
-        self.onChanged = None
+        self.loop: AnnotationLoop | None = None
+        self.onChanged = self.onCorrecting = lambda *arguments: None
         self.suggestion: Plane | None = None
-        self._segmentationNode: vtkMRMLSegmentationNode | None = None
-        self._volumeId: str | None = None
-        self._before: Block | None = None
+        self._learnFrom: dict[str, bool] = {}  # by tool: whether what fills a volume is annotation
+        self._mouse = MousePress(self._onPress)
         self._strokeTimer = qt.QTimer()
         self._strokeTimer.setSingleShot(True)
         self._strokeTimer.setInterval(0)
@@ -53,6 +55,11 @@ class AnnotatePart(VTKObservationMixin):
         ui.removePlaneButton.connect("clicked()", self._onRemove)
         ui.findPlanesButton.connect("clicked()", self._onFind)
         ui.suggestButton.connect("clicked()", self._onSuggest)
+        ui.takeOverButton.connect("clicked()", self.takeOver)
+        ui.confirmButton.connect("clicked()", self.confirm)
+        ui.scribbleButton.connect("toggled(bool)", self._onScribble)
+        for name, key in KEYS:
+            getattr(ui, name).setShortcut(qt.QKeySequence(key))
         editorNode = slicer.mrmlScene.GetSingletonNode("SparseSeg", "vtkMRMLSegmentEditorNode")
         if editorNode is None:
             editorNode = slicer.vtkMRMLSegmentEditorNode()
@@ -65,87 +72,88 @@ class AnnotatePart(VTKObservationMixin):
         node = self.panel.parameterNode
         segmentationNode = node.segmentation if node is not None else None
         volumeNode = node.inputVolume if node is not None else None
-        volumeId = volumeNode.GetID() if volumeNode is not None else None
-        if segmentationNode is not self._segmentationNode or volumeId != self._volumeId:
-            self._follow(segmentationNode, volumeNode)
-        self._showTable()
-        self._updateButtons()
+        if volumeNode is not None and volumeNode.GetImageData() is None:
+            volumeNode = None
+        chosen = (volumeNode, segmentationNode) if volumeNode is not None and segmentationNode is not None else None
+        if chosen != (None if self.loop is None else (self.loop.volumeNode, self.loop.segmentationNode)):
+            self._follow(volumeNode, segmentationNode)
+        self._show()
 
     def cleanup(self) -> None:
         """Stop watching."""
         self._strokeTimer.stop()
+        self._mouse.stop()
         self.removeObservers()
+
+    def enter(self) -> None:
+        """The panel is shown: observe mouse and keys."""
+        self.panel.ui.segmentEditorWidget.setupViewObservations()
+        self.panel.ui.segmentEditorWidget.installKeyboardShortcuts()
+        self._mouse.observe()
+
+    def exit(self) -> None:
+        """Another module is shown: no drawing tools there."""
+        self._mouse.stop()
+        self.panel.ui.segmentEditorWidget.setActiveEffect(None)
+        self.panel.ui.segmentEditorWidget.uninstallKeyboardShortcuts()
+        self.panel.ui.segmentEditorWidget.removeViewObservations()
 
     def planes(self) -> PlaneTable:
         """The annotated slices."""
-        node = self.panel.parameterNode
-        return PlaneTable.fromText(node.planes) if node is not None else PlaneTable()
+        return self.loop.table if self.loop is not None else PlaneTable()
 
-    def setPlanes(self, table: PlaneTable) -> None:
-        """Keep another table in the scene, show it, and send it to a job that runs."""
-        node = self.panel.parameterNode
-        if node is not None and table != self.planes():
-            self._storePlanes(table)
-            self._showChange()
+    def confirm(self) -> None:
+        """The slice that is being edited is finished."""
+        if self.loop is not None and self.loop.confirm():
+            self._changed()
 
-    def drawing(self) -> Drawing:
-        """What is drawn now; AnnotationError if nothing is."""
-        node = self.panel.parameterNode
-        return takeDrawing(node.inputVolume, node.segmentation, self.planes(), node.applied)
-
-    def suggestionText(self) -> str:
-        """Where the next slice worth annotating is."""
-        volumeNode = self.panel.parameterNode.inputVolume
-        where = " ".join(describePlane(self.suggestion, volumeGeometry(volumeNode), volumeNode))
-        return _("Next slice: {where}").format(where=where)
+    def takeOver(self) -> None:
+        """Make the prediction on the slice under the pointer its drawing."""
+        view = self._mouse.view or slicer.app.layoutManager().sliceWidget("Red").mrmlSliceNode()
+        plane = shownPlane(view, self.loop.volumeNode)
+        if plane is not None and self.planes().find(plane.axis, plane.index) is None:
+            self._takeOver(plane, self.loop.takeOver)
 
     def offerToFind(self) -> None:
         """Ask about the slices of a segmentation drawn earlier, of which no table is known yet."""
-        node = self.panel.parameterNode
-        if node.planes or node.inputVolume is None or node.segmentation is None:
+        if self.loop is None or self.loop.known:
             return  # a table that the user emptied stays empty
         with slicer.util.tryWithErrorDisplay(_("The annotated slices could not be found."), waitCursor=True):
-            found = findPlanes(node.inputVolume, node.segmentation)
+            found = findPlanes(self.loop.volumeNode, self.loop.segmentationNode)
             if found and _confirmed(found):
-                self.setPlanes(self.planes().withFound(found))
-
-    def setApplied(self, segmentationNode: vtkMRMLSegmentationNode, appliedNode) -> None:
-        """Remember which dense labels were applied to a segmentation."""
-        segmentationNode.SetNodeReferenceID(APPLIED_ROLE, appliedNode.GetID())
-        if self.panel.parameterNode.segmentation is segmentationNode:
-            self.panel.parameterNode.applied = appliedNode
+                self._add(found)
 
     def ignoreChange(self) -> None:
         """Ignore the last change of the segmentation: a result was applied, nobody drew."""
         self._strokeTimer.stop()
-        self._before = _drawnNow(self.panel.parameterNode)
+        self.loop.ignoreChange()
 
     def jump(self, plane: Plane) -> None:
         """Show a slice."""
-        jumpTo(self.panel.parameterNode.inputVolume, plane)
+        jumpTo(self.loop.volumeNode, plane)
+
+    def predict(self, prediction: Prediction | None) -> None:
+        """Let corrections start from a prediction, or from nothing."""
+        if self.loop is not None:
+            self.loop.prediction = prediction
+        self._updateButtons()
 
     def suggest(self, plane: Plane | None) -> None:
         """Offer the next slice worth annotating."""
         self.suggestion = plane
         self._updateButtons()
 
-    def _follow(self, segmentationNode: vtkMRMLSegmentationNode | None, volumeNode) -> None:
+    def _follow(self, volumeNode, segmentationNode) -> None:
         self.removeObservers()
-        known = self._segmentationNode
-        self._segmentationNode = segmentationNode
-        self._volumeId = volumeNode.GetID() if volumeNode is not None else None
         editor = self.panel.ui.segmentEditorWidget
         editor.setSegmentationNode(segmentationNode)
         editor.setSourceVolumeNode(volumeNode)
-        self.suggestion = None
-        self._before = _drawnNow(self.panel.parameterNode)
-        if segmentationNode is None:
-            if self.panel.parameterNode is not None:
-                self.panel.parameterNode.planes = ""
-                self.panel.parameterNode.applied = None
+        self.suggestion, self.loop = None, None
+        if volumeNode is None or segmentationNode is None:
             return
-        if known is not None:  # another one was chosen: go on with its table
-            self._recall(segmentationNode, volumeNode)
+        self.loop = AnnotationLoop(volumeNode, segmentationNode, editor.saveStateForUndo)
+        self.loop.scribble = self.panel.ui.scribbleButton.checked
+        self._cutOneSlice(volumeNode)
         segmentation = segmentationNode.GetSegmentation()
         for event in (
             segmentation.SourceRepresentationModified,
@@ -155,71 +163,94 @@ class AnnotatePart(VTKObservationMixin):
         ):
             self.addObserver(segmentation, event, self._onSegmentationChanged)
 
-    def _recall(self, segmentationNode: vtkMRMLSegmentationNode, volumeNode) -> None:
-        """Take the slices and the applied result that a segmentation had when it was left."""
-        node = self.panel.parameterNode
-        same = volumeNode is not None and segmentationNode.GetNodeReference(VOLUME_ROLE) is volumeNode
-        node.planes = (segmentationNode.GetAttribute(PLANES_ATTRIBUTE) or "") if same else ""
-        node.applied = segmentationNode.GetNodeReference(APPLIED_ROLE) if same else None
+    def _cutOneSlice(self, volumeNode) -> None:
+        """Scissors in a slice view cut the slice that is shown, and no other."""
+        node = self.panel.ui.segmentEditorWidget.mrmlSegmentEditorNode()
+        node.SetAttribute("Scissors.SliceCutMode", "Symmetric")
+        node.SetAttribute("Scissors.SliceCutDepthMm", str(0.5 * min(volumeNode.GetSpacing())))
+
+    def _onPress(self, view) -> None:
+        """A stroke begins."""
+        effect = self.panel.ui.segmentEditorWidget.activeEffect()
+        if self.loop is None or effect is None or effect.name not in DRAWING_TOOLS:
+            return
+        self._strokeTimer.stop()
+        self._onStroke()  # what changed until now is no part of this stroke
+        self._takeOver(shownPlane(view, self.loop.volumeNode), self.loop.press)
+
+    def _takeOver(self, plane: Plane | None, take) -> None:
+        with slicer.util.tryWithErrorDisplay(_("The prediction could not be taken over.")):
+            if take(plane):
+                self.onCorrecting(plane)
+                self._changed()
 
     def _onSegmentationChanged(self, caller=None, event=None) -> None:
         self._strokeTimer.start()
 
     def _onStroke(self) -> None:
-        after = _drawnNow(self.panel.parameterNode)
-        before, self._before = self._before, after
-        if after is None or before is None:
+        if self.loop is None:
             return
-        volumeNode = self.panel.parameterNode.inputVolume
-        changed = changedVoxels(before, after)
-        if not len(changed):
-            self._showTable()  # a segment may have another name
-            return
-        table = afterStroke(self.planes(), changed, after, volumeGeometry(volumeNode), viewPlanes(volumeNode))
-        if table != self.planes():
-            self._storePlanes(table)
-        self._showChange()
+        with slicer.util.tryWithErrorDisplay(_("The stroke could not be followed.")):
+            if self.loop.strokeEnded(viewPlanes(self.loop.volumeNode), self._isAnnotation):
+                self._changed()
+            else:
+                self._show()  # a segment may have another name
 
-    def _storePlanes(self, table: PlaneTable) -> None:
-        node = self.panel.parameterNode
-        node.planes = table.toText()
-        if node.segmentation is not None and node.inputVolume is not None:
-            node.segmentation.SetAttribute(PLANES_ATTRIBUTE, node.planes)
-            node.segmentation.SetNodeReferenceID(VOLUME_ROLE, node.inputVolume.GetID())
+    def _isAnnotation(self, voxels: int) -> bool:
+        """Ask, once for each tool, whether to learn from what a tool did to many slices at once."""
+        effect = self.panel.ui.segmentEditorWidget.activeEffect()
+        tool = effect.name if effect is not None else ""
+        if tool not in self._learnFrom:
+            question = _(
+                "{voxels} voxels were changed on many slices at once. Did you check each of them, so that SparseSeg may "
+                "learn from them? With No they stay in the segmentation, and only what you draw is learned from."
+            ).format(voxels=voxels)
+            self._learnFrom[tool] = bool(slicer.util.confirmYesNoDisplay(question))
+        return self._learnFrom[tool]
 
-    def _showChange(self) -> None:
-        """Show the annotation after a change, and tell a job that runs."""
+    def _changed(self) -> None:
+        """The annotation has changed: show it, and tell a job that runs."""
+        self._show()
+        self.onChanged()
+
+    def _show(self) -> None:
         self._showTable()
         self._updateButtons()
-        if self.onChanged is not None:
-            self.onChanged()
 
     def _showTable(self) -> None:
-        node = self.panel.parameterNode
-        if node is None or node.inputVolume is None or self._before is None:
+        if self.loop is None:
             self.table.clear()
             return
-        names = [style.name for style in segmentStyles(node.segmentation)]
+        names = [style.name for style in segmentStyles(self.loop.segmentationNode)]
         content = []
         for plane in self.planes().planes:
-            values = segmentsOn(self._before, plane.axis, plane.index)
+            values = segmentsOn(self.loop.before, plane.axis, plane.index)
             content.append((plane, ", ".join(names[value - 1] for value in values if value <= len(names))))
-        self.table.show(content, node.inputVolume)
+        self.table.show(content, self.loop.volumeNode)
 
     def _updateButtons(self) -> None:
-        ui, node = self.panel.ui, self.panel.parameterNode
-        ready = node is not None and node.inputVolume is not None and node.segmentation is not None
+        ui, ready = self.panel.ui, self.loop is not None
         ui.findPlanesButton.enabled = ready
         suggests = ready and self.suggestion is not None
         ui.suggestButton.enabled = suggests
-        ui.suggestButton.text = self.suggestionText() if suggests else _("Suggest next slice")
+        ui.suggestButton.toolTip = self._suggestionText() if suggests else _("Press Densify first.")
         ui.jumpButton.enabled = ui.removePlaneButton.enabled = ready and bool(self.planes().planes)
+        ui.confirmButton.enabled = ready and self.planes().edited is not None
+        ui.takeOverButton.enabled = ready and self.loop.prediction is not None
+
+    def _suggestionText(self) -> str:
+        """Where the next slice worth annotating is."""
+        volumeNode = self.loop.volumeNode
+        where = " ".join(describePlane(self.suggestion, volumeGeometry(volumeNode), volumeNode))
+        return _("Show the slice whose annotation promises most: {where}").format(where=where)
 
     def _setFinished(self, plane: Plane, finished: bool) -> None:
-        table = self.planes()
-        entry = table.find(plane.axis, plane.index)
-        if entry is not None and entry.finished != finished:
-            self.setPlanes(table.withPlane(type(entry)(entry.axis, entry.index, finished, declared=True)))
+        if self.loop.setFinished(plane, finished):
+            self._changed()
+
+    def _onScribble(self, scribble: bool) -> None:
+        if self.loop is not None:
+            self.loop.scribble = scribble
 
     def _onJump(self) -> None:
         plane = self.table.chosen()
@@ -229,16 +260,21 @@ class AnnotatePart(VTKObservationMixin):
     def _onRemove(self) -> None:
         plane = self.table.chosen()
         if plane is not None:
-            self.setPlanes(self.planes().without(plane.axis, plane.index))
+            with slicer.util.tryWithErrorDisplay(_("The slice could not be removed.")):
+                self.loop.remove(plane)
+                self._changed()
 
     def _onFind(self) -> None:
-        node = self.panel.parameterNode
         with slicer.util.tryWithErrorDisplay(_("The annotated slices could not be found."), waitCursor=True):
-            found = findPlanes(node.inputVolume, node.segmentation)
+            found = findPlanes(self.loop.volumeNode, self.loop.segmentationNode)
             if not found:
                 slicer.util.infoDisplay(_("No slice was drawn on by itself: nothing to add."))
             elif _confirmed(found):
-                self.setPlanes(self.planes().withFound(found))
+                self._add(found)
+
+    def _add(self, found: list[Plane]) -> None:
+        self.loop.addFound(found)
+        self._changed()
 
     def _onSuggest(self) -> None:
         if self.suggestion is not None:
@@ -246,15 +282,6 @@ class AnnotatePart(VTKObservationMixin):
                 self.jump(self.suggestion)
             except SparseSegError as error:
                 slicer.util.errorDisplay(str(error))
-
-
-def _drawnNow(parameterNode) -> Block | None:
-    """The segments as they are; None where none are chosen."""
-    if parameterNode is None or parameterNode.inputVolume is None or parameterNode.segmentation is None:
-        return None
-    if parameterNode.inputVolume.GetImageData() is None:
-        return None
-    return classLabels(parameterNode.segmentation, parameterNode.inputVolume)
 
 
 def _confirmed(found: list[Plane]) -> bool:

@@ -44,13 +44,15 @@ class Drawing:
     applied: np.ndarray | None
 
     def sparseLabels(self) -> SparseLabels:
-        """Labels to learn from; AnnotationError if there are none."""
+        """Labels to learn from, without the slice that is being edited; AnnotationError if there are none."""
         labels = self.drawnLabels()
+        if self.table.edited is not None:
+            labels = _unlabeledOn(labels, self.table.edited)
         labels.validate()
         return labels
 
     def drawnLabels(self) -> SparseLabels:
-        """Sparse labels on the volume's grid, whether or not anything can be learned from them.
+        """All that is drawn as sparse labels on the volume's grid, whether or not anything can be learned from it.
 
         On finished slices everything is labeled; off them the strokes are, and nothing else. Where a dense result was
         applied, only what was drawn before or changed since counts as a stroke.
@@ -110,6 +112,17 @@ def findPlanes(volumeNode: vtkMRMLScalarVolumeNode, segmentationNode: vtkMRMLSeg
     """The slices on which a segmentation was drawn earlier, found from its shape."""
     geometry = volumeGeometry(volumeNode)
     return find_planes(classLabels(segmentationNode, volumeNode).whole(geometry.shape))
+
+
+def _unlabeledOn(labels: SparseLabels, plane: Plane) -> SparseLabels:
+    """The labels without those of one slice, but for the lines on it that belong to other annotated slices."""
+    array = labels.array.copy()
+    array[plane.voxels] = UNLABELED
+    others = tuple(other for other in labels.planes if other != plane)
+    masks = [pose.mask(labels.geometry) for pose in labels.oblique]
+    for kept in (*(other.voxels for other in others), *masks):
+        array[kept] = labels.array[kept]
+    return SparseLabels(array, labels.geometry, others, labels.names, labels.oblique)
 
 
 def _withoutApplied(

@@ -14,7 +14,8 @@ from SparseSegModule.annotation import findPlanes, takeDrawing
 from SparseSegModule.densifyWork import DenseArrays, DenseResult, DensifyWork
 from SparseSegModule.jobHandle import JobHandle, Listener
 from SparseSegModule.jobs import Jobs
-from SparseSegModule.parameterNode import OUTPUTS, PRESETS, SparseSegParameterNode
+from SparseSegModule.loop import AnnotationLoop
+from SparseSegModule.parameterNode import OUTPUTS, PRESETS
 from SparseSegModule.planes import PlaneTable
 from SparseSegModule.results import deliverDense
 from SparseSegModule.segments import segmentStyles
@@ -27,7 +28,6 @@ Show = Callable[[np.ndarray, Geometry], None]
 
 def startDensify(
     jobs: Jobs,
-    parameterNode: SparseSegParameterNode,
     volumeNode: vtkMRMLScalarVolumeNode,
     segmentationNode: vtkMRMLSegmentationNode,
     budgetSeconds: float | None,
@@ -53,10 +53,8 @@ def startDensify(
     for value, known, what in ((preset, PRESETS, "preset"), (output, OUTPUTS, "output")):
         if value not in known:
             raise UsageError(f"There is no {what} called {value}.", f"Use one of {', '.join(known)}.")
-    applied = parameterNode.applied if parameterNode.segmentation is segmentationNode else None
-    if planes is None:
-        planes = knownPlanes(parameterNode, volumeNode, segmentationNode)
-    drawing = takeDrawing(volumeNode, segmentationNode, planes, applied)
+    loop = AnnotationLoop(volumeNode, segmentationNode)
+    drawing = takeDrawing(volumeNode, segmentationNode, planes or knownPlanes(loop), loop.applied)
     styles = segmentStyles(segmentationNode)
     settings = {"preset": preset, "margin": margin, "seed": seed, "device": device}
     if network is not None:
@@ -75,16 +73,11 @@ def startDensify(
     return jobs.start(work, listener)
 
 
-def knownPlanes(
-    parameterNode: SparseSegParameterNode,
-    volumeNode: vtkMRMLScalarVolumeNode,
-    segmentationNode: vtkMRMLSegmentationNode,
-) -> PlaneTable:
-    """The annotated slices in the panel's table for this segmentation, even if none; else those found by its shape."""
-    chosen = parameterNode.segmentation is segmentationNode and parameterNode.inputVolume is volumeNode
-    if chosen and parameterNode.planes:
-        return PlaneTable.fromText(parameterNode.planes)
-    return PlaneTable().withFound(findPlanes(volumeNode, segmentationNode))
+def knownPlanes(loop: AnnotationLoop) -> PlaneTable:
+    """The annotated slices of a drawing as far as they are known, all confirmed; else those found by its shape."""
+    if loop.known:
+        return loop.table.confirmed()
+    return PlaneTable().withFound(findPlanes(loop.volumeNode, loop.segmentationNode))
 
 
 def _key(images: list[vtkMRMLScalarVolumeNode], segmentationNode: vtkMRMLSegmentationNode, way: str) -> str:

@@ -39,7 +39,9 @@ class DensifyPart(Listener):
         self._updateTimer.setInterval(UPDATE_MILLISECONDS)
         self._updateTimer.connect("timeout()", self._sendAnnotation)
         annotate.onChanged = self._onAnnotationChanged
+        annotate.onCorrecting = self.view.showDrawn
         panel.ui.densifyButton.connect("clicked()", self.onDensify)
+        panel.ui.finishButton.connect("clicked()", self.onFinish)
         panel.ui.cancelButton.connect("clicked()", self.onCancel)
         panel.ui.plotButton.connect("clicked()", self._onPlot)
 
@@ -65,15 +67,12 @@ class DensifyPart(Listener):
         self.view.removePreview()
 
     def onDensify(self) -> None:
-        """Start, or stop and keep the result so far."""
-        if self.handle is not None:
-            self.handle.stop()
-            self.panel.ui.progressLabel.text = _("Finishing with what there is...")
-            return
-        if not self.panel.requireTorch():
+        """Start; the slice that was drawn on last is finished with it."""
+        if self.handle is not None or not self.panel.requireTorch():
             return
         node = self.panel.parameterNode
         self.annotate.offerToFind()
+        self.annotate.confirm()
         try:
             self.view.discardPrevious()
             self.handle = self.panel.logic.densify(
@@ -98,6 +97,12 @@ class DensifyPart(Listener):
         self._startChart(node.segmentation.GetName())
         self.panel.ui.progressLabel.text = _("Starting...")
         self._updateButtons()
+
+    def onFinish(self) -> None:
+        """Stop and keep the result so far."""
+        if self.handle is not None:
+            self.handle.stop()
+            self.panel.ui.progressLabel.text = _("Finishing with what there is...")
 
     def onCancel(self) -> None:
         """End the job; nothing of it stays."""
@@ -151,6 +156,9 @@ class DensifyPart(Listener):
         self._updateButtons()
 
     def _onAnnotationChanged(self) -> None:
+        edited = self.annotate.planes().edited
+        if edited is not None:
+            self.view.showDrawn(edited)
         if self.handle is not None:
             self._updateTimer.start()
 
@@ -158,7 +166,7 @@ class DensifyPart(Listener):
         if self.handle is None:
             return
         try:
-            drawing = self.annotate.drawing()
+            drawing = self.annotate.loop.drawing()
         except SparseSegError as error:
             self.onMessage(str(error))
             return
@@ -182,15 +190,9 @@ class DensifyPart(Listener):
     def _updateButtons(self) -> None:
         ui, node = self.panel.ui, self.panel.parameterNode
         runs = self.handle is not None
-        ui.densifyButton.text = _("Stop") if runs else _("Densify")
-        ui.densifyButton.toolTip = (
-            _("Finish with what there is.")
-            if runs
-            else _("Train on the annotated slices in the background and show the dense segmentation as it improves.")
-        )
         ready = node is not None and node.inputVolume is not None and node.segmentation is not None
-        ui.densifyButton.enabled = runs or ready
-        ui.cancelButton.enabled = runs
+        ui.densifyButton.enabled = ready and not runs
+        ui.finishButton.enabled = ui.cancelButton.enabled = runs
         ui.progressBar.visible = runs
         ui.plotButton.enabled = self.chart is not None
         for selector in (ui.volumeSelector, ui.channelSelector, ui.segmentationSelector, ui.presetSelector):

@@ -15,10 +15,10 @@ from SparseSegModule.annotation import takeDrawing
 from SparseSegModule.densifier import knownPlanes
 from SparseSegModule.jobHandle import JobHandle, Listener
 from SparseSegModule.jobs import Jobs
+from SparseSegModule.loop import AnnotationLoop
 from SparseSegModule.modelWork import ModelArrays, ModelCase, ModelResult, SegmentWork, TrainingCase, TrainWork
 from SparseSegModule.names import freeNumber
 from SparseSegModule.networks import Network
-from SparseSegModule.parameterNode import SparseSegParameterNode
 from SparseSegModule.results import addSegmentation, describe
 from SparseSegModule.segments import DEFAULT_TERMINOLOGY, SegmentStyle, segmentStyles, setLabels
 from SparseSegModule.sequences import Frames
@@ -35,7 +35,6 @@ IMAGE_ENDINGS = (".nrrd", ".nhdr", ".nii", ".nii.gz", ".mha", ".mhd", ".tif", ".
 
 def startTraining(
     jobs: Jobs,
-    parameterNode: SparseSegParameterNode,
     cases: Sequence[tuple[Volumes, vtkMRMLSegmentationNode]],
     name: str,
     budgetSeconds: float,
@@ -60,7 +59,7 @@ def startTraining(
     terminologies: dict[str, str] = {}
     for volumes, segmentationNode in cases:
         nodes = _channels(volumes)
-        planes = knownPlanes(parameterNode, nodes[0], segmentationNode)
+        planes = knownPlanes(AnnotationLoop(nodes[0], segmentationNode))
         drawing = takeDrawing(nodes[0], segmentationNode, planes)
         terminologies.update({style.name: style.terminology for style in segmentStyles(segmentationNode)})
         found.append(TrainingCase(nodes[0].GetName(), _images(nodes), drawing))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from slicer import vtkMRMLLabelMapVolumeNode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
 
 from SparseSegModule.exportFormats import ExportFormat
@@ -22,9 +22,8 @@ class SparseSegParameterNode:
     """The parameters of the module.
 
     inputVolume, segmentation - the image, and what the user draws on it.
-    planes - the annotated slices, as text (see SparseSegModule.planes).
-    applied - the dense labels that were last applied to the segmentation.
     preset, budgetSeconds, margin, seed, device, output - how to densify; 0 seconds is the preset's.
+    live - whether every confirmed slice is learned from at once.
     resultOpacity, showUncertainty - how the result is shown.
     allFrames - whether a model runs on every frame of a volume that belongs to a sequence.
     flips, force - whether a model averages over mirror images, and whether it runs on images that it is not for.
@@ -36,16 +35,15 @@ class SparseSegParameterNode:
 
     inputVolume: vtkMRMLScalarVolumeNode
     segmentation: vtkMRMLSegmentationNode
-    applied: vtkMRMLLabelMapVolumeNode
     shown: vtkMRMLSegmentationNode
     reference: vtkMRMLSegmentationNode
-    planes: str = ""
     preset: Annotated[str, Choice(PRESETS)] = "fast"
     budgetSeconds: Annotated[int, WithinRange(0, 360000)] = 0
     margin: Annotated[float, WithinRange(0, 2)] = 0.1
     seed: Annotated[int, WithinRange(0, 999999)] = 0
     device: Annotated[str, Choice(DEVICES)] = "auto"
     output: Annotated[str, Choice(OUTPUTS)] = "both"
+    live: bool = False
     resultOpacity: Annotated[float, WithinRange(0, 1)] = 0.7
     showUncertainty: bool = False
     allFrames: bool = False

@@ -38,12 +38,22 @@ def describePlane(plane: Plane, geometry: Geometry, volumeNode: vtkMRMLScalarVol
     return name, _("{place} (slice {index})").format(place=place, index=plane.index)
 
 
+def _state(plane: AnnotatedPlane, geometry: Geometry, volumeNode: vtkMRMLScalarVolumeNode) -> str:
+    """What is special about a slice: that it is being edited, or was changed on another one later."""
+    if plane.edited:
+        return _("being edited")
+    if not plane.crossed:
+        return ""
+    where = " ".join(describePlane(Plane(*plane.crossed), geometry, volumeNode))
+    return _("changed on {where}").format(where=where)
+
+
 class PlaneTableView:
     """Shows slices in a QTableWidget.
 
     Parameters
     ----------
-    widget : QTableWidget with four columns: finished, orientation, position, segments
+    widget : QTableWidget with five columns: whole slice, orientation, position, segments, state
     onJump : called with the plane that was double-clicked
     onFinished : called with a plane and whether its tick is set
     """
@@ -68,7 +78,10 @@ class PlaneTableView:
     def show(self, content: list[tuple[AnnotatedPlane, str]], volumeNode: vtkMRMLScalarVolumeNode) -> None:
         """Show slices of a volume and what is on them."""
         geometry = volumeGeometry(volumeNode)
-        texts = [(plane, *describePlane(plane.plane, geometry, volumeNode), segments) for plane, segments in content]
+        texts = [
+            (plane, *describePlane(plane.plane, geometry, volumeNode), segments, _state(plane, geometry, volumeNode))
+            for plane, segments in content
+        ]
         if texts == self._content:
             return
         self._content = texts

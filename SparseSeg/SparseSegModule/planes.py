@@ -1,10 +1,13 @@
-"""The annotated slices of a segmentation: which planes the user finished, kept in the scene as text."""
+"""The annotated slices of a segmentation, and which of them the user has confirmed; kept in the scene as text."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
 
 from SparseSegLib.annotation import ObliquePlane, Plane
 
@@ -18,14 +21,18 @@ class AnnotatedPlane:
     Attributes
     ----------
     axis, index : the plane, in voxels of the volume (axis 0, 1, 2 for z, y, x)
-    finished : whether all that is outside of the segments on it is background
+    finished : whether all that is outside of the segments on it is background; else only its strokes are annotation
     declared : whether the user chose that, rather than strokes
+    edited : whether the user still draws on it: nothing is learned from it before it is confirmed
+    crossed : (axis, index) of a slice on which a later stroke changed voxels of this confirmed one; () for none
     """
 
     axis: int
     index: int
     finished: bool = True
     declared: bool = False
+    edited: bool = False
+    crossed: tuple[int, ...] = ()
 
     @property
     def plane(self) -> Plane:
@@ -45,7 +52,7 @@ class PlaneTable:
         """Read what :meth:`toText` wrote; text that cannot be read gives an empty table."""
         try:
             content = json.loads(text) if text else {}
-            planes = tuple(AnnotatedPlane(**entry) for entry in content.get("planes", ()))
+            planes = tuple(_plane(entry) for entry in content.get("planes", ()))
             oblique = tuple(
                 ObliquePlane(tuple(entry["point"]), tuple(entry["normal"])) for entry in content.get("oblique", ())
             )
@@ -68,6 +75,26 @@ class PlaneTable:
         ordered = sorted([*others, plane], key=lambda entry: (entry.axis, entry.index))
         return replace(self, planes=tuple(ordered))
 
+    def withEdited(self, plane: Plane, *, declared: bool = False) -> PlaneTable:
+        """The table with a slice that the user draws on; drawing on one slice confirms every other."""
+        entry = self.find(plane.axis, plane.index) or AnnotatedPlane(plane.axis, plane.index)
+        edited = replace(entry, edited=True, crossed=(), declared=declared or entry.declared)
+        return self.confirmed().withPlane(edited)
+
+    def confirmed(self) -> PlaneTable:
+        """The table with every slice confirmed."""
+        return replace(self, planes=tuple(replace(plane, edited=False) for plane in self.planes))
+
+    def withCrossed(self, later: Plane, changed: np.ndarray) -> PlaneTable:
+        """The table where ``changed`` ``(N, 3)`` voxels (z, y, x) of the slice ``later`` lie on confirmed slices."""
+        planes = [
+            replace(plane, crossed=(later.axis, later.index))
+            if plane.axis != later.axis and plane.finished and bool((changed[:, plane.axis] == plane.index).any())
+            else plane
+            for plane in self.planes
+        ]
+        return replace(self, planes=tuple(planes))
+
     def without(self, axis: int, index: int) -> PlaneTable:
         """The table without a slice."""
         kept = tuple(plane for plane in self.planes if (plane.axis, plane.index) != (axis, index))
@@ -87,5 +114,14 @@ class PlaneTable:
 
     @property
     def finished(self) -> tuple[Plane, ...]:
-        """The planes on which everything is labeled."""
+        """The planes on which everything is labeled, that of :attr:`edited` included."""
         return tuple(plane.plane for plane in self.planes if plane.finished)
+
+    @property
+    def edited(self) -> Plane | None:
+        """The slice that is being edited, if there is one."""
+        return next((plane.plane for plane in self.planes if plane.edited), None)
+
+
+def _plane(entry: dict[str, Any]) -> AnnotatedPlane:
+    return AnnotatedPlane(**{**entry, "crossed": tuple(entry.get("crossed", ()))})

@@ -8,18 +8,27 @@ import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
-from SparseSegLib.annotation import UNLABELED, SparseLabels
+from SparseSegLib.annotation import UNLABELED, Plane
 from SparseSegLib.image import Geometry
 from SparseSegModule.annotatePart import AnnotatePart
-from SparseSegModule.annotation import readDrawing, rememberDrawn
 from SparseSegModule.densifyWork import DenseResult
+from SparseSegModule.prediction import Prediction
 from SparseSegModule.results import INPUT_ATTRIBUTE, addSegmentation, showPreview
-from SparseSegModule.segments import SegmentStyle, applyLabels, classLabels, classSegmentIds, segmentStyles
+from SparseSegModule.segments import (
+    SegmentStyle,
+    applyLabels,
+    classLabels,
+    classSegmentIds,
+    segmentStyles,
+    setSlice,
+)
 from SparseSegModule.views import blend
-from SparseSegModule.volumes import addLabelmapNode, ijkToRas, imageFromArray, volumeArray, volumeGeometry
+from SparseSegModule.volumes import ijkToRas, volumeArray, volumeGeometry
 
 if TYPE_CHECKING:
     from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+
+    from SparseSegModule.loop import AnnotationLoop
 
 
 class ResultView:
@@ -49,9 +58,11 @@ class ResultView:
             self._opacity = drawnNode.GetDisplayNode().GetOpacity()
 
     def showPreview(self, labels: np.ndarray, geometry: Geometry) -> None:
-        """Show an intermediate result in a segmentation of its own."""
+        """Show an intermediate result in a segmentation of its own, with what the user drew meanwhile."""
         if not _inScene(self._volumeNode) or not _inScene(self._drawnNode):
             return
+        self._predict(labels, geometry)
+        labels = self._withDrawn(labels, geometry)
         if not _inScene(self.previewNode):
             self.previewNode = addSegmentation(self._volumeNode, f"{self._drawnNode.GetName()} preview")
             self.previewNode.SetAttribute(INPUT_ATTRIBUTE, self._volumeNode.GetName())
@@ -64,11 +75,50 @@ class ResultView:
         self.result = result
         if result.segmentationNode is not None:
             self.removePreview()
+            self._predict(self._labels(), volumeGeometry(self._volumeNode))
+            self.showDrawn()
         elif result.labelmapNode is not None:
             labels = volumeArray(result.labelmapNode)
             self.showPreview(np.array(labels), volumeGeometry(result.labelmapNode))
         self.refresh()
         self._onShow3D(self.panel.ui.show3DButton.checked)
+
+    def showDrawn(self, plane: Plane | None = None) -> None:
+        """Show what is drawn on a slice, by default on each annotated one, in the place of what is predicted there."""
+        node, loop = self.shownNode(), self._loop()
+        if node is None or loop is None:
+            return
+        geometry = volumeGeometry(self._volumeNode)
+        drawn = loop.before.whole(geometry.shape)
+        for shown in loop.table.finished if plane is None else (plane,):
+            setSlice(node, self._volumeNode, shown, self._inResultsClasses(drawn[shown.voxels]))
+
+    def _withDrawn(self, labels: np.ndarray, geometry: Geometry) -> np.ndarray:
+        """Predicted labels of a part of the volume, where finished slices are as they are drawn now."""
+        loop = self._loop()
+        if loop is None or not loop.table.finished:
+            return labels
+        labels = labels.copy()
+        whole = volumeGeometry(self._volumeNode)
+        box = Prediction(labels, geometry, ()).boxIn(whole)
+        drawn = loop.before.whole(whole.shape)[box]
+        for plane in loop.table.finished:
+            index = plane.index - box[plane.axis].start
+            if 0 <= index < labels.shape[plane.axis]:
+                there = Plane(plane.axis, index).voxels
+                labels[there] = self._inResultsClasses(drawn[there])
+        return labels
+
+    def _predict(self, labels: np.ndarray, geometry: Geometry) -> None:
+        """Corrections start from these labels from now on."""
+        if self._loop() is not None:
+            self.annotate.predict(Prediction(labels, geometry, tuple(self._segmentIds)))
+
+    def _loop(self) -> AnnotationLoop | None:
+        """The state of the drawing that the result is of; None where another one is chosen."""
+        loop = self.annotate.loop
+        same = loop is not None and loop.segmentationNode is self._drawnNode and loop.volumeNode is self._volumeNode
+        return loop if same else None
 
     def shownNode(self) -> vtkMRMLSegmentationNode | None:
         """The segmentation that shows the result, or the preview of it."""
@@ -123,13 +173,14 @@ class ResultView:
         if self.result is None or not self._canApply():
             return
         with slicer.util.tryWithErrorDisplay(_("The result could not be applied."), waitCursor=True):
-            drawn = self._drawn()
+            loop = self._loop()
+            drawn = loop.drawn()  # all of it stands, drawn before the training or since
             own = self._inResultsClasses(drawn.array)
             labels = np.where(own != UNLABELED, own, self._labels())
             self.panel.ui.segmentEditorWidget.saveStateForUndo()
             applyLabels(self._drawnNode, self._volumeNode, labels, ijkToRas(self._volumeNode), self._segmentIds)
-            self._rememberApplied(drawn)
             self.annotate.ignoreChange()
+            loop.setAside(drawn)
             name = self._drawnNode.GetName()
             self._finish(_("The result was applied to {segmentation}.").format(segmentation=name))
 
@@ -175,6 +226,7 @@ class ResultView:
         if _inScene(shown):
             shown.GetDisplayNode().SetVisibility(False)
         self.result = None
+        self.annotate.predict(None)
         self.updateButtons(runs=False)
 
     def _labels(self) -> np.ndarray:
@@ -182,11 +234,6 @@ class ResultView:
         if _inScene(self.result.labelmapNode):
             return np.array(volumeArray(self.result.labelmapNode))
         return classLabels(self.result.segmentationNode, self._volumeNode).whole(volumeGeometry(self._volumeNode).shape)
-
-    def _drawn(self) -> SparseLabels:
-        """All that the user drew, before the training and since: it stands."""
-        applied = self.panel.parameterNode.applied
-        return readDrawing(self._volumeNode, self._drawnNode, self.annotate.planes(), applied).drawnLabels()
 
     def _inResultsClasses(self, labels: np.ndarray) -> np.ndarray:
         """Labels of the segments as they are now in the classes of the training; new segments are background."""
@@ -196,18 +243,6 @@ class ResultView:
             if segmentId in self._segmentIds:
                 classes[value] = self._segmentIds.index(segmentId) + 1
         return classes[labels]
-
-    def _rememberApplied(self, drawn: SparseLabels) -> None:
-        """What was applied is no annotation: keep a copy, hidden from the user, to distinguish strokes from it."""
-        last, geometry = self.panel.parameterNode.applied, volumeGeometry(self._volumeNode)
-        there = classLabels(self._drawnNode, self._volumeNode).whole(geometry.shape)
-        image, styles = imageFromArray(rememberDrawn(there, drawn)), segmentStyles(self._drawnNode)
-        names, colors = tuple(style.name for style in styles), [style.color for style in styles]
-        node = addLabelmapNode(image, geometry, "SparseSeg applied", names, colors)
-        node.SetHideFromEditors(True)
-        self.annotate.setApplied(self._drawnNode, node)
-        if last is not None:
-            removeWithColors(last)
 
     def _onShow3D(self, shown: bool) -> None:
         node = self.shownNode()

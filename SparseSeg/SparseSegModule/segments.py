@@ -11,7 +11,8 @@ import vtk
 import vtk.util.numpy_support
 from scipy import ndimage
 
-from SparseSegLib.errors import AnnotationError
+from SparseSegLib.annotation import Plane
+from SparseSegLib.errors import AnnotationError, GeometryError
 from SparseSegLib.image import Box
 from SparseSegModule.volumes import (
     geometryFromMatrix,
@@ -114,6 +115,28 @@ def setLabels(
         segmentation.AddSegment(segment, segmentation.GenerateUniqueSegmentID(style.name))
 
 
+def setSlice(
+    segmentationNode: vtkMRMLSegmentationNode, volumeNode: vtkMRMLScalarVolumeNode, plane: Plane, labels: np.ndarray
+) -> None:
+    """Replace labels ``(U, V)`` on a slice of the volume in a segmentation of :func:`setLabels`, as far as it reaches."""
+    segment = segmentationNode.GetSegmentation().GetNthSegment(0)
+    image = segment.GetRepresentation(_binaryLabelmap()) if segment is not None else None
+    if image is None or image.GetPointData().GetScalars() is None:
+        return
+    matrix = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)
+    array = vtk.util.numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())
+    array = array.reshape(image.GetDimensions()[::-1])
+    offset = _wholeOffset(np.linalg.inv(ijkToRas(volumeNode)) @ matrixFromVtk(matrix), array.shape)
+    if offset is None or not 0 <= plane.index - offset[plane.axis] < array.shape[plane.axis]:
+        return
+    first, second = (axis for axis in range(3) if axis != plane.axis)
+    rows, columns = (slice(offset[axis], offset[axis] + array.shape[axis]) for axis in (first, second))
+    array[Plane(plane.axis, plane.index - offset[plane.axis]).voxels] = labels[rows, columns]
+    image.GetPointData().GetScalars().Modified()
+    image.Modified()
+
+
 def applyLabels(
     segmentationNode: vtkMRMLSegmentationNode,
     volumeNode: vtkMRMLScalarVolumeNode,
@@ -142,6 +165,50 @@ def applyLabels(
     segmentation = segmentationNode.GetSegmentation()
     segmentation.InvalidateNonSourceRepresentations()
     segmentation.InvokeEvent(slicer.vtkSegmentation.SourceRepresentationModified)
+
+
+def changeSlice(
+    segmentationNode: vtkMRMLSegmentationNode,
+    volumeNode: vtkMRMLScalarVolumeNode,
+    plane: Plane,
+    masks: dict[str, np.ndarray],
+    *,
+    erase: bool = False,
+) -> None:
+    """Add a mask ``(U, V)`` of one slice of the volume to each of some segments, or erase it there.
+
+    Raises GeometryError where the segmentation lies under a transform that is not linear.
+    """
+    between = transformBetween(volumeNode, segmentationNode)
+    if between is None:
+        raise GeometryError(
+            "A slice of a volume under a transform that is not linear cannot be taken over.", "Harden the transform."
+        )
+    logic = slicer.vtkSlicerSegmentationsModuleLogic
+    matrix = between @ ijkToRas(volumeNode)
+    for segmentId, mask in masks.items():
+        if not mask.any():
+            continue
+        value = segmentationNode.GetSegmentation().GetSegment(segmentId).GetLabelValue()
+        values = np.where(mask, 0, value) if erase else np.where(mask, value, 0)
+        image = orientedImage(np.expand_dims(values.astype(np.uint8), plane.axis), matrix)
+        extent = list(image.GetExtent())
+        extent[4 - 2 * plane.axis : 6 - 2 * plane.axis] = [plane.index, plane.index]
+        image.SetExtent(extent)
+        mode = logic.MODE_MERGE_MIN if erase else logic.MODE_MERGE_MAX
+        logic.SetBinaryLabelmapToSegment(image, segmentationNode, segmentId, mode, extent)
+
+
+def editableSegmentIds(segmentationNode: vtkMRMLSegmentationNode) -> list[str]:
+    """The classes that are visible and not locked: Slicer's status *Completed* locks a segment."""
+    display, logic = segmentationNode.GetDisplayNode(), slicer.vtkSlicerSegmentationsModuleLogic
+    segmentation = segmentationNode.GetSegmentation()
+    return [
+        segmentId
+        for segmentId in classSegmentIds(segmentationNode)
+        if logic.GetSegmentStatus(segmentation.GetSegment(segmentId)) != logic.Completed
+        and (display is None or display.GetSegmentVisibility(segmentId))
+    ]
 
 
 def orientedImage(labels: np.ndarray, matrix: np.ndarray) -> vtkOrientedImageData:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from SparseSegLib.annotation import ObliquePlane
+from SparseSegLib.annotation import ObliquePlane, Plane
 from SparseSegLib.image import Box, Geometry
 from SparseSegModule.planes import AnnotatedPlane, PlaneTable
 from SparseSegModule.segments import Block
@@ -19,13 +19,20 @@ def changedVoxels(before: Block, after: Block) -> np.ndarray:
 
 
 def afterStroke(
-    table: PlaneTable, changed: np.ndarray, after: Block, geometry: Geometry, views: list[ObliquePlane]
+    table: PlaneTable,
+    changed: np.ndarray,
+    after: Block,
+    geometry: Geometry,
+    views: list[ObliquePlane],
+    *,
+    pressed: Plane | None = None,
+    scribble: bool = False,
 ) -> PlaneTable:
     """The annotated slices after a stroke.
 
-    A stroke that changes voxels of one plane only makes that plane annotated; one that fills a volume (a 3D brush)
-    makes none, and neither does a line that several planes share. Slices that strokes annotated and on which nothing is
-    left (after an undo) go.
+    The slice that it was drawn on is being edited from now on, and every other one is confirmed. A stroke that fills a
+    volume (a 3D brush) annotates none, and neither does a line that several slices share. Slices that strokes annotated
+    and on which nothing is left (after an undo) go.
 
     Parameters
     ----------
@@ -34,19 +41,33 @@ def afterStroke(
     after : the segments after the stroke
     geometry : the volume's grid
     views : planes of the slice views on display; a stroke on one that is oblique to the grid annotates that plane
+    pressed : the slice on which the mouse was pressed, where that is known
+    scribble : whether a stroke on a new slice labels its own voxels alone
     """
     if not len(changed):
         return table
-    flat = [axis for axis in range(3) if changed[:, axis].min() == changed[:, axis].max()]
-    if len(flat) == 1:
-        axis, index = flat[0], int(changed[0, flat[0]])
-        known = table.find(axis, index)
-        table = table.withPlane(known or AnnotatedPlane(axis, index))
-    elif not flat:
+    plane = sliceOf(changed, pressed)
+    if plane is not None:
+        if not scribble or table.find(plane.axis, plane.index) is not None:
+            table = table.withEdited(plane)
+        table = table.withCrossed(plane, changed)
+    elif not scribble:
         pose = _viewOf(changed, geometry, views)
         if pose is not None:
             table = table.withOblique(pose)
     return _withoutEmpty(table, after)
+
+
+def sliceOf(changed: np.ndarray, pressed: Plane | None = None) -> Plane | None:
+    """The one slice on which all changed voxels ``(N, 3)`` lie; None if there is none, or several and none pressed."""
+    flat = [axis for axis in range(3) if changed[:, axis].min() == changed[:, axis].max()]
+    planes = [Plane(axis, int(changed[0, axis])) for axis in flat]
+    return pressed if pressed in planes else planes[0] if len(planes) == 1 else None
+
+
+def fillsVolume(changed: np.ndarray, geometry: Geometry, views: list[ObliquePlane]) -> bool:
+    """Whether a change lies on no single slice, of the volume's own or of a view's: a 3D brush, *Threshold* ..."""
+    return bool(np.ptp(changed, axis=0).all()) and _viewOf(changed, geometry, views) is None
 
 
 def _viewOf(changed: np.ndarray, geometry: Geometry, views: list[ObliquePlane]) -> ObliquePlane | None:

@@ -74,6 +74,11 @@ def _direction(volumeNode: vtkMRMLScalarVolumeNode, geometry: Geometry, index: n
 
 def viewPlanes(volumeNode: vtkMRMLScalarVolumeNode) -> list[ObliquePlane]:
     """The planes that the slice views show, in the volume's own LPS mm."""
+    return _posesOf(sliceNodes(), volumeNode)
+
+
+def _posesOf(views: list[vtkMRMLSliceNode], volumeNode: vtkMRMLScalarVolumeNode) -> list[ObliquePlane]:
+    """The planes of some views in the volume's own LPS mm; [] under a transform that is not linear."""
     transformNode = volumeNode.GetParentTransformNode()
     fromWorld = np.eye(4)
     if transformNode is not None:
@@ -83,13 +88,28 @@ def viewPlanes(volumeNode: vtkMRMLScalarVolumeNode) -> list[ObliquePlane]:
         transformNode.GetMatrixTransformFromWorld(matrix)
         fromWorld = matrixFromVtk(matrix)
     planes = []
-    for view in sliceNodes():
+    for view in views:
         pose = fromWorld @ matrixFromVtk(view.GetSliceToRAS())
         x, y, z = (float(value) for value in pose[:3, 3] * _RAS_TO_LPS)
         normal = np.cross(pose[:3, 0], pose[:3, 1])
         u, v, w = (float(value) for value in normal / np.linalg.norm(normal) * _RAS_TO_LPS)
         planes.append(ObliquePlane((x, y, z), (u, v, w)))
     return planes
+
+
+def shownPlane(view: vtkMRMLSliceNode, volumeNode: vtkMRMLScalarVolumeNode) -> Plane | None:
+    """The slice of the volume that a view shows; None where the view is oblique to the volume, or beside it."""
+    (pose,) = _posesOf([view], volumeNode) or (None,)
+    if pose is None:
+        return None
+    geometry = volumeGeometry(volumeNode)
+    along = np.asarray(pose.normal) @ geometry.affine()[:3, :3]
+    along = np.abs(along / np.linalg.norm(geometry.affine()[:3, :3], axis=0))
+    axis = int(along.argmax())
+    index = int(np.round(geometry.physical_to_index(np.array([pose.point]))[0][axis]))
+    if along.max() < PARALLEL or not 0 <= index < geometry.shape[axis]:
+        return None
+    return Plane(axis, index)
 
 
 def blend(inputNode: vtkMRMLSegmentationNode | None, resultNode: vtkMRMLSegmentationNode | None, weight: float) -> None:

@@ -22,6 +22,11 @@ class SliceWidget:
 
     def __init__(self, logic: Any) -> None:
         self._logic = logic
+        self._interactor = vtk.vtkGenericRenderWindowInteractor()
+
+    def interactor(self) -> Any:
+        """Return the interactor of the view, whose events tests invoke."""
+        return self._interactor
 
     def sliceLogic(self) -> Any:
         """Return the logic."""

@@ -1,0 +1,242 @@
+"""Draw, correct, confirm: the state of one drawing on one volume, for the panel and for scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import slicer
+import vtk
+
+from SparseSegLib.annotation import ObliquePlane, Plane, SparseLabels
+from SparseSegModule.annotation import Drawing, readDrawing, rememberDrawn, takeDrawing
+from SparseSegModule.planes import PlaneTable
+from SparseSegModule.prediction import Prediction
+from SparseSegModule.segments import (
+    Block,
+    changeSlice,
+    classLabels,
+    classSegmentIds,
+    editableSegmentIds,
+    segmentStyles,
+)
+from SparseSegModule.strokes import afterStroke, changedVoxels, fillsVolume
+from SparseSegModule.volumes import addLabelmapNode, imageFromArray, volumeGeometry
+
+if TYPE_CHECKING:
+    from slicer import vtkMRMLLabelMapVolumeNode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+
+PLANES_TAG = "SparseSeg.planes"
+"""Tag of the segments with the table of annotated slices: undo and redo of the Segment Editor bring it back, too."""
+VOLUME_ROLE = "SparseSeg.planesVolume"
+APPLIED_ROLE = "SparseSeg.applied"
+APPLIED_NAME = "SparseSeg applied"
+
+
+class AnnotationLoop:
+    """The annotated slices of a segmentation on a volume, and what happens to them while the user draws.
+
+    Drawing on a slice where something is predicted begins with taking the prediction over. A slice that is drawn on is
+    being edited, until :meth:`confirm` or a stroke on another slice; nothing is learned from it before.
+
+    Parameters
+    ----------
+    volumeNode, segmentationNode : the image, and what is drawn on it
+    saveUndo : saves the segmentation's state, for the Segment Editor to undo what comes next
+
+    Attributes
+    ----------
+    table : PlaneTable
+    prediction : Prediction or None
+        What corrections start from.
+    scribble : whether strokes on a new slice label their own voxels alone
+    """
+
+    def __init__(
+        self,
+        volumeNode: vtkMRMLScalarVolumeNode,
+        segmentationNode: vtkMRMLSegmentationNode,
+        saveUndo: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.volumeNode = volumeNode
+        self.segmentationNode = segmentationNode
+        self.prediction: Prediction | None = None
+        self.scribble = False
+        self._saveUndo = saveUndo
+        self._pressed: Plane | None = None
+        self.table = PlaneTable.fromText(self._tag() if self.known else "")
+        self.before = self._drawnNow()
+
+    @property
+    def known(self) -> bool:
+        """Whether a table of this segmentation on this volume is known, be it empty."""
+        return bool(self.segmentationNode.GetNodeReference(VOLUME_ROLE) is self.volumeNode)
+
+    @property
+    def applied(self) -> vtkMRMLLabelMapVolumeNode | None:
+        """Dense labels in the segmentation that are no annotation, ``DRAWN`` where the user had drawn."""
+        return self.segmentationNode.GetNodeReference(APPLIED_ROLE) if self.known else None
+
+    def setTable(self, table: PlaneTable) -> None:
+        """Replace the table; it is kept with the segmentation."""
+        self.table = table
+        self.segmentationNode.SetNodeReferenceID(VOLUME_ROLE, self.volumeNode.GetID())
+        text = table.toText()
+        segmentation = self.segmentationNode.GetSegmentation()
+        for number in range(segmentation.GetNumberOfSegments()):
+            segmentation.GetNthSegment(number).SetTag(PLANES_TAG, text)
+
+    def drawing(self) -> Drawing:
+        """What is drawn now; AnnotationError if nothing is."""
+        return takeDrawing(self.volumeNode, self.segmentationNode, self.table, self.applied)
+
+    def drawn(self) -> SparseLabels:
+        """All that is drawn, be it nothing, that of the slice being edited included."""
+        return readDrawing(self.volumeNode, self.segmentationNode, self.table, self.applied).drawnLabels()
+
+    def press(self, plane: Plane | None) -> bool:
+        """The mouse is pressed on a slice with a drawing tool: take the prediction over, if there is one.
+
+        Returns whether anything was taken over.
+        """
+        self._pressed = plane
+        if plane is None or self.scribble or self.table.find(plane.axis, plane.index) is not None:
+            return False
+        return self.takeOver(plane)
+
+    def takeOver(self, plane: Plane) -> bool:
+        """Make the prediction on a slice its drawing; what is drawn on it already stays. Whether there was any."""
+        predicted = self.predictedOn(plane)
+        if predicted is None:
+            return False
+        self._saveUndo()
+        there = self._sliceNow(plane)
+        owned = np.zeros(there.shape, bool)  # lines of slices on which everything is labeled
+        axes = [axis for axis in range(3) if axis != plane.axis]
+        for other in self.table.finished:
+            if other.axis in axes:
+                owned[(slice(None),) * axes.index(other.axis) + (other.index,)] = True
+        free = (there == 0) & ~owned
+        ids = classSegmentIds(self.segmentationNode)
+        masks = {ids[value - 1]: free & (predicted == value) for value in np.unique(predicted[predicted > 0])}
+        changeSlice(self.segmentationNode, self.volumeNode, plane, masks)
+        self.setTable(self.table.withEdited(plane, declared=True))
+        self.before = self._drawnNow()
+        return True
+
+    def predictedOn(self, plane: Plane) -> np.ndarray | None:
+        """The predicted classes of the segments as they are now on a slice ``(U, V)``; None if there is no prediction.
+
+        Segments that are hidden or locked are left out.
+        """
+        if self.prediction is None:
+            return None
+        found = self.prediction.onSlice(plane, volumeGeometry(self.volumeNode))
+        if found is None:
+            return None
+        ids, editable = classSegmentIds(self.segmentationNode), editableSegmentIds(self.segmentationNode)
+        classes = np.zeros(256, np.uint8)
+        for value, segmentId in enumerate(self.prediction.segmentIds, start=1):
+            if segmentId in editable:
+                classes[value] = ids.index(segmentId) + 1
+        return classes[found]
+
+    def strokeEnded(self, views: list[ObliquePlane], learn: Callable[[int], bool] = lambda count: True) -> bool:
+        """Follow what changed in the segmentation since the last time; whether the annotation changed.
+
+        Parameters
+        ----------
+        views : the planes of the slice views on display
+        learn : asked whether a change that fills a volume, of so many voxels, is annotation
+        """
+        before, after, pressed = self.before, self._drawnNow(), self._pressed
+        self.before = after
+        tag = self._tag()
+        if tag and tag != self.table.toText():  # undo or redo
+            self.table = PlaneTable.fromText(tag)
+            return True
+        changed = changedVoxels(before, after)
+        if not len(changed):
+            return False
+        geometry = volumeGeometry(self.volumeNode)
+        if fillsVolume(changed, geometry, views) and not learn(len(changed)):
+            self.setAside(self._labelsBefore(before))
+            return False
+        self.setTable(
+            afterStroke(self.table, changed, after, geometry, views, pressed=pressed, scribble=self.scribble)
+        )
+        return True
+
+    def confirm(self) -> bool:
+        """Everything drawn is finished, that of the slice being edited included; whether any was being edited."""
+        if self.table.edited is None:
+            return False
+        self._saveUndo()
+        entry = self.table.find(self.table.edited.axis, self.table.edited.index)
+        self.setTable(self.table.withPlane(replace(entry, declared=True)).confirmed())
+        return True
+
+    def setFinished(self, plane: Plane, finished: bool) -> bool:
+        """Say whether all that is outside of the segments on a slice is background; whether that is new."""
+        entry = self.table.find(plane.axis, plane.index)
+        if entry is None or entry.finished == finished:
+            return False
+        self.setTable(self.table.withPlane(replace(entry, finished=finished, declared=True)))
+        return True
+
+    def remove(self, plane: Plane) -> None:
+        """Give a slice back to the prediction: what is drawn on it goes, but for the lines of other slices."""
+        self._saveUndo()
+        table = self.table.without(plane.axis, plane.index)
+        there = self._sliceNow(plane)
+        axes = [axis for axis in range(3) if axis != plane.axis]
+        for other in table.finished:
+            if other.axis in axes:
+                there[(slice(None),) * axes.index(other.axis) + (other.index,)] = 0
+        ids = classSegmentIds(self.segmentationNode)
+        masks = {ids[value - 1]: there == value for value in np.unique(there[there > 0])}
+        changeSlice(self.segmentationNode, self.volumeNode, plane, masks, erase=True)
+        self.setTable(table)
+        self.before = self._drawnNow()
+
+    def addFound(self, planes: list[Plane]) -> None:
+        """Take slices of a segmentation drawn earlier as annotated."""
+        self.setTable(self.table.withFound(planes))
+
+    def setAside(self, drawn: SparseLabels) -> None:
+        """What the segmentation has now is no annotation but for ``drawn``: keep a copy, to know strokes from it."""
+        last, geometry = self.applied, volumeGeometry(self.volumeNode)
+        image = imageFromArray(rememberDrawn(self.before.whole(geometry.shape), drawn))
+        styles = segmentStyles(self.segmentationNode)
+        names, colors = tuple(style.name for style in styles), [style.color for style in styles]
+        node = addLabelmapNode(image, geometry, APPLIED_NAME, names, colors)
+        node.SetHideFromEditors(True)
+        self.segmentationNode.SetNodeReferenceID(APPLIED_ROLE, node.GetID())
+        self.segmentationNode.SetNodeReferenceID(VOLUME_ROLE, self.volumeNode.GetID())
+        if last is not None:
+            slicer.mrmlScene.RemoveNode(last)
+
+    def ignoreChange(self) -> None:
+        """Ignore the last change of the segmentation: nobody drew."""
+        self.before = self._drawnNow()
+
+    def _labelsBefore(self, before: Block) -> SparseLabels:
+        now = readDrawing(self.volumeNode, self.segmentationNode, self.table, self.applied)
+        return replace(now, classes=before).drawnLabels()
+
+    def _sliceNow(self, plane: Plane) -> np.ndarray:
+        """The classes drawn on a slice ``(U, V)``."""
+        return self._drawnNow().whole(volumeGeometry(self.volumeNode).shape)[plane.voxels].copy()
+
+    def _drawnNow(self) -> Block:
+        return classLabels(self.segmentationNode, self.volumeNode)
+
+    def _tag(self) -> str:
+        """The table that comes with the segments."""
+        segmentation, text = self.segmentationNode.GetSegmentation(), vtk.reference("")
+        for number in range(segmentation.GetNumberOfSegments()):
+            if segmentation.GetNthSegment(number).GetTag(PLANES_TAG, text) and str(text):
+                return str(text)
+        return ""

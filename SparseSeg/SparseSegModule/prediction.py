@@ -1,0 +1,47 @@
+"""What the network predicts, as far as it has come: the labels that a correction starts from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from SparseSegLib.annotation import UNLABELED, Plane
+from SparseSegLib.image import Box, Geometry
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Predicted labels of a part of a volume.
+
+    Attributes
+    ----------
+    labels : (Z, Y, X) uint8
+        1..n for the segments in ``segmentIds``, 0 for background, ``UNLABELED`` where nothing is predicted yet.
+    geometry : the part's grid, which lies on the volume's
+    segmentIds : of the user's segmentation, in the order of the classes
+    """
+
+    labels: np.ndarray
+    geometry: Geometry
+    segmentIds: tuple[str, ...]
+
+    def boxIn(self, volume: Geometry) -> Box:
+        """The part of the volume's grid that the labels cover."""
+        start = np.round(volume.physical_to_index(np.array([self.geometry.origin]))[0]).astype(int)
+        z, y, x = (slice(int(low), int(low) + size) for low, size in zip(start, self.labels.shape, strict=True))
+        return z, y, x
+
+    def onSlice(self, plane: Plane, volume: Geometry) -> np.ndarray | None:
+        """The labels of one slice of the volume ``(U, V)``, 0 outside of the part; None if nothing is predicted there."""
+        box = self.boxIn(volume)
+        side = box[plane.axis]
+        if not side.start <= plane.index < side.stop:
+            return None
+        found = np.take(self.labels, plane.index - side.start, plane.axis)
+        if (found == UNLABELED).all():
+            return None
+        axes = [axis for axis in range(3) if axis != plane.axis]
+        out = np.zeros([volume.shape[axis] for axis in axes], np.uint8)
+        out[box[axes[0]], box[axes[1]]] = np.where(found == UNLABELED, 0, found)
+        return out

@@ -1,0 +1,259 @@
+"""Correct in place: take over, edit, confirm, undo, scribble; what is learned from, and what is shown."""
+
+import numpy as np
+import pytest
+import slicer
+from host import Host
+from module_helpers import add_phantom, middle, paint, paint_plane
+from phantoms import GEOMETRIES
+
+from SparseSegLib.annotation import UNLABELED, Plane
+
+DENSIFY = 2
+
+
+@pytest.fixture
+def shown(panel):
+    """A panel that shows a prediction, shifted by two voxels, after one slice was drawn."""
+    phantom, volume_node = add_phantom(GEOMETRIES["anisotropic"])
+    panel.parameterNode.inputVolume = volume_node
+    Host.instance().processEvents(0.05)
+    segmentation_node = panel.parameterNode.segmentation
+    paint_plane(segmentation_node, volume_node, phantom.labels, middle(phantom.labels, 0))
+    panel.parts[1].enter()
+    predicted = np.roll(phantom.labels, 2, axis=2)
+    view = panel.parts[DENSIFY].view
+    view.begin(volume_node, segmentation_node)
+    view.showPreview(predicted, phantom.volume.geometry)
+    return panel, phantom, predicted, volume_node, segmentation_node
+
+
+def _press(volume_node, plane, *, shift=False):
+    """Press the mouse on a slice that a view shows."""
+    from SparseSegModule.views import jumpTo
+
+    view, manager = jumpTo(volume_node, plane), slicer.app.layoutManager()
+    widgets = [manager.sliceWidget(name) for name in manager.sliceViewNames()]
+    interactor = next(widget for widget in widgets if widget.mrmlSliceNode() is view).interactor()
+    interactor.SetShiftKey(shift)
+    interactor.InvokeEvent("LeftButtonPressEvent")
+
+
+def _stroke(panel, volume_node, segmentation_node, plane, mask, tool="Paint"):
+    """A whole stroke of a tool of the Segment Editor on a slice: press, undo state, change."""
+    from SparseSegModule.volumes import ijkToRas
+
+    editor = panel.ui.segmentEditorWidget
+    editor.setActiveEffectByName(tool)
+    _press(volume_node, plane)
+    editor.saveStateForUndo()
+    where = np.zeros(volume_node.GetImageData().GetDimensions()[::-1], np.uint8)
+    where[plane.voxels] = mask
+    segment_id = segmentation_node.GetSegmentation().GetNthSegmentID(0)
+    paint(segmentation_node, segment_id, where, ijkToRas(volume_node), erase=tool == "Erase")
+    Host.instance().processEvents(0.05)
+
+
+def _drawn(segmentation_node, volume_node, shape):
+    from SparseSegModule.segments import classLabels
+
+    return classLabels(segmentation_node, volume_node).whole(shape)
+
+
+def _shown(panel, volume_node, shape):
+    return _drawn(panel.parts[DENSIFY].view.shownNode(), volume_node, shape)
+
+
+def _corner(mask):
+    """A part of an object's mask, and what is left without it."""
+    part = np.zeros(mask.shape, np.uint8)
+    places = np.argwhere(mask)
+    part[tuple(places[: len(places) // 3].T)] = 1
+    return part
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_erasing_on_a_predicted_slice_corrects_it_where_it_stands(shown, axis):
+    panel, phantom, predicted, volume_node, segmentation_node = shown
+    first, shape = middle(phantom.labels, 0), phantom.labels.shape
+    plane = middle(predicted, axis, 0.3)
+    leak = _corner(predicted[plane.voxels])
+    _stroke(panel, volume_node, segmentation_node, plane, leak, "Erase")
+    corrected = predicted[plane.voxels] * (1 - leak)
+    if axis != 0:  # the line that the slice drawn first has on it
+        line = first.index
+        corrected[line] = np.where(leak[line], 0, phantom.labels[plane.voxels][line])
+    np.testing.assert_array_equal(_drawn(segmentation_node, volume_node, shape)[plane.voxels], corrected)
+    np.testing.assert_array_equal(_shown(panel, volume_node, shape)[plane.voxels], corrected)
+    assert panel.parts[1].planes().edited == plane
+    away = [index for index in range(shape[axis]) if index != plane.index]
+    rest = np.take(_shown(panel, volume_node, shape), away, axis) == np.take(predicted, away, axis)
+    assert rest.mean() > 0.9
+
+
+def test_a_painted_bit_joins_the_prediction_on_its_slice(shown):
+    panel, phantom, predicted, volume_node, segmentation_node = shown
+    plane = middle(predicted, 0, 0.3)
+    bit = np.zeros(predicted.shape[1:], np.uint8)
+    bit[:2, :2] = 1
+    _stroke(panel, volume_node, segmentation_node, plane, bit)
+    found = _drawn(segmentation_node, volume_node, predicted.shape)[plane.voxels]
+    np.testing.assert_array_equal(found, np.maximum(predicted[plane.voxels], bit))
+
+
+def test_nothing_is_learned_from_a_slice_that_is_being_edited_until_it_is_confirmed(shown):
+    panel, phantom, predicted, volume_node, segmentation_node = shown
+    part, first, plane = panel.parts[1], middle(phantom.labels, 0), middle(predicted, 0, 0.3)
+    bit = np.zeros(predicted.shape[1:], np.uint8)
+    bit[0, 0] = 1
+    _stroke(panel, volume_node, segmentation_node, plane, bit)
+    labels = part.loop.drawing().sparseLabels()
+    assert labels.planes == (first,)
+    assert (labels.array[plane.voxels] == UNLABELED).all()
+    assert panel.ui.planeTable.item(0, 4).text() == "being edited"
+    panel.ui.confirmButton.click()
+    labels = part.loop.drawing().sparseLabels()
+    assert set(labels.planes) == {first, plane}
+    np.testing.assert_array_equal(labels.array[plane.voxels], np.maximum(predicted[plane.voxels], bit))
+    assert part.planes().edited is None
+    assert not panel.ui.confirmButton.enabled
+
+
+def test_drawing_on_another_slice_confirms_and_scrolling_does_not(shown):
+    panel, phantom, predicted, volume_node, segmentation_node = shown
+    part, plane, other = panel.parts[1], middle(predicted, 0, 0.3), middle(predicted, 0, 0.7)
+    bit = np.zeros(predicted.shape[1:], np.uint8)
+    bit[0, 0] = 1
+    _stroke(panel, volume_node, segmentation_node, plane, bit)
+    part.jump(other)
+    Host.instance().processEvents(0.05)
+    assert part.planes().edited == plane
+    _stroke(panel, volume_node, segmentation_node, other, bit)
+    assert part.planes().edited == other
+    assert plane in part.loop.drawing().sparseLabels().planes
+
+
+def test_undo_takes_back_stroke_take_over_and_confirmation(shown):
+    panel, phantom, predicted, volume_node, segmentation_node = shown
+    part, editor, shape = panel.parts[1], panel.ui.segmentEditorWidget, predicted.shape
+    part.confirm()
+    plane = middle(predicted, 0, 0.3)
+    before = _drawn(segmentation_node, volume_node, shape)
+    bit = np.zeros(shape[1:], np.uint8)
+    bit[0, 0] = 1
+
+    def back():
+        editor.undo()
+        Host.instance().processEvents(0.05)
+        return _drawn(segmentation_node, volume_node, shape)[plane.voxels], part.planes()
+
+    _stroke(panel, volume_node, segmentation_node, plane, bit)
+    part.confirm()
+    there, table = back()
+    assert there[0, 0] == 1
+    assert table.edited == plane
+    there, table = back()
+    np.testing.assert_array_equal(there, predicted[plane.voxels])
+    assert table.edited == plane
+    there, table = back()
+    np.testing.assert_array_equal(there, before[plane.voxels])
+    assert table.find(0, plane.index) is None
+    editor.redo()
+    Host.instance().processEvents(0.05)
+    assert part.planes().edited == plane
+
+
+def test_a_slice_is_taken_over_by_the_button_and_stays_as_it_is_in_later_previews(shown):
+    panel, phantom, predicted, volume_node, segmentation_node = shown
+    part, plane = panel.parts[1], middle(predicted, 1, 0.3)
+    part.jump(plane)
+    green = slicer.app.layoutManager().sliceWidget("Green")
+    green.interactor().InvokeEvent("EnterEvent")
+    assert panel.ui.takeOverButton.enabled
+    panel.ui.takeOverButton.click()
+    assert part.planes().edited == plane
+    taken = _drawn(segmentation_node, volume_node, predicted.shape)[plane.voxels]
+    panel.parts[DENSIFY].view.showPreview(np.roll(predicted, 3, axis=0), phantom.volume.geometry)
+    np.testing.assert_array_equal(_shown(panel, volume_node, predicted.shape)[plane.voxels], taken)
+
+
+def test_hidden_and_locked_segments_are_not_taken_over(panel):
+    phantom, volume_node = add_phantom(GEOMETRIES["anisotropic"])
+    panel.parameterNode.inputVolume = volume_node
+    node = panel.parameterNode.segmentation
+    segmentation = node.GetSegmentation()
+    for name in ("hidden", "locked"):
+        segmentation.AddEmptySegment(name, name)
+    node.GetDisplayNode().SetSegmentVisibility("hidden", False)
+    logic = slicer.vtkSlicerSegmentationsModuleLogic
+    logic.SetSegmentStatus(segmentation.GetSegment("locked"), logic.Completed)
+    Host.instance().processEvents(0.05)
+    predicted = np.zeros(phantom.labels.shape, np.uint8)
+    predicted[5, 2:4], predicted[5, 4:6], predicted[5, 6:8] = 1, 2, 3
+    view = panel.parts[DENSIFY].view
+    view.begin(volume_node, node)
+    view.showPreview(predicted, phantom.volume.geometry)
+    assert panel.parts[1].loop.takeOver(Plane(0, 5))
+    np.testing.assert_array_equal(_drawn(node, volume_node, predicted.shape)[5], predicted[5] * (predicted[5] == 1))
+
+
+def test_a_press_with_a_modifier_or_without_a_drawing_tool_takes_nothing_over(shown):
+    panel, _, predicted, volume_node, _ = shown
+    plane = middle(predicted, 0, 0.3)
+    panel.ui.segmentEditorWidget.setActiveEffectByName("Paint")
+    _press(volume_node, plane, shift=True)
+    for tool in ("Threshold", ""):
+        panel.ui.segmentEditorWidget.setActiveEffectByName(tool)
+        _press(volume_node, plane)
+    assert panel.parts[1].planes().find(0, plane.index) is None
+
+
+def test_a_scribble_labels_its_own_voxels_and_takes_nothing_over(shown):
+    panel, phantom, predicted, volume_node, segmentation_node = shown
+    panel.ui.scribbleButton.click()
+    plane = middle(predicted, 0, 0.3)
+    bit = np.zeros(predicted.shape[1:], np.uint8)
+    bit[0, :3] = 1
+    _stroke(panel, volume_node, segmentation_node, plane, bit)
+    part = panel.parts[1]
+    assert part.planes().find(0, plane.index) is None
+    part.confirm()
+    labels = part.loop.drawing().sparseLabels()
+    there = labels.array[plane.voxels]
+    np.testing.assert_array_equal(there == 1, bit == 1)
+    assert (there[bit == 0] == UNLABELED).all()
+
+
+@pytest.mark.parametrize("learn", [False, True])
+def test_what_fills_a_volume_is_annotation_only_if_the_user_says_so(shown, learn):
+    from SparseSegModule.volumes import ijkToRas
+
+    panel, phantom, predicted, volume_node, segmentation_node = shown
+    part, host = panel.parts[1], Host.instance()
+    part.confirm()
+    panel.ui.segmentEditorWidget.setActiveEffectByName("Threshold")
+    host.answers.append(learn)
+    ball = np.zeros(predicted.shape, np.uint8)
+    ball[2:5, 3:7, 3:7] = 1
+    segment_id = segmentation_node.GetSegmentation().GetNthSegmentID(0)
+    paint(segmentation_node, segment_id, ball, ijkToRas(volume_node))
+    host.processEvents(0.05)
+    assert "learn from them" in host.dialogs[-1][1]
+    labels, plane = part.loop.drawing().sparseLabels(), middle(phantom.labels, 0)
+    assert (labels.array[ball == 1] == (1 if learn else UNLABELED)).all()
+    np.testing.assert_array_equal(labels.array[plane.voxels], phantom.labels[plane.voxels])
+
+
+def test_a_later_stroke_across_a_confirmed_slice_wins_and_the_table_says_so(shown):
+    panel, phantom, predicted, volume_node, segmentation_node = shown
+    first, plane = middle(phantom.labels, 0), middle(predicted, 1, 0.5)
+    line = np.zeros(predicted[plane.voxels].shape, np.uint8)
+    line[first.index, :3] = 1
+    line[first.index + 1, :3] = 1
+    _stroke(panel, volume_node, segmentation_node, plane, line)
+    panel.ui.confirmButton.click()
+    labels = panel.parts[1].loop.drawing().sparseLabels()
+    assert (labels.array[first.index, plane.index, :3] == 1).all()
+    states = {panel.ui.planeTable.item(row, 1).text(): panel.ui.planeTable.item(row, 4).text() for row in range(2)}
+    assert states["Axial"].startswith("changed on Coronal")
+    assert states["Coronal"] == ""
