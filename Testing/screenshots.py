@@ -40,7 +40,7 @@ def main() -> None:
     panel.parameterNode.segmentation = drawn
     host.processEvents(0.1)
     slicer.mrmlScene.RemoveNode(empty)
-    panel.parameterNode.planes = table.toText()
+    panel.parts[1].loop.setTable(table)
     panel.parameterNode.budgetSeconds = SECONDS
     panel.ui.densifyButton.click()
     bar = panel.ui.progressBar
@@ -48,7 +48,7 @@ def main() -> None:
     pictures = ROOT / "Resources" / "Screenshots"
     host.screenshot(panel.parent, pictures / "panel.png")
     panel.parameterNode.resultOpacity = 1.0
-    host.wait(lambda: panel.ui.densifyButton.text == "Densify", SECONDS + 60)
+    host.wait(lambda: panel.ui.densifyButton.enabled, SECONDS + 60)
     host.renderSlices(pictures / "slices.png", size=420, fit=True)
     print(panel.ui.progressLabel.text)
     host.quit()

@@ -286,7 +286,7 @@ def test_positions_are_where_the_slice_views_show_them(drawn):
     panel.parts[1].suggest(plane)
     assert panel.ui.suggestButton.toolTip.endswith(f"Sagittal {where}")
     panel.parts[1].suggest(None)
-    assert panel.ui.suggestButton.text == "Suggest next slice"
+    assert panel.ui.suggestButton.toolTip == "Press Densify first."
     assert segmentation_node is panel.parameterNode.segmentation
 
 

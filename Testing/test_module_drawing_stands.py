@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import qt_states
 import slicer
 from host import Host
 from module_helpers import add_phantom, middle, paint, paint_plane
@@ -91,7 +92,7 @@ def test_scribbles_oblique_planes_and_background_drawn_after_the_result_stand(dr
     _stroke(segmentation_node, background, volume_node, bar)
     stroke, plane = _oblique_stroke(volume_node, phantom)
     _stroke(segmentation_node, segment_id, volume_node, stroke)
-    before = panel.parts[1].drawing().sparseLabels()
+    before = panel.parts[1].loop.drawn()
     assert len(before.oblique) == 1
     panel.ui.applyButton.click()
     found = _now(segmentation_node, volume_node, shape)
@@ -101,7 +102,7 @@ def test_scribbles_oblique_planes_and_background_drawn_after_the_result_stand(dr
     np.testing.assert_array_equal(found[plane], stroke[plane] | (before.array[plane] == 1))
     np.testing.assert_array_equal(found[~before.labeled], dense[~before.labeled])
 
-    after = panel.parts[1].drawing().sparseLabels()  # it is still annotation, and the result is none
+    after = panel.parts[1].loop.drawn()  # it is still annotation, and the result is none
     np.testing.assert_array_equal(after.array, before.array)
     _show_result(panel, 1 - dense, volume_node)
     panel.ui.applyButton.click()
@@ -119,7 +120,7 @@ def test_what_was_drawn_in_a_segment_that_the_training_did_not_know_stands(drawn
     _stroke(segmentation_node, later, volume_node, ball)
     panel.ui.applyButton.click()
     np.testing.assert_array_equal(_now(segmentation_node, volume_node, shape) == 2, ball)
-    labels = panel.parts[1].drawing().sparseLabels()
+    labels = panel.parts[1].loop.drawn()
     assert (labels.array[ball] == 2).all()
     assert (labels.array == UNLABELED).any()
 
@@ -135,13 +136,12 @@ def test_a_result_is_applied_where_everything_drawn_was_erased(drawn):
     np.testing.assert_array_equal(_now(segmentation_node, volume_node, shape), phantom.labels)
 
 
-def test_slices_that_the_user_removed_are_not_found_again(drawn, started):
+def test_slices_that_the_user_took_as_unfinished_are_not_found_again(drawn, started):
     panel, _phantom, _volume_node, _segmentation_node = drawn
     host = Host.instance()
-    for _ in range(3):
-        panel.ui.planeTable.setCurrentCell(0, 1)
-        panel.ui.removePlaneButton.click()
-    assert panel.ui.planeTable.rowCount == 0
+    for row in range(3):
+        panel.ui.planeTable.item(row, 0).setCheckState(qt_states.unchecked())
+        host.processEvents(0.05)
     panel.ui.densifyButton.click()
     assert host.dialogs == []
     assert started[0]._drawing.table.finished == ()
@@ -151,10 +151,13 @@ def test_slices_that_the_user_removed_are_not_found_again(drawn, started):
 
 @pytest.mark.parametrize("agrees", [True, False])
 def test_slices_drawn_before_the_panel_knew_them_are_asked_about(drawn, started, agrees):
-    panel, _phantom, _volume_node, _segmentation_node = drawn
+    from SparseSegModule.planes import PlaneTable
+
+    panel, _phantom, _volume_node, segmentation_node = drawn
     host = Host.instance()
     known = panel.parts[1].planes()
-    panel.parameterNode.planes = ""
+    panel.parts[1].loop.setTable(PlaneTable())
+    segmentation_node.SetNodeReferenceID("SparseSeg.planesVolume", None)
     host.answers.append(agrees)
     panel.ui.densifyButton.click()
     assert "3 slices seem to be annotated" in host.dialogs[0][1]
