@@ -29,7 +29,9 @@ def test_the_suggested_slice_is_one_of_the_whole_volume():
     for axis, index in ((0, 3), (1, 5), (2, 15)):
         entropy = np.zeros(problem.region_shape, np.float32)
         entropy[tuple(index if other == axis else slice(None) for other in range(3))] = 1
-        assert suggest(problem, np.zeros(problem.region_shape, np.uint8), entropy) == Plane(axis, index + problem.box[axis].start)
+        assert suggest(problem, np.zeros(problem.region_shape, np.uint8), entropy) == Plane(
+            axis, index + problem.box[axis].start
+        )
 
 
 @pytest.mark.parametrize("shape", [SHAPE, (41, 45, 49)])

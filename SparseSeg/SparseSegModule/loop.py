@@ -161,12 +161,11 @@ class AnnotationLoop:
         if not len(changed):
             return False
         geometry = volumeGeometry(self.volumeNode)
-        if fillsVolume(changed, geometry, views) and not learn(len(changed)):
+        drawn = changed[after.whole(geometry.shape)[tuple(changed.T)] > 0]
+        if fillsVolume(drawn, geometry, views) and not learn(len(drawn)):
             self.setAside(self._labelsBefore(before))
             return False
-        self.setTable(
-            afterStroke(self.table, changed, after, geometry, views, pressed=pressed, scribble=self.scribble)
-        )
+        self.setTable(afterStroke(self.table, changed, after, geometry, views, pressed=pressed, scribble=self.scribble))
         return True
 
     def confirm(self) -> bool:

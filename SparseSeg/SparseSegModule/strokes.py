@@ -66,8 +66,8 @@ def sliceOf(changed: np.ndarray, pressed: Plane | None = None) -> Plane | None:
 
 
 def fillsVolume(changed: np.ndarray, geometry: Geometry, views: list[ObliquePlane]) -> bool:
-    """Whether a change lies on no single slice, of the volume's own or of a view's: a 3D brush, *Threshold* ..."""
-    return bool(np.ptp(changed, axis=0).all()) and _viewOf(changed, geometry, views) is None
+    """Whether voxels ``(N, 3)`` lie on no single slice, of the volume's own or of a view's: a 3D brush, *Threshold*."""
+    return bool(len(changed) and np.ptp(changed, axis=0).all()) and _viewOf(changed, geometry, views) is None
 
 
 def _viewOf(changed: np.ndarray, geometry: Geometry, views: list[ObliquePlane]) -> ObliquePlane | None:
