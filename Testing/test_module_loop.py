@@ -92,7 +92,7 @@ def test_erasing_on_a_predicted_slice_corrects_it_where_it_stands(shown, axis):
 
 
 def test_a_painted_bit_joins_the_prediction_on_its_slice(shown):
-    panel, phantom, predicted, volume_node, segmentation_node = shown
+    panel, _phantom, predicted, volume_node, segmentation_node = shown
     plane = middle(predicted, 0, 0.3)
     bit = np.zeros(predicted.shape[1:], np.uint8)
     bit[:2, :2] = 1
@@ -120,7 +120,7 @@ def test_nothing_is_learned_from_a_slice_that_is_being_edited_until_it_is_confir
 
 
 def test_drawing_on_another_slice_confirms_and_scrolling_does_not(shown):
-    panel, phantom, predicted, volume_node, segmentation_node = shown
+    panel, _phantom, predicted, volume_node, segmentation_node = shown
     part, plane, other = panel.parts[1], middle(predicted, 0, 0.3), middle(predicted, 0, 0.7)
     bit = np.zeros(predicted.shape[1:], np.uint8)
     bit[0, 0] = 1
@@ -134,7 +134,7 @@ def test_drawing_on_another_slice_confirms_and_scrolling_does_not(shown):
 
 
 def test_undo_takes_back_stroke_take_over_and_confirmation(shown):
-    panel, phantom, predicted, volume_node, segmentation_node = shown
+    panel, _phantom, predicted, volume_node, segmentation_node = shown
     part, editor, shape = panel.parts[1], panel.ui.segmentEditorWidget, predicted.shape
     part.confirm()
     plane = middle(predicted, 0, 0.3)
@@ -209,7 +209,7 @@ def test_a_press_with_a_modifier_or_without_a_drawing_tool_takes_nothing_over(sh
 
 
 def test_a_scribble_labels_its_own_voxels_and_takes_nothing_over(shown):
-    panel, phantom, predicted, volume_node, segmentation_node = shown
+    panel, _phantom, predicted, volume_node, segmentation_node = shown
     panel.ui.scribbleButton.click()
     plane = middle(predicted, 0, 0.3)
     bit = np.zeros(predicted.shape[1:], np.uint8)

@@ -202,7 +202,7 @@ class AnnotatePart(VTKObservationMixin):
         tool = effect.name if effect is not None else ""
         if tool not in self._learnFrom:
             question = _(
-                "{voxels} voxels were changed on many slices at once. Did you check each of them, so that SparseSeg may "
+                "{voxels} voxels were changed on many slices at once. Did you check all of them, so that SparseSeg may "
                 "learn from them? With No they stay in the segmentation, and only what you draw is learned from."
             ).format(voxels=voxels)
             self._learnFrom[tool] = bool(slicer.util.confirmYesNoDisplay(question))

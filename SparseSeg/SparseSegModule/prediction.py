@@ -33,7 +33,7 @@ class Prediction:
         return z, y, x
 
     def onSlice(self, plane: Plane, volume: Geometry) -> np.ndarray | None:
-        """The labels of one slice of the volume ``(U, V)``, 0 outside of the part; None if nothing is predicted there."""
+        """The labels of one slice of the volume ``(U, V)``, 0 outside of the part; None if there are none."""
         box = self.boxIn(volume)
         side = box[plane.axis]
         if not side.start <= plane.index < side.stop:

@@ -118,7 +118,7 @@ def setLabels(
 def setSlice(
     segmentationNode: vtkMRMLSegmentationNode, volumeNode: vtkMRMLScalarVolumeNode, plane: Plane, labels: np.ndarray
 ) -> None:
-    """Replace labels ``(U, V)`` on a slice of the volume in a segmentation of :func:`setLabels`, as far as it reaches."""
+    """Replace labels ``(U, V)`` on a slice of the volume, in a segmentation of :func:`setLabels` that reaches there."""
     segment = segmentationNode.GetSegmentation().GetNthSegment(0)
     image = segment.GetRepresentation(_binaryLabelmap()) if segment is not None else None
     if image is None or image.GetPointData().GetScalars() is None:
