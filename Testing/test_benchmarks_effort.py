@@ -153,6 +153,8 @@ def test_what_is_needed_until_an_iou():
     assert both.cells() == ["> 4", "> 42", "> 8"]
     least = effort_report.least(MADE_UP[2:], 0.85)
     assert (least.slices, least.voxels) == (3, 50), "of as many slices the way with fewer voxels"
+    never = effort_report.least(MADE_UP[2:], 0.90)
+    assert never == effort_report.Effort(4, 100, 8.0, False), "what the best way spent"
 
 
 def test_shares_are_of_the_best_other_tools_slices(tmp_path, capsys):

@@ -13,7 +13,7 @@ from Benchmarks.shared.rows import Row
 OWN = "SparseSeg"
 TARGETS = (0.85, 0.90)
 AFTER = 8
-"""The number of slices after which tools are compared."""
+"""The number of slices after which tools are compared; the last one, where a curve has fewer."""
 
 Curves = dict[str, list[Row]]
 """The curves of one structure by the name of the tool: SparseSeg's of all seeds, another tool's of all its ways."""
@@ -74,9 +74,9 @@ def write_report(rows: list[Row], folder: Path) -> None:
         return
     found = by_structure(rows)
     parts = [
-        f"Until an IoU is reached; IoU over the volume, and off the slices, after {AFTER} slices",
+        f"Until an IoU is reached; IoU of the volume, and both off the slices, after {AFTER} slices (or all, if fewer)",
         until_table(found),
-        f"For the IoU that the best other tool has after {AFTER} slices",
+        f"For the IoU that the best other tool has after {AFTER} slices (or all, if fewer)",
         share_table(found),
     ]
     text = "\n\n".join(part for part in parts if part)
@@ -96,11 +96,14 @@ def by_structure(rows: list[Row]) -> dict[str, Curves]:
 
 
 def least(curves: Sequence[Row], target: float) -> Effort:
-    """What a tool needs: the mean over seeds of SparseSeg, else the way that takes the fewest slices, then voxels."""
-    efforts = [Effort.until(row, target) for row in curves]
+    """What a tool needs: SparseSeg in the mean over its seeds, another by the way that takes the fewest slices.
+
+    Of as many slices the fewest voxels count, and where no way reaches the IoU, what the best one spent.
+    """
     if curves[0]["method"] == OWN:
-        return Effort.mean(efforts)
-    return min(efforts, key=lambda one: (not one.reached, one.slices, one.voxels))
+        return Effort.mean([Effort.until(row, target) for row in curves])
+    efforts = [effort for row in curves if (effort := Effort.until(row, target)).reached]
+    return min(efforts, key=lambda one: (one.slices, one.voxels)) if efforts else Effort.until(best(curves), target)
 
 
 def best(curves: Sequence[Row]) -> Row:
@@ -180,7 +183,7 @@ def plot(found: dict[str, Curves], path: Path) -> None:
             above.plot(range(1, len(heights) + 1), heights, label=name, markersize=4, **style)
             below.plot(voxels, heights, label=name, markersize=4, **style)
         above.set(title=structure, xlabel="slices", ylim=(0, 1))
-        below.set(xlabel="voxels drawn or changed", xscale="log")
+        below.set(xlabel="voxels drawn or changed")
         for axes in (above, below):
             axes.grid(alpha=0.3)
             for target in TARGETS:
@@ -189,7 +192,8 @@ def plot(found: dict[str, Curves], path: Path) -> None:
         axes.set_ylabel("IoU of the whole volume")
     for axes in grid.flat:
         axes.set_visible(bool(axes.lines))
-    grid[0][0].legend(fontsize=7, loc="lower right")
+    handles, names = grid[0][0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=wide, fontsize=8)
     figure.savefig(path, dpi=110)
 
 
