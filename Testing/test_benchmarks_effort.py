@@ -172,6 +172,8 @@ def test_shares_are_of_the_best_other_tools_slices(tmp_path, capsys):
     assert lines[3].endswith("| 0.800 | 16 | 8 | > 4 | > 8 | > 8 | > 100 | > 50 |")
     assert lines[4].endswith("| > 100 | > 46 |")
     assert effort_report.share_table(effort_report.by_structure(MADE_UP[:2])) == ""
+    effort_report.write_report(MADE_UP[:2], tmp_path)
+    assert "best other tool" not in capsys.readouterr().out
     effort_report.write_report([*MADE_UP, weak, *other], tmp_path)
     assert (tmp_path / "table.md").read_text().strip() == capsys.readouterr().out.strip()
     assert (tmp_path / "plot.png").stat().st_size > 1000

@@ -73,13 +73,10 @@ def write_report(rows: list[Row], folder: Path) -> None:
         print("Nothing was measured.")
         return
     found = by_structure(rows)
-    parts = [
-        f"Until an IoU is reached; IoU of the volume, and both off the slices, after {AFTER} slices (or all, if fewer)",
-        until_table(found),
-        f"For the IoU that the best other tool has after {AFTER} slices (or all, if fewer)",
-        share_table(found),
-    ]
-    text = "\n\n".join(part for part in parts if part)
+    after = f"after {AFTER} slices (or all, if fewer)"
+    text = f"Until an IoU is reached; IoU of the volume, and both off the slices, {after}\n\n{until_table(found)}"
+    if shared := share_table(found):
+        text += f"\n\nFor the IoU that the best other tool has {after}\n\n{shared}"
     (folder / "table.md").write_text(text + "\n", encoding="utf-8")
     print(text)
     plot(found, folder / "plot.png")
