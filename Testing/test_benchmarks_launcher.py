@@ -13,6 +13,7 @@ OPTIONS = {
     "densify": "--output",
     "next_slice": "--output",
     "ablation": "--output",
+    "effort": "--output",
     "gpu": "--output",
     "first_preview": "--budgets",
     "augmentation": "--device",

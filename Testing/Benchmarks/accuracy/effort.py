@@ -1,0 +1,229 @@
+"""The effort curve: how many slices, voxels and seconds a simulated user needs, with SparseSeg and with others.
+
+    python Testing/Benchmarks effort --data FOLDER -o benchmark-output/effort
+
+The user (``SparseSegLib.evaluation.SimulatedUser``) draws the slice across z that shows most of the structure, waits
+for ``--seconds`` of SparseSeg, and corrects the result in place on the next slice: the one that SparseSeg suggests, or
+the middle of the widest gap. SparseSeg goes on from its last weights each time. With the other tools the user knows how
+many slices it will be, draws them from nothing, and runs the tool once.
+
+Per number of slices: voxels drawn or changed and seconds of waiting, both in all, IoU over the volume, and off the
+annotated slices IoU and normalized surface Dice. A curve is one row of ``results.csv``; a second run does what is
+missing. ``table.md`` and ``plot.png`` are written at the end (and by ``--report`` alone).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from Benchmarks.accuracy.effort_report import write_report
+from Benchmarks.accuracy.next_slice import Extent, objects_extent, widest_gap
+from Benchmarks.shared.rows import Row, Table, commit
+from Benchmarks.shared.scoring import names_of, unseen_iou
+from Benchmarks.shared.volumes import Case, development_cases, shipped_case, special_cases
+from scipy import ndimage
+
+from SparseSegLib.annotation import Plane, SparseLabels
+from SparseSegLib.comparison import segment_with
+from SparseSegLib.densify import DensifySettings, densify
+from SparseSegLib.errors import DependencyError
+from SparseSegLib.evaluation import SimulatedUser, iou
+from SparseSegLib.evaluation.simulated_user import Choice, Segmented, suggested
+from SparseSegLib.image import Volume
+
+OWN = "SparseSeg"
+OWN_WAYS = ("suggested", "even")
+PEERS = ("Fill between slices", "Grow from seeds", "Random forest")
+PLACES = ("along z", "along z to its ends", "along all axes")
+SPECIAL = ("four organs", "two kidneys")
+KEY = ("volume", "method", "way", "seed", "slices", "budget_seconds")
+
+
+def main() -> None:
+    """Run what is missing and write the report."""
+    arguments = parse()
+    results = Table(arguments.output / "results.csv", KEY)
+    if not arguments.report:
+        for case in chosen_structures(arguments):
+            run_case(case, arguments, results)
+    write_report(results.rows(), arguments.output)
+
+
+def parse() -> argparse.Namespace:
+    """The arguments."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="folder with the development volumes, sarcoma/ and spleen/")
+    parser.add_argument("--cases", nargs="+", metavar="NAME", help="of the structures in --data, only these")
+    own = "a structure of your own; without any, and without --data, the white matter that comes with SparseSeg"
+    parser.add_argument("--volume", action="append", default=[], metavar="NAME=IMAGE,LABELS[,VALUES]", help=own)
+    parser.add_argument("--slices", type=int, default=12, help="how many, at most")
+    parser.add_argument("--seconds", type=float, default=10.0, help="after every slice")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--methods", nargs="+", choices=(OWN, *PEERS), default=(OWN, *PEERS))
+    parser.add_argument("--report", action="store_true", help="only write the report of what was measured")
+    parser.add_argument("-o", "--output", type=Path, default=Path("benchmark-output/effort"))
+    return parser.parse_args()
+
+
+def chosen_structures(arguments: argparse.Namespace) -> list[Case]:
+    """The structures that the arguments name."""
+    cases = []
+    if arguments.data:
+        cases = [case for case in structures(arguments.data) if not arguments.cases or case.name in arguments.cases]
+    cases += [Case.parse(text) for text in arguments.volume]
+    return cases or [shipped_case()]
+
+
+def structures(folder: Path) -> list[Case]:
+    """Ten structures: the usual ones, two special ones, and three of images that nothing was chosen or trained on."""
+    tumors = [
+        Case(f"sarcoma {number}", *(folder / f"sarcoma/STS_00{number}_{kind}.nii.gz" for kind in ("t1", "tumor")))
+        for number in (1, 8)
+    ]
+    special = [case for case in special_cases(folder) if case.name in SPECIAL]
+    spleen = Case("spleen", folder / "spleen/ct.nii.gz", folder / "spleen/spleen.nii.gz")
+    return [*development_cases(folder), *special, *tumors, spleen]
+
+
+def run_case(case: Case, arguments: argparse.Namespace, results: Table) -> None:
+    """All curves of one structure; one is written down when it is complete."""
+    wanted = [row for row in planned(case.name, arguments) if not results.has(row)]
+    if not wanted:
+        return
+    volume, truth = case.load()
+    user = SimulatedUser(truth, volume.geometry, names_of(truth))
+    for row in wanted:
+        try:
+            curve = own_curve(volume, user, row) if row["method"] == OWN else peer_curve(volume, user, row)
+        except DependencyError as error:
+            print(f"{row['method']} is left out. {error}", file=sys.stderr)
+            continue
+        results.append({**row, **curve})
+
+
+def planned(name: str, arguments: argparse.Namespace) -> list[Row]:
+    """The keys of all curves of one structure."""
+    base = {"volume": name, "slices": arguments.slices}
+    own = [
+        {**base, "method": OWN, "way": way, "seed": seed, "budget_seconds": arguments.seconds}
+        for seed in arguments.seeds
+        for way in OWN_WAYS
+    ]
+    peers = [
+        {**base, "method": method, "way": way, "seed": 0, "budget_seconds": 0.0} for method in PEERS for way in PLACES
+    ]
+    return [row for row in own + peers if row["method"] in arguments.methods]
+
+
+def own_curve(volume: Volume, user: SimulatedUser, row: Row) -> Row:
+    """SparseSeg, corrected in place round by round."""
+    settings = DensifySettings(budget_seconds=row["budget_seconds"], seed=row["seed"])
+    curve = Curve(user)
+    planes = []
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = Path(folder) / "weights.pt"
+
+        def tool(labels: SparseLabels) -> Segmented:
+            return densify(volume, labels, settings, checkpoint=checkpoint)
+
+        voxels, seconds = 0, 0.0
+        for one in user.rounds(tool, row["slices"], choice_of(row["way"], objects_extent(user.truth))):
+            voxels, seconds = voxels + one.voxels, seconds + one.seconds
+            planes.append([one.plane.axis, one.plane.index])
+            curve.add(one.labels, one.result.labels, voxels, seconds)
+    return {"engine": commit(), "planes": planes, **curve.columns}
+
+
+def choice_of(way: str, extent: Extent) -> Choice:
+    """The next slice, in one of ``OWN_WAYS``."""
+    return suggested if way == "suggested" else lambda labels, result: widest_gap(labels, extent)
+
+
+def peer_curve(volume: Volume, user: SimulatedUser, row: Row) -> Row:
+    """Another tool, run once for each number of slices, which are drawn from nothing."""
+    curve = Curve(user)
+    extent = objects_extent(user.truth)
+    for count in range(1, row["slices"] + 1):
+        labels, voxels = user.draw(places(row["way"], extent, count))
+        start = time.monotonic()
+        segmented = segment_with(row["method"], volume, labels)
+        curve.add(labels, segmented, voxels, time.monotonic() - start)
+    return curve.columns
+
+
+def places(way: str, extent: Extent, count: int) -> list[Plane]:
+    """``count`` slices in one of ``PLACES``, evenly spaced over where the objects lie.
+
+    k slices along an axis lie at the fractions 1/(k + 1) … k/(k + 1) of the extent; to its ends, at 0 … 1. Along all
+    axes, x has the first of three slices, y the second, and z the third.
+    """
+    if way == "along all axes":
+        shared = enumerate(((count + 0) // 3, (count + 1) // 3, (count + 2) // 3))
+        return [plane for axis, some in shared for plane in _spread(axis, extent[axis], some, ends=False)]
+    return _spread(0, extent[0], count, ends=way == "along z to its ends" and count > 1)
+
+
+def _spread(axis: int, extent: range, count: int, *, ends: bool) -> list[Plane]:
+    fractions = np.linspace(0, 1, count) if ends else np.arange(1, count + 1) / (count + 1)
+    return [Plane(axis, round(extent[0] + (extent[-1] - extent[0]) * fraction)) for fraction in fractions.tolist()]
+
+
+class Curve:
+    """The columns of one curve, a value per number of slices.
+
+    Parameters
+    ----------
+    user : who has the truth
+    """
+
+    def __init__(self, user: SimulatedUser) -> None:
+        self.user = user
+        self.columns: dict[str, list[float]] = {
+            name: [] for name in ("voxels", "seconds", "iou", "iou_unseen", "surface_dice_unseen")
+        }
+
+    def add(self, labels: SparseLabels, segmented: np.ndarray, voxels: int, seconds: float) -> None:
+        """What a segmentation ``(Z, Y, X)`` from an annotation is worth, and what both took in all."""
+        truth = self.user.truth
+        objects = range(1, int(truth.max()) + 1)
+        spacing = self.user.geometry.spacing
+        unseen = ~labels.labeled
+        surfaces = [surface_dice(segmented == k, truth == k, spacing, unseen) for k in objects]
+        values = {
+            "voxels": voxels,
+            "seconds": round(seconds, 2),
+            "iou": round(float(np.mean([iou(segmented == k, truth == k) for k in objects])), 4),
+            "iou_unseen": unseen_iou(segmented, truth, labels),
+            "surface_dice_unseen": round(float(np.mean(surfaces)), 4),
+        }
+        for name, value in values.items():
+            self.columns[name].append(value)
+
+
+def surface_dice(
+    first: np.ndarray, second: np.ndarray, spacing: tuple[float, float, float], where: np.ndarray
+) -> float:
+    """Normalized surface Dice: the share of both objects' surfaces that is no more than a voxel from the other's.
+
+    Surfaces are made of voxels, as in ``surface_distances``; those in ``where`` count, and the distance is to the whole
+    other surface. A voxel is the middle one of the three spacings (z, y, x; mm): in-plane, where slices are thick. 1 if
+    no surface counts, 0 if one of the objects is empty. (Nikolov et al. 2018, for elements of the surface.)
+    """
+    box = (ndimage.find_objects((first | second).astype(np.uint8)) or [None])[0]
+    if box is None:
+        return 1.0
+    tolerance = 1.001 * sorted(spacing)[1]  # a voxel to the side is within it, whatever is rounded
+    edges = [mask[box] & ~ndimage.binary_erosion(mask[box]) for mask in (first, second)]
+    near = total = 0
+    for own, other in (edges, edges[::-1]):
+        counted = own & where[box]
+        total += np.count_nonzero(counted)
+        if other.any():
+            distance = ndimage.distance_transform_edt(~other, sampling=spacing)
+            near += np.count_nonzero(distance[counted] <= tolerance)
+    return near / total if total else 1.0
