@@ -375,6 +375,9 @@ def test_the_region_has_room_where_nothing_bounds_the_object():
     everywhere = region_of_interest(sparsify(truth, geometry, (2, 1, 1)))
     assert everywhere[0] == slice(6, 54)
     assert everywhere[1] == slice(16, 34)
+    truth[:, 15:35] = truth[:, 20:30].any(1, keepdims=True)
+    single = region_of_interest(keep_planes(truth, geometry, [Plane(0, 30)]))
+    assert single == (slice(20, 41), slice(11, 39), slice(16, 34))
 
 
 def test_the_finest_axis_is_made_coarser_first():

@@ -71,17 +71,28 @@ def test_the_nodes_say_where_they_come_from_and_lie_in_the_volumes_study(densifi
     assert matrix.shape == phantom.labels.shape
 
 
-def test_a_second_result_stands_beside_the_first(densified):
-    panel, _phantom, _volume_node = densified
-    first = panel.parts[2].view.result
+def test_a_second_result_updates_the_first_and_leaves_a_copy_alone(densified):
+    panel, _phantom, volume_node = densified
+    view = panel.parts[2].view
+    first = view.result
+    panel.ui.keepButton.click()
+    (copy,) = [node for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode") if "copy" in node.GetName()]
+    kept = _dense(copy, volume_node)
+    np.testing.assert_array_equal(kept, _dense(first.segmentationNode, volume_node))
     panel.ui.densifyButton.click()
     assert Host.instance().wait(lambda: panel.parts[2].handle is None, 60)
-    second = panel.parts[2].view.result
+    second = view.result
     for kind in ("labelmap", "segmentation", "uncertainty"):
-        one, other = getattr(first, f"{kind}Node"), getattr(second, f"{kind}Node")
-        assert one.GetScene() is not None
-        assert other.GetName() == f"{one.GetName()} (2)"
+        assert getattr(second, f"{kind}Node") is getattr(first, f"{kind}Node")
+    assert second.segmentationNode.GetDisplayNode().GetVisibility()
     assert panel.parameterNode.shown is second.segmentationNode
+    np.testing.assert_array_equal(_dense(copy, volume_node), kept)
+
+
+def _dense(segmentation_node, volume_node):
+    from SparseSegModule.segments import classLabels
+
+    return classLabels(segmentation_node, volume_node).whole(volume_node.GetImageData().GetDimensions()[::-1])
 
 
 def test_the_opacity_slider_fades_from_inputs_to_results(densified):

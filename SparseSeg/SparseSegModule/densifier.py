@@ -43,8 +43,11 @@ def startDensify(
     budgetSteps: int | None = None,
     listener: Listener | None = None,
     show: Show | None = None,
+    last: DenseResult | None = None,
 ) -> JobHandle:
-    """Start densifying; see ``SparseSegLogic.densify``. ``show`` is called with every preview.
+    """Start densifying; see ``SparseSegLogic.densify``.
+
+    ``show`` is called with every preview; the nodes of the ``last`` result are updated instead of new ones made.
 
     Raises UsageError, VolumeError, AnnotationError or GeometryError for input that cannot be worked on.
     """
@@ -66,7 +69,7 @@ def startDensify(
     images = [volumeNode, *channels]
 
     def deliver(arrays: DenseArrays, figures: dict[str, Any]) -> DenseResult:
-        return deliverDense(volumeNode, arrays, styles, figures, settings, output)  # type: ignore[arg-type]
+        return deliverDense(volumeNode, arrays, styles, figures, settings, output, last)  # type: ignore[arg-type]
 
     checkpoint = jobs.checkpoint(_key(images, segmentationNode, network or preset))
     work = DensifyWork(images, drawing, styles, settings, checkpoint, deliver, show)

@@ -74,7 +74,7 @@ class DensifyPart(Listener):
         self.annotate.offerToFind()
         self.annotate.confirm()
         try:
-            self.view.discardPrevious()
+            last = self.view.lastOn(node.inputVolume, node.segmentation)
             self.handle = self.panel.logic.densify(
                 node.inputVolume,
                 node.segmentation,
@@ -88,6 +88,7 @@ class DensifyPart(Listener):
                 output=node.output,
                 listener=self,
                 show=self._onPreview,
+                last=last,
                 wait=False,
             )
         except SparseSegError as error:

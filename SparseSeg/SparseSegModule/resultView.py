@@ -13,7 +13,7 @@ from SparseSegLib.image import Geometry
 from SparseSegModule.annotatePart import AnnotatePart
 from SparseSegModule.densifyWork import DenseResult
 from SparseSegModule.prediction import Prediction
-from SparseSegModule.results import INPUT_ATTRIBUTE, addSegmentation, showPreview
+from SparseSegModule.results import INPUT_ATTRIBUTE, addSegmentation, inScene, keepCopy, showPreview
 from SparseSegModule.segments import (
     SegmentStyle,
     applyLabels,
@@ -48,24 +48,33 @@ class ResultView:
         ui = panel.ui
         ui.applyButton.connect("clicked()", self.apply)
         ui.discardButton.connect("clicked()", self.discard)
+        ui.keepButton.connect("clicked()", self.keep)
         ui.show3DButton.connect("toggled(bool)", self._onShow3D)
 
     def begin(self, volumeNode: vtkMRMLScalarVolumeNode, drawnNode: vtkMRMLSegmentationNode) -> None:
-        """A job has started on these nodes."""
+        """A job has started on these nodes; a result on others stays in the scene, but is no longer on show here."""
+        if self.lastOn(volumeNode, drawnNode) is None:
+            self._close()
         self._volumeNode, self._drawnNode = volumeNode, drawnNode
         self._segmentIds, self._styles = classSegmentIds(drawnNode), segmentStyles(drawnNode)
         if drawnNode.GetDisplayNode() is not None:
             self._opacity = drawnNode.GetDisplayNode().GetOpacity()
 
+    def lastOn(self, volumeNode, drawnNode) -> DenseResult | None:
+        """The result that is on show, if it is one of these nodes."""
+        same = self._volumeNode is volumeNode and self._drawnNode is drawnNode
+        return self.result if same and self.result is not None and inScene(self.result.uncertaintyNode) else None
+
     def showPreview(self, labels: np.ndarray, geometry: Geometry) -> None:
         """Show an intermediate result in a segmentation of its own, with what the user drew meanwhile."""
-        if not _inScene(self._volumeNode) or not _inScene(self._drawnNode):
+        if not inScene(self._volumeNode) or not inScene(self._drawnNode):
             return
         self._predict(labels, geometry)
         labels = self._withDrawn(labels, geometry)
-        if not _inScene(self.previewNode):
+        if not inScene(self.previewNode):
             self.previewNode = addSegmentation(self._volumeNode, f"{self._drawnNode.GetName()} preview")
             self.previewNode.SetAttribute(INPUT_ATTRIBUTE, self._volumeNode.GetName())
+            self._showResult(False)
         showPreview(self.previewNode, labels, geometry, self._styles)
         self.refresh()
         self._onShow3D(self.panel.ui.show3DButton.checked)
@@ -122,9 +131,17 @@ class ResultView:
 
     def shownNode(self) -> vtkMRMLSegmentationNode | None:
         """The segmentation that shows the result, or the preview of it."""
-        if self.result is not None and _inScene(self.result.segmentationNode):
-            return self.result.segmentationNode
-        return self.previewNode if _inScene(self.previewNode) else None
+        if inScene(self.previewNode):
+            return self.previewNode
+        return self.result.segmentationNode if self.result is not None and inScene(self._resultNode()) else None
+
+    def _resultNode(self) -> vtkMRMLSegmentationNode | None:
+        return None if self.result is None else self.result.segmentationNode
+
+    def _showResult(self, shown: bool) -> None:
+        """Show the result's segmentation, or hide it behind a preview."""
+        if inScene(self._resultNode()):
+            self._resultNode().GetDisplayNode().SetVisibility(shown)
 
     def refresh(self) -> None:
         """Follow the opacity slider and the uncertainty button."""
@@ -132,13 +149,13 @@ class ResultView:
         if node is None:
             return
         if self.shownNode() is not None:
-            blend(self._drawnNode if _inScene(self._drawnNode) else None, self.shownNode(), node.resultOpacity)
+            blend(self._drawnNode if inScene(self._drawnNode) else None, self.shownNode(), node.resultOpacity)
         self._showUncertainty(node.showUncertainty)
 
     def _showUncertainty(self, wanted: bool) -> None:
         """Put the uncertainty over the image or take it away; another overlay of the user's is left alone."""
         node = self.result.uncertaintyNode if self.result is not None else None
-        if not _inScene(node) or wanted == self._uncertaintyShown:
+        if not inScene(node) or wanted == self._uncertaintyShown:
             return
         self._uncertaintyShown = wanted
         if wanted:
@@ -148,7 +165,7 @@ class ResultView:
 
     def sameSegments(self) -> bool:
         """Whether the drawing still has the segments that it had when the job started."""
-        return _inScene(self._drawnNode) and classSegmentIds(self._drawnNode) == self._segmentIds
+        return inScene(self._drawnNode) and classSegmentIds(self._drawnNode) == self._segmentIds
 
     def updateButtons(self, runs: bool) -> None:
         """Enable what can be done now."""
@@ -156,17 +173,17 @@ class ResultView:
         shown = self.shownNode() is not None
         ui.previewFrame.enabled = shown
         done = not runs and self.result is not None
-        ui.discardButton.enabled = done
+        ui.discardButton.enabled = ui.keepButton.enabled = done
         ui.applyButton.enabled = done and self._canApply()
         ui.uncertaintyButton.enabled = self.result is not None
 
     def _canApply(self) -> bool:
         """Apply can only be undone where the Segment Editor is on the segmentation that it changes."""
         node = self.panel.parameterNode
-        if node is None or not _inScene(self._drawnNode) or not _inScene(self._volumeNode):
+        if node is None or not inScene(self._drawnNode) or not inScene(self._volumeNode):
             return False
         chosen = node.segmentation is self._drawnNode and node.inputVolume is self._volumeNode
-        return chosen and (_inScene(self.result.labelmapNode) or _inScene(self.result.segmentationNode))
+        return chosen and (inScene(self.result.labelmapNode) or inScene(self.result.segmentationNode))
 
     def apply(self) -> None:
         """Write the result into the user's segmentation; the Segment Editor can undo it."""
@@ -184,28 +201,29 @@ class ResultView:
             name = self._drawnNode.GetName()
             self._finish(_("The result was applied to {segmentation}.").format(segmentation=name))
 
+    def keep(self) -> None:
+        """Keep a copy of the result as it is now; later ones leave it alone."""
+        node = self.shownNode()
+        if node is not None:
+            name = keepCopy(node).GetName()
+            self.panel.ui.progressLabel.text = _("A copy is kept: {name}.").format(name=name)
+
     def discard(self) -> None:
         """Remove the result; the user's segmentation stays as it is."""
         result = self.result
         self._finish(_("The result was removed."))
         if result is not None:
             for node in (result.segmentationNode, result.labelmapNode, result.uncertaintyNode):
-                if _inScene(node):
+                if inScene(node):
                     removeWithColors(node)
-
-    def discardPrevious(self) -> None:
-        """A new job starts: the last result stays in the scene, but is no longer on show here."""
-        node = self.shownNode()
-        self._close()
-        if node is not None and _inScene(node) and node.GetDisplayNode() is not None:
-            node.GetDisplayNode().SetVisibility(False)
 
     def removePreview(self) -> None:
         """Take the preview out of the scene."""
-        if _inScene(self.previewNode):
+        if inScene(self.previewNode):
             slicer.mrmlScene.RemoveNode(self.previewNode)
         self.previewNode = None
-        if _inScene(self._drawnNode) and self._drawnNode.GetDisplayNode() is not None:
+        self._showResult(True)
+        if inScene(self._drawnNode) and self._drawnNode.GetDisplayNode() is not None:
             self._drawnNode.GetDisplayNode().SetOpacity(self._opacity)
 
     def forget(self) -> None:
@@ -221,17 +239,15 @@ class ResultView:
 
     def _close(self) -> None:
         self._showUncertainty(False)
-        shown = self.result.segmentationNode if self.result is not None else None
         self.removePreview()
-        if _inScene(shown):
-            shown.GetDisplayNode().SetVisibility(False)
+        self._showResult(False)
         self.result = None
         self.annotate.predict(None)
         self.updateButtons(runs=False)
 
     def _labels(self) -> np.ndarray:
         """The dense labels on the volume's grid ``(Z, Y, X)``."""
-        if _inScene(self.result.labelmapNode):
+        if inScene(self.result.labelmapNode):
             return np.array(volumeArray(self.result.labelmapNode))
         return classLabels(self.result.segmentationNode, self._volumeNode).whole(volumeGeometry(self._volumeNode).shape)
 
@@ -262,7 +278,3 @@ def removeWithColors(node) -> None:
     slicer.mrmlScene.RemoveNode(node)
     if colors is not None and colors.GetName() == f"{node.GetName()} colors":
         slicer.mrmlScene.RemoveNode(colors)
-
-
-def _inScene(node) -> bool:
-    return node is not None and node.GetScene() is not None

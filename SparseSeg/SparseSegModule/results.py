@@ -11,7 +11,7 @@ from SparseSegLib.image import Geometry
 from SparseSegModule.densifyWork import DenseArrays, DenseResult, nextSlice, settingsText
 from SparseSegModule.names import freeName, freeNumber
 from SparseSegModule.segments import SegmentStyle, setLabels
-from SparseSegModule.volumes import addLabelmapNode, addUncertaintyNode, matrixFromGeometry
+from SparseSegModule.volumes import addLabelmapNode, addUncertaintyNode, matrixFromGeometry, replaceImage
 
 if TYPE_CHECKING:
     from slicer import vtkMRMLDisplayableNode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 INPUT_ATTRIBUTE = "SparseSeg.Input"
 """Names the input volume on every node that SparseSeg made."""
 
+MODEL_ATTRIBUTE = "SparseSeg.Model"
+SETTINGS_ATTRIBUTE = "SparseSeg.Settings"
 INPUT_ROLE = "SparseSeg.inputVolume"
 """Role of the node reference from a result to its input volume."""
 
@@ -32,23 +34,36 @@ def deliverDense(
     figures: dict[str, Any],
     settings: dict[str, Any],
     output: Output,
+    last: DenseResult | None = None,
 ) -> DenseResult:
-    """Add the dense labels (as labelmap volume, segmentation or both) and the uncertainty to the scene."""
+    """Add the dense labels (as labelmap volume, segmentation or both) and the uncertainty to the scene.
+
+    Nodes of the ``last`` result that are still there are updated instead.
+    """
     name = f"{volumeNode.GetName()} dense ({_way(settings)})"
     number = freeNumber([f"{name} {kind}" for kind in ("labels", "segments", "uncertainty")])
     styles = styles + [_style(value) for value in range(len(styles) + 1, arrays.classes + 1)]
     labelmapNode = segmentationNode = None
     if output != "segmentation":
-        names = tuple(style.name for style in styles)
-        colors = [style.color for style in styles]
-        labelmapNode = addLabelmapNode(arrays.labels, arrays.geometry, f"{name} labels{number}", names, colors)
+        labelmapNode = last.labelmapNode if last is not None and inScene(last.labelmapNode) else None
+        if labelmapNode is None:
+            names, colors = tuple(style.name for style in styles), [style.color for style in styles]
+            labelmapNode = addLabelmapNode(arrays.labels, arrays.geometry, f"{name} labels{number}", names, colors)
+        else:
+            replaceImage(labelmapNode, arrays.labels, arrays.geometry)
         describe(labelmapNode, volumeNode, settings)
     if output != "labelmap":
-        segmentationNode = addSegmentation(volumeNode, f"{name} segments{number}")
+        segmentationNode = last.segmentationNode if last is not None and inScene(last.segmentationNode) else None
+        if segmentationNode is None:
+            segmentationNode = addSegmentation(volumeNode, f"{name} segments{number}")
         setLabels(segmentationNode, arrays.objects, matrixFromGeometry(arrays.objectsGeometry), styles)
         describe(segmentationNode, volumeNode, settings)
-    name = f"{name} uncertainty{number}"
-    uncertaintyNode = addUncertaintyNode(arrays.uncertainty, arrays.uncertaintyGeometry, name)
+    uncertaintyNode = last.uncertaintyNode if last is not None and inScene(last.uncertaintyNode) else None
+    if uncertaintyNode is None:
+        name = f"{name} uncertainty{number}"
+        uncertaintyNode = addUncertaintyNode(arrays.uncertainty, arrays.uncertaintyGeometry, name)
+    else:
+        replaceImage(uncertaintyNode, arrays.uncertainty, arrays.uncertaintyGeometry)
     describe(uncertaintyNode, volumeNode, settings)
     return DenseResult(
         labelmapNode,
@@ -59,6 +74,24 @@ def deliverDense(
         float(figures["seconds"]),
         int(figures["steps"]),
     )
+
+
+def inScene(node: vtkMRMLDisplayableNode | None) -> bool:
+    """Whether there is such a node, and it has not left the scene."""
+    return node is not None and node.GetScene() is not None
+
+
+def keepCopy(segmentationNode: vtkMRMLSegmentationNode) -> vtkMRMLSegmentationNode:
+    """A copy of a result beside it, hidden, that later results leave alone."""
+    volumeNode = segmentationNode.GetNodeReference(INPUT_ROLE)
+    copy = addSegmentation(volumeNode, f"{segmentationNode.GetName()} copy")
+    copy.GetSegmentation().DeepCopy(segmentationNode.GetSegmentation())
+    for name in (INPUT_ATTRIBUTE, MODEL_ATTRIBUTE, SETTINGS_ATTRIBUTE):
+        copy.SetAttribute(name, segmentationNode.GetAttribute(name))
+    copy.SetNodeReferenceID(INPUT_ROLE, volumeNode.GetID())
+    copy.GetDisplayNode().SetVisibility(False)
+    _intoStudy(copy, volumeNode)
+    return copy
 
 
 def addSegmentation(volumeNode: vtkMRMLScalarVolumeNode, name: str) -> vtkMRMLSegmentationNode:
@@ -91,10 +124,14 @@ def _way(settings: dict[str, Any]) -> str:
 def describe(node: vtkMRMLDisplayableNode, volumeNode: vtkMRMLScalarVolumeNode, settings: dict[str, Any]) -> None:
     """Note where a node comes from, put it under the volume's transform and into the volume's study."""
     node.SetAttribute(INPUT_ATTRIBUTE, volumeNode.GetName())
-    node.SetAttribute("SparseSeg.Model", _way(settings))
-    node.SetAttribute("SparseSeg.Settings", settingsText(settings))
+    node.SetAttribute(MODEL_ATTRIBUTE, _way(settings))
+    node.SetAttribute(SETTINGS_ATTRIBUTE, settingsText(settings))
     node.SetNodeReferenceID(INPUT_ROLE, volumeNode.GetID())
     node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
+    _intoStudy(node, volumeNode)
+
+
+def _intoStudy(node: vtkMRMLDisplayableNode, volumeNode: vtkMRMLScalarVolumeNode) -> None:
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
     volumeItem, item = hierarchy.GetItemByDataNode(volumeNode), hierarchy.GetItemByDataNode(node)
     if volumeItem:

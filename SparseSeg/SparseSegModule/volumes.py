@@ -181,6 +181,12 @@ def addLabelmapNode(
     return node
 
 
+def replaceImage(node: vtkMRMLScalarVolumeNode, image: vtk.vtkImageData, geometry: Geometry) -> None:
+    """Give a volume node another image on another grid."""
+    node.SetIJKToRASMatrix(vtkFromMatrix(matrixFromGeometry(geometry)))
+    node.SetAndObserveImageData(image)
+
+
 def addUncertaintyNode(uncertainty: vtk.vtkImageData, geometry: Geometry, name: str) -> vtkMRMLScalarVolumeNode:
     """A new scalar volume node with a color map, 0 (sure) to 1."""
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", freeName(name))
