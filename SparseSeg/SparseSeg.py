@@ -75,6 +75,7 @@ class SparseSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from SparseSegModule.comparePart import ComparePart
         from SparseSegModule.densifyPart import DensifyPart
         from SparseSegModule.exportPart import ExportPart
+        from SparseSegModule.hintsPart import HintsPart
         from SparseSegModule.inputsPart import InputsPart
         from SparseSegModule.selectors import NodeSelectors
         from SparseSegModule.statusPart import StatusPart
@@ -82,7 +83,8 @@ class SparseSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         inputs, annotate = InputsPart(self), AnnotatePart(self)
         densify, automatic = DensifyPart(self, annotate), AutomaticPart(self)
         self.status = StatusPart(self)
-        self.parts = [inputs, annotate, densify, automatic, ComparePart(self), ExportPart(self), self.status]
+        hints = HintsPart(self, annotate, densify.view)
+        self.parts = [inputs, annotate, densify, automatic, ComparePart(self), ExportPart(self), self.status, hints]
         ui = self.ui
         own = [ui.volumeSelector, ui.segmentationSelector, ui.shownSelector, ui.referenceSelector]
         self._selectors = NodeSelectors(lambda: own + automatic.selectors(), inputs.letGo)

@@ -24,6 +24,7 @@ class SparseSegParameterNode:
     inputVolume, segmentation - the image, and what the user draws on it.
     preset, budgetSeconds, margin, seed, device, output - how to densify; 0 seconds is the preset's.
     live - whether every confirmed slice is learned from at once.
+    largestIsland, fillHoles, smooth - how a result is finished when it is applied.
     resultOpacity, showUncertainty - how the result is shown.
     allFrames - whether a model runs on every frame of a volume that belongs to a sequence.
     flips, force - whether a model averages over mirror images, and whether it runs on images that it is not for.
@@ -46,6 +47,9 @@ class SparseSegParameterNode:
     live: bool = False
     resultOpacity: Annotated[float, WithinRange(0, 1)] = 0.7
     showUncertainty: bool = False
+    largestIsland: bool = False
+    fillHoles: bool = False
+    smooth: bool = False
     allFrames: bool = False
     flips: bool = False
     force: bool = False
