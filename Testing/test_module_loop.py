@@ -119,6 +119,23 @@ def test_nothing_is_learned_from_a_slice_that_is_being_edited_until_it_is_confir
     assert not panel.ui.confirmButton.enabled
 
 
+def test_what_there_is_to_learn_from_changes_with_confirmations_and_not_with_strokes(shown):
+    panel, _phantom, predicted, volume_node, segmentation_node = shown
+    part, plane = panel.parts[1], middle(predicted, 0, 0.3)
+    part.confirm()
+    revision = part.loop.revision
+    bit = np.zeros(predicted.shape[1:], np.uint8)
+    bit[0, 0] = 1
+    _stroke(panel, volume_node, segmentation_node, plane, bit)
+    _stroke(panel, volume_node, segmentation_node, plane, np.roll(bit, 3))
+    assert part.loop.revision == revision
+    panel.ui.confirmButton.click()
+    confirmed = part.loop.revision
+    assert confirmed > revision
+    _stroke(panel, volume_node, segmentation_node, plane, np.roll(bit, 5))  # it is not learned from any more
+    assert part.loop.revision > confirmed
+
+
 def test_drawing_on_another_slice_confirms_and_scrolling_does_not(shown):
     panel, _phantom, predicted, volume_node, segmentation_node = shown
     part, plane, other = panel.parts[1], middle(predicted, 0, 0.3), middle(predicted, 0, 0.7)

@@ -44,7 +44,7 @@ class AnnotatePart(VTKObservationMixin):
         self.onChanged = self.onCorrecting = lambda *arguments: None
         self.suggestion: Plane | None = None
         self._learnFrom: dict[str, bool] = {}  # by tool: whether what fills a volume is annotation
-        self._mouse = MousePress(self._onPress)
+        self._mouse = MousePress(self._onPress, self._onRelease)
         self._strokeTimer = qt.QTimer()
         self._strokeTimer.setSingleShot(True)
         self._strokeTimer.setInterval(0)
@@ -174,9 +174,17 @@ class AnnotatePart(VTKObservationMixin):
         effect = self.panel.ui.segmentEditorWidget.activeEffect()
         if self.loop is None or effect is None or effect.name not in DRAWING_TOOLS:
             return
-        self._strokeTimer.stop()
-        self._onStroke()  # what changed until now is no part of this stroke
-        self._takeOver(shownPlane(view, self.loop.volumeNode), self.loop.press)
+        if self._strokeTimer.active:  # what changed until now is no part of this stroke
+            self._strokeTimer.stop()
+            self._onStroke()
+        sphere = effect.parameterSetNode().GetAttribute(f"{effect.name}.BrushSphere") == "1"
+        self._takeOver(None if sphere else shownPlane(view, self.loop.volumeNode), self.loop.press)
+
+    def _onRelease(self, view) -> None:
+        """A stroke ends, once the tool has applied it; *Draw* goes on from click to click."""
+        effect = self.panel.ui.segmentEditorWidget.activeEffect()
+        if effect is not None and effect.name in DRAWING_TOOLS and effect.name != "Draw":
+            self._strokeTimer.start()
 
     def _takeOver(self, plane: Plane | None, take) -> None:
         with slicer.util.tryWithErrorDisplay(_("The prediction could not be taken over.")):
@@ -224,7 +232,7 @@ class AnnotatePart(VTKObservationMixin):
         names = [style.name for style in segmentStyles(self.loop.segmentationNode)]
         content = []
         for plane in self.planes().planes:
-            values = segmentsOn(self.loop.before, plane.axis, plane.index)
+            values = segmentsOn(self.loop.labels, plane.plane)
             content.append((plane, ", ".join(names[value - 1] for value in values if value <= len(names))))
         self.table.show(content, self.loop.volumeNode)
 

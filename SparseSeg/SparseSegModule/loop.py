@@ -21,8 +21,9 @@ from SparseSegModule.segments import (
     classSegmentIds,
     editableSegmentIds,
     segmentStyles,
+    sliceLabels,
 )
-from SparseSegModule.strokes import afterStroke, changedVoxels, fillsVolume
+from SparseSegModule.strokes import afterStroke, fillsVolume
 from SparseSegModule.volumes import addLabelmapNode, imageFromArray, volumeGeometry
 
 if TYPE_CHECKING:
@@ -52,6 +53,9 @@ class AnnotationLoop:
     prediction : Prediction or None
         What corrections start from.
     scribble : whether strokes on a new slice label their own voxels alone
+    labels : (Z, Y, X) uint8
+        The classes drawn, as of the last stroke.
+    revision : grows with every change of what there is to learn from
     """
 
     def __init__(
@@ -64,10 +68,11 @@ class AnnotationLoop:
         self.segmentationNode = segmentationNode
         self.prediction: Prediction | None = None
         self.scribble = False
+        self.revision = 0
         self._saveUndo = saveUndo
         self._pressed: Plane | None = None
         self.table = PlaneTable.fromText(self._tag() if self.known else "")
-        self.before = self._drawnNow()
+        self.labels = self._drawnNow()
 
     @property
     def known(self) -> bool:
@@ -81,6 +86,7 @@ class AnnotationLoop:
 
     def setTable(self, table: PlaneTable) -> None:
         """Replace the table; it is kept with the segmentation."""
+        self.revision += table.learned != self.table.learned
         self.table = table
         self.segmentationNode.SetNodeReferenceID(VOLUME_ROLE, self.volumeNode.GetID())
         text = table.toText()
@@ -123,7 +129,7 @@ class AnnotationLoop:
         masks = {ids[value - 1]: free & (predicted == value) for value in np.unique(predicted[predicted > 0])}
         changeSlice(self.segmentationNode, self.volumeNode, plane, masks)
         self.setTable(self.table.withEdited(plane, declared=True))
-        self.before = self._drawnNow()
+        self.labels[plane.voxels] = self._sliceNow(plane)
         return True
 
     def predictedOn(self, plane: Plane) -> np.ndarray | None:
@@ -146,27 +152,47 @@ class AnnotationLoop:
     def strokeEnded(self, views: list[ObliquePlane], learn: Callable[[int], bool] = lambda count: True) -> bool:
         """Follow what changed in the segmentation since the last time; whether the annotation changed.
 
+        Where the mouse was pressed on a slice, only that slice is looked at.
+
         Parameters
         ----------
         views : the planes of the slice views on display
         learn : asked whether a change that fills a volume, of so many voxels, is annotation
         """
-        before, after, pressed = self.before, self._drawnNow(), self._pressed
-        self.before = after
+        pressed, self._pressed = self._pressed, None
         tag = self._tag()
         if tag and tag != self.table.toText():  # undo or redo
             self.table = PlaneTable.fromText(tag)
+            self.labels = self._drawnNow()
+            self.revision += 1
             return True
-        changed = changedVoxels(before, after)
+        before = self.labels
+        changed = self._changedOn(pressed) if pressed is not None else self._changedAnywhere()
         if not len(changed):
             return False
         geometry = volumeGeometry(self.volumeNode)
-        drawn = changed[after.whole(geometry.shape)[tuple(changed.T)] > 0]
-        if fillsVolume(drawn, geometry, views) and not learn(len(drawn)):
-            self.setAside(self._labelsBefore(before))
+        drawn = changed[self.labels[tuple(changed.T)] > 0]
+        if pressed is None and fillsVolume(drawn, geometry, views) and not learn(len(drawn)):
+            self.setAside(self._sparse(before))
             return False
-        self.setTable(afterStroke(self.table, changed, after, geometry, views, pressed=pressed, scribble=self.scribble))
+        self.setTable(
+            afterStroke(self.table, changed, self.labels, geometry, views, pressed=pressed, scribble=self.scribble)
+        )
+        edited = self.table.edited
+        self.revision += edited is None or bool((changed[:, edited.axis] != edited.index).any())
         return True
+
+    def _changedOn(self, plane: Plane) -> np.ndarray:
+        """Voxels (z, y, x) ``(N, 3)`` of a slice that changed."""
+        now = self._sliceNow(plane)
+        changed = np.insert(np.argwhere(now != self.labels[plane.voxels]), plane.axis, plane.index, axis=1)
+        self.labels[plane.voxels] = now
+        return changed
+
+    def _changedAnywhere(self) -> np.ndarray:
+        """Voxels (z, y, x) ``(N, 3)`` that changed."""
+        before, self.labels = self.labels, self._drawnNow()
+        return np.argwhere(before != self.labels)
 
     def confirm(self) -> bool:
         """Everything drawn is finished, that of the slice being edited included; whether any was being edited."""
@@ -198,7 +224,8 @@ class AnnotationLoop:
         masks = {ids[value - 1]: there == value for value in np.unique(there[there > 0])}
         changeSlice(self.segmentationNode, self.volumeNode, plane, masks, erase=True)
         self.setTable(table)
-        self.before = self._drawnNow()
+        self.labels[plane.voxels] = self._sliceNow(plane)
+        self.revision += 1
 
     def addFound(self, planes: list[Plane]) -> None:
         """Take slices of a segmentation drawn earlier as annotated."""
@@ -207,7 +234,7 @@ class AnnotationLoop:
     def setAside(self, drawn: SparseLabels) -> None:
         """What the segmentation has now is no annotation but for ``drawn``: keep a copy, to know strokes from it."""
         last, geometry = self.applied, volumeGeometry(self.volumeNode)
-        image = imageFromArray(rememberDrawn(self.before.whole(geometry.shape), drawn))
+        image = imageFromArray(rememberDrawn(self.labels, drawn))
         styles = segmentStyles(self.segmentationNode)
         names, colors = tuple(style.name for style in styles), [style.color for style in styles]
         node = addLabelmapNode(image, geometry, APPLIED_NAME, names, colors)
@@ -219,18 +246,21 @@ class AnnotationLoop:
 
     def ignoreChange(self) -> None:
         """Ignore the last change of the segmentation: nobody drew."""
-        self.before = self._drawnNow()
+        self.labels = self._drawnNow()
 
-    def _labelsBefore(self, before: Block) -> SparseLabels:
+    def _sparse(self, labels: np.ndarray) -> SparseLabels:
+        """Sparse labels as if ``labels`` ``(Z, Y, X)`` were drawn."""
         now = readDrawing(self.volumeNode, self.segmentationNode, self.table, self.applied)
-        return replace(now, classes=before).drawnLabels()
+        z, y, x = (slice(0, size) for size in labels.shape)
+        return replace(now, classes=Block((z, y, x), labels)).drawnLabels()
 
     def _sliceNow(self, plane: Plane) -> np.ndarray:
         """The classes drawn on a slice ``(U, V)``."""
-        return self._drawnNow().whole(volumeGeometry(self.volumeNode).shape)[plane.voxels].copy()
+        return sliceLabels(self.segmentationNode, self.volumeNode, plane)
 
-    def _drawnNow(self) -> Block:
-        return classLabels(self.segmentationNode, self.volumeNode)
+    def _drawnNow(self) -> np.ndarray:
+        shape = volumeGeometry(self.volumeNode).shape
+        return classLabels(self.segmentationNode, self.volumeNode).whole(shape)
 
     def _tag(self) -> str:
         """The table that comes with the segments."""

@@ -15,20 +15,22 @@ BEFORE_EFFECTS = 2.0
 
 
 class MousePress:
-    """Calls back where the left button is pressed in a slice view without a modifier key.
+    """Calls back where the left button is pressed in a slice view without a modifier key, and where it is released.
 
     Parameters
     ----------
-    onPress : called with the node of the view, before the active tool of the Segment Editor is
+    onPress, onRelease : called with the node of the view, before the active tool of the Segment Editor is
 
     Attributes
     ----------
     view : the slice view that the pointer was in last, or None
     """
 
-    def __init__(self, onPress: Callable[[vtkMRMLSliceNode], None]) -> None:
+    def __init__(
+        self, onPress: Callable[[vtkMRMLSliceNode], None], onRelease: Callable[[vtkMRMLSliceNode], None]
+    ) -> None:
         self.view: vtkMRMLSliceNode | None = None
-        self._onPress = onPress
+        self._onPress, self._onRelease = onPress, onRelease
         self._tags: list[tuple] = []
 
     def observe(self) -> None:
@@ -38,7 +40,11 @@ class MousePress:
         for name in manager.sliceViewNames() if manager is not None else ():
             widget = manager.sliceWidget(name)
             interactor, view = widget.sliceView().interactor(), widget.mrmlSliceNode()
-            for event, function in (("LeftButtonPressEvent", self._pressed), ("EnterEvent", self._entered)):
+            for event, function in (
+                ("LeftButtonPressEvent", self._pressed),
+                ("LeftButtonReleaseEvent", self._released),
+                ("EnterEvent", self._entered),
+            ):
                 tag = interactor.AddObserver(event, self._calling(function, view), BEFORE_EFFECTS)
                 self._tags.append((interactor, tag))
 
@@ -56,6 +62,9 @@ class MousePress:
         self.view = view
         if not (interactor.GetShiftKey() or interactor.GetControlKey() or interactor.GetAltKey()):
             self._onPress(view)
+
+    def _released(self, _interactor, view: vtkMRMLSliceNode) -> None:
+        self._onRelease(view)
 
     def _entered(self, _interactor, view: vtkMRMLSliceNode) -> None:
         self.view = view

@@ -118,6 +118,11 @@ class PlaneTable:
         return tuple(plane.plane for plane in self.planes if plane.finished)
 
     @property
+    def learned(self) -> tuple[Plane, ...]:
+        """The finished planes but the one that is being edited: those to learn from."""
+        return tuple(plane for plane in self.finished if plane != self.edited)
+
+    @property
     def edited(self) -> Plane | None:
         """The slice that is being edited, if there is one."""
         return next((plane.plane for plane in self.planes if plane.edited), None)

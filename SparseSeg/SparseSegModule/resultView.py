@@ -98,10 +98,8 @@ class ResultView:
         node, loop = self.shownNode(), self._loop()
         if node is None or loop is None:
             return
-        geometry = volumeGeometry(self._volumeNode)
-        drawn = loop.before.whole(geometry.shape)
         for shown in loop.table.finished if plane is None else (plane,):
-            setSlice(node, self._volumeNode, shown, self._inResultsClasses(drawn[shown.voxels]))
+            setSlice(node, self._volumeNode, shown, self._inResultsClasses(loop.labels[shown.voxels]))
 
     def _withDrawn(self, labels: np.ndarray, geometry: Geometry) -> np.ndarray:
         """Predicted labels of a part of the volume, where finished slices are as they are drawn now."""
@@ -111,7 +109,7 @@ class ResultView:
         labels = labels.copy()
         whole = volumeGeometry(self._volumeNode)
         box = Prediction(labels, geometry, ()).boxIn(whole)
-        drawn = loop.before.whole(whole.shape)[box]
+        drawn = loop.labels[box]
         for plane in loop.table.finished:
             index = plane.index - box[plane.axis].start
             if 0 <= index < labels.shape[plane.axis]:

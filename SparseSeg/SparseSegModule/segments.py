@@ -79,6 +79,37 @@ def classLabels(segmentationNode: vtkMRMLSegmentationNode, volumeNode: vtkMRMLSc
     return _merged(segmentationNode, volumeNode, segmentIds)
 
 
+def sliceLabels(
+    segmentationNode: vtkMRMLSegmentationNode, volumeNode: vtkMRMLScalarVolumeNode, plane: Plane
+) -> np.ndarray:
+    """The classes on one slice of the volume ``(U, V)``, as :func:`classLabels` has them, at the cost of that slice."""
+    shape = volumeNode.GetImageData().GetDimensions()[::-1]
+    rows, columns = (shape[axis] for axis in range(3) if axis != plane.axis)
+    between = transformBetween(segmentationNode, volumeNode)
+    if between is None:
+        return classLabels(segmentationNode, volumeNode).whole(shape)[plane.voxels]
+    toVolume = np.linalg.inv(ijkToRas(volumeNode)) @ between
+    out = np.zeros((rows, columns), np.uint8)
+    for value, segmentId in enumerate(classSegmentIds(segmentationNode), start=1):
+        found = _maskOf(segmentationNode, segmentId, toVolume)
+        if found is None:
+            continue
+        array, label, here = found
+        offset = _wholeOffset(here, array.shape)
+        if offset is None:
+            return classLabels(segmentationNode, volumeNode).whole(shape)[plane.voxels]
+        index = plane.index - offset[plane.axis]
+        if not 0 <= index < array.shape[plane.axis]:
+            continue
+        first, second = (axis for axis in range(3) if axis != plane.axis)
+        piece = np.take(array, index, plane.axis) == label
+        spans = [_overlap(offset[axis], array.shape[axis], shape[axis]) for axis in (first, second)]
+        if all(inner.stop > inner.start for inner, _ in spans):
+            (innerRows, outerRows), (innerColumns, outerColumns) = spans
+            out[outerRows, outerColumns][piece[innerRows, innerColumns]] = value
+    return out
+
+
 def backgroundStrokes(segmentationNode: vtkMRMLSegmentationNode, volumeNode: vtkMRMLScalarVolumeNode) -> Block:
     """What is drawn in segments named "background", as 1."""
     segmentIds = [name for name in _segmentIds(segmentationNode) if _isBackground(segmentationNode, name)]
@@ -290,6 +321,24 @@ def _piece(
     segmentationNode: vtkMRMLSegmentationNode, segmentId: str, rasToIjk: np.ndarray, shape: tuple[int, int, int]
 ) -> Block | None:
     """One segment's mask on the volume's grid, only as far as it reaches; None where it is empty or outside."""
+    found = _maskOf(segmentationNode, segmentId, rasToIjk)
+    if found is None:
+        return None
+    array, label, toVolume = found
+    mask = array == label
+    offset = _wholeOffset(toVolume, mask.shape)
+    if offset is None:
+        return _resampled(mask, toVolume, shape)
+    return _clipped(mask, offset, shape)
+
+
+def _maskOf(
+    segmentationNode: vtkMRMLSegmentationNode, segmentId: str, rasToIjk: np.ndarray
+) -> tuple[np.ndarray, int, np.ndarray] | None:
+    """A segment's labelmap ``(Z, Y, X)``, not copied, its value in it, and from its (i, j, k) to the volume's.
+
+    None where the segment is empty.
+    """
     segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
     image = segment.GetRepresentation(_binaryLabelmap())
     if image is None or image.GetPointData().GetScalars() is None:
@@ -298,16 +347,12 @@ def _piece(
     if extent[0] > extent[1] or extent[2] > extent[3] or extent[4] > extent[5]:
         return None
     array = vtk.util.numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())
-    mask = array.reshape(image.GetDimensions()[::-1]) == segment.GetLabelValue()
     matrix = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)
     corner = np.eye(4)
     corner[:3, 3] = extent[0], extent[2], extent[4]
-    toVolume = rasToIjk @ matrixFromVtk(matrix) @ corner  # from (i, j, k) in the array to the volume's (i, j, k)
-    offset = _wholeOffset(toVolume, mask.shape)
-    if offset is None:
-        return _resampled(mask, toVolume, shape)
-    return _clipped(mask, offset, shape)
+    toVolume = rasToIjk @ matrixFromVtk(matrix) @ corner
+    return array.reshape(image.GetDimensions()[::-1]), segment.GetLabelValue(), toVolume
 
 
 def _wholeOffset(toVolume: np.ndarray, shape: tuple[int, ...]) -> tuple[int, int, int] | None:
@@ -323,16 +368,18 @@ def _wholeOffset(toVolume: np.ndarray, shape: tuple[int, ...]) -> tuple[int, int
     return z, y, x
 
 
+def _overlap(start: int, size: int, whole: int) -> tuple[slice, slice]:
+    """The part of ``size`` voxels at ``start`` that lies in ``whole`` ones: in the part, and in the whole."""
+    low, high = max(0, start), min(whole, start + size)
+    return slice(low - start, high - start), slice(low, high)
+
+
 def _clipped(mask: np.ndarray, offset: tuple[int, int, int], shape: tuple[int, int, int]) -> Block | None:
-    inner, outer = [], []
-    for start, size, whole in zip(offset, mask.shape, shape, strict=True):
-        low, high = max(0, start), min(whole, start + size)
-        if low >= high:
-            return None
-        inner.append(slice(low - start, high - start))
-        outer.append(slice(low, high))
-    z, y, x = outer
-    return Block((z, y, x), mask[tuple(inner)].view(np.uint8))
+    spans = [_overlap(*side) for side in zip(offset, mask.shape, shape, strict=True)]
+    if any(inner.stop <= inner.start for inner, _ in spans):
+        return None
+    z, y, x = (outer for _, outer in spans)
+    return Block((z, y, x), mask[tuple(inner for inner, _ in spans)].view(np.uint8))
 
 
 def _resampled(mask: np.ndarray, toVolume: np.ndarray, shape: tuple[int, int, int]) -> Block | None:

@@ -5,23 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from SparseSegLib.annotation import ObliquePlane, Plane
-from SparseSegLib.image import Box, Geometry
+from SparseSegLib.image import Geometry
 from SparseSegModule.planes import AnnotatedPlane, PlaneTable
-from SparseSegModule.segments import Block
-
-
-def changedVoxels(before: Block, after: Block) -> np.ndarray:
-    """Voxel indices (z, y, x) ``(N, 3)`` at which two states of a segmentation differ."""
-    box = _union(before.box, after.box)
-    first, second = _on(before, box), _on(after, box)
-    corner = np.array([side.start for side in box])
-    return np.argwhere(first != second) + corner
 
 
 def afterStroke(
     table: PlaneTable,
     changed: np.ndarray,
-    after: Block,
+    after: np.ndarray,
     geometry: Geometry,
     views: list[ObliquePlane],
     *,
@@ -38,7 +29,7 @@ def afterStroke(
     ----------
     table : the slices so far
     changed : (N, 3) voxel indices that the stroke changed
-    after : the segments after the stroke
+    after : (Z, Y, X) classes after the stroke
     geometry : the volume's grid
     views : planes of the slice views on display; a stroke on one that is oblique to the grid annotates that plane
     pressed : the slice on which the mouse was pressed, where that is known
@@ -55,7 +46,7 @@ def afterStroke(
         pose = _viewOf(changed, geometry, views)
         if pose is not None:
             table = table.withOblique(pose)
-    return _withoutEmpty(table, after)
+    return _withoutEmpty(table, changed, after)
 
 
 def sliceOf(changed: np.ndarray, pressed: Plane | None = None) -> Plane | None:
@@ -85,57 +76,25 @@ def _viewOf(changed: np.ndarray, geometry: Geometry, views: list[ObliquePlane]) 
     return None
 
 
-def _withoutEmpty(table: PlaneTable, after: Block) -> PlaneTable:
+def _withoutEmpty(table: PlaneTable, changed: np.ndarray, after: np.ndarray) -> PlaneTable:
+    """Without the slices that the change touched and on which nothing is left but lines of crossing slices."""
     for plane in table.planes:
-        if not plane.declared and not _holdsOwn(after, table, plane):
+        touched = bool((changed[:, plane.axis] == plane.index).any())
+        if touched and not plane.declared and not _holdsOwn(after, table, plane):
             table = table.without(plane.axis, plane.index)
     return table
 
 
-def _holdsOwn(block: Block, table: PlaneTable, plane: AnnotatedPlane) -> bool:
+def _holdsOwn(labels: np.ndarray, table: PlaneTable, plane: AnnotatedPlane) -> bool:
     """Whether anything is drawn on a slice but the lines that crossing annotated slices leave on it."""
-    side = block.box[plane.axis]
-    if not side.start <= plane.index < side.stop:
-        return False
-    drawn = np.take(block.labels, plane.index - side.start, plane.axis) > 0
+    drawn = labels[plane.plane.voxels] > 0
     axes = [axis for axis in range(3) if axis != plane.axis]
     for other in table.planes:
         if other.axis in axes:
-            place = other.index - block.box[other.axis].start
-            row = axes.index(other.axis)
-            if 0 <= place < drawn.shape[row]:
-                drawn[(slice(None),) * row + (place,)] = False
+            drawn[(slice(None),) * axes.index(other.axis) + (other.index,)] = False
     return bool(drawn.any())
 
 
-def segmentsOn(block: Block, axis: int, index: int) -> list[int]:
-    """The class values that occur on a slice."""
-    side = block.box[axis]
-    if not side.start <= index < side.stop:
-        return []
-    values = np.unique(np.take(block.labels, index - side.start, axis))
-    return [int(value) for value in values if value > 0]
-
-
-def _union(first: Box, second: Box) -> Box:
-    sides = []
-    for one, other in zip(first, second, strict=True):
-        if one.start == one.stop:
-            sides.append(other)
-        elif other.start == other.stop:
-            sides.append(one)
-        else:
-            sides.append(slice(min(one.start, other.start), max(one.stop, other.stop)))
-    return sides[0], sides[1], sides[2]
-
-
-def _on(block: Block, box: Box) -> np.ndarray:
-    """The block's labels on ``box``, which contains it."""
-    out: np.ndarray = np.zeros([side.stop - side.start for side in box], np.uint8)
-    if block.labels.size:
-        z, y, x = (
-            slice(inner.start - outer.start, inner.stop - outer.start)
-            for inner, outer in zip(block.box, box, strict=True)
-        )
-        out[z, y, x] = block.labels
-    return out
+def segmentsOn(labels: np.ndarray, plane: Plane) -> list[int]:
+    """The classes that occur on a slice of ``(Z, Y, X)`` labels."""
+    return [int(value) + 1 for value in np.flatnonzero(np.bincount(labels[plane.voxels].ravel(), minlength=2)[1:])]

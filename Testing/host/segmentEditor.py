@@ -21,6 +21,10 @@ class _Effect:
     def __init__(self, name: str, editor: "qMRMLSegmentEditorWidget") -> None:
         self.name, self._editor = name, editor
 
+    def parameterSetNode(self) -> Any:
+        """Return the node with the parameters of all effects."""
+        return self._editor.mrmlSegmentEditorNode()
+
     def parameter(self, name: str) -> str:
         """Return a parameter of the effect."""
         return self._editor.mrmlSegmentEditorNode().GetAttribute(f"{self.name}.{name}") or ""
