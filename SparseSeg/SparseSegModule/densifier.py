@@ -43,11 +43,15 @@ def startDensify(
     budgetSteps: int | None = None,
     listener: Listener | None = None,
     show: Show | None = None,
+    stay: float = 0.0,
+    prepare: bool = False,
     last: DenseResult | None = None,
 ) -> JobHandle:
     """Start densifying; see ``SparseSegLogic.densify``.
 
-    ``show`` is called with every preview; the nodes of the ``last`` result are updated instead of new ones made.
+    ``show`` is called with every preview. With ``stay`` the worker waits so many seconds for the next round after each;
+    with ``prepare`` as well it reads and prepares, and waits for the annotation. The nodes of the ``last`` result, and
+    of every round, are updated instead of new ones made.
 
     Raises UsageError, VolumeError, AnnotationError or GeometryError for input that cannot be worked on.
     """
@@ -57,7 +61,9 @@ def startDensify(
         if value not in known:
             raise UsageError(f"There is no {what} called {value}.", f"Use one of {', '.join(known)}.")
     loop = AnnotationLoop(volumeNode, segmentationNode)
-    drawing = takeDrawing(volumeNode, segmentationNode, planes or knownPlanes(loop), loop.applied)
+    drawing = None
+    if not prepare:
+        drawing = takeDrawing(volumeNode, segmentationNode, planes or knownPlanes(loop), loop.applied)
     styles = segmentStyles(segmentationNode)
     settings = {"preset": preset, "margin": margin, "seed": seed, "device": device}
     if network is not None:
@@ -69,11 +75,13 @@ def startDensify(
     images = [volumeNode, *channels]
 
     def deliver(arrays: DenseArrays, figures: dict[str, Any]) -> DenseResult:
-        return deliverDense(volumeNode, arrays, styles, figures, settings, output, last)  # type: ignore[arg-type]
+        nonlocal last
+        last = deliverDense(volumeNode, arrays, styles, figures, settings, output, last)  # type: ignore[arg-type]
+        return last
 
     checkpoint = jobs.checkpoint(_key(images, segmentationNode, network or preset))
-    work = DensifyWork(images, drawing, styles, settings, checkpoint, deliver, show)
-    return jobs.start(work, listener)
+    work = DensifyWork(images, drawing, styles, {**settings, "stay": float(stay)}, checkpoint, deliver, show)
+    return jobs.start(work, listener, learning=not prepare)
 
 
 def knownPlanes(loop: AnnotationLoop) -> PlaneTable:

@@ -12,32 +12,36 @@ from slicer.i18n import tr as _
 
 from SparseSegLib.errors import Canceled, SparseSegError
 from SparseSegLib.image import Geometry
+from SparseSegLib.protocol import MOST_PLANES
 from SparseSegModule.annotatePart import AnnotatePart
 from SparseSegModule.chart import TrainingChart
 from SparseSegModule.jobHandle import JobHandle, Listener
+from SparseSegModule.learner import Learner, Learning
 from SparseSegModule.networks import presetTips, showTips
 from SparseSegModule.parameterNode import PRESETS
 from SparseSegModule.resultView import ResultView
+from SparseSegModule.views import shownPlane, sliceNodes
 
 UPDATE_MILLISECONDS = 800
 CHART_SECONDS = 1.0
 
 
 class DensifyPart(Listener):
-    """The button, the progress and the live preview of one densification at a time."""
+    """Button, progress and live preview of the learning, and the worker behind it."""
 
     def __init__(self, panel, annotate: AnnotatePart) -> None:
         self.panel = panel
         self.annotate = annotate
-        self.handle: JobHandle | None = None
+        self.learner = Learner(panel.logic.densify, self)
         self.chart: TrainingChart | None = None
         self.view = ResultView(panel, annotate)
         self._chartTime = 0.0
         self._message = ""
+        self._sent = -1  # the annotation's revision that the worker has
         self._updateTimer = qt.QTimer()
         self._updateTimer.setSingleShot(True)
         self._updateTimer.setInterval(UPDATE_MILLISECONDS)
-        self._updateTimer.connect("timeout()", self._sendAnnotation)
+        self._updateTimer.connect("timeout()", self._onUpdateTimer)
         annotate.onChanged = self._onAnnotationChanged
         annotate.onCorrecting = self.view.showDrawn
         panel.ui.densifyButton.connect("clicked()", self.onDensify)
@@ -45,10 +49,15 @@ class DensifyPart(Listener):
         panel.ui.cancelButton.connect("clicked()", self.onCancel)
         panel.ui.plotButton.connect("clicked()", self._onPlot)
 
+    @property
+    def handle(self) -> JobHandle | None:
+        """The worker's handle while it learns, or None."""
+        return self.learner.handle if self.learner.learns else None
+
     def refresh(self) -> None:
         """Follow the parameter node."""
-        if self.handle is not None and self.handle.ended:  # it was abandoned with its scene
-            self.handle = None
+        if self.learner.handle is not None and self.learner.handle.ended:  # it was abandoned with its scene
+            self.learner.abandon()
         if self.panel.parameterNode is None:
             self.view.forget()
             self.chart = None
@@ -59,45 +68,48 @@ class DensifyPart(Listener):
         self._updateButtons()
 
     def cleanup(self) -> None:
-        """The panel goes; its job with it."""
+        """The panel goes; its worker with it."""
         self._updateTimer.stop()
-        if self.handle is not None:
-            self.handle.abandon()
-            self.handle = None
+        self.learner.abandon()
         self.view.removePreview()
 
     def onDensify(self) -> None:
-        """Start; the slice that was drawn on last is finished with it."""
-        if self.handle is not None or not self.panel.requireTorch():
+        """Learn from what is drawn; the slice that was drawn on last is finished with it."""
+        if not self.panel.requireTorch():
             return
-        node = self.panel.parameterNode
         self.annotate.offerToFind()
         self.annotate.confirm()
         try:
-            last = self.view.lastOn(node.inputVolume, node.segmentation)
-            self.handle = self.panel.logic.densify(
-                node.inputVolume,
-                node.segmentation,
-                node.budgetSeconds or None,
-                preset=node.preset,
-                channels=self.panel.channels(),
-                planes=self.annotate.planes(),
-                margin=node.margin,
-                seed=node.seed,
-                device=node.device,
-                output=node.output,
-                listener=self,
-                show=self._onPreview,
-                last=last,
-                wait=False,
-            )
+            self._learn()
         except SparseSegError as error:
             slicer.util.errorDisplay(str(error))
+
+    def _learn(self) -> None:
+        """Begin a round, or have the one that runs learn from what is drawn now; SparseSegError if that cannot be."""
+        loop = self.annotate.loop
+        drawing = loop.drawing()
+        begins = not self.learner.learns
+        options = {
+            "show": self._onPreview,
+            "last": self.view.lastOn(loop.volumeNode, loop.segmentationNode),
+        }
+        shown = [plane for view in sliceNodes() if (plane := shownPlane(view, loop.volumeNode)) is not None]
+        if not self.learner.learn(self._learning(), drawing, shown[:MOST_PLANES], options):
+            self._updateTimer.start()  # the worker is not ready yet
             return
-        self.view.begin(node.inputVolume, node.segmentation)
-        self._startChart(node.segmentation.GetName())
-        self.panel.ui.progressLabel.text = _("Starting...")
+        self._sent = loop.revision
+        if begins:
+            self.view.begin(loop.volumeNode, loop.segmentationNode)
+            self._startChart(loop.segmentationNode.GetName())
+            self.panel.ui.progressLabel.text = _("Starting...")
         self._updateButtons()
+
+    def _learning(self) -> Learning:
+        """What is learned, and how, as the panel has it."""
+        node = self.panel.parameterNode
+        settings = {name: getattr(node, name) for name in ("preset", "margin", "seed", "device", "output")}
+        settings["budgetSeconds"] = node.budgetSeconds or None
+        return Learning((node.inputVolume, *self.panel.channels()), node.segmentation, settings)
 
     def onFinish(self) -> None:
         """Stop and keep the result so far."""
@@ -106,7 +118,7 @@ class DensifyPart(Listener):
             self.panel.ui.progressLabel.text = _("Finishing with what there is...")
 
     def onCancel(self) -> None:
-        """End the job; nothing of it stays."""
+        """End the learning; nothing of this round stays."""
         if self.handle is not None:
             self.handle.cancel()
             self.panel.ui.progressLabel.text = _("Canceling...")
@@ -132,19 +144,22 @@ class DensifyPart(Listener):
         self._message = text
         self.panel.ui.progressLabel.text = text
 
+    def onRound(self, handle: JobHandle) -> None:
+        """Show the result of a round."""
+        result = handle.result
+        self._message = ""
+        self.view.end(result)
+        if result.segmentationNode is not None:
+            self.panel.parameterNode.shown = result.segmentationNode
+        self.annotate.suggest(result.nextSlice)
+        self.panel.ui.progressLabel.text = _summary(result)
+        self._updateButtons()
+
     def onEnded(self, handle: JobHandle) -> None:
-        """Show the result or the error."""
-        self.handle = None
+        """The worker has ended, and not because all was done."""
         self._message = ""
         ui = self.panel.ui
-        if handle.error is None:
-            result = handle.result
-            self.view.end(result)
-            if result.segmentationNode is not None:
-                self.panel.parameterNode.shown = result.segmentationNode
-            self.annotate.suggest(result.nextSlice)
-            ui.progressLabel.text = _summary(result)
-        else:
+        if handle.error is not None:
             self.view.removePreview()
             canceled = isinstance(handle.error, Canceled)
             ui.progressLabel.text = _("Canceled.") if canceled else str(handle.error)
@@ -157,26 +172,23 @@ class DensifyPart(Listener):
         self._updateButtons()
 
     def _onAnnotationChanged(self) -> None:
-        edited = self.annotate.planes().edited
-        if edited is not None:
-            self.view.showDrawn(edited)
-        if self.handle is not None:
+        """Show what was drawn; learn from it where that is wanted; have a worker ready with the first stroke."""
+        loop = self.annotate.loop
+        if loop.table.edited is not None:
+            self.view.showDrawn(loop.table.edited)
+        live = self.panel.parameterNode.live
+        if loop.revision != self._sent and (self.learner.learns or live):
             self._updateTimer.start()
+        elif loop.table.planes and not self.panel.status.missing.anything:
+            self.learner.prepare(self._learning())
 
-    def _sendAnnotation(self) -> None:
-        if self.handle is None:
+    def _onUpdateTimer(self) -> None:
+        if self.annotate.loop is None or self.panel.status.missing.anything:
             return
         try:
-            drawing = self.annotate.loop.drawing()
-        except SparseSegError as error:
+            self._learn()
+        except SparseSegError as error:  # so far nothing can be learned from what is drawn
             self.onMessage(str(error))
-            return
-        if not self.view.sameSegments():
-            self.onMessage(_("Segments were added or removed: this training goes on with those that it knows."))
-            return
-        work = self.handle.work
-        if not self.handle.updateAnnotation(lambda folder: work.writeUpdate(folder, drawing)):
-            self._updateTimer.start()  # the job is not ready yet
 
     def _startChart(self, name: str) -> None:
         if self.chart is not None:
@@ -190,7 +202,7 @@ class DensifyPart(Listener):
 
     def _updateButtons(self) -> None:
         ui, node = self.panel.ui, self.panel.parameterNode
-        runs = self.handle is not None
+        runs = self.learner.learns
         ready = node is not None and node.inputVolume is not None and node.segmentation is not None
         ui.densifyButton.enabled = ready and not runs
         ui.finishButton.enabled = ui.cancelButton.enabled = runs

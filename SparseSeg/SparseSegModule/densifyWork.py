@@ -75,7 +75,7 @@ class DensifyWork:
     Parameters
     ----------
     channels : the volume and further channels
-    drawing : what the user drew
+    drawing : what the user drew; None where it comes later
     styles : how the classes look
     settings : of ``SparseSegLib.densify.DensifySettings``
     checkpoint : where the weights of this volume's last training are kept, and taken from if they are there
@@ -86,7 +86,7 @@ class DensifyWork:
     def __init__(
         self,
         channels: list[vtkMRMLScalarVolumeNode],
-        drawing: Drawing,
+        drawing: Drawing | None,
         styles: list[SegmentStyle],
         settings: dict[str, Any],
         checkpoint: Path,
@@ -104,18 +104,21 @@ class DensifyWork:
 
     def write(self, folder: Path) -> None:
         """Write images, annotation and ``job.json``; take over the last weights."""
-        labels = self._drawing.sparseLabels()
+        labels = None if self._drawing is None else self._drawing.sparseLabels()
         (folder / LABELS_FILE).parent.mkdir(parents=True, exist_ok=True)
         names = []
         for number, image in enumerate(self._images):
             name = fileName(image.name)
             names.append(f"{name}.nrrd" if number == 0 else f"{name} (channel {number + 1}).nrrd")
             write_image(image.array, image.geometry, folder / names[-1])
-        write_sparse_labels(labels, folder / LABELS_FILE)
+        inputs: dict[str, Any] = {"volumes": names}
+        if labels is not None:
+            write_sparse_labels(labels, folder / LABELS_FILE)
+            inputs["labels"] = LABELS_FILE
         if self._checkpoint.exists():
             shutil.copy(self._checkpoint, folder / CHECKPOINT_FILE)
         files = {"dense": "dense.nrrd", "uncertainty": "uncertainty.nrrd"}
-        write_job(folder, "densify", {"volumes": names, "labels": LABELS_FILE}, {**self._settings, **files})
+        write_job(folder, "densify", inputs, {**self._settings, **files})
 
     def checkInputs(self) -> None:
         """Raise VolumeError if an image was changed while it was written."""

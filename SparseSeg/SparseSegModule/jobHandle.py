@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import qt
 import slicer
 
+from SparseSegLib.annotation import Plane
 from SparseSegLib.errors import Canceled, JobError, SparseSegError
 from SparseSegLib.jobs import Job
 from SparseSegLib.protocol import SILENCE_SECONDS
@@ -59,6 +60,9 @@ class Listener:
     def onMessage(self, text: str) -> None:
         """A message for the user."""
 
+    def onRound(self, handle: JobHandle) -> None:
+        """A round of a job that stays has ended: ``handle.result`` is new, and the job waits for the next one."""
+
     def onEnded(self, handle: JobHandle) -> None:
         """The job has ended; see ``handle.result`` and ``handle.error``."""
 
@@ -66,14 +70,23 @@ class Listener:
 class JobHandle:
     """One running job. The results come as ``result`` when :attr:`ended`, or an ``error`` to show.
 
+    A job that stays has a result after every round, and waits for the next one until it is told to :meth:`finish`.
+
     Parameters
     ----------
     folder : where the job works; removed at the end
     work : what the job is about
     listener : receives the job's events
+    learning : whether the job begins at once; else it prepares, and waits for :meth:`updateAnnotation`
+
+    Attributes
+    ----------
+    learning : whether it is at work, rather than waiting for the next round
+    waited : whether it was waiting when it ended
+    died : whether its worker ended without a word
     """
 
-    def __init__(self, folder: Path, work: Work, listener: Listener | None = None) -> None:
+    def __init__(self, folder: Path, work: Work, listener: Listener | None = None, *, learning: bool = True) -> None:
         self.folder = folder
         self.work = work
         self.listener = listener or Listener()
@@ -81,10 +94,14 @@ class JobHandle:
         self.error: SparseSegError | None = None
         self.figures: dict[str, Any] = {}
         self.ended = False
+        self.learning = learning
+        self.waited = self.died = False
         self.startedAt = time.monotonic()
         self._job: Job | None = None
         self._ending: dict[str, Any] | None = None
         self._preview: BackgroundCall | None = None
+        self._round: tuple[dict[str, Any], BackgroundCall] | None = None
+        self._nextRound: dict[str, Any] | None = None
         self._nextPreview: Path | None = None
         self._update: BackgroundCall | None = None
         self._tidying: BackgroundCall | None = None
@@ -98,10 +115,22 @@ class JobHandle:
         self._timer.start()
 
     def stop(self) -> None:
-        """Finish with what there is."""
+        """Finish with what there is: the job, or the round of one that stays."""
         self._stopAsked = True
         if self._job is not None:
             self._job.stop()
+
+    def finish(self) -> None:
+        """End a job that stays, after the round that runs."""
+        if self._job is not None:
+            self._job.finish()
+        else:
+            self.cancel()
+
+    def look(self, planes: Iterable[Plane]) -> None:
+        """Say which slices are on display, at most three: they are predicted first."""
+        if self._job is not None:
+            self._job.look([(plane.axis, plane.index) for plane in planes])
 
     def cancel(self) -> None:
         """End the job; nothing of it stays. Returns at once."""
@@ -118,13 +147,17 @@ class JobHandle:
             return True
         if self._job is None or self._update is not None:
             return False
+        self.learning = True
         self._update = BackgroundCall(lambda: write(self.folder))
         return True
 
     def wait(self, timeout: float | None = None) -> Any:
-        """Keep Slicer alive until the job has ended; the result, or its error is raised."""
+        """Keep Slicer alive until the job, or the round of one that stays, has ended; the result, or its error is raised.
+
+        Raises JobError after ``timeout`` seconds.
+        """
         deadline = None if timeout is None else time.monotonic() + timeout
-        while not self.ended:
+        while not self.ended and self.learning:
             slicer.app.processEvents()
             self._tick()
             if deadline is not None and time.monotonic() > deadline:
@@ -150,6 +183,7 @@ class JobHandle:
         self._ticking = True
         try:
             self._showPreview()
+            self._takeRound()
             self._sendUpdate()
             if self._busy is not None:
                 if not self._busy.done:
@@ -185,10 +219,12 @@ class JobHandle:
                 self.listener.onProgress(event)
             elif kind == "preview":
                 self._nextPreview = self.folder / event["file"]
+            elif kind == "round":
+                self._nextRound = event
             elif kind == "message":
                 self.listener.onMessage(inPanelWords(event["text"]))
         self._sayIfSilent()
-        if self._job.ending is not None:
+        if self._job.ending is not None and self._round is None and self._nextRound is None:
             self._end(self._job.ending)
 
     def _sayIfSilent(self) -> None:
@@ -202,7 +238,11 @@ class JobHandle:
         if ending["event"] == "canceled" or self._cancelAsked:
             raise Canceled
         if ending["event"] == "failed":
+            self.died = ending["code"] == "crashed"
             raise JobError(inPanelWords(ending["message"]), inPanelWords(ending.get("hint", "")))
+        if self.figures:  # the rounds of a job that stays have brought everything
+            self._finish(result=self.result)
+            return
         self._ending = ending
         self.figures = dict(ending["figures"])
         self._busy = BackgroundCall(lambda: self.work.read(self.folder, ending))
@@ -222,6 +262,19 @@ class JobHandle:
             path, self._nextPreview = self._nextPreview, None
             self._preview = BackgroundCall(lambda: self.work.readPreview(path))
 
+    def _takeRound(self) -> None:
+        """Deliver the result of a round of a job that stays."""
+        if self._round is not None and self._round[1].done:
+            (event, call), self._round = self._round, None
+            self.figures = dict(event["figures"])
+            self.result = self.work.deliver(call.result(), event)
+            self.learning = self._nextRound is not None or self._update is not None
+            self.listener.onRound(self)
+        if self._round is None and self._nextRound is not None:
+            event, self._nextRound = self._nextRound, None
+            self._preview = self._nextPreview = None
+            self._round = event, BackgroundCall(lambda: self.work.read(self.folder, event))
+
     def _sendUpdate(self) -> None:
         if self._update is None or not self._update.done:
             return
@@ -235,7 +288,8 @@ class JobHandle:
     def _finish(self, result: Any = None, error: SparseSegError | None = None) -> None:
         if self.ended:
             return
-        self.ended = True
+        self.ended, self.waited = True, not self.learning
+        self.learning = False
         self._timer.stop()
         self.result, self.error = result, error
         if self._job is not None and self._job.running:
@@ -244,11 +298,11 @@ class JobHandle:
         self.listener.onEnded(self)
 
     def _tidy(self) -> None:
-        """Keep the weights of a training that went well, and remove everything else."""
+        """Keep the weights of a training that nobody canceled, and remove everything else."""
         for call in (self._busy, self._preview, self._update):
             if call is not None:
                 call.wait(TIDY_SECONDS)
-        if self.error is None:
+        if not isinstance(self.error, Canceled):
             with suppress(OSError):
                 self.work.keep(self.folder)
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -24,10 +24,10 @@ class Jobs:
         self._handles = [handle for handle in self._handles if not handle.ended]
         return list(self._handles)
 
-    def start(self, work: Work, listener: Listener | None) -> JobHandle:
-        """Start a job."""
+    def start(self, work: Work, listener: Listener | None, *, learning: bool = True) -> JobHandle:
+        """Start a job; see JobHandle."""
         folder = Path(tempfile.mkdtemp(prefix="sparseseg-", dir=slicer.app.temporaryPath))
-        handle = JobHandle(folder, work, listener)
+        handle = JobHandle(folder, work, listener, learning=learning)
         self._handles.append(handle)
         return handle
 
