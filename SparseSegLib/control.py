@@ -15,6 +15,7 @@ class CancelToken:
     def __init__(self) -> None:
         self._cancel = threading.Event()
         self._stop = threading.Event()
+        self._finish = threading.Event()
 
     @property
     def canceled(self) -> bool:
@@ -25,6 +26,15 @@ class CancelToken:
     def stopped(self) -> bool:
         """Whether to finish with what there is."""
         return self._stop.is_set()
+
+    @property
+    def finished(self) -> bool:
+        """Whether no further round is wanted."""
+        return self._finish.is_set()
+
+    def begin_round(self) -> None:
+        """Forget a stop: it ended the round before."""
+        self._stop.clear()
 
     def check(self) -> None:
         """Raise Canceled if the work is no longer wanted."""
@@ -42,6 +52,7 @@ class UntilStopped(CancelToken):
     def __init__(self, token: CancelToken) -> None:
         self._cancel = token._cancel
         self._stop = token._stop
+        self._finish = token._finish
 
     def check(self) -> None:
         """Raise Canceled if the work is no longer wanted, Stopped if the result so far is wanted."""
@@ -64,6 +75,10 @@ class CancelSource:
         """Finish with what there is."""
         self.token._stop.set()
 
+    def finish(self) -> None:
+        """No further round is wanted."""
+        self.token._finish.set()
+
 
 class Events(Protocol):
     """Receives the events of a computation."""
@@ -79,6 +94,12 @@ class Events(Protocol):
     def message(self, text: str) -> None:
         """A message for the user."""
 
+    def ready(self) -> None:
+        """The computation waits for annotation, or is about to begin with it."""
+
+    def round(self, number: int, files: dict[str, str], figures: dict[str, Any]) -> None:
+        """A round has ended, and another one may follow."""
+
 
 class NullEvents:
     """Ignores all events."""
@@ -92,6 +113,12 @@ class NullEvents:
         """Ignore it."""
 
     def message(self, text: str) -> None:
+        """Ignore it."""
+
+    def ready(self) -> None:
+        """Ignore it."""
+
+    def round(self, number: int, files: dict[str, str], figures: dict[str, Any]) -> None:
         """Ignore it."""
 
 
@@ -121,10 +148,33 @@ class Mailbox:
         return content
 
 
+@dataclass
+class Board:
+    """Shows the latest of something to another thread, as often as that looks.
+
+    Attributes
+    ----------
+    content : what was put there last
+    """
+
+    content: Any = None
+
+
 @dataclass(frozen=True)
 class Control:
-    """Token, events and inbox of one computation; by default without effect."""
+    """Token, events and inbox of one computation; by default without effect.
+
+    Attributes
+    ----------
+    token : CancelToken
+    events : receives its events
+    updates : brings new annotation
+    looks : has the slices of the volume on display, pairs of an axis (0, 1, 2 for z, y, x) and an index, or None
+    bell : set whenever a command came
+    """
 
     token: CancelToken = field(default_factory=CancelToken)
     events: Events = field(default_factory=NullEvents)
     updates: Inbox = field(default_factory=Mailbox)
+    looks: Board = field(default_factory=Board)
+    bell: threading.Event = field(default_factory=threading.Event)

@@ -1,8 +1,9 @@
-"""Memory allocation of tensors on a CPU."""
+"""Memory of tensors."""
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import platform
 
@@ -24,3 +25,15 @@ def prepare_for_tensors() -> None:
         c = ctypes.CDLL(None)
         c.mallopt(TRIM_THRESHOLD, KEPT)
         c.mallopt(MMAP_THRESHOLD, LARGEST)
+
+
+def give_back_memory() -> None:
+    """Return what nothing refers to any longer to the system, and to the GPU's other users."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+    library, _ = platform.libc_ver()
+    if library == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)

@@ -22,11 +22,25 @@ READING_FILE = "reading.txt"
 """Contains the path of the file that the worker is reading, so that the client can name one on which it crashed."""
 CHECKPOINT_FILE = "checkpoint.pt"
 
-EVENTS = ("started", "progress", "preview", "message", "heartbeat", "result", "failed", "canceled")
+EVENTS = (
+    "started",
+    "ready",
+    "progress",
+    "preview",
+    "message",
+    "heartbeat",
+    "round",
+    "result",
+    "failed",
+    "canceled",
+)
 ENDINGS = ("result", "failed", "canceled")
 """Exactly one of these ends a job."""
 
-COMMANDS = ("update_annotation", "stop", "cancel")
+COMMANDS = ("update_annotation", "look", "stop", "finish", "cancel")
+MOST_PLANES = 3
+"""The most slices of a ``look``: those of the usual three views."""
+
 HEARTBEAT_SECONDS = 1.0
 SILENCE_SECONDS = 30.0
 """A worker that is silent for so long is reported to the user."""
@@ -43,6 +57,7 @@ _FIELDS: dict[str, dict[str, Any]] = {
     "progress": {"step": _NUMBER, "fraction": _NUMBER, "loss": _NUMBER_OR_NULL, "seconds_left": _NUMBER_OR_NULL},
     "preview": {"file": str, "step": _NUMBER, "seconds": _NUMBER},
     "message": {"text": str},
+    "round": {"round": _NUMBER, "files": dict, "figures": dict},
     "result": {"files": dict, "figures": dict},
     "failed": {"code": str, "message": str, "hint": str},
 }

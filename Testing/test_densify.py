@@ -11,7 +11,7 @@ from scipy import ndimage
 from SparseSegLib.annotation import UNLABELED, Plane, SparseLabels, keep_planes, sparsify
 from SparseSegLib.control import CancelSource, Control, Mailbox, NullEvents
 from SparseSegLib.densify import DensifySettings, densify
-from SparseSegLib.densify import run as run_module
+from SparseSegLib.densify import densifier as densifier_module
 from SparseSegLib.densify.ensemble import Ensemble
 from SparseSegLib.densify.experts import ExtraTreesRecipe, PretrainedRecipe, SliceUNetRecipe, UNet3DRecipe
 from SparseSegLib.densify.problem import make_problem
@@ -402,7 +402,7 @@ def _scarce_memory(monkeypatch, least: int) -> None:
         return expert
 
     monkeypatch.setattr(SliceUNetRecipe, "make", scarce_expert)
-    monkeypatch.setattr(run_module, "choose_device", lambda name: GPU)
+    monkeypatch.setattr(densifier_module, "choose_device", lambda name: GPU)
 
 
 def test_a_gpu_short_of_memory_gets_smaller_batches_and_it_is_said(monkeypatch):

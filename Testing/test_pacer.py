@@ -114,8 +114,6 @@ def test_new_annotation_extends_the_budget_and_is_shown_soon(clock, problem):
     assert pacer.budget.fraction(5) > AFTER_UPDATE
     pacer.extend(5)
     assert pacer.budget.fraction(5) == pytest.approx(AFTER_UPDATE)
-    assert pacer.next_preview(problem) is None
-    clock.now += pacer_module.PREVIEW_AFTER_UPDATE + 0.1
     assert pacer.next_preview(problem)
     steps = _pacer(budget_steps=10)
     steps.extend(9)

@@ -42,7 +42,7 @@ def test_channels_have_the_slices_size_and_stay_within_one(parts, geometry):
 def test_a_source_left_out_changes_nothing(parts, monkeypatch):
     # all sources share two things: the size of the objects, by which distances are scaled, and whether to hear the walk
     monkeypatch.setattr("SparseSegLib.prior.annotation_prior.object_radius", lambda *_: 8.0)
-    monkeypatch.setattr(AnnotationPrior, "_walk_misleads", lambda *_: False)
+    monkeypatch.setattr(AnnotationPrior, "_does_walk_mislead", lambda *_: False)
     phantom = blob()
     labels = sparsify(phantom.labels, phantom.volume.geometry, (2, 2, 2))
     gone = labels.planes[0]

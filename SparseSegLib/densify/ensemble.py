@@ -101,6 +101,11 @@ class Ensemble:
         return bool(self._trainable())
 
     @property
+    def has_learned(self) -> bool:
+        """Whether any expert has trained, in an earlier training perhaps."""
+        return any(expert.trained for _, expert in self._trainable())
+
+    @property
     def can_predict(self) -> bool:
         """Whether any expert can predict yet."""
         return any(member.warmth for member in self.members)
@@ -143,6 +148,22 @@ class Ensemble:
         asked = self._affordable(request, weights, within)
         self._blend = {member.name: weights[member.name] for member in asked}
         return _blended(self._blend, {member.name: partial(member.predict, request, token) for member in asked})
+
+    def predict_planes(self, planes: Sequence[Plane], token: CancelToken) -> list[torch.Tensor]:
+        """Class probabilities ``(K, U, V)`` of some slices of the working grid, as soon as can be.
+
+        Experts that have to fit first are left out, if there are others.
+        """
+        self._training.wait()
+        weights = self.weights()
+        able = [member for member in self.members if weights[member.name].any()]
+        asked = [member for member in able if member.expert.ready] or able
+        blend = {member.name: weights[member.name] for member in asked}
+        found = {member.name: member.expert.predict_planes(planes, token) for member in asked}
+        return [
+            _blended(blend, {name: partial(slices.__getitem__, number) for name, slices in found.items()})
+            for number in range(len(planes))
+        ]
 
     def _affordable(self, request: Request, weights: Mapping[str, np.ndarray], within: float | None) -> list[Member]:
         """The members with a weight, as far as there is time for them; the one with the largest weight always."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from SparseSegLib.annotation import UNLABELED, Plane
 from SparseSegLib.densify.next_slice import suggest_slice
@@ -38,6 +40,28 @@ def region_labels(
     if entropy is not None:
         entropy[labeled] = 0
     return labels, entropy
+
+
+def plane_labels(problem: Problem, planes: Sequence[Plane], found: Sequence[torch.Tensor]) -> np.ndarray:
+    """Labels (uint8) of some slices, ``UNLABELED`` elsewhere, on the region of interest ``(z, y, x)``.
+
+    Parameters
+    ----------
+    problem : Problem
+    planes : of the volume, in the region of interest
+    found : class probabilities ``(K, U, V)`` of each, on the working grid
+    """
+    labels = np.full(problem.region_shape, UNLABELED, np.uint8)
+    drawn = problem.full.array[problem.box]
+    for plane, probabilities in zip(planes, found, strict=True):
+        at = Plane(plane.axis, plane.index - problem.box[plane.axis].start).voxels
+        own = drawn[at]
+        factors = [factor for axis, factor in enumerate(problem.factors) if axis != plane.axis]
+        size = [count * factor for count, factor in zip(probabilities.shape[1:], factors, strict=True)]
+        fine = F.interpolate(probabilities[None], size=size, mode="bilinear", align_corners=False)[0]
+        classes = most_probable(fine[:, : own.shape[0], : own.shape[1]]).numpy()
+        labels[at] = np.where(own != UNLABELED, own, classes)
+    return labels
 
 
 def most_probable(probabilities: torch.Tensor) -> torch.Tensor:

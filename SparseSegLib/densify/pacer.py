@@ -10,8 +10,7 @@ from SparseSegLib.densify.settings import DensifySettings
 from SparseSegLib.training.budget import Budget
 
 HELD_OUT_UNTIL = 0.4  # of the budget
-AFTER_UPDATE = 0.6  # of the budget that is used at most when new annotation comes
-PREVIEW_AFTER_UPDATE = 3.0  # seconds
+AFTER_UPDATE = 0.6  # of the budget that is used at most when new annotation comes; what a later round has of it
 PREVIEW_SHARE = 0.1  # of the time that previews take, at most
 PREDICTION_SHARE = (
     0.35  # of the time that the last prediction takes, at most: slices are left out where it would be more
@@ -32,34 +31,46 @@ class Pacer:
     ----------
     settings : DensifySettings
     spent : seconds of the budget that are used already
+    first_step : steps taken in earlier rounds
+    later : whether this is a later round, which has a part of the budget
 
     Attributes
     ----------
     budget : Budget
     """
 
-    def __init__(self, settings: DensifySettings, spent: float) -> None:
+    def __init__(self, settings: DensifySettings, spent: float, first_step: int = 0, *, later: bool = False) -> None:
         self.settings = settings
-        self.budget = Budget(settings.seconds, settings.budget_steps, spent)
+        self.later = later
+        part = AFTER_UPDATE if later else 1.0
+        steps = None if settings.budget_steps is None else max(1, round(part * settings.budget_steps))
+        self.budget = Budget(part * settings.seconds, steps, spent, first_step)
         self.previews = 0
         self._began = 0.0  # the fraction of the budget that was used when the training began
         self._next_preview = 0.0
 
     def is_over(self, steps: int) -> bool:
         """Whether the training has to end after so many steps; there is one at least."""
-        return steps > 0 and self.budget.fraction(steps) >= 1
+        return steps > self.budget.first_step and self.budget.fraction(steps) >= 1
+
+    def learned(self, steps: int) -> float:
+        """How far the training is after so many steps, 0 to 1, for its learning rate; a later round goes on with it."""
+        fraction = self.budget.fraction(steps)
+        return AFTER_UPDATE + (1 - AFTER_UPDATE) * fraction if self.later else fraction
 
     def may_release(self, steps: int) -> bool:
         """Whether held-out slices have been held out long enough."""
         return self.budget.fraction(steps) >= self._began + HELD_OUT_UNTIL * (1 - self._began)
 
     def extend(self, steps: int, *, restart: bool = False) -> None:
-        """Leave time for new annotation, and show soon what it changes.
+        """Leave time for new annotation, and show what it changes.
 
         ``restart`` says that the training starts over with it, and holds out slices again.
         """
+        if restart:
+            self.budget.first_step, self.later = steps, False
         self.budget.extend_to(steps, AFTER_UPDATE)
-        self._next_preview = self.budget.elapsed + PREVIEW_AFTER_UPDATE
+        self._next_preview = self.budget.elapsed
         if restart:
             self._began = self.budget.fraction(steps)
 
@@ -67,7 +78,7 @@ class Pacer:
         """The preview to predict now, and its time limit in seconds; None if it is not time."""
         if self.budget.elapsed < self._next_preview:
             return None
-        first = self.previews == 0
+        first = self.previews == 0 and not self.later
         within = FIRST_SECONDS if first and not problem.is_small else None
         return self._preview_request(problem), within
 
@@ -81,7 +92,7 @@ class Pacer:
         self._next_preview = ended + max(pause, seconds(self._preview_request(problem)) / PREVIEW_SHARE)
 
     def _preview_request(self, problem: Problem) -> Request:
-        return Request.whole(problem, 2 if self.previews else MOST_STRIDE, quick=True)
+        return Request.whole(problem, 2 if self.previews or self.later else MOST_STRIDE, quick=True)
 
     def last_request(self, problem: Problem, seconds: Seconds) -> Request:
         """The last prediction: every slice where steps are counted, else as many as there is time for."""

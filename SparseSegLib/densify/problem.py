@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
@@ -18,6 +19,9 @@ from SparseSegLib.image.intensity import normalize
 from SparseSegLib.prior import AnnotationPrior
 
 SMALL_VOXELS = 1_500_000
+MOST_ROOM = 2
+"""A region of interest may be as many times larger than its annotation needs, as that changes."""
+
 USUAL_MM = (0.01, 100.0)
 """Finest spacings of volumes whose distances are taken as they are."""
 
@@ -45,6 +49,7 @@ class Problem:
     full: SparseLabels
     volume: Volume
     _priors: dict[tuple[str, ...], AnnotationPrior] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _former: dict[tuple[str, ...], AnnotationPrior] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def is_small(self) -> bool:
@@ -54,8 +59,38 @@ class Problem:
     def prior(self, parts: tuple[str, ...]) -> AnnotationPrior:
         """The annotation prior of some parts, made once for all experts."""
         if parts not in self._priors:
-            self._priors[parts] = AnnotationPrior(self.image, self.labels, self.classes, self.spacing, parts)
+            before = self._former.pop(parts, None)
+            self._priors[parts] = AnnotationPrior(self.image, self.labels, self.classes, self.spacing, parts, before)
         return self._priors[parts]
+
+    def bare(self) -> Problem:
+        """The same without any prior that was made."""
+        return replace(self, _former={})
+
+    def reconsider(self) -> None:
+        """Decide what the priors of the next annotation take over from those of this one."""
+        for prior in self._priors.values():
+            prior.reconsider()
+
+    def with_labels(self, labels: SparseLabels, margin: float) -> Problem | None:
+        """The problem of another annotation of the same volume, with what depends on the image alone taken over.
+
+        None where it has another region of interest or other classes; ``self`` where nothing has changed. A region that
+        is somewhat larger than the annotation needs stays as it is.
+
+        Raises AnnotationError or GeometryError for labels that cannot be learned from.
+        """
+        labels = _checked(self.volume, labels)
+        box = region_of_interest(labels, margin)
+        inside = all(own.start <= side.start and side.stop <= own.stop for own, side in zip(self.box, box, strict=True))
+        needed = math.prod(side.stop - side.start for side in box)
+        same = labels.own_values == self.full.own_values
+        if not (same and inside and needed * MOST_ROOM >= math.prod(self.region_shape)):
+            return None
+        if labels.planes == self.full.planes and np.array_equal(labels.array, self.full.array):
+            return self if labels.own_names == self.full.own_names else replace(self, full=labels)
+        coarse = _coarse_labels(labels.crop(self.box), self.factors)
+        return replace(self, labels=coarse, full=labels, _former={**self._former, **self._priors})
 
     def without(self, planes: Iterable[Plane]) -> SparseLabels:
         """The labels on the working grid, some planes left out."""
@@ -107,13 +142,7 @@ def make_problem(volume: Volume, labels: SparseLabels, margin: float, most_voxel
     Raises VolumeError for an image that is constant or has NaN, AnnotationError for labels that cannot be learned
     from, GeometryError if the two do not lie on one grid.
     """
-    if not labels.geometry.matches(volume.geometry):
-        raise GeometryError(
-            f"The labels do not lie on the volume's grid: {labels.geometry.difference(volume.geometry)}.",
-            "Resample the labels to the volume (--resample on the command line).",
-        )
-    labels.validate()
-    labels = labels.compact()
+    labels = _checked(volume, labels)
     check_volume(volume)
     box = region_of_interest(labels, margin)
     region = labels.crop(box)
@@ -128,6 +157,22 @@ def make_problem(volume: Volume, labels: SparseLabels, margin: float, most_voxel
         labels,
         volume,
     )
+
+
+def next_problem(problem: Problem, labels: SparseLabels, margin: float, most_voxels: int) -> Problem:
+    """The problem of another annotation; as much as possible is taken over. Raises as :func:`make_problem` does."""
+    return problem.with_labels(labels, margin) or make_problem(problem.volume, labels, margin, most_voxels)
+
+
+def _checked(volume: Volume, labels: SparseLabels) -> SparseLabels:
+    """Labels of the structures that occur, checked."""
+    if not labels.geometry.matches(volume.geometry):
+        raise GeometryError(
+            f"The labels do not lie on the volume's grid: {labels.geometry.difference(volume.geometry)}.",
+            "Resample the labels to the volume (--resample on the command line).",
+        )
+    labels.validate()
+    return labels.compact()
 
 
 def _coarse_labels(labels: SparseLabels, factors: tuple[int, int, int]) -> SparseLabels:

@@ -31,6 +31,7 @@ class DensifyResult:
     steps, seconds : what it took so far
     values : of the structures, in the order of ``names``; () for 1..n
     empty : (value, name) of the user's structures that nothing was drawn of
+    planes : of a preview, the slices of the volume that it is of; () for all. Labels are ``UNLABELED`` elsewhere
     """
 
     labels: np.ndarray
@@ -43,6 +44,7 @@ class DensifyResult:
     seconds: float
     values: tuple[int, ...] = ()
     empty: tuple[tuple[int, str], ...] = ()
+    planes: tuple[Plane, ...] = ()
 
     def segments(self) -> list[SegmentInfo]:
         """The structures as files describe them, by value; those that nothing was drawn of are among them."""

@@ -27,28 +27,39 @@ class TrainingSlice:
 class SliceDataset:
     """Channels and labels of training slices, padded to one size; each with a prior computed without it.
 
+    Channels are computed when they are first drawn, and kept.
+
     Parameters
     ----------
     features : SliceFeatures
     classes : background included
     hidden : planes that are neither learned from nor used by any prior
     device : where the channels are kept
+    before : of the annotation before this one; slices that are not in it are drawn first
 
     Attributes
     ----------
     slices : the training slices
-    inputs, labels : of each entry, channels ``(C, H, W)`` and labels ``(H, W)`` on the device
+    labels : of each entry, labels ``(H, W)`` on the device
     entries : of each, the number of its slice and of the sources that its prior uses
+    new : slices that have not been learned from yet
     """
 
-    def __init__(self, features: SliceFeatures, classes: int, hidden: frozenset[Plane], device: torch.device) -> None:
+    def __init__(
+        self,
+        features: SliceFeatures,
+        classes: int,
+        hidden: frozenset[Plane],
+        device: torch.device,
+        before: SliceDataset | None = None,
+    ) -> None:
         self.features = features
         self.classes = classes
         self.device = device
         self.slices = training_slices(features, hidden)
         self.entries: list[tuple[int, tuple[int, ...]]] = []
-        self.inputs: list[torch.Tensor] = []
         self.labels: list[torch.Tensor] = []
+        self._inputs: dict[int, torch.Tensor] = {}
         self._objects_of = [_objects(source.values()) for source in features.prior.sources]
         self.size = tuple(max(one.view.size[side] for one in self.slices) for side in range(2))
         gone = features.numbers(hidden)
@@ -58,6 +69,11 @@ class SliceDataset:
         )
         for number, keep in enumerate(keeps):
             self.add(number, keep)
+        self.new = [] if before is None else [number for number, one in enumerate(self.slices) if not before.has(one)]
+
+    def has(self, one: TrainingSlice) -> bool:
+        """Whether there is such a slice with the same labels."""
+        return any(own.view == one.view and torch.equal(own.labels, one.labels) for own in self.slices)
 
     def class_counts(self) -> np.ndarray:
         """Labeled pixels of each class, ``(K,)``."""
@@ -69,10 +85,16 @@ class SliceDataset:
 
     def add(self, number: int, keep: tuple[int, ...]) -> None:
         """Add the slice ``number`` with its prior from the sources ``keep``."""
-        channels = self.features.of(self.slices[number].view, keep)
         self.entries.append((number, keep))
         self.labels.append(self._labels(number, keep))
-        self.inputs.append(_padded(channels, self.size, 0.0).to(self.device))
+
+    def inputs(self, entry: int) -> torch.Tensor:
+        """Channels ``(C, H, W)`` of an entry, on the device."""
+        if entry not in self._inputs:
+            number, keep = self.entries[entry]
+            channels = self.features.of(self.slices[number].view, keep)
+            self._inputs[entry] = _padded(channels, self.size, 0.0).to(self.device)
+        return self._inputs[entry]
 
     def vary(self, rng: np.random.Generator) -> None:
         """Add a random slice once more, with a prior that one or two further sources are left out of."""
@@ -96,10 +118,12 @@ class SliceDataset:
         """
         height, width = (min(longest, -(-(side + 8) // 8) * 8) for side in self.size)
         while True:
-            entries = rng.integers(len(self.inputs), size=batch)
+            entries = rng.integers(len(self.entries), size=batch).tolist()
+            first, self.new = self.new[:batch], self.new[batch:]
+            entries[: len(first)] = first
             patches = [self._patch(self.entries[entry][0], (height, width), rng) for entry in entries]
             places = sampling_grid(patches, (height, width), moved, rng)
-            inputs = torch.stack([self.inputs[entry] for entry in entries])
+            inputs = torch.stack([self.inputs(entry) for entry in entries])
             labels = torch.stack([self.labels[entry] for entry in entries])
             inputs, labels = cut_patches(inputs, labels, places, patches)
             if bool((labels != UNLABELED).any()):

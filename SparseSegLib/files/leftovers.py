@@ -10,7 +10,7 @@ from pathlib import Path
 PART = re.compile(r"\.[0-9a-f]{16}\.part(\.[^/\\]*)?")
 """Names of incomplete files of ``SparseSegLib.files.atomic``."""
 
-PREVIEW = re.compile(r"preview-\d{6,}\.(nrrd|txt)")
+PREVIEW = re.compile(r"preview-\d{6,}(-planes)?\.(nrrd|txt)")
 """Names of the worker's previews."""
 
 

@@ -6,7 +6,7 @@ import queue
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,12 @@ class Job:
         The Python that runs the worker; in Slicer PythonSlicer. By default the one that runs now.
     launch : callable, optional
         Starts the process; for tests.
+
+    Attributes
+    ----------
+    ending : the event that ended the job, or None
+    ready : whether a worker that stays is prepared, and waits for annotation or learns
+    rounds : the ``round`` events of a worker that stays, so far
     """
 
     def __init__(
@@ -48,6 +54,8 @@ class Job:
     ) -> None:
         self.folder = Path(folder)
         self.ending: dict[str, Any] | None = None
+        self.ready = False
+        self.rounds: list[dict[str, Any]] = []
         self._interpreter = interpreter
         self._launch = launch
         self._process: WorkerProcess | None = None
@@ -80,6 +88,7 @@ class Job:
         except OSError as error:
             raise JobError(f"The worker could not be started: {error}.", "Check the Python interpreter.") from error
         self.ending, self._said = None, None
+        self.ready, self.rounds = False, []
         self._output_ended = self._cancel_asked = False
         self._heard = time.monotonic()
         self._lines = queue.SimpleQueue()
@@ -109,12 +118,19 @@ class Job:
             if event["event"] in ENDINGS:
                 self._said = self._said or event
             else:
+                self._note(event)
                 events.append(event)
         if self._output_ended and self._process.poll() is not None:
             self.ending = self._said or self._silent_end(self._process.poll())
             self._close()
             events.append(self.ending)
         return events
+
+    def _note(self, event: dict[str, Any]) -> None:
+        if event["event"] == "ready":
+            self.ready = True
+        elif event["event"] == "round":
+            self.rounds.append(event)
 
     def wait(self, timeout: float | None = None, on_event: Callable[[dict[str, Any]], None] | None = None) -> dict:
         """Block until the job ends and return its last event; JobError after ``timeout`` seconds."""
@@ -132,8 +148,19 @@ class Job:
         return self.ending
 
     def stop(self) -> None:
-        """Ask the worker to finish with what there is."""
+        """Ask the worker to finish with what there is: the job, or the round of a worker that stays."""
         self._send("stop")
+
+    def finish(self) -> None:
+        """Ask a worker that stays to end the job, with the result of the last round, after the one that runs."""
+        self._send("finish")
+
+    def look(self, planes: Iterable[tuple[int, int]]) -> None:
+        """Say which slices are on display, which are then predicted first.
+
+        ``planes`` are at most three pairs of an axis (0, 1, 2 for z, y, x) and an index, in voxels of the volume.
+        """
+        self._send("look", planes=[list(plane) for plane in planes])
 
     def update_annotation(self, file: Path | str) -> None:
         """Hand a new annotation to the running job: a labels file, in the job's folder or by its absolute path."""

@@ -12,7 +12,7 @@ from SparseSegLib.prior.distances import DistancePrior
 from SparseSegLib.prior.interpolation import InterpolationPrior
 from SparseSegLib.prior.left_out import left_out_iou
 from SparseSegLib.prior.slice_view import SliceView
-from SparseSegLib.prior.sources import PlaneSource, least_gap, object_radius, sources_of
+from SparseSegLib.prior.sources import PlaneSource, Source, least_gap, object_radius, sources_of
 from SparseSegLib.prior.types import Shape3, Spacing3
 from SparseSegLib.prior.walk import WalkPrior
 
@@ -38,27 +38,48 @@ class AnnotationPrior:
     spacing : (z, y, x) in mm
     parts : names out of ``PRIOR_PARTS``
         Which kinds of channels to compute.
+    before : AnnotationPrior, optional
+        Of the same image, classes and parts, with another annotation: what has not changed since is taken over, and
+        ``walk_misleads`` too.
+
+    Attributes
+    ----------
+    walk_misleads : whether gray values alone find slices better than the walk does, whose channels are 0 then
     """
 
     def __init__(
-        self, image: torch.Tensor, labels: SparseLabels, classes: int, spacing: Spacing3, parts: tuple[str, ...]
+        self,
+        image: torch.Tensor,
+        labels: SparseLabels,
+        classes: int,
+        spacing: Spacing3,
+        parts: tuple[str, ...],
+        before: AnnotationPrior | None = None,
     ) -> None:
         self.shape: Shape3 = (image.shape[1], image.shape[2], image.shape[3])
         self.spacing = spacing
         self.parts = parts
-        self.sources = sources_of(labels, classes, spacing)
+        self.classes = classes
+        self.sources: list[Source] = sources_of(labels, classes, spacing, before.sources if before else ())
         fine, coarse = 3 * min(spacing), max(object_radius(self.sources, spacing), 4 * min(spacing))
         least = least_gap(self.sources, spacing)
         self._parts: dict[str, DistancePrior | InterpolationPrior | AppearancePrior | WalkPrior] = {}
+        self._appearance: AppearancePrior | None = None
+        self._walk: WalkPrior | None = None
         if "distance" in parts:
             self._parts["distance"] = DistancePrior(self.sources, classes, fine, coarse, least)
         if "interpolation" in parts:
             self._parts["interpolation"] = InterpolationPrior(self.sources, classes, fine, coarse, least)
         if "appearance" in parts:
-            self._parts["appearance"] = AppearancePrior(image, self.sources, classes, spacing, coarse)
+            self._parts["appearance"] = self._appearance = AppearancePrior(
+                image, self.sources, classes, spacing, coarse, before._appearance if before else None
+            )
         if "walk" in parts:
-            self._parts["walk"] = WalkPrior(image, self.sources, classes, spacing)
-        self._silent = {"walk"} if self._walk_misleads(classes) else set()
+            self._parts["walk"] = self._walk = WalkPrior(
+                image, self.sources, classes, spacing, before=before._walk if before else None
+            )
+        self.walk_misleads: bool = before.walk_misleads if before else self._does_walk_mislead()
+        self._silent = {"walk"} if self.walk_misleads else set()
 
     @property
     def count(self) -> int:
@@ -103,17 +124,21 @@ class AnnotationPrior:
             return torch.zeros(0, *view.size)
         return torch.stack([channel.expand(view.size) for channel in channels])
 
-    def _walk_misleads(self, classes: int) -> bool:
+    def reconsider(self) -> None:
+        """Decide anew, from this annotation, whether the walk misleads: for the priors that come after this one."""
+        self.walk_misleads = self._does_walk_mislead()
+
+    def _does_walk_mislead(self) -> bool:
         """Whether gray values alone find slices that are left out better than the walk does.
 
         So it is with fine structures, which leak into each other on the coarse grid. Its channels are 0 then. This one
         bit is decided from all planes: slices that are left out or held out included.
         """
-        if not {"walk", "appearance"} <= set(self._parts):
+        if self._walk is None or self._appearance is None:
             return False
         walk, appearance = (
-            left_out_iou(self._parts[name], level, self.sources, self.without, classes, self.shape, self.spacing)
-            for name, level in (("walk", 0.0), ("appearance", 0.5))
+            left_out_iou(part, level, self.sources, self.without, self.classes, self.shape, self.spacing)
+            for part, level in ((self._walk, 0.0), (self._appearance, 0.5))
         )
         return appearance > max(walk, FOUND)
 

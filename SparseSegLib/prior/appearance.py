@@ -38,14 +38,23 @@ class AppearancePrior:
     spacing : (z, y, x) in mm
     coarse : float
         Size of the objects (mm); the bilateral grid's cells are half of it.
+    before : of the same image with other sources, whose gray values are taken over
     """
 
     def __init__(
-        self, image: torch.Tensor, sources: list[Source], classes: int, spacing: Spacing3, coarse: float
+        self,
+        image: torch.Tensor,
+        sources: list[Source],
+        classes: int,
+        spacing: Spacing3,
+        coarse: float,
+        before: AppearancePrior | None = None,
     ) -> None:
         self.classes = classes
         self.shape: Shape3 = (image.shape[1], image.shape[2], image.shape[3])
-        self.pairs = [_binned(channel, spacing) for channel in image]
+        self.pairs: list[tuple[torch.Tensor, torch.Tensor]] = (
+            before.pairs if before else [_binned(channel, spacing) for channel in image]
+        )
         self.cells = [
             max(1, round(max(4 * min(spacing), coarse / 2) / step), -(-count // MOST_CELLS))
             for step, count in zip(spacing, self.shape, strict=True)

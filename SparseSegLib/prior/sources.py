@@ -8,6 +8,7 @@ walk is computed anew.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -123,11 +124,19 @@ class ScribbleSource:
 Source = PlaneSource | ScribbleSource
 
 
-def sources_of(labels: SparseLabels, classes: int, spacing: Spacing3) -> list[Source]:
-    """All sources of an annotation: its planes in their order, then the scribbles if there are any."""
-    sources: list[Source] = [
-        PlaneSource.of(labels, plane.axis, plane.index, classes, spacing) for plane in labels.planes
-    ]
+def sources_of(labels: SparseLabels, classes: int, spacing: Spacing3, known: Iterable[Source] = ()) -> list[Source]:
+    """All sources of an annotation: its planes in their order, then the scribbles if there are any.
+
+    ``known`` are sources of another annotation with the same classes and grid: planes that have not changed since are
+    taken from these.
+    """
+    before = {(source.axis, source.index): source for source in known if isinstance(source, PlaneSource)}
+    sources: list[Source] = []
+    for plane in labels.planes:
+        source = before.get((plane.axis, plane.index))
+        if source is None or not np.array_equal(source.labels, np.take(labels.array, plane.index, plane.axis)):
+            source = PlaneSource.of(labels, plane.axis, plane.index, classes, spacing)
+        sources.append(source)
     if labels.scribbles.any():
         sources.append(ScribbleSource.of(labels, classes, spacing))
     return sources

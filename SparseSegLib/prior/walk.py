@@ -8,7 +8,7 @@ on coarser; the network gets the detail from the image.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -46,6 +46,7 @@ class WalkPrior:
     most_voxels : of the finest grid; None for what suits a prior
     lost : weight of getting lost, against 1 for an edge inside a flat region
     iterations : of the solver at most, on the coarsest grid and on each of the others
+    before : of the same image and settings with other sources, whose edges are taken over
     """
 
     def __init__(
@@ -58,16 +59,21 @@ class WalkPrior:
         most_voxels: int | None = None,
         lost: float = LOST,
         iterations: tuple[int, int] = ITERATIONS,
+        before: WalkPrior | None = None,
     ) -> None:
         self.classes = classes
         self.lost = lost
         self.iterations = iterations
         self.contrasts = contrasts or CONTRASTS
-        finest = most_voxels or (MOST_VOXELS if classes == 2 else MOST_OF_SEVERAL)
-        self._grids = [_Grid.of(image, sources, spacing, finest, self.contrasts)]
-        while np.prod(self._grids[0].shape) > 2 * FEWEST_VOXELS:
-            most = int(np.prod(self._grids[0].shape)) // 8
-            self._grids.insert(0, _Grid.of(image, sources, spacing, max(most, FEWEST_VOXELS), self.contrasts))
+        self._grids: list[_Grid]
+        if before:
+            self._grids = [grid.with_sources(sources) for grid in before._grids]
+        else:
+            finest = most_voxels or (MOST_VOXELS if classes == 2 else MOST_OF_SEVERAL)
+            self._grids = [_Grid.of(image, sources, spacing, finest, self.contrasts)]
+            while np.prod(self._grids[0].shape) > 2 * FEWEST_VOXELS:
+                most = int(np.prod(self._grids[0].shape)) // 8
+                self._grids.insert(0, _Grid.of(image, sources, spacing, max(most, FEWEST_VOXELS), self.contrasts))
         self.factors = self._grids[-1].factors
         self._walks: dict[tuple[int, ...], torch.Tensor] = {}
 
@@ -154,6 +160,10 @@ class _Grid:
         edges = edge_weights(means, torch.tensor(contrasts).view(-1, 1, 1, 1), (z, y, x))
         shape = (depth, height, width)
         return cls(factors, shape, edges, [_places_of(source, factors, shape) for source in sources])
+
+    def with_sources(self, sources: list[Source]) -> _Grid:
+        """The same grid for other sources."""
+        return replace(self, places=[_places_of(source, self.factors, self.shape) for source in sources])
 
     def seeds(self, keep: tuple[int, ...], classes: int) -> torch.Tensor:
         """The class that most of the sources ``keep`` have at each voxel ``(z, y, x)``; -1 where they have none."""

@@ -18,13 +18,18 @@ class Budget:
         Training steps; wins over ``seconds``.
     spent : float
         Seconds already used by an earlier run that is resumed.
+    first_step : int
+        Steps taken before, which do not count.
     """
 
-    def __init__(self, seconds: float | None, steps: int | None = None, spent: float = 0.0) -> None:
+    def __init__(
+        self, seconds: float | None, steps: int | None = None, spent: float = 0.0, first_step: int = 0
+    ) -> None:
         if seconds is None and steps is None:
             raise ValueError("a budget needs seconds or steps")
         self.seconds = seconds
         self.steps = steps
+        self.first_step = first_step
         self.reserve = 0.0
         self._start = time.monotonic() - spent
 
@@ -36,7 +41,7 @@ class Budget:
     def fraction(self, step: int) -> float:
         """Fraction of the training that is done, 0 to 1."""
         if self.steps is not None:
-            return min(1.0, step / max(1, self.steps))
+            return min(1.0, (step - self.first_step) / max(1, self.steps))
         assert self.seconds is not None
         return min(1.0, self.elapsed / max(1e-3, self.seconds - self.reserve))
 
@@ -45,18 +50,20 @@ class Budget:
         if self.steps is None:
             assert self.seconds is not None
             return max(0.0, self.seconds - self.elapsed)
-        return self.elapsed / step * (self.steps - step) if step else None
+        done = step - self.first_step
+        return self.elapsed / done * (self.steps - done) if done else None
 
     def finish_by(self, step: int, fraction: float) -> None:
         """Shorten what is left so that the present moment becomes ``fraction`` of the whole."""
         if self.steps is not None:
-            self.steps = min(self.steps, max(step + 1, round(step / fraction)))
+            done = step - self.first_step
+            self.steps = min(self.steps, max(done + 1, round(done / fraction)))
         elif self.seconds is not None:
             self.seconds = min(self.seconds, self.elapsed / fraction + self.reserve)
 
     def extend_to(self, step: int, fraction: float) -> None:
         """Lengthen the rest so that the present moment is at most ``fraction`` of the whole."""
         if self.steps is not None:
-            self.steps = max(self.steps, round(step / fraction))
+            self.steps = max(self.steps, round((step - self.first_step) / fraction))
         elif self.seconds is not None:
             self.seconds = max(self.seconds, self.elapsed / fraction + self.reserve)

@@ -10,16 +10,18 @@ from typing import Any
 
 from SparseSegLib.annotation import read_sparse_labels
 from SparseSegLib.control import Control
-from SparseSegLib.densify import DensifyResult, DensifySettings, densify
+from SparseSegLib.densify import Densifier, DensifySettings
 from SparseSegLib.errors import JobError
 from SparseSegLib.files import path_inside
 from SparseSegLib.files.disk_space import check_disk_space
 from SparseSegLib.image import Geometry
-from SparseSegLib.io import read_volume, write_image, write_labels
+from SparseSegLib.io import read_volume
 from SparseSegLib.io.files import check_writable
 from SparseSegLib.protocol import CHECKPOINT_FILE, JOB_FILE, LOCK_FILE, LOG_FILE
+from SparseSegLib.worker.densify_results import save_result
 from SparseSegLib.worker.explain import explain
 from SparseSegLib.worker.job_settings import is_path, make_settings, path_list, switch
+from SparseSegLib.worker.rounds import Rounds
 
 OWN_FILES = (CHECKPOINT_FILE, JOB_FILE, LOCK_FILE, LOG_FILE)
 
@@ -56,38 +58,53 @@ def densify_task(folder: Path, job: dict[str, Any], control: Control) -> tuple[d
     Inputs: ``volumes`` (a list of paths, the channels), ``series`` (UIDs of the DICOM series to read, one for each),
     ``labels`` (a path), ``resample`` (bool), ``outputs`` (paths by ``dense`` and ``uncertainty``, where the client will
     copy the results: there must be room for them). Settings: those of
-    ``DensifySettings``, and ``names`` of the results: ``dense`` and ``uncertainty``.
+    ``DensifySettings``, names of the results, ``dense`` and ``uncertainty``, and ``stay``: seconds to wait for further
+    annotation after each round. With it ``labels`` may come later, too.
     """
     inputs, chosen = job["inputs"], dict(job["settings"])
     dense_name, uncertainty_name = chosen.pop("dense", "dense.seg.nrrd"), chosen.pop("uncertainty", "uncertainty.nrrd")
     dense, uncertainty = path_inside(folder, dense_name), path_inside(folder, uncertainty_name)
+    stay = _seconds(chosen.pop("stay", 0))
     settings = make_settings(DensifySettings, chosen)
     sources = [folder / path for path in path_list(inputs.get("volumes"), "volumes")]
-    if not is_path(inputs.get("labels")):
-        raise JobError("The job names no labels.", "Give the annotation of the volume.")
-    drawn = folder / inputs["labels"]
+    drawn = _labels_path(folder, inputs, needed=not stay)
     resample = switch(inputs.get("resample", False), "resample")
     outputs = inputs.get("outputs", {})
     if not isinstance(outputs, dict):
         raise JobError("The job's outputs are no paths by name.", "Start a new job.")
-    _check_results([dense, uncertainty], [*sources, drawn], folder)
+    _check_results([dense, uncertainty], [*sources, *([drawn] if drawn else [])], folder)
     leave_one_core_free()
     volume = read_volume(sources[0] if len(sources) == 1 else sources, series_uid=inputs.get("series", ""))
     for path, wanted, size in ((dense, outputs.get("dense"), 1), (uncertainty, outputs.get("uncertainty"), 4)):
         target = Path(str(wanted)) if is_path(wanted) else path
         check_writable(target, volume.geometry)
         check_disk_space(target, size * math.prod(volume.geometry.shape))
-    labels = read_sparse_labels(drawn, volume.geometry, resample_to=resample)
+    labels = read_sparse_labels(drawn, volume.geometry, resample_to=resample) if drawn else None
     updates = _Updates(folder, volume.geometry, control, resample=resample)
-    result = densify(
-        volume,
-        labels,
-        settings,
-        replace(control, updates=updates),
-        checkpoint=folder / CHECKPOINT_FILE,  # type: ignore
-    )
+    own = replace(control, updates=updates)
+    names = {"dense": dense_name, "uncertainty": uncertainty_name}
+    densifier = Densifier(volume, settings, own, folder / CHECKPOINT_FILE)
+    if stay:
+        return Rounds(folder, densifier, own, names, stay).run(labels)
+    assert labels is not None
+    result = densifier.learn(labels)
     save_result(result, dense, uncertainty)
-    return {"dense": dense_name, "uncertainty": uncertainty_name}, result.figures()
+    return names, result.figures()
+
+
+def _seconds(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+        raise JobError(f"The setting stay must be a number of seconds, not {value!r}.", "0 is usual.")
+    return float(value)
+
+
+def _labels_path(folder: Path, inputs: dict[str, Any], *, needed: bool) -> Path | None:
+    labels = inputs.get("labels")
+    if labels is None and not needed:
+        return None
+    if not is_path(labels):
+        raise JobError("The job names no labels.", "Give the annotation of the volume.")
+    return folder / str(labels)
 
 
 def _check_results(results: list[Path], inputs: list[Path], folder: Path) -> None:
@@ -98,13 +115,6 @@ def _check_results(results: list[Path], inputs: list[Path], folder: Path) -> Non
         if path.resolve() in taken:
             raise JobError(f"The result {path} would replace another file of the job.", "Give it another name.")
         taken.add(path.resolve())
-
-
-def save_result(result: DensifyResult, dense: Path, uncertainty: Path | None) -> None:
-    """Write the dense labels (with the names of the classes) and the uncertainty."""
-    write_labels(result.labels, result.geometry, dense, result.segments())
-    if uncertainty is not None and result.uncertainty is not None:
-        write_image(result.uncertainty, result.geometry, uncertainty)
 
 
 def leave_one_core_free() -> None:

@@ -29,7 +29,8 @@ class JobEvents:
 
     def preview(self, result: Any) -> None:
         """Write an intermediate result under a new name and send a ``preview`` event; only the last few are kept."""
-        name = f"preview-{result.steps:06d}"
+        planes = getattr(result, "planes", ())
+        name = f"preview-{result.steps:06d}{'-planes' if planes else ''}"
         if isinstance(result.labels, str):  # a task without arrays
             path = self.folder / f"{name}.txt"
             path.write_text(result.labels, encoding="utf-8")
@@ -38,14 +39,23 @@ class JobEvents:
 
             path = self.folder / f"{name}.nrrd"
             write_image(result.labels, result.geometry, path)
-        self._previews.append(path)
-        self._writer.send("preview", file=path.name, step=result.steps, seconds=round(result.seconds, 2))
+        self._previews = [*(one for one in self._previews if one != path), path]
+        fields = {"planes": [[plane.axis, plane.index] for plane in planes]} if planes else {}
+        self._writer.send("preview", file=path.name, step=result.steps, seconds=round(result.seconds, 2), **fields)
         while len(self._previews) > KEPT_PREVIEWS:
             self._previews.pop(0).unlink(missing_ok=True)
 
     def message(self, text: str) -> None:
         """Send a ``message`` event."""
         self._writer.send("message", text=text)
+
+    def ready(self) -> None:
+        """Send a ``ready`` event."""
+        self._writer.send("ready")
+
+    def round(self, number: int, files: dict[str, str], figures: dict[str, Any]) -> None:
+        """Send a ``round`` event."""
+        self._writer.send("round", round=number, files=files, figures=figures)
 
 
 def _finite(value: float | None) -> float | None:

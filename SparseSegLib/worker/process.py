@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from SparseSegLib import __version__
-from SparseSegLib.control import CancelSource, Control, Mailbox
+from SparseSegLib.control import Control
 from SparseSegLib.errors import Canceled
 from SparseSegLib.files import keep_note_in, remove_leftovers, remove_previews
 from SparseSegLib.lifeline import end_within
 from SparseSegLib.memory import prepare_for_tensors
 from SparseSegLib.protocol import GRACE_SECONDS, READING_FILE, VERSION, read_job
 from SparseSegLib.worker.channel import EventWriter, listen
+from SparseSegLib.worker.commands import Commands
 from SparseSegLib.worker.events import JobEvents
 from SparseSegLib.worker.explain import explain
 from SparseSegLib.worker.lock import folder_lock
@@ -29,28 +30,17 @@ JUST_NOW = 2.0  # seconds before the start in which a client may still have been
 def run(folder: Path) -> int:
     """Run the job in ``folder``; the process's exit status (0, or the error's exit code)."""
     writer = EventWriter()
-    source, updates = CancelSource(), Mailbox()
-    events = JobEvents(folder, writer)
-
-    def handle(command: dict[str, Any]) -> None:
-        if command["command"] == "cancel":
-            source.cancel()
-        elif command["command"] == "stop":
-            source.stop()
-        elif isinstance(command.get("file"), str) and command["file"]:
-            updates.put(command["file"])
-        else:
-            events.message("The new annotation is not used: its file has no name.")
+    commands = Commands(JobEvents(folder, writer))
 
     def client_is_gone() -> None:
-        source.cancel()
+        commands.cancel()
         end_within(GRACE_SECONDS, Canceled.exit_code)
 
-    listen(handle, client_is_gone)  # before anything is imported or read that may take long, or hang
+    listen(commands.take, client_is_gone)  # before anything is imported or read that may take long, or hang
     prepare_for_tensors()
     ended = threading.Event()
     writer.beat(ended)
-    status = _run(folder, writer, Control(source.token, events, updates), ended)
+    status = _run(folder, writer, commands.control, ended)
     end_within(GRACE_SECONDS, status)  # a thread that hangs may keep the interpreter from its end
     return status
 

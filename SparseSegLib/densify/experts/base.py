@@ -61,6 +61,11 @@ class Expert(ABC):
 
     problem: Problem
 
+    @property
+    def ready(self) -> bool:
+        """Whether a single slice is predicted at once, since nothing has to be fitted first."""
+        return True
+
     @abstractmethod
     def set_annotation(self, problem: Problem, hidden: frozenset[Plane]) -> None:
         """Predict from this annotation from now on, without the planes ``hidden`` of the working grid.

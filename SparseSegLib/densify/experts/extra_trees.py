@@ -77,6 +77,11 @@ class ExtraTreesExpert(Expert):
         self._trees: ExtraTreesClassifier | None = None
         self._pace = _Pace()
 
+    @property
+    def ready(self) -> bool:
+        """Whether it has fitted."""
+        return self._trees is not None
+
     def set_annotation(self, problem: Problem, hidden: frozenset[Plane]) -> None:
         """Learn from this annotation, ``hidden`` planes left out, as soon as something is to be predicted."""
         if problem.box != self.problem.box:

@@ -62,9 +62,17 @@ class RandomWalkExpert(Expert):
 
     def __init__(self, recipe: RandomWalkRecipe) -> None:
         self.recipe = recipe
+        self._prior: WalkPrior | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has walked."""
+        return self._found is not None
 
     def set_annotation(self, problem: Problem, hidden: frozenset[Plane]) -> None:
         """Walk from this annotation from now on, ``hidden`` planes left out."""
+        if self._prior is not None and problem.image is not self.problem.image:
+            self._prior = None
         self.problem = problem
         self._known = problem.without(hidden)
         self._found: torch.Tensor | None = None
@@ -95,7 +103,9 @@ class RandomWalkExpert(Expert):
             recipe.most_voxels,
             recipe.lost,
             recipe.iterations,
+            self._prior,
         )
+        self._prior = prior
         found = prior.probabilities(tuple(range(len(sources))))[0]
         size = [count * factor for count, factor in zip(found.shape[1:], prior.factors, strict=True)]
         depth, height, width = problem.image.shape[1:]

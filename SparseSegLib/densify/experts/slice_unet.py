@@ -89,9 +89,11 @@ class SliceUNetExpert(TrainableExpert):
     """
 
     def __init__(self, problem: Problem, recipe: SliceUNetRecipe, seed: int, device: torch.device) -> None:
+        self.problem = problem
         self.recipe = recipe
         self.device = device
         self.steps = 0
+        self._learned: SliceDataset | None = None
         self.batch = max(1, round(recipe.batch / (problem.classes - 1) ** 0.5))
         self.rng = np.random.default_rng(seed)
         channel_classes = SliceFeatures(problem, recipe.prior, recipe.neighbors).channel_classes
@@ -114,10 +116,12 @@ class SliceUNetExpert(TrainableExpert):
 
     def set_annotation(self, problem: Problem, hidden: frozenset[Plane]) -> None:
         """Learn and predict from this annotation from now on, ``hidden`` planes left out."""
+        changed = problem is not self.problem
         self.problem = problem
         features = SliceFeatures(problem, self.recipe.prior, self.recipe.neighbors)
         self.keep = features.known(hidden)
-        self.dataset = SliceDataset(features, problem.classes, hidden, self.device)
+        self.dataset = SliceDataset(features, problem.classes, hidden, self.device, self._learned if changed else None)
+        self._learned = self.dataset
         self.weights = class_weights(self.dataset.class_counts(), exponent=self.recipe.balance).to(self.device)
         self.predictor = SlicewisePredictor(features, self.averaged.network, problem.classes, self.device)
 
@@ -145,7 +149,7 @@ class SliceUNetExpert(TrainableExpert):
         """One training step with ``rate`` times the learning rate; the loss."""
         recipe, dataset = self.recipe, self.dataset
         most = len(dataset.slices) * (1 + recipe.variants)
-        if self.steps % STEPS_PER_VARIANT == 0 and len(dataset.inputs) < most:
+        if self.steps % STEPS_PER_VARIANT == 0 and len(dataset.entries) < most:
             dataset.vary(self.rng)
         inputs, labels = self.draw()
         for group in self.optimizer.param_groups:

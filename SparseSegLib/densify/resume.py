@@ -1,0 +1,83 @@
+"""Where a round begins: with nothing, or with what a checkpoint has."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from SparseSegLib.annotation import Plane
+from SparseSegLib.control import Events
+from SparseSegLib.densify.ensemble import Ensemble
+from SparseSegLib.densify.problem import Problem
+from SparseSegLib.densify.settings import DensifySettings
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a round begins.
+
+    Attributes
+    ----------
+    spent : seconds of its budget that are used already
+    first_step : steps taken in earlier rounds
+    later : whether it is a later round, with a part of the budget
+    learns_first : whether to learn from the annotation before anything is shown, with weights that know another one
+    """
+
+    spent: float = 0.0
+    first_step: int = 0
+    later: bool = False
+    learns_first: bool = False
+
+
+def take_over(
+    state: Mapping[str, Any], ensemble: Ensemble, own: str, settings: DensifySettings, events: Events
+) -> Start:
+    """Go on from a checkpoint, or start with its weights.
+
+    Parameters
+    ----------
+    state : the checkpoint
+    ensemble : gets the weights
+    own : the :func:`fingerprint` of its problem; with another one, and after an end, only the weights are taken
+    settings : DensifySettings
+    events : are told what happens
+    """
+    problem = ensemble.problem
+    if state["fingerprint"] == own and not state["finished"]:
+        spent, first_step, later = float(state["spent"]), int(state["first_step"]), bool(state["later"])
+        ensemble.load_state_dict(state["ensemble"])
+        events.message(f"Going on after {ensemble.steps} steps.")
+        return Start(spent, first_step, later)
+    try:
+        if state["values"] != list(problem.full.own_values):
+            raise ValueError("the classes are others")
+        ensemble.load_state_dict(state["ensemble"], warm_start=True)
+    except ValueError:
+        events.message("The last training had another network or other classes: starting over.")
+        return Start()
+    events.message("Starting from the weights of the last training.")
+    if settings.estimate:
+        learned = {problem.on_working_grid(Plane(*place)) for place in state["learned"]}
+        ensemble.hold_out_new(learned)
+    return Start(learns_first=True)
+
+
+def new_ensemble(problem: Problem, settings: DensifySettings, device: torch.device) -> Ensemble:
+    """The experts that suit a problem and its budget, untrained."""
+    seconds = None if settings.budget_steps is not None else settings.seconds
+    return Ensemble(problem, settings.recipes, settings.seed, device, seconds=seconds, hold_out=settings.estimate)
+
+
+def fingerprint(problem: Problem, settings: DensifySettings) -> str:
+    """A hash of the image, the annotation, and everything else that the result depends on."""
+    chosen = (settings.recipes, settings.seed, settings.margin, settings.most_voxels, settings.estimate)
+    digest = hashlib.sha256(repr((chosen, settings.budget_seconds, settings.budget_steps)).encode())
+    digest.update(np.ascontiguousarray(problem.image.numpy()).data)
+    digest.update(np.ascontiguousarray(problem.full.array).data)
+    return digest.hexdigest()

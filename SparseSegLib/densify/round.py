@@ -1,0 +1,239 @@
+"""One round of a densification: a training with the annotation that there is, and what it predicts."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from SparseSegLib.annotation import UNLABELED, Plane, decoded
+from SparseSegLib.control import Control, Stopped, UntilStopped
+from SparseSegLib.densify.ensemble import Ensemble
+from SparseSegLib.densify.finish import plane_labels, region_labels, suggest, whole
+from SparseSegLib.densify.pacer import HURRY_SECONDS, Pacer
+from SparseSegLib.densify.problem import Problem, next_problem
+from SparseSegLib.densify.result import DensifyResult
+from SparseSegLib.densify.resume import Start, fingerprint, new_ensemble, take_over
+from SparseSegLib.densify.settings import DensifySettings
+from SparseSegLib.errors import SparseSegError
+from SparseSegLib.training.checkpoint import FOREIGN, find_checkpoint
+from SparseSegLib.training.loop import TrainingLoop
+from SparseSegLib.training.schedule import Plateau
+
+
+class Round:
+    """One training on one device.
+
+    Parameters
+    ----------
+    problem : Problem
+    settings : DensifySettings
+    control : Control
+    checkpoint : where to save, and to go on from where there is no ensemble
+    device : torch.device
+    ensemble : of the round before, with which a later one goes on
+
+    Attributes
+    ----------
+    problem : with what was annotated meanwhile
+    ensemble : Ensemble
+    start : where the training began
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        settings: DensifySettings,
+        control: Control,
+        checkpoint: Path | None,
+        device: torch.device,
+        ensemble: Ensemble | None = None,
+    ) -> None:
+        self.problem = problem
+        self.settings = settings
+        self.control = control
+        self.checkpoint = checkpoint
+        self.device = device
+        self.estimate: float | None = None
+        self._hash: str | None = None
+        started = time.monotonic()
+        self.ensemble = ensemble or new_ensemble(problem, settings, device)
+        if problem is not self.ensemble.problem:
+            self.ensemble.set_annotation(problem)
+        self.start = (
+            Start(first_step=self.ensemble.steps, later=True, learns_first=True) if ensemble else self._resume()
+        )
+        self._learns_first = self.start.learns_first and self.ensemble.has_learned
+        self._planes_due = True
+        spent = self.start.spent + time.monotonic() - started
+        self.pacer = Pacer(settings, spent, self.start.first_step, later=self.start.later)
+        self.loop = TrainingLoop(control, self.pacer.budget, checkpoint, settings.checkpoint_seconds)
+        self.plateau = Plateau()
+
+    def go(self) -> DensifyResult:
+        """Train until the budget ends or someone stops it, then predict."""
+        token, pacer = self.control.token, self.pacer
+        while not (token.stopped and self.ensemble.steps and not self._learns_first):
+            if token.canceled and self.ensemble.steps:
+                self.loop.save_canceled(self._state)
+            token.check()
+            self._take_update()
+            if pacer.may_release(self.ensemble.steps):
+                self._release()
+            if pacer.is_over(self.ensemble.steps) or not self.ensemble.trains:
+                break
+            if not self._learns_first:
+                with suppress(Stopped):
+                    self._preview()
+            self._train()
+        self._release()
+        result = self._result()
+        self.loop.save(lambda: {**self._state(), "finished": True}, force=True)
+        return result
+
+    def _train(self) -> None:
+        """One step, and the events and the checkpoint after it."""
+        loss = self.loop.step(self.ensemble, self.pacer.learned(self.ensemble.steps))
+        if loss is not None:
+            self._learns_first = False
+            if self.settings.stop_early and self.plateau.add(loss):
+                self.pacer.budget.finish_by(self.ensemble.steps, 0.8)
+        self.loop.report(self.ensemble.steps, **({} if self.estimate is None else {"estimated_iou": self.estimate}))
+        self.loop.save(self._state)
+
+    def _release(self) -> None:
+        """Score the experts on the slices held out so far, and learn from these from now on."""
+        if not self.ensemble.hidden:
+            return
+        if self._hurries():
+            self.ensemble.set_annotation(self.problem)
+        else:
+            self.ensemble.fit_weights(self.control.token)
+
+    def _hurries(self) -> bool:
+        """Whether a stop was requested, in a region so large that the last prediction takes long."""
+        return self.control.token.stopped and not self.problem.is_small
+
+    def _take_update(self) -> None:
+        labels = self.control.updates.take()
+        if labels is None:
+            return
+        try:
+            problem = next_problem(self.problem, labels, self.settings.margin, self.settings.most_voxels)
+        except SparseSegError as error:
+            self.control.events.message(f"The new annotation is not used: {error}")
+            return
+        other_classes = problem.full.own_values != self.problem.full.own_values
+        self.problem, self._hash = problem, None
+        if other_classes:
+            self.control.events.message("The annotation has other classes now: starting over.")
+            self.ensemble = new_ensemble(problem, self.settings, self.device)
+            self.start = Start()
+        else:
+            self.ensemble.set_annotation(problem)
+        self.pacer.extend(self.ensemble.steps, restart=other_classes)
+        self._learns_first, self._planes_due = self.ensemble.has_learned, True
+        self.control.events.message(f"{len(labels.planes)} annotated slices from now on.")
+
+    def _preview(self) -> None:
+        planned = self.pacer.next_preview(self.problem)
+        if planned is None or not self.ensemble.can_predict:
+            return
+        request, within = planned
+        token = self.control.token if self.problem.is_small else UntilStopped(self.control.token)
+        if self._planes_due:
+            self._preview_planes()
+        probabilities = self.ensemble.predict(request, token, within=within)
+        self.estimate = self.ensemble.estimate(probabilities)
+        labels, _ = region_labels(self.problem, probabilities, uncertainty=False)
+        self._show(labels)
+        self.pacer.has_previewed(self.problem, self.ensemble.seconds)
+
+    def _preview_planes(self) -> None:
+        """Show the slices on display before all others."""
+        self._planes_due = False
+        problem, box = self.problem, self.problem.box
+        looked = [Plane(*place) for place in dict.fromkeys(self.control.looks.content or ())]
+        planes = [plane for plane in looked if box[plane.axis].start <= plane.index < box[plane.axis].stop]
+        if planes:
+            coarse = [problem.on_working_grid(plane) for plane in planes]
+            found = self.ensemble.predict_planes(coarse, self.control.token)
+            self._show(plane_labels(problem, planes, found), planes)
+
+    def _show(self, labels: np.ndarray, planes: list[Plane] | None = None) -> None:
+        geometry = self.problem.volume.geometry.crop(self.problem.box)
+        self.control.events.preview(self._as_result(labels, None, geometry, None, tuple(planes or ())))
+
+    def _last_prediction(self) -> torch.Tensor:
+        """Class probabilities of the region; quicker ones of a large region, where a stop was requested."""
+        token, seconds = self.control.token, self.ensemble.seconds
+        if not self._hurries():
+            with suppress(Stopped):
+                until = token if self.problem.is_small else UntilStopped(token)
+                request = self.pacer.last_request(self.problem, seconds)
+                return self.ensemble.predict(request, until, within=self.pacer.last_seconds)
+        request = self.pacer.hurried_request(self.problem, seconds)
+        return self.ensemble.predict(request, token, within=HURRY_SECONDS)
+
+    def _result(self) -> DensifyResult:
+        probabilities = self._last_prediction()
+        self.estimate = self.ensemble.estimate(probabilities)
+        labels, entropy = region_labels(self.problem, probabilities, uncertainty=True)
+        assert entropy is not None
+        plane = suggest(self.problem, labels, entropy)
+        dense = whole(self.problem, labels, np.uint8)
+        drawn = self.problem.full.array
+        np.copyto(dense, drawn, where=drawn != UNLABELED)
+        uncertainty = whole(self.problem, entropy, np.float32)
+        return self._as_result(dense, uncertainty, self.problem.volume.geometry, plane)
+
+    def _as_result(self, labels, uncertainty, geometry, plane, planes=()) -> DensifyResult:  # type: ignore[no-untyped-def]
+        drawn = self.problem.full
+        return DensifyResult(
+            decoded(labels, drawn.own_values),
+            uncertainty,
+            geometry,
+            drawn.names,
+            self.estimate,
+            plane,
+            self.ensemble.steps,
+            self.pacer.budget.elapsed,
+            drawn.values,
+            drawn.empty,
+            planes,
+        )
+
+    def _state(self) -> dict[str, Any]:
+        held_out = {self.problem.on_working_grid(plane): plane for plane in self.problem.full.planes}
+        learned = [plane for place, plane in held_out.items() if place not in self.ensemble.hidden]
+        return {
+            "fingerprint": self._fingerprint(),
+            "values": list(self.problem.full.own_values),
+            "learned": [(plane.axis, plane.index) for plane in learned],
+            "ensemble": self.ensemble.state_dict(),
+            "first_step": self.start.first_step,
+            "later": self.start.later,
+            "finished": False,
+        }
+
+    def _fingerprint(self) -> str:
+        self._hash = self._hash or fingerprint(self.problem, self.settings)
+        return self._hash
+
+    def _resume(self) -> Start:
+        """Take over a checkpoint if there is one."""
+        state = find_checkpoint(self.checkpoint, self.control.events)
+        if state is None:
+            return Start()
+        try:
+            return take_over(state, self.ensemble, self._fingerprint(), self.settings, self.control.events)
+        except torch.OutOfMemoryError:
+            raise
+        except FOREIGN:
+            self.control.events.message("The checkpoint is of another kind of training: starting over.")
+            self.ensemble = new_ensemble(self.problem, self.settings, self.device)
+            return Start()
