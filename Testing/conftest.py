@@ -45,10 +45,10 @@ def workers(monkeypatch):
 
 
 @pytest.fixture
-def panel(tmp_path, monkeypatch, workers):
+def panel(tmp_path, monkeypatch, workers, request):
     """The module's panel on an empty scene, in the stand-in host: error boxes are recorded, the model library is empty.
 
-    No slot may have raised an error in the end.
+    No worker is prepared ahead, unless a test is marked so. No slot may have raised an error in the end.
     """
     from host import Host
     from module_helpers import MODULE
@@ -63,6 +63,8 @@ def panel(tmp_path, monkeypatch, workers):
     host.answers.clear()
     loaded = host.loadModule(MODULE)
     loaded.enter()
+    if request.node.get_closest_marker("prepares") is None:
+        monkeypatch.setattr("SparseSegModule.learner.Learner.prepare", lambda self, learning: None)
     yield loaded.widget
     host.unloadModule("SparseSeg")
     host.closeScene()

@@ -28,7 +28,7 @@ def drawn(panel):
 def started(panel, monkeypatch):
     """The works of jobs that were to start; none does."""
     works = []
-    monkeypatch.setattr(panel.logic.jobRunner, "start", lambda work, listener: works.append(work))
+    monkeypatch.setattr(panel.logic.jobRunner, "start", lambda work, listener, learning: works.append(work))
     return works
 
 

@@ -22,7 +22,7 @@ from SparseSegModule.parameterNode import PRESETS
 from SparseSegModule.resultView import ResultView
 from SparseSegModule.views import shownPlane, sliceNodes
 
-UPDATE_MILLISECONDS = 800
+UPDATE_MILLISECONDS = 150
 CHART_SECONDS = 1.0
 
 
@@ -32,7 +32,7 @@ class DensifyPart(Listener):
     def __init__(self, panel, annotate: AnnotatePart) -> None:
         self.panel = panel
         self.annotate = annotate
-        self.learner = Learner(panel.logic.densify, self)
+        self.learner = Learner(panel.logic, self)
         self.chart: TrainingChart | None = None
         self.view = ResultView(panel, annotate)
         self._chartTime = 0.0

@@ -105,7 +105,7 @@ class JobHandle:
         self._nextPreview: Path | None = None
         self._update: BackgroundCall | None = None
         self._tidying: BackgroundCall | None = None
-        self._cancelAsked = self._stopAsked = False
+        self._cancelAsked = self._stopAsked = self._abandoned = False
         self._silenceTold = self._ticking = False
         self._busy: BackgroundCall | None = BackgroundCall(lambda: work.write(folder))
         self._advance: Callable[[], None] = self._startWorker
@@ -170,7 +170,7 @@ class JobHandle:
     def abandon(self) -> None:
         """End the job at once, without events: the scene closes or Slicer quits."""
         self.listener = Listener()
-        self._cancelAsked = True
+        self._cancelAsked = self._abandoned = True
         if self._job is not None:
             self._job.kill()
         self._finish(error=Canceled())
@@ -298,11 +298,11 @@ class JobHandle:
         self.listener.onEnded(self)
 
     def _tidy(self) -> None:
-        """Keep the weights of a training that nobody canceled, and remove everything else."""
+        """Keep the weights of a training that nobody canceled, or of its last round, and remove everything else."""
         for call in (self._busy, self._preview, self._update):
             if call is not None:
                 call.wait(TIDY_SECONDS)
-        if not isinstance(self.error, Canceled):
+        if not isinstance(self.error, Canceled) or (self._abandoned and self.figures):
             with suppress(OSError):
                 self.work.keep(self.folder)
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -50,7 +50,7 @@ class Learner(Listener):
 
     Parameters
     ----------
-    densify : ``SparseSegLogic.densify``
+    logic : SparseSegLogic
     listener : receives the events of every worker
 
     Attributes
@@ -58,9 +58,9 @@ class Learner(Listener):
     handle : JobHandle or None
     """
 
-    def __init__(self, densify: Callable[..., JobHandle], listener: Listener) -> None:
+    def __init__(self, logic: Any, listener: Listener) -> None:
         self.handle: JobHandle | None = None
-        self._densify = densify
+        self._logic = logic
         self._listener = listener
         self._learning: Learning | None = None
         self._again: Callable[[], None] | None = None  # starts the round once more, if the worker dies in it
@@ -110,7 +110,7 @@ class Learner(Listener):
     def _start(self, learning: Learning, **options: Any) -> None:
         first, *channels = learning.images
         self._learning = learning
-        self.handle = self._densify(
+        self.handle = self._logic.densify(
             first,
             learning.segmentationNode,
             channels=channels,
