@@ -56,7 +56,7 @@ class DensifyPart(Listener):
 
     def refresh(self) -> None:
         """Follow the parameter node."""
-        if self.learner.handle is not None and self.learner.handle.ended:  # it was abandoned with its scene
+        if self.learner.isForNothing:
             self.learner.abandon()
         if self.panel.parameterNode is None:
             self.view.forget()

@@ -70,6 +70,13 @@ class Learner(Listener):
         """Whether a round is under way."""
         return self.handle is not None and self.handle.learning
 
+    @property
+    def isForNothing(self) -> bool:
+        """Whether what the worker is for has left the scene."""
+        known = self._learning
+        nodes = (*known.images, known.segmentationNode) if known is not None else ()
+        return self.handle is not None and any(node.GetScene() is None for node in nodes)
+
     def prepare(self, learning: Learning) -> None:
         """Start a worker that reads and prepares, unless there is one already."""
         if self.handle is None:
