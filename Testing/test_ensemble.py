@@ -8,13 +8,13 @@ import pytest
 import torch
 from phantoms import blob, multi_class
 
-from SparseSegLib.annotation import UNLABELED, keep_planes, sparsify
+from SparseSegLib.annotation import UNLABELED, Plane, keep_planes, sparsify
 from SparseSegLib.control import CancelToken
 from SparseSegLib.densify import DensifySettings, densify
 from SparseSegLib.densify.ensemble import Ensemble
 from SparseSegLib.densify.experts import Expert, Request, SliceUNetRecipe, TrainableExpert
 from SparseSegLib.densify.holdout import choose_held_out, corrected_iou, expected_iou
-from SparseSegLib.densify.problem import make_problem
+from SparseSegLib.densify.problem import make_problem, next_problem
 from SparseSegLib.errors import UsageError
 from SparseSegLib.evaluation import iou
 from SparseSegLib.image import Geometry
@@ -45,6 +45,11 @@ class MapExpert(Expert):
     def seconds(self, request):
         """As slow as it was made."""
         return self.slow
+
+    @property
+    def ready(self):
+        """Whether it is not slow."""
+        return not self.slow
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,6 +182,51 @@ def test_held_out_slices_weight_the_better_expert_up(problem, case):
     assert len(ensemble.held_out.drawn) == sum(
         np.take(problem.labels.labeled, one.index, one.axis).sum() for one in hidden
     )
+
+
+def test_new_slices_are_scored_before_they_are_learned(case):
+    phantom, labels = case
+    array = labels.array.copy()
+    planes = [Plane(0, 10), Plane(0, 14)]
+    for plane in planes:
+        array[plane.voxels] = phantom.labels[plane.voxels]
+    later = replace(labels, array=array, planes=tuple(sorted({*labels.planes, *planes})))
+    problem = make_problem(phantom.volume, labels, 0.1, 10**6)
+    good, bad = MapRecipe(phantom.labels), OtherMapRecipe(1 - phantom.labels)
+    ensemble = Ensemble(problem, [good, bad], 0, CPU, hold_out=False)
+    more = next_problem(problem, later, 0.1, 10**6)
+    new = [plane for plane in more.labels.planes if plane not in problem.labels.planes]
+    assert new
+    ensemble.judge_new(problem, CancelToken())
+    assert ensemble.held_out is None
+    ensemble.judge_new(more, CancelToken())
+    assert (ensemble.weights()["map"], ensemble.weights()["other map"]) == ([1.0], [0.0])
+    assert ensemble.held_out.slices == len(new)
+    ensemble.judge_new(more, CancelToken())
+    assert ensemble.held_out.slices == 2 * len(new)
+    assert len(ensemble.held_out.drawn) == len(ensemble.held_out.found["map"][0])
+
+
+def test_experts_that_know_one_slice_are_not_scored(case):
+    phantom, _ = case
+    labels = sparsify(phantom.labels, phantom.volume.geometry, (1, 1, 0))
+    problem = make_problem(phantom.volume, labels, 0.1, 10**6)
+    few = replace(problem, labels=problem.labels.without(problem.labels.planes[0]))
+    ensemble = Ensemble(few, [MapRecipe(phantom.labels)], 0, CPU, hold_out=False)
+    ensemble.judge_new(problem, CancelToken())
+    assert ensemble.held_out is None
+
+
+def test_slices_on_display_ask_no_expert_that_has_to_fit_first(problem, case):
+    truth = case[0].labels
+    recipes = [MapRecipe(truth), replace(OtherMapRecipe(1 - truth), slow=9.0)]
+    ensemble = Ensemble(problem, recipes, 0, CPU)
+    plane = Plane(0, 8)
+    found = ensemble.predict_planes([plane], CancelToken())[0]
+    inside = truth[problem.box][plane.voxels] == 1
+    assert found[1].numpy()[inside].min() == pytest.approx(0.9)
+    alone = Ensemble(problem, recipes[1:], 0, CPU).predict_planes([plane], CancelToken())[0]
+    assert alone[1].numpy()[inside].max() == pytest.approx(0.1)
 
 
 def test_a_prediction_is_the_weighted_mean(problem, case):

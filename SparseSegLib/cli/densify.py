@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 from pathlib import Path
 from typing import Any
 
 from SparseSegLib.annotation.plane_list import planes_path
 from SparseSegLib.cli.arguments import LARGEST_SEED, add_series, chosen_series, not_negative, positive, whole
 from SparseSegLib.cli.console import Console
-from SparseSegLib.cli.outputs import LABEL_ENDINGS, check_outputs, is_same, note_outputs
+from SparseSegLib.cli.outputs import LABEL_ENDINGS, check_outputs, is_same
+from SparseSegLib.cli.placed import Placed
+from SparseSegLib.cli.watch import WATCH_SECONDS, Watch
 from SparseSegLib.cli.work_folder import work_folder
 from SparseSegLib.cli.working import finish_job
 from SparseSegLib.errors import UsageError
-from SparseSegLib.files import atomic_path
-from SparseSegLib.image import place_text
 from SparseSegLib.jobs import Job, write_job
 
 NAME = "densify"
@@ -26,10 +25,12 @@ Train a network on the annotated slices of one volume, in a process of its own, 
   sparseseg densify t1.nrrd -l drawn.seg.nrrd -o dense.seg.nrrd
   sparseseg densify t1.nrrd t2.nrrd -l drawn.nrrd -o dense.nrrd --seconds 180     two channels, three minutes
   sparseseg densify ct/ -l liver.seg.nrrd -o liver.nrrd --job work/               keep the job; run again to go on
+  sparseseg densify t1.nrrd -l drawn.seg.nrrd -o dense.nrrd --watch               again whenever drawn.seg.nrrd is saved
 
 Labels: 0 is background, 255 is unlabeled, other values are structures and come back; or a .seg.nrrd whose finished
 slices are found (or are listed beside it in FILE.planes.json). Press Ctrl-C to cancel; with --job nothing is lost, the
-next run goes on. A file that is there is replaced only with --overwrite, or if the same job made it."""
+next run goes on. With --watch Ctrl-C ends the round that runs, once there is a result. A file that is there is replaced
+only with --overwrite, or if the same job made it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,6 +63,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resample", action="store_true", help="bring labels of another grid to the volume's")
     add_series(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace files that are there already")
+    parser.add_argument(
+        "--watch",
+        type=positive,
+        nargs="?",
+        const=WATCH_SECONDS,
+        metavar="SECONDS",
+        help="go on when the labels' file changes, until it has not changed for so long (default: an hour)",
+    )
     parser.add_argument("--job", type=Path, help="folder to work in and keep; a later run with it goes on from there")
 
 
@@ -74,14 +83,11 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     inputs = _inputs(arguments, wanted)
     with work_folder(arguments.job) as work:
         write_job(work.path, "densify", inputs, _settings(arguments))
-        ending = finish_job(Job(work.path), console)
-        files, figures = ending["files"], dict(ending["figures"])
-        work.keep = True
-        for name, target in wanted.items():
-            _place(work.path / files[name], target)
-        note_outputs(work.path, wanted.values())
-    figures["output"] = str(arguments.output)
-    console.result(figures, _in_words(figures))
+        placed = Placed(work, wanted, console)
+        if arguments.watch:
+            finish_job(Job(work.path), console, Watch(arguments.labels, placed))
+        else:
+            placed.take(finish_job(Job(work.path), console))
 
 
 def _check(arguments: argparse.Namespace, outputs: list[Path]) -> None:
@@ -120,6 +126,7 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
         "experts": None if arguments.experts is None else arguments.experts.split(","),
         "estimate": not arguments.no_estimate,
         "stop_early": arguments.stop_early,
+        "stay": arguments.watch,
         "dense": "dense" + _ending(arguments.output),
         "uncertainty": "uncertainty" + _ending(arguments.uncertainty or Path("u.nrrd")),
     }
@@ -128,18 +135,3 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _ending(path: Path) -> str:
     return next(end for end in (".seg.nrrd", ".nii.gz", path.suffix) if path.name.lower().endswith(end.lower()))
-
-
-def _place(source: Path, target: Path) -> None:
-    """Copy a result to its place, whole or not at all."""
-    with atomic_path(target) as temporary:
-        shutil.copyfile(source, temporary)
-
-
-def _in_words(figures: dict[str, Any]) -> str:
-    lines = [f"{figures['output']}: {figures['steps']} steps in {figures['seconds']:.0f} s"]
-    if figures["estimated_iou"] is not None:
-        lines.append(f"IoU about {figures['estimated_iou']:.2f} on annotated slices that training had not seen")
-    if figures["next_slice"]:
-        lines.append(f"next slice worth annotating: {place_text(figures['next_slice'])}")
-    return "\n".join(lines)

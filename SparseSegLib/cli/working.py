@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +15,33 @@ from SparseSegLib.protocol import LOG_FILE, SILENCE_SECONDS
 WITH_LOG = ("internal", "crashed")
 
 
-def finish_job(job: Job, console: Console) -> dict[str, Any]:
-    """Run a job to its end and return its ``result`` event; raises what the worker met. Ctrl-C cancels it.
+def finish_job(job: Job, console: Console, tend: Callable[[Job], None] | None = None) -> dict[str, Any]:
+    """Run a job to its end and return its ``result`` event; raises what the worker met.
+
+    Ctrl-C cancels it; a worker that stays and has ended a round ends with what there is, and is canceled by another
+    Ctrl-C.
 
     Parameters
     ----------
     job : not started yet
     console : shows events, and when the worker has been silent for long
+    tend : is called again and again while the job runs, and when it has ended
     """
-    silent = False
+    silent = asked = False
     with job:
         while (ending := job.ending) is None:
-            for event in job.poll():
-                silent = False
-                _show(event, console)
-            if not silent and job.seconds_since_last_event > SILENCE_SECONDS:
-                silent = True
-                console.message(
-                    f"The worker has said nothing for {SILENCE_SECONDS:.0f} s: it may wait for a disk or for memory. "
-                    "Press Ctrl-C to cancel."
-                )
-            if job.ending is None:
-                time.sleep(0.02)
+            try:
+                silent = _show_news(job, console, silent)
+                if tend is not None:
+                    tend(job)
+                if job.ending is None:
+                    time.sleep(0.02)
+            except KeyboardInterrupt:
+                if asked or not job.rounds:
+                    raise
+                asked = True
+                job.stop()
+                job.finish()
     console.clear()
     if ending["event"] == "failed":
         log = job.folder / LOG_FILE if ending["code"] in WITH_LOG else None
@@ -57,6 +63,20 @@ def error_of(ending: dict[str, Any], log: Path | None = None) -> SparseSegError:
         where = f"The details are in {log}; please report them."
         hint = where if kind is InternalError else f"{hint}\n{where}".strip()
     return kind(ending["message"], hint)
+
+
+def _show_news(job: Job, console: Console, silent: bool) -> bool:
+    """Show what the worker has said, or that it has said nothing for long; whether it is silent."""
+    for event in job.poll():
+        silent = False
+        _show(event, console)
+    if silent or job.seconds_since_last_event <= SILENCE_SECONDS:
+        return silent
+    console.message(
+        f"The worker has said nothing for {SILENCE_SECONDS:.0f} s: it may wait for a disk or for memory. "
+        "Press Ctrl-C to cancel."
+    )
+    return True
 
 
 def _show(event: dict[str, Any], console: Console) -> None:

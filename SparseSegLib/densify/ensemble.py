@@ -12,7 +12,15 @@ import torch
 from SparseSegLib.annotation import Plane
 from SparseSegLib.control import CancelToken
 from SparseSegLib.densify.experts.base import Expert, ExpertRecipe, Request, TrainableExpert
-from SparseSegLib.densify.holdout import HeldOut, choose_held_out, corrected_iou, expected_iou, iou_of, overlaps
+from SparseSegLib.densify.holdout import (
+    FEWEST_PLANES,
+    HeldOut,
+    choose_held_out,
+    corrected_iou,
+    expected_iou,
+    iou_of,
+    overlaps,
+)
 from SparseSegLib.densify.member import Member, findings
 from SparseSegLib.densify.problem import Problem
 from SparseSegLib.densify.side_by_side import SideBySide
@@ -193,11 +201,30 @@ class Ensemble:
             if member.warmth:
                 member.expert.set_annotation(self.problem, self.hidden)
                 found[member.name] = self._on_planes(member.expert, planes, token)
-        self.held_out = HeldOut.of(self.problem.labels, planes, found)
-        for member in self.members:
-            if member.name in found:
-                member.judge(self.held_out)
+        self._judge(HeldOut.of(self.problem.labels, planes, found))
         self.set_annotation(self.problem)
+
+    def judge_new(self, problem: Problem, token: CancelToken) -> None:
+        """Score the experts on slices that only another annotation has, before anything is learned from these.
+
+        Those that would have to fit first are left out. Nothing is said of experts that know fewer than
+        ``FEWEST_PLANES`` slices: what they find then tells little of what they will find.
+        """
+        self._training.wait()
+        if len(self.problem.labels.planes) < FEWEST_PLANES:
+            return
+        same = problem.box == self.problem.box and problem.factors == self.problem.factors
+        planes = [plane for plane in problem.labels.planes if same and plane not in self.problem.labels.planes]
+        able = [member for member in self.members if member.warmth and member.expert.ready]
+        if planes and able:
+            found = {member.name: member.expert.predict_planes(planes, token) for member in able}
+            self._judge(HeldOut.of(problem.labels, planes, found))
+
+    def _judge(self, held_out: HeldOut) -> None:
+        for member in self.members:
+            if member.name in held_out.found:
+                member.judge(held_out)
+        self.held_out = held_out if self.held_out is None else self.held_out.with_more(held_out)
 
     def estimate(self, probabilities: torch.Tensor) -> float | None:
         """IoU to expect of the last prediction ``(K, Z, Y, X)``, which was of the whole working grid.

@@ -72,6 +72,11 @@ class HeldOut:
             len(planes),
         )
 
+    def with_more(self, more: HeldOut) -> HeldOut:
+        """These slices and further ones, as far as the same experts predicted both."""
+        found = {name: torch.cat([own, more.found[name]], 1) for name, own in self.found.items() if name in more.found}
+        return HeldOut(torch.cat([self.drawn, more.drawn]), found, self.slices + more.slices)
+
     def state(self) -> dict[str, Any]:
         """The state that :meth:`restored` takes."""
         return {"drawn": self.drawn, "found": dict(self.found), "slices": self.slices}

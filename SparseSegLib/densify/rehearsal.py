@@ -16,6 +16,7 @@ from SparseSegLib.image import Geometry, Volume
 SIDE = 32  # voxels
 
 
+@torch.random.fork_rng(devices=[])
 def rehearse(settings: DensifySettings, channels: int, device: torch.device) -> None:
     """Learn a small ball with the experts of ``settings``, for one step; about a second where nothing is there yet.
 

@@ -63,7 +63,7 @@ class Round:
         started = time.monotonic()
         self.ensemble = ensemble or new_ensemble(problem, settings, device)
         if problem is not self.ensemble.problem:
-            self.ensemble.set_annotation(problem)
+            self._set_annotation()
         self.start = (
             Start(first_step=self.ensemble.steps, later=True, learns_first=True) if ensemble else self._resume()
         )
@@ -134,10 +134,16 @@ class Round:
             self.ensemble = new_ensemble(problem, self.settings, self.device)
             self.start = Start()
         else:
-            self.ensemble.set_annotation(problem)
+            self._set_annotation()
         self.pacer.extend(self.ensemble.steps, restart=other_classes)
         self._learns_first, self._planes_due = self.ensemble.has_learned, True
         self.control.events.message(f"{len(labels.planes)} annotated slices from now on.")
+
+    def _set_annotation(self) -> None:
+        """Go on with the problem as it is now; its new slices tell how good the experts have been."""
+        if self.settings.estimate:
+            self.ensemble.judge_new(self.problem, self.control.token)
+        self.ensemble.set_annotation(self.problem)
 
     def _preview(self) -> None:
         planned = self.pacer.next_preview(self.problem)

@@ -1,0 +1,61 @@
+"""The results of densify, brought to where they are wanted."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from SparseSegLib.cli.console import Console
+from SparseSegLib.cli.outputs import note_outputs
+from SparseSegLib.cli.work_folder import WorkFolder
+from SparseSegLib.files import atomic_path
+from SparseSegLib.image import place_text
+
+
+class Placed:
+    """Copies the results of a job, each whole or not at all, and prints their figures.
+
+    Parameters
+    ----------
+    work : the job's folder
+    wanted : where to copy the results, by their kind: ``dense`` and perhaps ``uncertainty``
+    console : Console
+    """
+
+    def __init__(self, work: WorkFolder, wanted: Mapping[str, Path], console: Console) -> None:
+        self.work = work
+        self.wanted = wanted
+        self.console = console
+
+    def take(self, event: Mapping[str, Any]) -> None:
+        """Take the results of a ``result`` or ``round`` event; raises as ``atomic_path`` does."""
+        self.work.keep = True
+        for name, target in self.wanted.items():
+            with atomic_path(target) as temporary:
+                shutil.copyfile(self.work.path / event["files"][name], temporary)
+        note_outputs(self.work.path, self.wanted.values())
+        self.work.keep = False
+        figures = {**event["figures"], "output": str(self.wanted["dense"])}
+        if "round" in event:
+            figures = {"round": event["round"], **figures}
+        self.console.result(figures, _in_one_line(figures) if "round" in event else _in_words(figures))
+
+
+def _in_words(figures: Mapping[str, Any]) -> str:
+    lines = [f"{figures['output']}: {figures['steps']} steps in {figures['seconds']:.0f} s"]
+    if figures["estimated_iou"] is not None:
+        lines.append(f"IoU about {figures['estimated_iou']:.2f} on annotated slices that training had not seen")
+    if figures["next_slice"]:
+        lines.append(f"next slice worth annotating: {place_text(figures['next_slice'])}")
+    return "\n".join(lines)
+
+
+def _in_one_line(figures: Mapping[str, Any]) -> str:
+    parts = [f"round {figures['round']}: {figures['steps']} steps, {figures['seconds']:.0f} s"]
+    if figures["estimated_iou"] is not None:
+        parts.append(f"IoU about {figures['estimated_iou']:.2f}")
+    if figures["next_slice"]:
+        parts.append(f"next slice {place_text(figures['next_slice'])}")
+    return ", ".join(parts)

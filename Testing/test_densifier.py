@@ -1,0 +1,269 @@
+"""Rounds of one volume: what goes on from one to the next, what is computed once, and what a round shows."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from cohort_helpers import Listener
+from phantoms import blob
+
+from SparseSegLib.annotation import UNLABELED, Plane, SparseLabels, sparsify
+from SparseSegLib.control import Board, Control, Mailbox, NullEvents
+from SparseSegLib.densify import Densifier, DensifySettings, densify
+from SparseSegLib.densify import densifier as densifier_module
+from SparseSegLib.densify.experts import ExtraTreesRecipe, RandomWalkRecipe, SliceUNetRecipe
+from SparseSegLib.densify.experts import extra_trees as extra_trees_module
+from SparseSegLib.densify.pacer import AFTER_UPDATE
+from SparseSegLib.densify.problem import make_problem, next_problem
+from SparseSegLib.densify.slice_dataset import SliceDataset
+from SparseSegLib.densify.slice_features import SliceFeatures
+from SparseSegLib.errors import AnnotationError, VolumeError
+from SparseSegLib.image import Geometry, Volume
+from SparseSegLib.prior import USUAL_PARTS, AnnotationPrior
+from SparseSegLib.prior import appearance as appearance_module
+from SparseSegLib.training.checkpoint import load_checkpoint, save_checkpoint
+
+STEPS = 10
+EXPERTS = (SliceUNetRecipe(widths=(4, 8), crop=24), ExtraTreesRecipe(trees=4), RandomWalkRecipe())
+SETTINGS = DensifySettings(budget_steps=STEPS, device="cpu", preview_seconds=0.0, experts=EXPERTS)
+
+
+class Watch(NullEvents):
+    """Keeps the previews."""
+
+    def __init__(self) -> None:
+        self.previews = []
+
+    def preview(self, result):
+        """Keep it."""
+        self.previews.append(result)
+
+
+@pytest.fixture(scope="module")
+def phantom():
+    return blob(Geometry.identity((20, 24, 28)), noise=0.15)
+
+
+@pytest.fixture(scope="module")
+def labels(phantom):
+    return sparsify(phantom.labels, phantom.volume.geometry, (2, 2, 2), names=("blob",))
+
+
+@pytest.fixture(scope="module")
+def more(phantom, labels):
+    return _with_slice(phantom, labels, Plane(0, 10))
+
+
+def _with_slice(phantom, labels, plane):
+    array = labels.array.copy()
+    array[plane.voxels] = phantom.labels[plane.voxels]
+    return replace(labels, array=array, planes=tuple(sorted({*labels.planes, plane})))
+
+
+def test_a_later_round_goes_on_with_a_part_of_the_budget(phantom, labels, more):
+    densifier = Densifier(phantom.volume, SETTINGS)
+    densifier.prepare()
+    first = densifier.learn(labels)
+    alone = densify(phantom.volume, labels, SETTINGS)
+    np.testing.assert_array_equal(first.uncertainty, alone.uncertainty)
+    second = densifier.learn(more)
+    assert second.steps == STEPS + round(AFTER_UPDATE * STEPS)
+    assert (second.labels[more.labeled] == more.array[more.labeled]).all()
+    assert densifier.learn(more).steps == STEPS + 2 * round(AFTER_UPDATE * STEPS)  # once more, with nothing new
+
+
+def test_what_depends_on_the_image_alone_is_computed_once(phantom, labels, more, monkeypatch):
+    counts = {}
+
+    def counted(module, name):
+        function = getattr(module, name)
+
+        def call(*arguments):
+            counts[name] = counts.get(name, 0) + 1
+            return function(*arguments)
+
+        monkeypatch.setattr(module, name, call)
+
+    counted(extra_trees_module, "VoxelFeatures")
+    counted(appearance_module, "_binned")
+    counted(densifier_module, "make_problem")
+    densifier = Densifier(phantom.volume, SETTINGS)
+    densifier.learn(labels)
+    before = dict(counts)
+    densifier.learn(more)
+    assert counts == before
+    assert min(counts.values()) == 1
+
+
+def test_new_slices_are_learned_before_anything_of_them_is_shown(phantom, labels, more, monkeypatch):
+    drawn, patch = [], SliceDataset._patch
+
+    def noted(self, number, size, rng):
+        drawn.append(self.slices[number].view)
+        return patch(self, number, size, rng)
+
+    monkeypatch.setattr(SliceDataset, "_patch", noted)
+    events = Watch()
+    densifier = Densifier(phantom.volume, SETTINGS, Control(events=events))
+    first = densifier.learn(labels)
+    assert events.previews[0].steps == 0
+    events.previews.clear()
+    drawn.clear()
+    densifier.learn(more)
+    place = make_problem(phantom.volume, more, 0.1, 10**6).on_working_grid(Plane(0, 10))
+    assert (drawn[0].axis, drawn[0].index) == (place.axis, place.index)
+    assert events.previews[0].steps == first.steps + 1
+
+
+def test_new_slices_in_a_running_round_are_learned_before_they_are_shown(phantom, labels, more):
+    updates, events = Mailbox(), Watch()
+    listener = Listener(at=4, action=lambda: (updates.put(more), events.previews.clear()))
+    listener.preview = events.preview
+    densify(phantom.volume, labels, SETTINGS, Control(events=listener, updates=updates))
+    assert events.previews[0].steps >= 5
+
+
+def test_the_slices_on_display_are_shown_first(phantom, labels, more):
+    events = Watch()
+    looks = Board(((0, 10), (2, 12), (1, 500), (0, 10)))
+    densifier = Densifier(phantom.volume, SETTINGS, Control(events=events, looks=looks))
+    for own in (labels, more):
+        events.previews.clear()
+        densifier.learn(own)
+        first, whole = events.previews[:2]
+        assert first.planes == (Plane(0, 10), Plane(2, 12))
+        box = make_problem(phantom.volume, labels, 0.1, 10**6).box
+        shown = np.zeros(phantom.labels.shape, bool)
+        for plane in first.planes:
+            shown[plane.voxels] = True
+        assert ((first.labels != UNLABELED) == shown[box]).all()
+        drawn = own.labeled[box] & shown[box]
+        assert (first.labels[drawn] == own.array[box][drawn]).all()
+        assert not whole.planes
+        assert (whole.labels != UNLABELED).all()
+        assert not any(later.planes for later in events.previews[1:])
+
+
+def test_slices_on_display_of_a_coarse_region_have_its_own_grid(phantom, labels, monkeypatch):
+    monkeypatch.setattr(DensifySettings, "most_voxels", property(lambda self: 3000))
+    events = Watch()
+    densify(phantom.volume, labels, SETTINGS, Control(events=events, looks=Board(((1, 13),))))
+    first = events.previews[0]
+    assert first.planes == (Plane(1, 13),)
+    assert first.labels.shape == first.geometry.shape
+    box = make_problem(phantom.volume, labels, 0.1, 3000).box
+    found = first.labels[:, 13 - box[1].start] == 1
+    truth = phantom.labels[:, 13][box[0], box[2]] == 1
+    assert (found & truth).sum() > 0.7 * (found | truth).sum()
+
+
+def test_a_round_after_a_release_is_the_same(phantom, labels, more, tmp_path):
+    settings = replace(SETTINGS, estimate=False)
+    kept = Densifier(phantom.volume, settings)
+    released = Densifier(phantom.volume, settings, checkpoint=tmp_path / "c.pt")
+    for one in (kept, released):
+        one.learn(labels)
+        one.prepare()
+    released.release()
+    assert released._ensemble is None
+    first, second = kept.learn(more), released.learn(more)
+    assert first.steps == second.steps
+    np.testing.assert_array_equal(first.uncertainty, second.uncertainty)
+
+
+def test_without_a_checkpoint_nothing_is_released(phantom, labels, more):
+    densifier = Densifier(phantom.volume, SETTINGS)
+    steps = densifier.learn(labels).steps
+    densifier.release()
+    assert densifier.learn(more).steps > steps
+
+
+def test_a_killed_later_round_is_gone_on_with(phantom, labels, more, tmp_path):
+    densifier = Densifier(phantom.volume, SETTINGS, checkpoint=tmp_path / "c.pt")
+    densifier.learn(labels)
+    whole = densifier.learn(more)
+    state = load_checkpoint(tmp_path / "c.pt")
+    assert (state["first_step"], state["later"], state["finished"]) == (STEPS, True, True)
+    save_checkpoint(tmp_path / "c.pt", {**state, "finished": False})
+    assert Densifier(phantom.volume, SETTINGS, checkpoint=tmp_path / "c.pt").learn(more).steps == whole.steps
+
+
+def test_labels_that_cannot_be_used_change_nothing(phantom, labels, more):
+    densifier = Densifier(phantom.volume, SETTINGS)
+    densifier.learn(labels)
+    empty = SparseLabels(np.full(phantom.labels.shape, UNLABELED, np.uint8), phantom.volume.geometry)
+    with pytest.raises(AnnotationError):
+        densifier.learn(empty)
+    assert densifier.learn(more).steps == STEPS + round(AFTER_UPDATE * STEPS)
+
+
+def test_other_classes_begin_a_first_round(phantom, labels):
+    densifier = Densifier(phantom.volume, SETTINGS)
+    densifier.learn(labels)
+    array = labels.array.copy()
+    array[labels.planes[0].index, 2:6, 2:6] = 2
+    result = densifier.learn(replace(labels, array=array, names=("blob", "corner")))
+    assert result.steps == STEPS
+    assert set(np.unique(result.labels)) <= {0, 1, 2}
+
+
+def test_an_image_that_is_no_good_is_refused_before_any_labels(phantom):
+    with pytest.raises(VolumeError):
+        Densifier(Volume(np.zeros((1, 8, 8, 8), np.float32), Geometry.identity((8, 8, 8))), SETTINGS).prepare()
+
+
+def test_a_rehearsal_leaves_no_trace(phantom):
+    state = torch.get_rng_state()
+    Densifier(phantom.volume, DensifySettings(device="cpu")).prepare()
+    assert torch.equal(torch.get_rng_state(), state)
+    Densifier(phantom.volume, DensifySettings("unet3d", device="cpu")).prepare()
+
+
+def test_the_region_stays_while_it_is_large_enough(phantom, labels):
+    def after(plane, inside):
+        drawn = labels.array.copy()
+        drawn[plane.voxels] = 0
+        drawn[inside] = 1
+        return replace(labels, array=drawn, planes=tuple(sorted({*labels.planes, plane})))
+
+    problem = make_problem(phantom.volume, labels, 0.1, 10**6)
+    near = next_problem(problem, after(Plane(0, 10), (10, 11, 13)), 0.1, 10**6)
+    far = next_problem(problem, after(Plane(0, 19), (19, 22, 26)), 0.1, 10**6)
+    assert near.box == problem.box
+    assert near.image is problem.image
+    assert far.box[0].stop == 20
+    assert next_problem(problem, labels, 0.1, 10**6) is problem
+
+
+def test_a_region_that_has_become_much_too_large_shrinks(phantom):
+    array = np.full(phantom.labels.shape, UNLABELED, np.uint8)
+    array[10] = 0
+    array[10, 11:14, 12:15] = 1
+    labels = SparseLabels(array, phantom.volume.geometry, (Plane(0, 10),))
+    wide, tight = (make_problem(phantom.volume, labels, margin, 10**6) for margin in (5.0, 0.1))
+    assert wide.box != tight.box
+    assert next_problem(wide, labels, 0.1, 10**6).box == tight.box
+
+
+def test_a_prior_takes_over_what_has_not_changed(phantom, labels, more):
+    problem = make_problem(phantom.volume, labels, 0.1, 10**6)
+    before = problem.prior(USUAL_PARTS)
+    later = next_problem(problem, more, 0.1, 10**6).prior(USUAL_PARTS)
+    afresh = make_problem(phantom.volume, more, 0.1, 10**6).prior(USUAL_PARTS)
+    assert {id(source) for source in before.sources} < {id(source) for source in later.sources}
+    view = SliceFeatures(next_problem(problem, more, 0.1, 10**6), USUAL_PARTS, 1).view(1, 5)
+    assert torch.equal(later.channels(view, later.everything), afresh.channels(view, afresh.everything))
+
+
+def test_whether_the_walk_misleads_is_decided_between_the_rounds(phantom, labels, more, monkeypatch):
+    monkeypatch.setattr(AnnotationPrior, "_does_walk_mislead", lambda self: False)
+    problem = make_problem(phantom.volume, labels, 0.1, 10**6)
+    before = problem.prior(USUAL_PARTS)
+    monkeypatch.setattr(AnnotationPrior, "_does_walk_mislead", lambda self: True)
+    assert not next_problem(problem, more, 0.1, 10**6).prior(USUAL_PARTS).walk_misleads
+    problem.reconsider()
+    view = SliceFeatures(problem, USUAL_PARTS, 1).view(1, 5)
+    later = next_problem(problem, more, 0.1, 10**6).prior(USUAL_PARTS)
+    assert before.channels(view, before.everything)[before.spans["walk"]].any()  # it goes on as it was
+    assert not later.channels(view, later.everything)[later.spans["walk"]].any()
