@@ -186,7 +186,7 @@ def test_a_result_whose_segment_was_removed_is_not_applied(densified):
 def test_weights_stay_in_their_scene(densified):
     panel, _phantom, _volume_node = densified
     host, jobs = Host.instance(), panel.logic.jobRunner
-    weights = jobs._weights
+    weights = jobs.checkpoint("").parent
     assert host.wait(lambda: list(weights.glob("*.pt")), 5)
     panel.ui.show3DButton.click()
     host.closeScene()
