@@ -9,6 +9,8 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from SparseSegModule.selectors import hideMade
+
 if TYPE_CHECKING:
     from slicer import vtkMRMLScalarVolumeNode
 
@@ -83,4 +85,5 @@ def volumeSelector():
     selector.addEnabled = selector.removeEnabled = False
     selector.noneEnabled = True
     selector.setMRMLScene(slicer.mrmlScene)
+    hideMade([selector])
     return selector

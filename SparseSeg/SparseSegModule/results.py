@@ -65,9 +65,14 @@ def addSegmentation(volumeNode: vtkMRMLScalarVolumeNode, name: str) -> vtkMRMLSe
     """A new, empty segmentation on the grid of a volume, under its transform."""
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", freeName(name))
     node.CreateDefaultDisplayNodes()
-    node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
-    node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
+    layOnVolume(node, volumeNode)
     return node
+
+
+def layOnVolume(segmentationNode: vtkMRMLSegmentationNode, volumeNode: vtkMRMLScalarVolumeNode) -> None:
+    """Give a segmentation the grid of a volume, and put it under its transform and into its study."""
+    segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+    _putBeside(segmentationNode, volumeNode)
 
 
 def inputOf(segmentationNode: vtkMRMLSegmentationNode) -> vtkMRMLScalarVolumeNode | None:
@@ -94,6 +99,10 @@ def describe(node: vtkMRMLDisplayableNode, volumeNode: vtkMRMLScalarVolumeNode, 
     node.SetAttribute("SparseSeg.Model", _way(settings))
     node.SetAttribute("SparseSeg.Settings", settingsText(settings))
     node.SetNodeReferenceID(INPUT_ROLE, volumeNode.GetID())
+    _putBeside(node, volumeNode)
+
+
+def _putBeside(node: vtkMRMLDisplayableNode, volumeNode: vtkMRMLScalarVolumeNode) -> None:
     node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
     volumeItem, item = hierarchy.GetItemByDataNode(volumeNode), hierarchy.GetItemByDataNode(node)
