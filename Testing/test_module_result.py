@@ -205,7 +205,34 @@ def test_the_training_is_a_plot_of_loss_and_held_out_iou(densified):
     assert table.GetNumberOfRows() >= 1
     assert [table.GetColumnName(column) for column in range(3)] == ["step", "loss", "IoU held out"]
     assert np.isfinite(table.GetValue(0, 1).ToDouble())
-    panel.ui.plotButton.click()
+    excluded = slicer.vtkMRMLSubjectHierarchyConstants.GetSubjectHierarchyExcludeFromTreeAttributeName()
+    for node in (chart.tableNode, chart.chartNode, *chart.seriesNodes):
+        assert node.GetAttribute(excluded)
+
+
+def test_plot_pressed_again_brings_the_layout_back(densified):
+    panel, _phantom, _volume_node = densified
+    manager, button = slicer.app.layoutManager(), panel.ui.plotButton
+    selection = slicer.app.applicationLogic().GetSelectionNode()
+    layouts = slicer.vtkMRMLLayoutNode
+    manager.setLayout(layouts.SlicerLayoutOneUpRedSliceView)
+    button.click()
+    with_plot = manager.layout
+    assert with_plot != layouts.SlicerLayoutOneUpRedSliceView
+    assert selection.GetActivePlotChartID() == panel.parts[2].chart.chartNode.GetID()
+    panel.ui.densifyButton.click()
+    assert Host.instance().wait(lambda: panel.parts[2].handle is None, 60)
+    button.click()
+    assert manager.layout == with_plot
+    assert selection.GetActivePlotChartID() == panel.parts[2].chart.chartNode.GetID()
+    button.click()
+    assert manager.layout == layouts.SlicerLayoutOneUpRedSliceView
+    button.click()
+    manager.setLayout(layouts.SlicerLayoutFourUpView)
+    button.click()
+    assert manager.layout == with_plot
+    button.click()
+    assert manager.layout == layouts.SlicerLayoutFourUpView
 
 
 @pytest.mark.parametrize(("output", "kinds"), [("labelmap", (True, False)), ("segmentation", (False, True))])

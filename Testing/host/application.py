@@ -61,7 +61,9 @@ class qMRMLLayoutManager(QObject):
     def __init__(self, applicationLogic: Any) -> None:
         super().__init__()
         self._applicationLogic = applicationLogic
-        self._widgets, self._layout, self._plotWidgets = {}, 3, [qMRMLPlotWidget()]
+        self._widgets, self._plotWidgets = {}, [qMRMLPlotWidget()]
+        self._layoutLogic = slicer.vtkMRMLLayoutLogic()
+        self._layoutLogic.SetMRMLScene(slicer.mrmlScene)
         for name, orientation in SLICE_VIEWS.items():
             logic = slicer.vtkMRMLSliceLogic()
             logic.SetMRMLApplicationLogic(applicationLogic)
@@ -83,10 +85,10 @@ class qMRMLLayoutManager(QObject):
     plotViewCount = property(lambda self: len(self._plotWidgets))
 
     def _setLayout(self, layout: int) -> None:
-        self._layout = layout
+        self._layoutLogic.GetLayoutNode().SetViewArrangement(layout)
         self.layoutChanged.emit(layout)
 
-    layout = property(lambda self: self._layout, _setLayout)
+    layout = property(lambda self: self._layoutLogic.GetLayoutNode().GetViewArrangement(), _setLayout)
 
     def setLayout(self, layout: int) -> None:
         """Arrange the views in another way."""
