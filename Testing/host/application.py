@@ -161,6 +161,7 @@ class qSlicerApplication(QApplication):
     os = property(lambda self: "linux")
     platform = property(lambda self: "linux-amd64")
     temporaryPath = property(lambda self: str(self._folder))
+    defaultScenePath = property(lambda self: str(self._folder))
     slicerHome = property(lambda self: str(self._folder))
     slicerUserSettingsFilePath = property(lambda self: self.userSettings().fileName())
     documentationBaseUrl = property(lambda self: "https://slicer.readthedocs.io/en/latest/")
