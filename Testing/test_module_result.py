@@ -119,6 +119,24 @@ def test_the_uncertainty_lies_over_the_image_while_its_button_is_down(densified)
     assert composite.GetForegroundVolumeID() is None
 
 
+def test_the_uncertainty_is_one_color_and_transparent_where_the_result_is_sure(densified):
+    panel, _phantom, _volume_node = densified
+    display = panel.parts[2].view.result.uncertaintyNode.GetDisplayNode()
+    assert display.GetApplyThreshold()
+    assert display.GetLowerThreshold() == 0.25
+    assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == (0, 1)
+    colors = display.GetColorNode()
+    shades = np.zeros((256, 4))
+    for value, shade in enumerate(shades):
+        assert colors.GetColor(value, shade)
+    hues = shades[:, :3] / shades[:, :3].max(1, keepdims=True)
+    np.testing.assert_allclose(hues, hues[:1].repeat(256, 0), atol=0.01)
+    assert (np.diff(shades[:, 0]) >= 0).all() and shades[255, 0] > 1.5 * shades[0, 0]
+    panel.ui.densifyButton.click()
+    assert Host.instance().wait(lambda: panel.parts[2].handle is None, 60)
+    assert panel.parts[2].view.result.uncertaintyNode.GetDisplayNode().GetColorNode() is colors
+
+
 def test_discard_removes_the_result_and_leaves_the_drawing(densified):
     from SparseSegModule.segments import classLabels
 
