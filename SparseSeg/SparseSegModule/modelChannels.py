@@ -84,6 +84,7 @@ def volumeSelector():
     selector.showChildNodeTypes = False
     selector.addEnabled = selector.removeEnabled = False
     selector.noneEnabled = True
+    selector.sizeAdjustPolicy = qt.QComboBox.AdjustToMinimumContentsLengthWithIcon
     selector.setMRMLScene(slicer.mrmlScene)
     hideMade([selector])
     return selector

@@ -101,12 +101,16 @@ class qMRMLNodeComboBox(_SceneHolder, QWidget):
         self._currentID, self._requestedID, self._attributes = "", "", []
         self._filter = qMRMLSortFilterProxyModel(self)
         self._comboBox = QComboBox()
-        self._comboBox.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._comboBox)
         self._comboBox.activated.connect(self._activate)
 
+    sizeAdjustPolicy = Property(
+        QComboBox.SizeAdjustPolicy,
+        lambda self: self._comboBox.sizeAdjustPolicy,
+        lambda self, policy: self._comboBox.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy(policy)),
+    )
     nodeTypes = stored("QStringList", "nodeTypes", [], "_sceneChanged")
     noneEnabled = stored(bool, "noneEnabled", False, "_sceneChanged")
     noneDisplay = stored(str, "noneDisplay", "None", "_sceneChanged")
