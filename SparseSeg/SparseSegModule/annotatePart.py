@@ -9,7 +9,7 @@ import slicer
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from SparseSegLib.annotation import Plane
+from SparseSegLib.annotation import ObliquePlane, Plane
 from SparseSegLib.errors import SparseSegError
 from SparseSegModule.annotation import Drawing, findPlanes, takeDrawing
 from SparseSegModule.planes import PlaneTable
@@ -120,7 +120,7 @@ class AnnotatePart(VTKObservationMixin):
         self._strokeTimer.stop()
         self._before = _drawnNow(self.panel.parameterNode)
 
-    def jump(self, plane: Plane) -> None:
+    def jump(self, plane: Plane | ObliquePlane) -> None:
         """Show a slice."""
         jumpTo(self.panel.parameterNode.inputVolume, plane)
 
@@ -204,7 +204,7 @@ class AnnotatePart(VTKObservationMixin):
         for plane in self.planes().planes:
             values = segmentsOn(self._before, plane.axis, plane.index)
             content.append((plane, ", ".join(names[value - 1] for value in values if value <= len(names))))
-        self.table.show(content, node.inputVolume)
+        self.table.show(content, self.planes().oblique, node.inputVolume)
 
     def _updateButtons(self) -> None:
         ui, node = self.panel.ui, self.panel.parameterNode
@@ -213,7 +213,7 @@ class AnnotatePart(VTKObservationMixin):
         suggests = ready and self.suggestion is not None
         ui.suggestButton.enabled = suggests
         ui.suggestButton.text = self.suggestionText() if suggests else _("Suggest next slice")
-        ui.jumpButton.enabled = ui.removePlaneButton.enabled = ready and bool(self.planes().planes)
+        ui.jumpButton.enabled = ui.removePlaneButton.enabled = ready and self.planes() != PlaneTable()
 
     def _setFinished(self, plane: Plane, finished: bool) -> None:
         table = self.planes()
@@ -228,7 +228,9 @@ class AnnotatePart(VTKObservationMixin):
 
     def _onRemove(self) -> None:
         plane = self.table.chosen()
-        if plane is not None:
+        if isinstance(plane, ObliquePlane):
+            self.setPlanes(self.planes().withoutOblique(plane))
+        elif plane is not None:
             self.setPlanes(self.planes().without(plane.axis, plane.index))
 
     def _onFind(self) -> None:
