@@ -215,3 +215,8 @@ def test_what_is_drawn_lies_in_the_study_of_its_volume(panel):
     panel.parameterNode.inputVolume = volume_node
     for node in (panel.parameterNode.segmentation, panel.ui.segmentationSelector.addNode()):
         assert hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node)) == study
+
+
+def test_a_double_click_on_a_segment_renames_it_and_opens_no_list_of_terms(panel):
+    (table,) = slicer.util.findChildren(panel.ui.segmentEditorWidget, className="qMRMLSegmentsTableView")
+    assert not table.useTerminologySelector

@@ -28,6 +28,8 @@ class InputsPart:
         self._volumeId: str | None = None
         panel.ui.channelSelector.connect("checkedNodesChanged()", self._onChannels)
         panel.ui.segmentationSelector.connect("nodeAddedByUser(vtkMRMLNode*)", self._onCreated)
+        for table in slicer.util.findChildren(panel.ui.segmentEditorWidget, className="qMRMLSegmentsTableView"):
+            table.useTerminologySelectorSettingsKey = ""  # a double-click renames, in place of a list of terms
         self._updating = self._loading = False
         self._newNodes = NewNodes(self._onNew)
         self._hideMade()

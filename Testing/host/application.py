@@ -62,8 +62,6 @@ class qMRMLLayoutManager(QObject):
         super().__init__()
         self._applicationLogic = applicationLogic
         self._widgets, self._plotWidgets = {}, [qMRMLPlotWidget()]
-        self._layoutLogic = slicer.vtkMRMLLayoutLogic()
-        self._layoutLogic.SetMRMLScene(slicer.mrmlScene)
         for name, orientation in SLICE_VIEWS.items():
             logic = slicer.vtkMRMLSliceLogic()
             logic.SetMRMLApplicationLogic(applicationLogic)
@@ -72,6 +70,8 @@ class qMRMLLayoutManager(QObject):
             logic.AddSliceNode(name)
             logic.GetSliceNode().SetOrientation(orientation)
             self._widgets[name] = SliceWidget(logic)
+        self._layoutLogic = slicer.vtkMRMLLayoutLogic()  # after the slice nodes, which it would make itself
+        self._layoutLogic.SetMRMLScene(slicer.mrmlScene)
         self._showViews()
         slicer.mrmlScene.AddObserver(slicer.vtkMRMLScene.EndBatchProcessEvent, self._showViews)
 

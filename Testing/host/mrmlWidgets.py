@@ -347,6 +347,10 @@ class qMRMLSegmentsTableView(_SceneHolder, QWidget):
     """A place for the table of segments."""
 
     selectionChanged = Signal(object, object)
+    useTerminologySelectorSettingsKey = stored(
+        str, "useTerminologySelectorSettingsKey", "Segmentations/UseTerminologySelector"
+    )
+    useTerminologySelector = Property(bool, lambda self: bool(self.useTerminologySelectorSettingsKey))
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)

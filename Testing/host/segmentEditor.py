@@ -8,7 +8,7 @@ from PySide6.QtCore import Property, Qt, Signal
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QGridLayout, QListWidget, QListWidgetItem, QPushButton, QVBoxLayout, QWidget
 
-from .mrmlWidgets import _SceneHolder
+from .mrmlWidgets import _SceneHolder, qMRMLSegmentsTableView
 from .standin import standIn, stored
 
 EFFECTS = ["Threshold", "Paint", "Draw", "Erase", "Level tracing", "Grow from seeds", "Fill between slices"]
@@ -57,6 +57,7 @@ class qMRMLSegmentEditorWidget(_SceneHolder, QWidget):
         layout.addWidget(self._segments)
         layout.addWidget(self._effects)
         layout.addWidget(self._options)
+        qMRMLSegmentsTableView(self).hide()
         self._segments.itemClicked.connect(lambda item: self.setCurrentSegmentID(item.data(Qt.ItemDataRole.UserRole)))
         self.updateEffectList()
 
