@@ -218,7 +218,8 @@ def test_the_training_is_a_plot_of_loss_and_held_out_iou(densified):
     panel, _phantom, _volume_node = densified
     chart = panel.parts[2].chart
     assert chart.chartNode.GetNumberOfPlotSeriesNodes() == 2
-    assert chart.seriesNodes[1].GetMarkerStyle() != slicer.vtkMRMLPlotSeriesNode.MarkerStyleNone  # for a single point
+    for series in chart.seriesNodes:
+        assert series.GetMarkerStyle() != series.MarkerStyleNone  # for a single point
     table = chart.tableNode.GetTable()
     assert table.GetNumberOfRows() >= 1
     assert [table.GetColumnName(column) for column in range(3)] == ["step", "loss", "IoU held out"]

@@ -25,19 +25,16 @@ class TrainingChart:
         self.chartNode = _add("vtkMRMLPlotChartNode", f"{self.tableNode.GetName()} chart")
         self.chartNode.SetTitle(f"{name}: training")
         self.chartNode.SetXAxisTitle("step")
-        styles = slicer.vtkMRMLPlotSeriesNode
-        self.seriesNodes = [
-            self._addSeries("loss", styles.MarkerStyleNone),
-            self._addSeries("IoU held out", styles.MarkerStyleCircle),  # after a short run there is one point
-        ]
+        self.seriesNodes = [self._addSeries("loss"), self._addSeries("IoU held out")]
 
-    def _addSeries(self, column: str, marker: int):
+    def _addSeries(self, column: str):
         series = _add("vtkMRMLPlotSeriesNode", column)
         series.SetAndObserveTableNodeID(self.tableNode.GetID())
         series.SetXColumnName("step")
         series.SetYColumnName(column)
         series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
-        series.SetMarkerStyle(marker)
+        series.SetMarkerStyle(series.MarkerStyleCircle)  # after a short run there is one point
+        series.SetMarkerSize(4)
         series.SetUniqueColor()
         self.chartNode.AddAndObservePlotSeriesNodeID(series.GetID())
         return series
