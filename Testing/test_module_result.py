@@ -283,3 +283,12 @@ def test_the_self_test_passes(panel, monkeypatch):
     import SparseSeg
 
     SparseSeg.SparseSegTest().runTest()
+
+
+def test_the_self_test_of_bad_input_passes_alone_before_there_are_parameters(panel):
+    from SparseSeg import SparseSegTest
+
+    node = panel.parameterNode.parameterNode
+    panel.setParameterNode(None)
+    slicer.mrmlScene.RemoveNode(node)
+    SparseSegTest().test_badInput()
