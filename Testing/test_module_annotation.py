@@ -5,12 +5,13 @@ import pytest
 import qt_states
 import slicer
 from host import Host
-from module_helpers import add_phantom, middle, paint, paint_plane
+from module_helpers import add_phantom, middle, moved, paint, paint_plane
 from phantoms import GEOMETRIES
 
 from SparseSegLib.annotation import UNLABELED, Plane
 from SparseSegLib.errors import AnnotationError
 from SparseSegLib.image import slice_place
+from SparseSegLib.units import offset_text
 
 
 @pytest.fixture
@@ -161,6 +162,39 @@ def test_a_stroke_on_an_oblique_view_annotates_that_plane(drawn):
     np.testing.assert_allclose(np.abs(np.dot(kept.normal, pose.normal)), 1, atol=1e-6)
     labels = _labels(panel)
     np.testing.assert_array_equal(labels.array != UNLABELED, pose.mask(geometry))
+
+
+def test_an_oblique_plane_has_a_row_to_jump_to_it_and_to_remove_it(drawn):
+    from SparseSegModule.views import viewPlanes
+
+    panel, phantom, volume_node, segmentation_node, segment_id = drawn
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    transform.SetMatrixTransformToParent(moved(50))
+    for node in (volume_node, segmentation_node):
+        node.SetAndObserveTransformNodeID(transform.GetID())
+    geometry, ui = phantom.volume.geometry, panel.ui
+    view = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceNode()
+    center = geometry.index_to_physical((np.array(geometry.shape) - 1) / 2) * [-1, -1, 1] + [50, 0, 0]
+    view.SetSliceToRASByNTP(0.0, 0.6, 0.8, 1, 0, 0, *center, 0)
+    pose = viewPlanes(volume_node)[slicer.app.layoutManager().sliceViewNames().index("Red")]
+    _stroke(segmentation_node, segment_id, volume_node, pose.mask(geometry) & (phantom.labels > 0))
+    assert ui.planeTable.rowCount == 1
+    assert ui.planeTable.item(0, 1).text() == "Oblique"
+    offset = np.dot([0.0, 0.6, 0.8], center)
+    assert ui.planeTable.item(0, 2).text() == f"{offset_text(offset)}, 37° off axial"
+    view.SetOrientation("Axial")
+    view.JumpSliceByOffsetting(0, 0, 1000)
+    ui.planeTable.setCurrentCell(0, 0)
+    ui.jumpButton.click()
+    assert any(
+        np.allclose(np.dot(shown.normal, pose.normal), 1, atol=1e-5)
+        and abs(np.dot(np.subtract(shown.point, pose.point), pose.normal)) < 1e-3
+        for shown in viewPlanes(volume_node)
+    )
+    ui.removePlaneButton.click()
+    assert ui.planeTable.rowCount == 0
+    assert _table(panel).oblique == ()
+    assert not ui.jumpButton.enabled
 
 
 def test_after_apply_only_new_strokes_count(drawn):

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 from host import Host, conventions
-from module_helpers import MODULE
+from module_helpers import MODULE, add_phantom, middle, paint_plane
 
 FOLDER = MODULE.parent
 CHECKS = ("unknownWidgets", "unknownSignals", "forbiddenImports", "formattedTranslations", "unconnectedScenes")
@@ -37,11 +37,18 @@ def test_importing_the_module_is_quick_and_imports_no_engine():
     assert float(seconds) < 0.3
 
 
-def test_the_panel_fits_400_pixels(panel):
+def test_the_panel_fits_400_pixels_whatever_names_are_in_it(panel):
     sections = ("inputs", "slices", "advanced")
     for name in (*(f"{section}Button" for section in sections), "trainingGroup"):
         getattr(panel.ui, name).collapsed = False
     panel.ui.prostateButton.visible = panel.ui.trainingChannelsTable.visible = True
-    panel.parts[3].channels.show(("T1", "T1 with contrast", "T2", "FLAIR"), [])
+    phantom, volume_node = add_phantom(name="a name of a volume that nobody reads to its end " * 3)
+    panel.parameterNode.inputVolume = volume_node
+    panel.parts[3].channels.show(("T1", "T1 with contrast", "T2", "FLAIR"), [volume_node])
+    for label in ("setup", "modelCard", "progress", "automatic", "compare", "export", "status"):
+        getattr(panel.ui, f"{label}Label").text = "a_name_without_blanks_" * 10
+    panel.ui.setupFrame.visible = True
+    panel.ui.segmentEditorWidget.setActiveEffectByName("Paint")
+    paint_plane(panel.parameterNode.segmentation, volume_node, phantom.labels, middle(phantom.labels, 0))
     Host.instance().processEvents(0.05)
     assert panel.parent.minimumSizeHint().width() <= 400

@@ -65,6 +65,8 @@ def test_for_slicer_and_for_other_programs(panel, result, tmp_path):
 def test_a_structure_set_refers_to_the_slices_that_the_database_knows(panel, result, tmp_path):
     pydicom = pytest.importorskip("pydicom")
     node, _volume_node, labels, geometry, _folder = result
+    temporary = Path(slicer.app.temporaryPath)
+    before = set(temporary.iterdir())
     found = pydicom.dcmread(_write(panel, node, tmp_path / "rt.dcm", "rtstruct"))
     assert [roi.ROIName for roi in found.StructureSetROISequence] == list(NAMES)
     series = found.ReferencedFrameOfReferenceSequence[0].RTReferencedStudySequence[0].RTReferencedSeriesSequence[0]
@@ -75,7 +77,7 @@ def test_a_structure_set_refers_to_the_slices_that_the_database_knows(panel, res
     core = np.argwhere(labels == 2)
     assert np.abs(indices.min(0) - core.min(0))[1:].max() <= 0.51
     assert np.abs(indices.max(0) - core.max(0)).max() <= 0.51
-    assert list(Path(slicer.app.temporaryPath).glob("sparseseg-export-*")) == []
+    assert set(temporary.iterdir()) == before
 
 
 def test_without_the_database_the_folder_is_asked_for_and_must_hold_that_series(panel, result, tmp_path):
@@ -100,6 +102,29 @@ def test_without_the_database_the_folder_is_asked_for_and_must_hold_that_series(
     hierarchy.SetItemUID(item, "DICOM", f"{UID}.404")
     with pytest.raises(FileError, match="no DICOM series"):
         _write(panel, node, tmp_path / "rt.dcm", "rtstruct", dicomFolder=folder)
+
+
+def test_dialogs_open_beside_the_volumes_file_else_where_slicer_saves_scenes(panel, result, tmp_path):
+    host, ui = Host.instance(), panel.ui
+    node, volume_node, _labels, _geometry, _folder = result
+    host.places.clear()
+    panel.parameterNode.shown = node
+    saves = Path(slicer.app.defaultScenePath)
+    ui.exportButton.click()  # a scan of the database, whose files are none of the user's
+    slicer.dicomDatabase.isOpen = False
+    ui.exportButton.click()
+    file = tmp_path / "patient ü" / "ct.nrrd"
+    file.parent.mkdir()
+    assert slicer.util.saveNode(volume_node, str(file))
+    ui.exportButton.click()
+    file.unlink()
+    file.parent.rmdir()
+    ui.exportButton.click()
+    name = "CT organs.seg.nrrd"
+    assert host.places == [str(folder / name) for folder in (saves, saves, file.parent, saves)]
+    ui.exportFormatSelector.setCurrentIndex(ui.exportFormatSelector.findText("DICOM RTSTRUCT"))
+    ui.exportButton.click()
+    assert host.places[-1] == str(saves)
 
 
 def test_a_missing_package_is_named_and_offered(panel, result, tmp_path, monkeypatch):

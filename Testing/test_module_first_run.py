@@ -155,3 +155,17 @@ def test_the_status_line_names_the_device_and_complains_in_red_about_an_idle_gpu
     panel.status._show({"device": "cpu", "device_name": "CPU, 2 threads", "packages": {"torch": "2.13.0"}})
     assert "color='red'" in panel.ui.statusLabel.text
     assert "NVIDIA" in panel.ui.statusLabel.text
+
+
+def test_why_the_workers_python_could_not_be_asked_is_said(panel, tmp_path, monkeypatch):
+    from SparseSegModule import statusPart
+
+    host, label = Host.instance(), panel.ui.statusLabel
+    assert host.wait(lambda: "PyTorch" in label.text, 30)
+    (tmp_path / "SparseSegLib").mkdir()
+    (tmp_path / "SparseSegLib" / "__init__.py").write_text("raise ImportError('a library is missing')")
+    monkeypatch.setattr(statusPart, "addEngineToPath", lambda: tmp_path)
+    monkeypatch.chdir(tmp_path)
+    panel.status._look()
+    assert host.wait(lambda: "could not be asked" in label.text, 30)
+    assert label.text.endswith("could not be asked: ImportError: a library is missing")

@@ -131,6 +131,24 @@ def test_the_uncertainty_lies_over_the_image_while_its_button_is_down(densified)
     assert composite.GetForegroundVolumeID() is None
 
 
+def test_the_uncertainty_is_one_color_and_transparent_where_the_result_is_sure(densified):
+    panel, _phantom, _volume_node = densified
+    display = panel.parts[2].view.result.uncertaintyNode.GetDisplayNode()
+    assert display.GetApplyThreshold()
+    assert display.GetLowerThreshold() == 0.25
+    assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == (0, 1)
+    colors = display.GetColorNode()
+    shades = np.zeros((256, 4))
+    for value, shade in enumerate(shades):
+        assert colors.GetColor(value, shade)
+    hues = shades[:, :3] / shades[:, :3].max(1, keepdims=True)
+    np.testing.assert_allclose(hues, hues[:1].repeat(256, 0), atol=0.01)
+    assert (np.diff(shades[:, 0]) >= 0).all() and shades[255, 0] > 1.5 * shades[0, 0]
+    panel.ui.densifyButton.click()
+    assert Host.instance().wait(lambda: panel.parts[2].handle is None, 60)
+    assert panel.parts[2].view.result.uncertaintyNode.GetDisplayNode().GetColorNode() is colors
+
+
 def test_discard_removes_the_result_and_leaves_the_drawing(densified):
     from SparseSegModule.segments import classLabels
 
@@ -198,7 +216,7 @@ def test_a_result_whose_segment_was_removed_is_not_applied(densified):
 def test_weights_stay_in_their_scene(densified):
     panel, _phantom, _volume_node = densified
     host, jobs = Host.instance(), panel.logic.jobRunner
-    weights = jobs._weights
+    weights = jobs.checkpoint("").parent
     panel.parts[2].learner.abandon()  # another worker will start from them
     assert host.wait(lambda: list(weights.glob("*.pt")), 5)
     panel.ui.show3DButton.click()
@@ -213,12 +231,40 @@ def test_the_training_is_a_plot_of_loss_and_held_out_iou(densified):
     panel, _phantom, _volume_node = densified
     chart = panel.parts[2].chart
     assert chart.chartNode.GetNumberOfPlotSeriesNodes() == 2
-    assert chart.seriesNodes[1].GetMarkerStyle() != slicer.vtkMRMLPlotSeriesNode.MarkerStyleNone  # for a single point
+    for series in chart.seriesNodes:
+        assert series.GetMarkerStyle() != series.MarkerStyleNone  # for a single point
     table = chart.tableNode.GetTable()
     assert table.GetNumberOfRows() >= 1
     assert [table.GetColumnName(column) for column in range(3)] == ["step", "loss", "IoU held out"]
     assert np.isfinite(table.GetValue(0, 1).ToDouble())
-    panel.ui.plotButton.click()
+    excluded = slicer.vtkMRMLSubjectHierarchyConstants.GetSubjectHierarchyExcludeFromTreeAttributeName()
+    for node in (chart.tableNode, chart.chartNode, *chart.seriesNodes):
+        assert node.GetAttribute(excluded)
+
+
+def test_plot_pressed_again_brings_the_layout_back(densified):
+    panel, _phantom, _volume_node = densified
+    manager, button = slicer.app.layoutManager(), panel.ui.plotButton
+    selection = slicer.app.applicationLogic().GetSelectionNode()
+    layouts = slicer.vtkMRMLLayoutNode
+    manager.setLayout(layouts.SlicerLayoutOneUpRedSliceView)
+    button.click()
+    with_plot = manager.layout
+    assert with_plot != layouts.SlicerLayoutOneUpRedSliceView
+    assert selection.GetActivePlotChartID() == panel.parts[2].chart.chartNode.GetID()
+    panel.ui.densifyButton.click()
+    assert Host.instance().wait(lambda: panel.parts[2].handle is None, 60)
+    button.click()
+    assert manager.layout == with_plot
+    assert selection.GetActivePlotChartID() == panel.parts[2].chart.chartNode.GetID()
+    button.click()
+    assert manager.layout == layouts.SlicerLayoutOneUpRedSliceView
+    button.click()
+    manager.setLayout(layouts.SlicerLayoutFourUpView)
+    button.click()
+    assert manager.layout == with_plot
+    button.click()
+    assert manager.layout == layouts.SlicerLayoutFourUpView
 
 
 @pytest.mark.parametrize(("output", "kinds"), [("labelmap", (True, False)), ("segmentation", (False, True))])
@@ -250,3 +296,12 @@ def test_the_self_test_passes(panel, monkeypatch):
     import SparseSeg
 
     SparseSeg.SparseSegTest().runTest()
+
+
+def test_the_self_test_of_bad_input_passes_alone_before_there_are_parameters(panel):
+    from SparseSeg import SparseSegTest
+
+    node = panel.parameterNode.parameterNode
+    panel.setParameterNode(None)
+    slicer.mrmlScene.RemoveNode(node)
+    SparseSegTest().test_badInput()

@@ -153,3 +153,70 @@ def test_the_sample_data_load_as_image_and_labels(panel):
     assert truth_node.GetClassName() == "vtkMRMLLabelMapVolumeNode"
     assert volumeArray(volume_node).shape == volumeArray(truth_node).shape
     assert set(np.unique(volumeArray(truth_node))) == {0, 1}
+
+
+def test_lists_of_inputs_leave_out_what_sparseseg_made_and_lists_of_results_do_not(two):
+    panel, volumes, drawings = two
+    ui, automatic = panel.ui, panel.parts[3]
+    automatic.channels.show(("T1", "T2"), [])
+    segmentation_node, map_node = _made(volumes[0], "a result")
+    Host.instance().processEvents(0.05)
+    automatic.channels.show(("T1", "T2", "PD"), [])
+    for selector in (ui.volumeSelector, ui.channelSelector, ui.caseSelector, *automatic.selectors()):
+        assert selector.nodes() == volumes
+    assert ui.segmentationSelector.nodes() == drawings
+    for selector in (ui.shownSelector, ui.referenceSelector):
+        assert selector.nodes() == [*drawings, segmentation_node]
+    slicer.mrmlScene.RemoveNode(map_node)
+    Host.instance().closeScene()
+    _phantom, volume_node = add_phantom(name="with an ID that is used again")
+    panel.parameterNode.inputVolume = volume_node
+    assert ui.volumeSelector.currentNode() is volume_node
+
+
+def test_a_volume_that_comes_while_the_panel_is_open_is_chosen_if_none_is(panel):
+    host, node = Host.instance(), panel.parameterNode
+    panel.parent.exit()
+    _phantom, early = add_phantom(name="early")
+    host.processEvents(0.05)
+    assert node.inputVolume is None
+    panel.parent.enter()
+    assert node.inputVolume is early
+    node.inputVolume = None
+    slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "without an image")
+    host.processEvents(0.05)
+    assert node.inputVolume is None
+    _phantom, late = add_phantom(name="late")
+    add_phantom(name="later")
+    host.processEvents(0.05)
+    assert node.inputVolume is late
+    assert node.segmentation.GetName() == "late segmentation"
+
+
+def test_a_segmentation_created_in_the_list_can_be_drawn_in_at_once(two):
+    panel, volumes, _drawings = two
+    created = panel.ui.segmentationSelector.addNode()
+    Host.instance().processEvents(0.05)
+    segmentation = created.GetSegmentation()
+    assert panel.parameterNode.segmentation is created
+    assert segmentation.GetNumberOfSegments() == 1
+    assert segmentation.GetNthSegment(0).GetName() == "object"
+    assert panel.ui.segmentEditorWidget.currentSegmentID() == segmentation.GetNthSegmentID(0)
+    panel.parameterNode.inputVolume = volumes[1]
+    panel.parameterNode.inputVolume = volumes[0]
+    assert created.GetNodeReference("referenceImageGeometryRef") is volumes[0]
+
+
+def test_what_is_drawn_lies_in_the_study_of_its_volume(panel):
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    study = hierarchy.CreateStudyItem(hierarchy.GetSceneItemID(), "study")
+    _phantom, volume_node = add_phantom()
+    hierarchy.CreateItem(study, volume_node)
+    panel.parameterNode.inputVolume = volume_node
+    for node in (panel.parameterNode.segmentation, panel.ui.segmentationSelector.addNode()):
+        assert hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node)) == study
+
+
+def test_a_double_click_on_a_segment_renames_it_and_opens_no_list_of_terms(panel):
+    (table,) = slicer.util.findChildren(panel.ui.segmentEditorWidget, className="qMRMLSegmentsTableView")
+    assert not table.useTerminologySelector

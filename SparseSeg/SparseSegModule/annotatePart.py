@@ -7,7 +7,7 @@ import slicer
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from SparseSegLib.annotation import Plane
+from SparseSegLib.annotation import ObliquePlane, Plane
 from SparseSegLib.errors import SparseSegError
 from SparseSegModule.annotation import findPlanes
 from SparseSegModule.loop import AnnotationLoop
@@ -128,7 +128,7 @@ class AnnotatePart(VTKObservationMixin):
         self._strokeTimer.stop()
         self.loop.ignoreChange()
 
-    def jump(self, plane: Plane) -> None:
+    def jump(self, plane: Plane | ObliquePlane) -> None:
         """Show a slice."""
         jumpTo(self.loop.volumeNode, plane)
 
@@ -234,7 +234,7 @@ class AnnotatePart(VTKObservationMixin):
         for plane in self.planes().planes:
             values = segmentsOn(self.loop.labels, plane.plane)
             content.append((plane, ", ".join(names[value - 1] for value in values if value <= len(names))))
-        self.table.show(content, self.loop.volumeNode)
+        self.table.show(content, self.planes().oblique, self.loop.volumeNode)
 
     def _updateButtons(self) -> None:
         ui, ready = self.panel.ui, self.loop is not None
@@ -242,7 +242,7 @@ class AnnotatePart(VTKObservationMixin):
         suggests = ready and self.suggestion is not None
         ui.suggestButton.enabled = suggests
         ui.suggestButton.toolTip = self._suggestionText() if suggests else _("Press Densify first.")
-        ui.jumpButton.enabled = ui.removePlaneButton.enabled = ready and bool(self.planes().planes)
+        ui.jumpButton.enabled = ui.removePlaneButton.enabled = ready and self.planes() != PlaneTable()
         ui.confirmButton.enabled = ready and self.planes().edited is not None
         ui.takeOverButton.enabled = ready and self.loop.prediction is not None
 

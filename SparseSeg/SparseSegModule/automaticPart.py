@@ -19,7 +19,7 @@ from SparseSegModule.labelWeights import lightCases
 from SparseSegModule.modelChannels import ModelChannels
 from SparseSegModule.modelJobs import cardText, startSegmentingFolder
 from SparseSegModule.modelWork import ModelResult
-from SparseSegModule.selectors import isMade
+from SparseSegModule.selectors import NewNodes, hideMade, isMade
 from SparseSegModule.trainingOptions import TrainingOptions
 
 PROSTATE = "prostate-vnet"
@@ -44,6 +44,8 @@ class AutomaticPart(Listener):
         ui.trainButton.connect("clicked()", self.onTrain)
         ui.caseSelector.connect("checkedNodesChanged()", self._updateButtons)
         ui.folderSelector.connect("currentPathChanged(QString)", self._updateButtons)
+        self._newNodes = NewNodes(self._hideMade)
+        self._hideMade()
         self.showModels()
 
     def refresh(self) -> None:
@@ -56,6 +58,7 @@ class AutomaticPart(Listener):
     def cleanup(self) -> None:
         """The panel goes; its job with it."""
         self.compare.stop()
+        self._newNodes.stop()
         if self.handle is not None:
             self.handle.abandon()
             self.handle = None
@@ -153,6 +156,9 @@ class AutomaticPart(Listener):
             if good and good[0].segmentationNode is not None:
                 self.panel.parameterNode.shown = good[0].segmentationNode
         self._updateButtons()
+
+    def _hideMade(self, _nodes: object = None) -> None:
+        hideMade([self.panel.ui.caseSelector, *self.selectors()])
 
     def _options(self) -> dict[str, Any]:
         """How a model runs, as chosen in the panel."""

@@ -8,33 +8,33 @@ from typing import Any
 import slicer
 import vtk
 
+LAYOUT_ATTRIBUTE = "SparseSeg.layoutBefore"
+"""Names on the layout node the layout that a chart has replaced."""
+
 
 class TrainingChart:
-    """A table node, two plot series and a chart, filled while a job runs."""
+    """A table node, two plot series and a chart, filled while a job runs; the data tree does not list them."""
 
     def __init__(self, name: str) -> None:
         scene = slicer.mrmlScene
-        self.tableNode = scene.AddNewNodeByClass("vtkMRMLTableNode", scene.GenerateUniqueName(f"{name} training"))
+        self.tableNode = _add("vtkMRMLTableNode", scene.GenerateUniqueName(f"{name} training"))
         for column in ("step", "loss", "IoU held out"):
             values = vtk.vtkDoubleArray()
             values.SetName(column)
             self.tableNode.AddColumn(values)
-        self.chartNode = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", f"{self.tableNode.GetName()} chart")
+        self.chartNode = _add("vtkMRMLPlotChartNode", f"{self.tableNode.GetName()} chart")
         self.chartNode.SetTitle(f"{name}: training")
         self.chartNode.SetXAxisTitle("step")
-        styles = slicer.vtkMRMLPlotSeriesNode
-        self.seriesNodes = [
-            self._addSeries("loss", styles.MarkerStyleNone),
-            self._addSeries("IoU held out", styles.MarkerStyleCircle),  # after a short run there is one point
-        ]
+        self.seriesNodes = [self._addSeries("loss"), self._addSeries("IoU held out")]
 
-    def _addSeries(self, column: str, marker: int):
-        series = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", column)
+    def _addSeries(self, column: str):
+        series = _add("vtkMRMLPlotSeriesNode", column)
         series.SetAndObserveTableNodeID(self.tableNode.GetID())
         series.SetXColumnName("step")
         series.SetYColumnName(column)
         series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
-        series.SetMarkerStyle(marker)
+        series.SetMarkerStyle(series.MarkerStyleCircle)  # after a short run there is one point
+        series.SetMarkerSize(4)
         series.SetUniqueColor()
         self.chartNode.AddAndObservePlotSeriesNodeID(series.GetID())
         return series
@@ -49,12 +49,34 @@ class TrainingChart:
         table.Modified()
         self.tableNode.Modified()
 
-    def show(self) -> None:
-        """Bring the chart into a plot view; the layout changes to one that has such a view."""
-        slicer.modules.plots.logic().ShowChartInLayout(self.chartNode)
+    def toggle(self) -> None:
+        """Bring the chart into a plot view, with a layout that has one; the next time, the layout of before is back."""
+        logic, layoutNode = slicer.modules.plots.logic(), slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLLayoutNode")
+        layout = layoutNode.GetViewArrangement()
+        before = layoutNode.GetAttribute(LAYOUT_ATTRIBUTE)
+        if before is not None and layout == logic.GetLayoutWithPlot(layout) and self._isChosen():
+            layoutNode.RemoveAttribute(LAYOUT_ATTRIBUTE)
+            layoutNode.SetViewArrangement(int(before))
+            return
+        logic.ShowChartInLayout(self.chartNode)
+        if layoutNode.GetViewArrangement() != layout:
+            layoutNode.SetAttribute(LAYOUT_ATTRIBUTE, str(layout))
+
+    def _isChosen(self) -> bool:
+        """Whether plot views show this chart."""
+        selection = slicer.app.applicationLogic().GetSelectionNode()
+        return selection.GetActivePlotChartID() == self.chartNode.GetID()
 
     def remove(self) -> None:
         """Take the nodes out of the scene."""
         for node in (self.chartNode, *self.seriesNodes, self.tableNode):
             if node.GetScene() is not None:
                 slicer.mrmlScene.RemoveNode(node)
+
+
+def _add(className: str, name: str):
+    """A new node that the data tree does not list."""
+    node = slicer.mrmlScene.AddNewNodeByClass(className, name)
+    constants = slicer.vtkMRMLSubjectHierarchyConstants
+    node.SetAttribute(constants.GetSubjectHierarchyExcludeFromTreeAttributeName(), "1")
+    return node

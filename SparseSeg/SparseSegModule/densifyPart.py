@@ -198,7 +198,7 @@ class DensifyPart(Listener):
 
     def _onPlot(self) -> None:
         if self.chart is not None and self.chart.chartNode.GetScene() is not None:
-            self.chart.show()
+            self.chart.toggle()
 
     def _updateButtons(self) -> None:
         ui, node = self.panel.ui, self.panel.parameterNode

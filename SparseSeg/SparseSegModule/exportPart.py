@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import qt
 import slicer
@@ -18,6 +19,9 @@ from SparseSegModule.exportFormats import ExportFormat
 from SparseSegModule.names import fileName
 from SparseSegModule.results import inputOf
 from SparseSegModule.waiting import Waiting
+
+if TYPE_CHECKING:
+    from slicer import vtkMRMLScalarVolumeNode
 
 
 class ExportPart:
@@ -47,10 +51,10 @@ class ExportPart:
         folder = None
         volumeNode = inputOf(segmentationNode)
         if kind.dicomKind and volumeNode is not None and not scanFiles(volumeNode):
-            folder = _askForScan()
+            folder = _askForScan(_folderOf(volumeNode))
             if folder is None:
                 return
-        path, agreed = _askForFile(segmentationNode.GetName(), kind)
+        path, agreed = _askForFile(_folderOf(volumeNode), segmentationNode.GetName(), kind)
         if path is None:
             return
         try:
@@ -89,10 +93,21 @@ def _hasPackages(kind: ExportFormat) -> bool:
     return not missingPackages(kind.packages)
 
 
-def _askForFile(name: str, kind: ExportFormat) -> tuple[Path | None, bool]:
+def _folderOf(volumeNode: vtkMRMLScalarVolumeNode | None) -> Path:
+    """Where to look first: beside a volume's file; for a scan of the DICOM database, where Slicer saves scenes."""
+    storage = None if volumeNode is None or scanFiles(volumeNode) else volumeNode.GetStorageNode()
+    if storage is not None and storage.GetFileName():
+        folder = Path(storage.GetFullNameFromFileName()).parent
+        if folder.is_dir():
+            return folder
+    return Path(slicer.app.defaultScenePath)
+
+
+def _askForFile(folder: Path, name: str, kind: ExportFormat) -> tuple[Path | None, bool]:
     """Where to write, and whether a file that is there may be replaced: the dialog asks, but only for its own name."""
+    proposed = folder / f"{fileName(name)}{kind.suffix}"
     chosen = qt.QFileDialog.getSaveFileName(
-        slicer.util.mainWindow(), _("Export segmentation"), f"{fileName(name)}{kind.suffix}", f"*{kind.suffix}"
+        slicer.util.mainWindow(), _("Export segmentation"), str(proposed), f"*{kind.suffix}"
     )
     if not chosen:
         return None, False
@@ -101,9 +116,11 @@ def _askForFile(name: str, kind: ExportFormat) -> tuple[Path | None, bool]:
     return (path, True) if whole else (path.with_name(f"{path.name}{kind.suffix}"), False)
 
 
-def _askForScan() -> Path | None:
+def _askForScan(folder: Path) -> Path | None:
     """The folder of a scan that Slicer's DICOM database does not have."""
     chosen = qt.QFileDialog.getExistingDirectory(
-        slicer.util.mainWindow(), _("The scan is not in Slicer's DICOM database: choose the folder with its slices")
+        slicer.util.mainWindow(),
+        _("The scan is not in Slicer's DICOM database: choose the folder with its slices"),
+        str(folder),
     )
     return Path(chosen) if chosen else None

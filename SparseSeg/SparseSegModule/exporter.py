@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from SparseSegModule.exportFormats import ExportFormat
 from SparseSegModule.names import fileName
 from SparseSegModule.results import inputOf
 from SparseSegModule.segments import SegmentStyle, classLabels, segmentStyles
+from SparseSegModule.temporary import TemporaryFolder
 from SparseSegModule.volumes import volumeGeometry
 
 if TYPE_CHECKING:
@@ -88,11 +88,10 @@ def prepareExport(
     if kind is ExportFormat.NIFTI:
         return lambda: _writeLabels(labels.whole(geometry.shape), geometry, path, styles)
     scan, title = Scan.of(volumeNode, dicomFolder), fileName(segmentationNode.GetName())
-    temporary = slicer.app.temporaryPath
 
     def write() -> Path:
-        with tempfile.TemporaryDirectory(dir=temporary, prefix="sparseseg-export-") as name:
-            here = Path(name)
+        with TemporaryFolder() as temporary:
+            here = temporary.make("export")
             folder = scan.folder or gather(scan.files, here / "scan")
             result = _writeLabels(labels.whole(geometry.shape), geometry, here / f"{title}.seg.nrrd", styles)
             return _writeDicom(result, folder, path, kind, scan.seriesUid)

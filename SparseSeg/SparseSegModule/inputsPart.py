@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import qt
@@ -9,8 +10,8 @@ import slicer
 from slicer.i18n import tr as _
 
 from SparseSegModule.parameterNode import CHANNEL_ROLE
-from SparseSegModule.results import addSegmentation
-from SparseSegModule.selectors import isMade
+from SparseSegModule.results import addSegmentation, layOnVolume
+from SparseSegModule.selectors import NewNodes, hideMade, isMade
 from SparseSegModule.views import turnToVolume
 from SparseSegModule.volumes import shearOf
 
@@ -26,7 +27,12 @@ class InputsPart:
         self._node = None
         self._volumeId: str | None = None
         panel.ui.channelSelector.connect("checkedNodesChanged()", self._onChannels)
+        panel.ui.segmentationSelector.connect("nodeAddedByUser(vtkMRMLNode*)", self._onCreated)
+        for table in slicer.util.findChildren(panel.ui.segmentEditorWidget, className="qMRMLSegmentsTableView"):
+            table.useTerminologySelectorSettingsKey = ""  # a double-click renames, in place of a list of terms
         self._updating = self._loading = False
+        self._newNodes = NewNodes(self._onNew)
+        self._hideMade()
 
     def refresh(self) -> None:
         """Follow the parameter node."""
@@ -46,7 +52,8 @@ class InputsPart:
         self._showChannels()
 
     def cleanup(self) -> None:
-        """Nothing to let go of."""
+        """The panel goes."""
+        self._newNodes.stop()
 
     def channels(self) -> list[vtkMRMLScalarVolumeNode]:
         """The further channels: checked, and not the volume itself."""
@@ -71,6 +78,25 @@ class InputsPart:
         self._loading = False
         if self.panel.parameterNode is not None:
             self._showChannels()
+
+    def _hideMade(self) -> None:
+        ui = self.panel.ui
+        hideMade((ui.volumeSelector, ui.channelSelector, ui.segmentationSelector))
+
+    def _onNew(self, nodes: list) -> None:
+        """Nodes have come: choose the image among them while the panel is open and none is chosen."""
+        self._hideMade()
+        parameterNode = self.panel.parameterNode
+        if parameterNode is None or parameterNode.inputVolume is not None or not self.panel.parent.isEntered:
+            return
+        parameterNode.inputVolume = firstImage(nodes)
+
+    def _onCreated(self, segmentationNode: vtkMRMLSegmentationNode) -> None:
+        """The user has created a segmentation in the list: it is one to draw in at once."""
+        volumeNode = self.panel.parameterNode.inputVolume
+        if volumeNode is not None:
+            layOnVolume(segmentationNode, volumeNode)
+        self.panel.ui.segmentEditorWidget.setCurrentSegmentID(_addSegment(segmentationNode))
 
     def _onNewVolume(self, volumeNode: vtkMRMLScalarVolumeNode) -> None:
         """Leave alone what is drawn on another volume: go on with what is drawn on this one, or start something new."""
@@ -124,10 +150,11 @@ class InputsPart:
         self._updating = False
 
 
-def firstImage() -> vtkMRMLScalarVolumeNode | None:
-    """The first image of the scene that SparseSeg did not make."""
-    for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
-        if node.GetClassName() == "vtkMRMLScalarVolumeNode" and not isMade(node) and not shearOf(node):
+def firstImage(nodes: Iterable | None = None) -> vtkMRMLScalarVolumeNode | None:
+    """The first image that SparseSeg did not make, among some nodes or in the whole scene."""
+    for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if nodes is None else nodes:
+        isImage = node.GetClassName() == "vtkMRMLScalarVolumeNode" and node.GetImageData() is not None
+        if isImage and not isMade(node) and not shearOf(node):
             return node
     return None
 
@@ -150,5 +177,10 @@ def _referenceVolume(segmentationNode: vtkMRMLSegmentationNode | None) -> vtkMRM
 
 def _newSegmentation(volumeNode: vtkMRMLScalarVolumeNode) -> vtkMRMLSegmentationNode:
     segmentationNode = addSegmentation(volumeNode, f"{volumeNode.GetName()} segmentation")
-    segmentationNode.GetSegmentation().AddEmptySegment("", "object")
+    _addSegment(segmentationNode)
     return segmentationNode
+
+
+def _addSegment(segmentationNode: vtkMRMLSegmentationNode) -> str:
+    """Add the segment to begin with; its ID."""
+    return segmentationNode.GetSegmentation().AddEmptySegment("", "object")

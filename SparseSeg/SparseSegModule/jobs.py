@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from pathlib import Path
 
 import slicer
 
+from SparseSegModule.background import BackgroundCall
 from SparseSegModule.jobHandle import JobHandle, Listener, Work
+from SparseSegModule.temporary import TemporaryFolder, removeLeftovers
 
 
 class Jobs:
-    """Starts jobs in folders of their own under Slicer's temporary folder, and ends them all when need be."""
+    """Starts jobs in folders of their own under Slicer's temporary folder; ends them all when need be, as at quitting.
+
+    What a crash left there is removed in the background.
+    """
 
     def __init__(self) -> None:
         self._handles: list[JobHandle] = []
-        self._weights: Path | None = None
+        self._folder: TemporaryFolder | None = None
+        temporary = Path(slicer.app.temporaryPath)
+        self._cleaning = BackgroundCall(lambda: removeLeftovers(temporary))
 
     @property
     def running(self) -> list[JobHandle]:
@@ -26,21 +31,27 @@ class Jobs:
 
     def start(self, work: Work, listener: Listener | None, *, learning: bool = True) -> JobHandle:
         """Start a job; see JobHandle."""
-        folder = Path(tempfile.mkdtemp(prefix="sparseseg-", dir=slicer.app.temporaryPath))
-        handle = JobHandle(folder, work, listener, learning=learning)
+        handle = JobHandle(self._ownFolder().make("job"), work, listener, learning=learning)
         self._handles.append(handle)
         return handle
 
     def checkpoint(self, key: str) -> Path:
         """Where the last weights for ``key`` are kept, as long as the scene is open."""
-        if self._weights is None:
-            self._weights = Path(tempfile.mkdtemp(prefix="sparseseg-weights-", dir=slicer.app.temporaryPath))
-        return self._weights / f"{key}.pt"
+        folder = self._ownFolder().path / "weights"
+        folder.mkdir(exist_ok=True)
+        return folder / f"{key}.pt"
 
     def abandonAll(self) -> None:
         """End every job at once, without events; delete the checkpoints of this scene."""
         for handle in self.running:
             handle.abandon()
-        if self._weights is not None:
-            shutil.rmtree(self._weights, ignore_errors=True)
-            self._weights = None
+        if self._folder is not None:
+            slicer.app.disconnect("aboutToQuit()", self.abandonAll)
+            self._folder.remove()
+            self._folder = None
+
+    def _ownFolder(self) -> TemporaryFolder:
+        if self._folder is None:
+            self._folder = TemporaryFolder()
+            slicer.app.connect("aboutToQuit()", self.abandonAll)
+        return self._folder

@@ -211,9 +211,16 @@ class AnnotationLoop:
         self.setTable(self.table.withPlane(replace(entry, finished=finished, declared=True)))
         return True
 
-    def remove(self, plane: Plane) -> None:
-        """Give a slice back to the prediction: what is drawn on it goes, but for the lines of other slices."""
+    def remove(self, plane: Plane | ObliquePlane) -> None:
+        """Give a slice back to the prediction: what is drawn on it goes, but for the lines of other slices.
+
+        What is drawn on an oblique plane stays, as strokes.
+        """
         self._saveUndo()
+        if isinstance(plane, ObliquePlane):
+            self.setTable(self.table.withoutOblique(plane))
+            self.revision += 1
+            return
         table = self.table.without(plane.axis, plane.index)
         there = self._sliceNow(plane)
         axes = [axis for axis in range(3) if axis != plane.axis]

@@ -9,6 +9,8 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from SparseSegModule.selectors import hideMade
+
 if TYPE_CHECKING:
     from slicer import vtkMRMLScalarVolumeNode
 
@@ -82,5 +84,7 @@ def volumeSelector():
     selector.showChildNodeTypes = False
     selector.addEnabled = selector.removeEnabled = False
     selector.noneEnabled = True
+    selector.sizeAdjustPolicy = qt.QComboBox.AdjustToMinimumContentsLengthWithIcon
     selector.setMRMLScene(slicer.mrmlScene)
+    hideMade([selector])
     return selector

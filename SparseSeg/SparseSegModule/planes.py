@@ -95,6 +95,10 @@ class PlaneTable:
         ]
         return replace(self, planes=tuple(planes))
 
+    def withoutOblique(self, pose: ObliquePlane) -> PlaneTable:
+        """The table without a plane that is oblique to the volume."""
+        return replace(self, oblique=tuple(other for other in self.oblique if other != pose))
+
     def without(self, axis: int, index: int) -> PlaneTable:
         """The table without a slice."""
         kept = tuple(plane for plane in self.planes if (plane.axis, plane.index) != (axis, index))

@@ -158,7 +158,7 @@ class ResultView:
             return
         self._uncertaintyShown = wanted
         if wanted:
-            slicer.util.setSliceViewerLayers(foreground=node, foregroundOpacity=0.5)
+            slicer.util.setSliceViewerLayers(foreground=node, foregroundOpacity=0.6)
         else:
             slicer.util.setSliceViewerLayers(foreground=None)
 

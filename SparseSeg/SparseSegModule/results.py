@@ -98,9 +98,14 @@ def addSegmentation(volumeNode: vtkMRMLScalarVolumeNode, name: str) -> vtkMRMLSe
     """A new, empty segmentation on the grid of a volume, under its transform."""
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", freeName(name))
     node.CreateDefaultDisplayNodes()
-    node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
-    node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
+    layOnVolume(node, volumeNode)
     return node
+
+
+def layOnVolume(segmentationNode: vtkMRMLSegmentationNode, volumeNode: vtkMRMLScalarVolumeNode) -> None:
+    """Give a segmentation the grid of a volume, and put it under its transform and into its study."""
+    segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+    _putBeside(segmentationNode, volumeNode)
 
 
 def inputOf(segmentationNode: vtkMRMLSegmentationNode) -> vtkMRMLScalarVolumeNode | None:
@@ -127,6 +132,10 @@ def describe(node: vtkMRMLDisplayableNode, volumeNode: vtkMRMLScalarVolumeNode, 
     node.SetAttribute(MODEL_ATTRIBUTE, _way(settings))
     node.SetAttribute(SETTINGS_ATTRIBUTE, settingsText(settings))
     node.SetNodeReferenceID(INPUT_ROLE, volumeNode.GetID())
+    _putBeside(node, volumeNode)
+
+
+def _putBeside(node: vtkMRMLDisplayableNode, volumeNode: vtkMRMLScalarVolumeNode) -> None:
     node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
     _intoStudy(node, volumeNode)
 

@@ -87,7 +87,9 @@ class StatusPart:
         try:
             self._show(call.result())
         except (OSError, ValueError, subprocess.SubprocessError) as error:
-            self.panel.ui.statusLabel.text = _("The worker's Python could not be asked: {error}").format(error=error)
+            self.panel.ui.statusLabel.text = _("The worker's Python could not be asked: {error}").format(
+                error=_why(error)
+            )
 
     def _show(self, info: dict) -> None:
         text = _("Computes on: {device}. PyTorch {version}.").format(
@@ -102,6 +104,12 @@ class StatusPart:
                 + "</font>"
             )
         self.panel.ui.statusLabel.text = text
+
+
+def _why(error: Exception) -> str:
+    """The last line that a process wrote before it failed, or else the error itself."""
+    said = error.stderr if isinstance(error, subprocess.CalledProcessError) else ""
+    return (said.strip() or str(error)).splitlines()[-1]
 
 
 def _askWorker() -> dict:

@@ -44,11 +44,28 @@ def toWorld(volumeNode: vtkMRMLScalarVolumeNode, point: np.ndarray) -> np.ndarra
     return np.array(toWorldTransform.TransformPoint(ras))
 
 
-def jumpTo(volumeNode: vtkMRMLScalarVolumeNode, plane: Plane) -> vtkMRMLSliceNode | None:
-    """Move the slice view that looks along the plane's normal to it, turned to the volume; the view's node."""
+def obliqueInWorld(plane: ObliquePlane, volumeNode: vtkMRMLScalarVolumeNode) -> tuple[np.ndarray, np.ndarray]:
+    """A point of a plane and its unit normal, in world RAS mm; where the volume's transform is not linear, nearly."""
+    point = np.asarray(plane.point)
+    first = np.eye(3)[np.abs(plane.normal).argmin()]
+    u = np.cross(plane.normal, first)
+    here, along, across = (
+        toWorld(volumeNode, place) for place in (point, point + u, point + np.cross(plane.normal, u))
+    )
+    normal = np.cross(along - here, across - here)
+    return here, normal / np.linalg.norm(normal)
+
+
+def jumpTo(volumeNode: vtkMRMLScalarVolumeNode, plane: Plane | ObliquePlane) -> vtkMRMLSliceNode | None:
+    """Move the slice view that looks along the plane's normal to it, turned to the volume; the view's node.
+
+    To an oblique plane, the view that looks nearly along its normal is turned.
+    """
     views = sliceNodes()
     if not views:
         return None
+    if isinstance(plane, ObliquePlane):
+        return _jumpToOblique(views, *obliqueInWorld(plane, volumeNode))
     geometry = volumeGeometry(volumeNode)
     middle = (np.array(geometry.shape) - 1) / 2
     middle[plane.axis] = plane.index
@@ -61,6 +78,15 @@ def jumpTo(volumeNode: vtkMRMLScalarVolumeNode, plane: Plane) -> vtkMRMLSliceNod
     if abs(_normal(best) @ normal) < PARALLEL:  # the view was oblique, and is turned to another plane of the volume now
         best.SetSliceToRASByNTP(*normal, *along, *here, 0)
     best.JumpSliceByOffsetting(*here)
+    return best
+
+
+def _jumpToOblique(views: list[vtkMRMLSliceNode], here: np.ndarray, normal: np.ndarray) -> vtkMRMLSliceNode:
+    best = max(views, key=lambda view: abs(_normal(view) @ normal))
+    normal = normal if _normal(best) @ normal > 0 else -normal
+    along = matrixFromVtk(best.GetSliceToRAS())[:3, 0]
+    along = along - (along @ normal) * normal
+    best.SetSliceToRASByNTP(*normal, *along, *here, 0)
     return best
 
 

@@ -19,7 +19,16 @@ from SparseSegLib.image import Geometry
 from SparseSegModule.names import freeName
 
 if TYPE_CHECKING:
-    from slicer import vtkMRMLLabelMapVolumeNode, vtkMRMLScalarVolumeNode, vtkMRMLTransformableNode
+    from slicer import (
+        vtkMRMLColorTableNode,
+        vtkMRMLLabelMapVolumeNode,
+        vtkMRMLScalarVolumeNode,
+        vtkMRMLTransformableNode,
+    )
+
+UNCERTAINTY = "SparseSeg uncertainty"
+UNCERTAIN_COLOR = (0.8, 0.4, 1.0)  # violet: neither tissue nor a color that Slicer gives segments
+SURE = 0.25  # of an entropy from 0 to 1: a class of 96 %
 
 _LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -188,17 +197,29 @@ def replaceImage(node: vtkMRMLScalarVolumeNode, image: vtk.vtkImageData, geometr
 
 
 def addUncertaintyNode(uncertainty: vtk.vtkImageData, geometry: Geometry, name: str) -> vtkMRMLScalarVolumeNode:
-    """A new scalar volume node with a color map, 0 (sure) to 1."""
+    """A new scalar volume node, from 0 (sure, transparent) to 1, in one color that is the brighter, the less sure."""
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", freeName(name))
     node.SetIJKToRASMatrix(vtkFromMatrix(matrixFromGeometry(geometry)))
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
     display.AutoWindowLevelOff()  # before the image comes: finding it takes seconds in a large volume
     display.SetWindowLevelMinMax(0.0, 1.0)
-    display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeFileColdToHotRainbow.txt")
-    if display.GetColorNode() is None:
-        display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeRainbow")
-    display.ApplyThresholdOn()
-    display.SetThreshold(0.05, 1.0)
+    display.SetAndObserveColorNodeID(_uncertaintyColors().GetID())
+    display.ApplyThresholdOn()  # slice views know alpha 0 and 1 alone
+    display.SetThreshold(SURE, 1.0)
     node.SetAndObserveImageData(uncertainty)
+    return node
+
+
+def _uncertaintyColors() -> vtkMRMLColorTableNode:
+    """The colors of all maps of uncertainty in the scene."""
+    for node in slicer.util.getNodesByClass("vtkMRMLColorTableNode"):
+        if node.GetName() == UNCERTAINTY:
+            return node
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLColorTableNode", UNCERTAINTY)
+    node.SetTypeToUser()
+    node.SetNumberOfColors(256)
+    for value in range(256):
+        shade = np.array(UNCERTAIN_COLOR) * (255 + value) / 510
+        node.SetColor(value, f"{value / 255:.3f}", *shade, 1.0)
     return node

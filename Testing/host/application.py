@@ -66,7 +66,7 @@ class qMRMLLayoutManager(QObject):
     def __init__(self, applicationLogic: Any) -> None:
         super().__init__()
         self._applicationLogic = applicationLogic
-        self._widgets, self._layout, self._plotWidgets = {}, 3, [qMRMLPlotWidget()]
+        self._widgets, self._plotWidgets = {}, [qMRMLPlotWidget()]
         for name, orientation in SLICE_VIEWS.items():
             logic = slicer.vtkMRMLSliceLogic()
             logic.SetMRMLApplicationLogic(applicationLogic)
@@ -75,6 +75,8 @@ class qMRMLLayoutManager(QObject):
             logic.AddSliceNode(name)
             logic.GetSliceNode().SetOrientation(orientation)
             self._widgets[name] = SliceWidget(logic)
+        self._layoutLogic = slicer.vtkMRMLLayoutLogic()  # after the slice nodes, which it would make itself
+        self._layoutLogic.SetMRMLScene(slicer.mrmlScene)
         self._showViews()
         slicer.mrmlScene.AddObserver(slicer.vtkMRMLScene.EndBatchProcessEvent, self._showViews)
 
@@ -88,10 +90,10 @@ class qMRMLLayoutManager(QObject):
     plotViewCount = property(lambda self: len(self._plotWidgets))
 
     def _setLayout(self, layout: int) -> None:
-        self._layout = layout
+        self._layoutLogic.GetLayoutNode().SetViewArrangement(layout)
         self.layoutChanged.emit(layout)
 
-    layout = property(lambda self: self._layout, _setLayout)
+    layout = property(lambda self: self._layoutLogic.GetLayoutNode().GetViewArrangement(), _setLayout)
 
     def setLayout(self, layout: int) -> None:
         """Arrange the views in another way."""
@@ -164,6 +166,7 @@ class qSlicerApplication(QApplication):
     os = property(lambda self: "linux")
     platform = property(lambda self: "linux-amd64")
     temporaryPath = property(lambda self: str(self._folder))
+    defaultScenePath = property(lambda self: str(self._folder))
     slicerHome = property(lambda self: str(self._folder))
     slicerUserSettingsFilePath = property(lambda self: self.userSettings().fileName())
     documentationBaseUrl = property(lambda self: "https://slicer.readthedocs.io/en/latest/")

@@ -16,6 +16,7 @@ class Dialogs:
     def __init__(self) -> None:
         self.shown: list[tuple[str, str]] = []
         self.answers: deque = deque()
+        self.places: list[str] = []
 
     def record(self, kind: str, text: str) -> None:
         """Remember a box."""
@@ -97,8 +98,9 @@ def _patchDialogs(dialogs: Dialogs) -> None:
     ):
 
         def choose(
-            _parent: Any = None, title: str = "", *_arguments: Any, name: str = name, default: Any = default
+            _parent: Any = None, title: str = "", place: str = "", *_rest: Any, name: str = name, default: Any = default
         ) -> Any:
+            dialogs.places.append(place)
             return dialogs.ask(name, title, default)
 
         setattr(QFileDialog, name, staticmethod(choose))

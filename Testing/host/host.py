@@ -64,6 +64,11 @@ class Host:
         return self._dialogs.answers
 
     @property
+    def places(self) -> list[str]:
+        """Where the file dialogs so far opened; "" is the working directory."""
+        return self._dialogs.places
+
+    @property
     def testing(self) -> bool:
         """Whether slicer.app.testingEnabled(); tests that want to see error boxes switch it off."""
         return self.app._testing

@@ -5,7 +5,7 @@ from typing import Any
 import shiboken6
 import slicer
 import vtk
-from PySide6.QtCore import Property, Qt, Signal
+from PySide6.QtCore import Property, QObject, Qt, Signal
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QVBoxLayout, QWidget
 
 from .ctkWidgets import ctkDoubleSpinBox, ctkSliderWidget
@@ -72,6 +72,16 @@ class qMRMLWidget(_SceneHolder, QWidget):
 
 
 @standIn("slicer")
+class qMRMLSortFilterProxyModel(QObject):
+    """Tells which nodes a list leaves out."""
+
+    hiddenNodeIDs = stored("QStringList", "hiddenNodeIDs", [], "_changed")
+
+    def _changed(self) -> None:
+        self.parent()._sceneChanged()
+
+
+@standIn("slicer")
 class qMRMLNodeComboBox(_SceneHolder, QWidget):
     """Chooses one node of given classes; follows the scene."""
 
@@ -89,13 +99,18 @@ class qMRMLNodeComboBox(_SceneHolder, QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._currentID, self._requestedID, self._attributes = "", "", []
+        self._filter = qMRMLSortFilterProxyModel(self)
         self._comboBox = QComboBox()
-        self._comboBox.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._comboBox)
         self._comboBox.activated.connect(self._activate)
 
+    sizeAdjustPolicy = Property(
+        QComboBox.SizeAdjustPolicy,
+        lambda self: self._comboBox.sizeAdjustPolicy,
+        lambda self, policy: self._comboBox.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy(policy)),
+    )
     nodeTypes = stored("QStringList", "nodeTypes", [], "_sceneChanged")
     noneEnabled = stored(bool, "noneEnabled", False, "_sceneChanged")
     noneDisplay = stored(str, "noneDisplay", "None", "_sceneChanged")
@@ -112,6 +127,10 @@ class qMRMLNodeComboBox(_SceneHolder, QWidget):
     currentNodeId = Property(str, lambda self: self._currentID, lambda self, value: self._select(value))
     baseName = stored(str, "baseName", "")
 
+    def sortFilterProxyModel(self) -> qMRMLSortFilterProxyModel:
+        """Return what decides about the list."""
+        return self._filter
+
     def addAttribute(self, nodeType: str, name: str, value: Any = None) -> None:
         """List only nodes of that type that have the attribute (with that value)."""
         self._attributes.append((nodeType, name, value))
@@ -120,6 +139,8 @@ class qMRMLNodeComboBox(_SceneHolder, QWidget):
     def _accepts(self, node: Any) -> bool:
         exact = node.GetClassName() in self.nodeTypes
         child = self.showChildNodeTypes and any(node.IsA(each) for each in self.nodeTypes)
+        if node.GetID() in self._filter.hiddenNodeIDs:
+            return False
         if not (exact or child) or any(node.IsA(each) for each in self.hideChildNodeTypes):
             return False
         for nodeType, name, value in self._attributes:
@@ -326,6 +347,10 @@ class qMRMLSegmentsTableView(_SceneHolder, QWidget):
     """A place for the table of segments."""
 
     selectionChanged = Signal(object, object)
+    useTerminologySelectorSettingsKey = stored(
+        str, "useTerminologySelectorSettingsKey", "Segmentations/UseTerminologySelector"
+    )
+    useTerminologySelector = Property(bool, lambda self: bool(self.useTerminologySelectorSettingsKey))
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)

@@ -190,5 +190,5 @@ def patch(module: ModuleType) -> None:
 def patchQObject() -> None:
     """Give QObject what PythonQt adds to every object."""
     QObject.name = QtProperty("objectName", _replaced(QObject, "objectName"), True)
-    QObject.className = lambda self: self.metaObject().className()
+    QObject.className = lambda self: type(self).__name__  # an object's metaObject() takes the class's along
     QObject.delete = lambda self: shiboken6.delete(self)  # noqa: PLW0108 (a built-in would not be bound)

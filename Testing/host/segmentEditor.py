@@ -8,11 +8,13 @@ from PySide6.QtCore import Property, Qt, Signal
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QGridLayout, QListWidget, QListWidgetItem, QPushButton, QVBoxLayout, QWidget
 
-from .mrmlWidgets import _SceneHolder
+from .mrmlWidgets import _SceneHolder, qMRMLSegmentsTableView
 from .standin import standIn, stored
 
 EFFECTS = ["Threshold", "Paint", "Draw", "Erase", "Level tracing", "Grow from seeds", "Fill between slices"]
 EFFECTS += ["Margin", "Hollow", "Smoothing", "Scissors", "Islands", "Logical operators", "Mask volume"]
+OPTIONS_WIDTH = {"Paint": 384, "Erase": 384}
+"""How many pixels the options of an effect need."""
 
 
 class _Effect:
@@ -51,13 +53,15 @@ class qMRMLSegmentEditorWidget(_SceneHolder, QWidget):
         self._logic = slicer.vtkSlicerSegmentEditorLogic()
         self._shown, self._nodeTag = (None, None, ""), None
         self._order = list(EFFECTS)
-        self._segments, self._effects, self._buttons = QListWidget(), QWidget(), {}
+        self._segments, self._effects, self._options, self._buttons = QListWidget(), QWidget(), QWidget(), {}
         self._segments.setMaximumHeight(90)
         QGridLayout(self._effects).setContentsMargins(0, 0, 0, 0)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._segments)
         layout.addWidget(self._effects)
+        layout.addWidget(self._options)
+        qMRMLSegmentsTableView(self).hide()
         self._segments.itemClicked.connect(lambda item: self.setCurrentSegmentID(item.data(Qt.ItemDataRole.UserRole)))
         self.updateEffectList()
 
@@ -259,6 +263,7 @@ class qMRMLSegmentEditorWidget(_SceneHolder, QWidget):
             self._segments.addItem(item)
             item.setSelected(segmentation.GetNthSegmentID(index) == state[2])
         active = self.activeEffect()
+        self._options.setMinimumWidth(OPTIONS_WIDTH.get(active.name if active else "", 0))
         for name, button in self._buttons.items():
             button.setChecked(active is not None and name == active.name)
         signals = (self.segmentationNodeChanged, self.sourceVolumeNodeChanged, self.currentSegmentIDChanged)

@@ -6,7 +6,7 @@ from typing import Any
 
 from PySide6.QtCore import QBuffer, QFile, QObject
 from PySide6.QtUiTools import QUiLoader as _QUiLoader
-from PySide6.QtWidgets import QWidget
+from PySide6.QtWidgets import QComboBox, QWidget
 
 from . import pythonqt
 from .standin import CLASSES
@@ -26,7 +26,7 @@ class QUiLoader(_QUiLoader):
         text = bytes(source.readAll()).decode() if isinstance(source, QFile) else Path(str(source)).read_text("utf-8")
         tree = ET.fromstring(text)
         _refuseUnknown(tree)
-        connections = _takeConnections(tree)
+        connections, policies = _takeConnections(tree), _takePolicies(tree)
         buffer = QBuffer()
         buffer.setData(ET.tostring(tree))
         with pythonqt.newAttributesIgnored():  # PySide6 would set each child as an attribute of the root
@@ -34,6 +34,8 @@ class QUiLoader(_QUiLoader):
         if widget is None:
             raise RuntimeError(f"Qt cannot load the .ui file: {self.errorString()}")
         widget._descendants = widget.findChildren(QObject)  # keeps the Python halves of the stand-ins
+        for name, policy in policies:
+            widget.findChild(QObject, name).sizeAdjustPolicy = policy
         for connection in connections:
             _connect(widget, connection)
         return widget
@@ -54,6 +56,18 @@ def _takeConnections(tree: ET.Element) -> list[ET.Element]:
     found = [each for each in connections or [] if "vtk" in each.findtext("signal") + each.findtext("slot")]
     for each in found:
         connections.remove(each)
+    return found
+
+
+def _takePolicies(tree: ET.Element) -> list[tuple[str, Any]]:
+    """Remove and return how stand-ins of combo boxes adjust their size: QUiLoader reads enums of Qt's classes alone."""
+    found = []
+    for each in tree.iter("widget"):
+        policy = each.find("property[@name='sizeAdjustPolicy']") if each.get("class") in CLASSES["slicer"] else None
+        if policy is not None:
+            each.remove(policy)
+            value = policy.findtext("enum").rpartition("::")[2]
+            found.append((each.get("name"), QComboBox.SizeAdjustPolicy[value]))
     return found
 
 

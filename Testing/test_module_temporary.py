@@ -1,0 +1,102 @@
+"""Folders in Slicer's temporary folder: none stays when Slicer quits, and what a crash left goes at the next start."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import slicer
+from host import Host
+from module_helpers import MODULE, add_phantom, middle, paint_plane
+
+DAY = 86400
+CRASH = """
+import os, sys
+sys.path[:0] = [{testing!r}, {module!r}]
+import slicer, types
+slicer.app = types.SimpleNamespace(temporaryPath={folder!r})
+from SparseSegModule.temporary import TemporaryFolder
+temporary = TemporaryFolder()
+(temporary.make("job") / "image.nrrd").write_bytes(bytes(10))
+print(temporary.path, flush=True)
+sys.stdin.readline()
+os._exit(1)
+"""
+
+
+@pytest.fixture
+def other(panel, tmp_path):
+    """Another Slicer with a folder in use, in the folder ``tmp_path``; the process, and the folder of an hour ago."""
+    code = CRASH.format(testing=str(Path(__file__).parent), module=str(MODULE.parent), folder=str(tmp_path))
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    folder = Path(process.stdout.readline().strip())
+    os.utime(folder / "in-use.lock", (time.time() - DAY, time.time() - DAY))
+    yield process, folder
+    process.kill()
+    process.communicate()
+
+
+def _clean(folder):
+    from SparseSegModule.temporary import removeLeftovers
+
+    removeLeftovers(folder)
+
+
+def test_the_folder_of_a_slicer_that_runs_stays_and_that_of_one_that_crashed_goes(other, tmp_path):
+    process, folder = other
+    _clean(tmp_path)
+    assert len(list(folder.glob("job-*/image.nrrd"))) == 1
+    process.communicate("crash\n")
+    assert folder.exists()
+    _clean(tmp_path)
+    assert not folder.exists()
+
+
+def test_only_folders_that_are_surely_left_over_are_removed(panel, tmp_path):
+    from SparseSegModule.temporary import TemporaryFolder
+
+    mine = TemporaryFolder()
+    others = [tmp_path / name for name in ("sparseseg-without-a-lock", "sparseseg-young", "another")]
+    for folder in others:
+        folder.mkdir()
+        (folder / "kept.txt").touch()
+    (tmp_path / "sparseseg-young" / "in-use.lock").touch()
+    (tmp_path / "sparseseg-file").touch()
+    (tmp_path / "another" / "in-use.lock").touch()
+    for folder in (mine.path, tmp_path / "another"):
+        os.utime(folder / "in-use.lock", (time.time() - DAY, time.time() - DAY))
+    (tmp_path / "sparseseg-link").symlink_to(tmp_path / "another", target_is_directory=True)
+    _clean(tmp_path)
+    _clean(mine.path.parent)
+    assert all((folder / "kept.txt").exists() for folder in others)
+    assert mine.path.exists()
+    mine.remove()
+    assert not mine.path.exists()
+
+
+def test_the_module_cleans_up_when_it_starts(panel, monkeypatch):
+    from SparseSegModule import jobs
+
+    cleaned = []
+    monkeypatch.setattr(jobs, "removeLeftovers", cleaned.append)
+    jobs.Jobs()
+    assert Host.instance().wait(lambda: cleaned == [Path(slicer.app.temporaryPath)], 5)
+
+
+def test_a_logic_of_the_console_leaves_nothing_when_slicer_quits(panel):
+    from SparseSeg import SparseSegLogic
+
+    host, temporary = Host.instance(), Path(slicer.app.temporaryPath)
+    phantom, volume_node = add_phantom()
+    panel.parameterNode.inputVolume = volume_node
+    segmentation = panel.parameterNode.segmentation
+    host.processEvents(0.05)
+    paint_plane(segmentation, volume_node, phantom.labels, middle(phantom.labels, 0))
+    before = set(temporary.iterdir())
+    handle = SparseSegLogic().densify(volume_node, segmentation, 60, wait=False)
+    assert handle.folder.exists()
+    host.app.aboutToQuit.emit()
+    assert handle.ended
+    assert set(temporary.iterdir()) == before
