@@ -194,6 +194,18 @@ def test_a_slice_is_taken_over_by_the_button_and_stays_as_it_is_in_later_preview
     np.testing.assert_array_equal(_shown(panel, volume_node, predicted.shape)[plane.voxels], taken)
 
 
+def test_a_preview_of_the_slices_on_display_changes_these_and_can_be_corrected(shown):
+    panel, phantom, predicted, volume_node, _segmentation_node = shown
+    view, plane = panel.parts[DENSIFY].view, middle(predicted, 0, 0.3)
+    better = np.full(predicted.shape, UNLABELED, np.uint8)
+    better[plane.voxels] = np.roll(predicted[plane.voxels], 4, axis=0)
+    view.showPreview(better, phantom.volume.geometry)
+    found = _shown(panel, volume_node, predicted.shape)
+    np.testing.assert_array_equal(found[plane.voxels], better[plane.voxels])
+    np.testing.assert_array_equal(found[plane.index + 1], predicted[plane.index + 1])
+    np.testing.assert_array_equal(panel.parts[1].loop.predictedOn(plane), better[plane.voxels])
+
+
 def test_hidden_and_locked_segments_are_not_taken_over(panel):
     phantom, volume_node = add_phantom(GEOMETRIES["anisotropic"])
     panel.parameterNode.inputVolume = volume_node

@@ -70,8 +70,9 @@ class ResultView:
         """Show an intermediate result in a segmentation of its own, with what the user drew meanwhile."""
         if not inScene(self._volumeNode) or not inScene(self._drawnNode):
             return
+        labels = self._completed(labels, geometry)
         self._predict(labels, geometry)
-        labels = self._withDrawn(labels, geometry)
+        labels = self._withDrawn(np.where(labels == UNLABELED, 0, labels), geometry)
         if not inScene(self.previewNode):
             self.previewNode = addSegmentation(self._volumeNode, f"{self._drawnNode.GetName()} preview")
             self.previewNode.SetAttribute(INPUT_ATTRIBUTE, self._volumeNode.GetName())
@@ -116,6 +117,14 @@ class ResultView:
                 there = Plane(plane.axis, index).voxels
                 labels[there] = self._inResultsClasses(drawn[there])
         return labels
+
+    def _completed(self, labels: np.ndarray, geometry: Geometry) -> np.ndarray:
+        """Labels of some slices alone, ``UNLABELED`` elsewhere, with those that were predicted before."""
+        last = self._loop().prediction if self._loop() is not None else None
+        missing = labels == UNLABELED
+        if last is None or not missing.any() or not last.geometry.matches(geometry):
+            return labels
+        return np.where(missing, last.labels, labels)
 
     def _predict(self, labels: np.ndarray, geometry: Geometry) -> None:
         """Corrections start from these labels from now on."""

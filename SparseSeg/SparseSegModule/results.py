@@ -90,7 +90,6 @@ def keepCopy(segmentationNode: vtkMRMLSegmentationNode) -> vtkMRMLSegmentationNo
         copy.SetAttribute(name, segmentationNode.GetAttribute(name))
     copy.SetNodeReferenceID(INPUT_ROLE, volumeNode.GetID())
     copy.GetDisplayNode().SetVisibility(False)
-    _intoStudy(copy, volumeNode)
     return copy
 
 
@@ -137,10 +136,6 @@ def describe(node: vtkMRMLDisplayableNode, volumeNode: vtkMRMLScalarVolumeNode, 
 
 def _putBeside(node: vtkMRMLDisplayableNode, volumeNode: vtkMRMLScalarVolumeNode) -> None:
     node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
-    _intoStudy(node, volumeNode)
-
-
-def _intoStudy(node: vtkMRMLDisplayableNode, volumeNode: vtkMRMLScalarVolumeNode) -> None:
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
     volumeItem, item = hierarchy.GetItemByDataNode(volumeNode), hierarchy.GetItemByDataNode(node)
     if volumeItem:
