@@ -207,7 +207,8 @@ class SparseSegLogic(ScriptedLoadableModuleLogic):
         :param options: ``preset`` ("fast"), ``network`` (to train instead of the preset's), ``channels``
           (further volume nodes), ``planes`` (a PlaneTable; by default those of the panel for this segmentation,
           else found from its shape), ``margin`` (0.1), ``seed`` (0), ``device`` ("auto"), ``output`` ("both",
-          "labelmap" or "segmentation"), ``budgetSteps``, ``listener``
+          "labelmap" or "segmentation"), ``budgetSteps``, ``listener``, ``stay`` (seconds that the job waits for
+          :meth:`learn` after each round; 0)
         :return: a DenseResult: ``labelmapNode``, ``segmentationNode``, ``uncertaintyNode``, ``estimatedIoU``,
           ``nextSlice``, ``seconds``, ``steps``
         :raises SparseSegError: with a message that says what is wrong and what to do
@@ -215,6 +216,26 @@ class SparseSegLogic(ScriptedLoadableModuleLogic):
         from SparseSegModule.densifier import startDensify
 
         handle = startDensify(self._jobs, volumeNode, segmentationNode, budgetSeconds, **options)
+        return handle.wait() if wait else handle
+
+    def annotation(self, volumeNode, segmentationNode, result=None):
+        """The annotated slices of a drawing, to take over, confirm and remove: an AnnotationLoop.
+
+        :param result: what :meth:`densify` returned; ``takeOver`` starts from it
+        """
+        from SparseSegModule.densifier import loopOn
+
+        return loopOn(volumeNode, segmentationNode, result)
+
+    def learn(self, handle, *, wait=True):
+        """Have a densification that stays (``stay``) learn from what is drawn now, too: its next round.
+
+        :param handle: what :meth:`densify` returned with ``wait=False``
+        :return: the result, whose nodes are those of the last one, updated; or the handle
+        """
+        from SparseSegModule.densifier import learnMore
+
+        learnMore(handle)
         return handle.wait() if wait else handle
 
     def suggestSlice(self, result, volumeNode=None):

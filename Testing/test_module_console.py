@@ -51,6 +51,8 @@ def test_the_examples_of_the_page_run(panel, capsys, monkeypatch):
     assert names["segmentationNode2"].GetSegmentation().GetNthSegment(0).GetName() == "white matter"
     assert names["adapted"] == "Adapted"
     assert names["axis"] in (0, 1, 2)
+    assert names["plane"] in names["slices"].table.finished
+    assert names["slices"].table.edited is None
     assert sum(case["patches"] for case in names["handle"].figures["label_weights"]) > 0
     assert names["segmentationNode3"].GetSegmentation().GetNthSegment(0).GetName() == "white matter"
     assert 0 <= names["worst"].dice <= names["comparison"].dice("white matter") < 1

@@ -7,18 +7,21 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import slicer
 
 from SparseSegLib.errors import UsageError
 from SparseSegLib.image import Geometry
-from SparseSegModule.annotation import findPlanes, takeDrawing
+from SparseSegModule.annotation import Drawing, findPlanes, takeDrawing
 from SparseSegModule.densifyWork import DenseArrays, DenseResult, DensifyWork
 from SparseSegModule.jobHandle import JobHandle, Listener
 from SparseSegModule.jobs import Jobs
 from SparseSegModule.loop import AnnotationLoop
 from SparseSegModule.parameterNode import OUTPUTS, PRESETS
 from SparseSegModule.planes import PlaneTable
-from SparseSegModule.results import deliverDense
-from SparseSegModule.segments import segmentStyles
+from SparseSegModule.prediction import Prediction
+from SparseSegModule.results import deliverDense, inScene
+from SparseSegModule.segments import classLabels, classSegmentIds, segmentStyles
+from SparseSegModule.volumes import volumeArray, volumeGeometry
 
 if TYPE_CHECKING:
     from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
@@ -60,10 +63,12 @@ def startDensify(
     for value, known, what in ((preset, PRESETS, "preset"), (output, OUTPUTS, "output")):
         if value not in known:
             raise UsageError(f"There is no {what} called {value}.", f"Use one of {', '.join(known)}.")
-    loop = AnnotationLoop(volumeNode, segmentationNode)
-    drawing = None
-    if not prepare:
-        drawing = takeDrawing(volumeNode, segmentationNode, planes or knownPlanes(loop), loop.applied)
+
+    def take() -> Drawing:
+        loop = AnnotationLoop(volumeNode, segmentationNode)
+        return takeDrawing(volumeNode, segmentationNode, planes or knownPlanes(loop), loop.applied)
+
+    drawing = None if prepare else take()
     styles = segmentStyles(segmentationNode)
     settings = {"preset": preset, "margin": margin, "seed": seed, "device": device}
     if network is not None:
@@ -80,8 +85,33 @@ def startDensify(
         return last
 
     checkpoint = jobs.checkpoint(_key(images, segmentationNode, network or preset))
-    work = DensifyWork(images, drawing, styles, {**settings, "stay": float(stay)}, checkpoint, deliver, show)
+    work = DensifyWork(images, drawing, styles, {**settings, "stay": float(stay)}, checkpoint, deliver, show, take)
     return jobs.start(work, listener, learning=not prepare)
+
+
+def learnMore(handle: JobHandle) -> None:
+    """Have a job that stays learn from what is drawn now; see ``SparseSegLogic.learn``."""
+    drawing = handle.work.take()
+    while not handle.updateAnnotation(lambda folder: handle.work.writeUpdate(folder, drawing)):
+        slicer.app.processEvents()  # it has not started yet
+
+
+def loopOn(
+    volumeNode: vtkMRMLScalarVolumeNode, segmentationNode: vtkMRMLSegmentationNode, result: DenseResult | None
+) -> AnnotationLoop:
+    """The state of a drawing, in which corrections start from a result; see ``SparseSegLogic.annotation``."""
+    loop = AnnotationLoop(volumeNode, segmentationNode)
+    if not loop.known:
+        loop.setTable(knownPlanes(loop))
+    if result is not None:
+        geometry = volumeGeometry(volumeNode)
+        labels = (
+            np.array(volumeArray(result.labelmapNode))
+            if inScene(result.labelmapNode)
+            else classLabels(result.segmentationNode, volumeNode).whole(geometry.shape)
+        )
+        loop.prediction = Prediction(labels, geometry, tuple(classSegmentIds(segmentationNode)))
+    return loop
 
 
 def knownPlanes(loop: AnnotationLoop) -> PlaneTable:

@@ -81,6 +81,11 @@ class DensifyWork:
     checkpoint : where the weights of this volume's last training are kept, and taken from if they are there
     deliver : makes nodes of the arrays
     show : shows a preview, if it is not None: labels ``(Z, Y, X)`` of a part of the volume and their grid
+    take : takes what is drawn out of the nodes anew
+
+    Attributes
+    ----------
+    take : for the next round of a job that stays
     """
 
     def __init__(
@@ -92,7 +97,9 @@ class DensifyWork:
         checkpoint: Path,
         deliver: Callable[[DenseArrays, dict[str, Any]], DenseResult],
         show: Callable[[np.ndarray, Geometry], None] | None,
+        take: Callable[[], Drawing],
     ) -> None:
+        self.take = take
         self.styles = styles
         self._drawing = drawing
         self._settings = settings

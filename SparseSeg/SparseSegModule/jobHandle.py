@@ -152,7 +152,7 @@ class JobHandle:
         return True
 
     def wait(self, timeout: float | None = None) -> Any:
-        """Keep Slicer alive until the job, or the round of one that stays, has ended; its result, or its error is raised.
+        """Keep Slicer alive until the job, or the round of one that stays, has ended; the result, or the error raised.
 
         Raises JobError after ``timeout`` seconds.
         """
