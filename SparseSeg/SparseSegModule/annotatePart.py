@@ -232,8 +232,8 @@ class AnnotatePart(VTKObservationMixin):
         names = [style.name for style in segmentStyles(self.loop.segmentationNode)]
         content = []
         for plane in self.planes().planes:
-            values = segmentsOn(self.loop.labels, plane.plane)
-            content.append((plane, ", ".join(names[value - 1] for value in values if value <= len(names))))
+            values = segmentsOn(self.loop.labels, plane.plane, len(names))
+            content.append((plane, ", ".join(names[value - 1] for value in values)))
         self.table.show(content, self.planes().oblique, self.loop.volumeNode)
 
     def _updateButtons(self) -> None:

@@ -90,9 +90,11 @@ class AnnotationLoop:
         self.table = table
         self.segmentationNode.SetNodeReferenceID(VOLUME_ROLE, self.volumeNode.GetID())
         text = table.toText()
-        segmentation = self.segmentationNode.GetSegmentation()
+        segmentation, known = self.segmentationNode.GetSegmentation(), vtk.reference("")
         for number in range(segmentation.GetNumberOfSegments()):
-            segmentation.GetNthSegment(number).SetTag(PLANES_TAG, text)
+            segment = segmentation.GetNthSegment(number)
+            if not segment.GetTag(PLANES_TAG, known) or str(known) != text:  # setting it draws the views anew
+                segment.SetTag(PLANES_TAG, text)
 
     def drawing(self) -> Drawing:
         """What is drawn now; AnnotationError if nothing is."""

@@ -77,9 +77,10 @@ def _viewOf(changed: np.ndarray, geometry: Geometry, views: list[ObliquePlane]) 
 
 
 def _withoutEmpty(table: PlaneTable, changed: np.ndarray, after: np.ndarray) -> PlaneTable:
-    """Without the slices that the change touched and on which nothing is left but lines of crossing slices."""
+    """Without the slices on which the change erased what was left, but for lines of crossing slices."""
+    erased = changed[after[tuple(changed.T)] == 0]
     for plane in table.planes:
-        touched = bool((changed[:, plane.axis] == plane.index).any())
+        touched = bool((erased[:, plane.axis] == plane.index).any())
         if touched and not plane.declared and not _holdsOwn(after, table, plane):
             table = table.without(plane.axis, plane.index)
     return table
@@ -95,6 +96,7 @@ def _holdsOwn(labels: np.ndarray, table: PlaneTable, plane: AnnotatedPlane) -> b
     return bool(drawn.any())
 
 
-def segmentsOn(labels: np.ndarray, plane: Plane) -> list[int]:
-    """The classes that occur on a slice of ``(Z, Y, X)`` labels."""
-    return [int(value) + 1 for value in np.flatnonzero(np.bincount(labels[plane.voxels].ravel(), minlength=2)[1:])]
+def segmentsOn(labels: np.ndarray, plane: Plane, classes: int) -> list[int]:
+    """Those of the classes 1..n that occur on a slice of ``(Z, Y, X)`` labels."""
+    drawn = np.ascontiguousarray(labels[plane.voxels])
+    return [value for value in range(1, classes + 1) if (drawn == value).any()]
