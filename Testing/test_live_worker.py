@@ -1,6 +1,7 @@
 """A worker that stays: rounds, what is on display first, and how it ends."""
 
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from SparseSegLib.errors import Canceled
 from SparseSegLib.image import Geometry
 from SparseSegLib.io import read_labels, write_image
 from SparseSegLib.jobs import Job, write_job
-from SparseSegLib.protocol import decode, encode
+from SparseSegLib.protocol import decode
 from SparseSegLib.worker.commands import Commands
 from SparseSegLib.worker.rounds import IDLE_SECONDS, Rounds
 
@@ -199,13 +200,12 @@ def test_a_worker_that_waits_looks_at_nothing_and_gives_its_memory_back_once(tmp
 
 
 def test_a_recorded_session_of_rounds_is_understood(tmp_path):
-    said = [("started", {"protocol": 1, "version": "0"}), ("ready", {})]
-    said += [("round", {"round": n, "files": {"dense": f"round-{n}"}, "figures": {}}) for n in (1, 2)]
-    said += [("result", {"files": {"dense": "round-2"}, "figures": {}})]
-    output = "".join(encode(kind, **fields) + "\n" for kind, fields in said).encode()
-    job = Job(tmp_path, launch=lambda *_: Recorded(output, 0)).start()
+    session = Path(__file__).parent / "Data" / "sessions" / "result-none-in-rounds.jsonl"
+    job = Job(tmp_path, launch=lambda *_: Recorded(session.read_bytes(), 0)).start()
     assert not job.ready
-    assert job.wait(5)["files"] == {"dense": "round-2"}
+    events = []
+    assert job.wait(5, events.append)["files"] == job.rounds[-1]["files"]
     assert job.ready
     assert [event["round"] for event in job.rounds] == [1, 2]
+    assert [event["planes"] for event in events if "planes" in event] == [[[0, 8]], [[0, 8]]]
     assert decode('{"event": "round", "time": 1, "files": {}, "figures": {}}') is None
