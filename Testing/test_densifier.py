@@ -265,5 +265,9 @@ def test_whether_the_walk_misleads_is_decided_between_the_rounds(phantom, labels
     problem.reconsider()
     view = SliceFeatures(problem, USUAL_PARTS, 1).view(1, 5)
     later = next_problem(problem, more, 0.1, 10**6).prior(USUAL_PARTS)
+    elsewhere = next_problem(problem, more, 1.0, 10**6)  # in a larger region
+    assert elsewhere.image is not problem.image
+    monkeypatch.undo()
+    assert elsewhere.prior(USUAL_PARTS).walk_misleads
     assert before.channels(view, before.everything)[before.spans["walk"]].any()  # it goes on as it was
     assert not later.channels(view, later.everything)[later.spans["walk"]].any()

@@ -184,7 +184,7 @@ def test_held_out_slices_weight_the_better_expert_up(problem, case):
     )
 
 
-def test_new_slices_are_scored_before_they_are_learned(case):
+def test_what_is_found_on_new_slices_counts_for_the_estimate_alone(case):
     phantom, labels = case
     array = labels.array.copy()
     planes = [Plane(0, 10), Plane(0, 14)]
@@ -197,23 +197,24 @@ def test_new_slices_are_scored_before_they_are_learned(case):
     more = next_problem(problem, later, 0.1, 10**6)
     new = [plane for plane in more.labels.planes if plane not in problem.labels.planes]
     assert new
-    ensemble.judge_new(problem, CancelToken())
+    ensemble.foresee(problem, CancelToken())
     assert ensemble.held_out is None
-    ensemble.judge_new(more, CancelToken())
-    assert (ensemble.weights()["map"], ensemble.weights()["other map"]) == ([1.0], [0.0])
+    ensemble.foresee(more, CancelToken())
+    assert ensemble.weights()["map"] == ensemble.weights()["other map"] == [0.5]
     assert ensemble.held_out.slices == len(new)
-    ensemble.judge_new(more, CancelToken())
+    assert set(ensemble.held_out.found) == {"map", "other map"}
+    ensemble.foresee(more, CancelToken())
     assert ensemble.held_out.slices == 2 * len(new)
     assert len(ensemble.held_out.drawn) == len(ensemble.held_out.found["map"][0])
 
 
-def test_experts_that_know_one_slice_are_not_scored(case):
+def test_what_experts_find_that_know_one_slice_counts_for_nothing(case):
     phantom, _ = case
     labels = sparsify(phantom.labels, phantom.volume.geometry, (1, 1, 0))
     problem = make_problem(phantom.volume, labels, 0.1, 10**6)
     few = replace(problem, labels=problem.labels.without(problem.labels.planes[0]))
     ensemble = Ensemble(few, [MapRecipe(phantom.labels)], 0, CPU, hold_out=False)
-    ensemble.judge_new(problem, CancelToken())
+    ensemble.foresee(problem, CancelToken())
     assert ensemble.held_out is None
 
 

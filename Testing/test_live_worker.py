@@ -1,6 +1,7 @@
 """A worker that stays: rounds, what is on display first, and how it ends."""
 
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,11 +9,14 @@ from phantoms import blob
 from recorded import Recorded
 
 from SparseSegLib.annotation import UNLABELED, sparsify, write_sparse_labels
+from SparseSegLib.control import CancelSource, Control
+from SparseSegLib.errors import Canceled
 from SparseSegLib.image import Geometry
 from SparseSegLib.io import read_labels, write_image
 from SparseSegLib.jobs import Job, write_job
-from SparseSegLib.protocol import decode, encode
+from SparseSegLib.protocol import decode
 from SparseSegLib.worker.commands import Commands
+from SparseSegLib.worker.rounds import IDLE_SECONDS, Rounds
 
 QUICK = {"budget_steps": 5, "device": "cpu", "experts": ["slice-unet", "random-walk"]}
 
@@ -82,7 +86,8 @@ def test_a_preview_of_slices_has_these_and_nothing_else(folder, phantom):
     with _start(folder) as job:
         job.look([(0, 8)])
         job.update_annotation("drawn-1.nrrd")
-        shown = _until(job, lambda events: any("planes" in event for event in events))[-1]
+        events = _until(job, lambda events: any("planes" in event for event in events))
+        shown = next(event for event in events if "planes" in event)
         labels, geometry, _ = read_labels(folder / shown["file"])
     places = np.unique(np.nonzero(labels != UNLABELED)[0])
     assert len(places) == 1
@@ -147,14 +152,60 @@ def test_what_are_no_slices_is_not_looked_at(planes):
     assert commands.control.looks.content == ((1, 7),)
 
 
+class FakeDensifier:
+    """Counts what it is asked."""
+
+    def __init__(self) -> None:
+        self.prepared = self.released = 0
+
+    def prepare(self):
+        """Count it."""
+        self.prepared += 1
+
+    def release(self):
+        """Count it."""
+        self.released += 1
+
+
+class FakeBell:
+    """Turns the clock instead of waiting; a command comes at the second time, after 10 s."""
+
+    def __init__(self, clock, commands) -> None:
+        self.clock, self.commands, self.waits = clock, commands, []
+
+    def clear(self):
+        """Nothing to clear."""
+
+    def wait(self, seconds):
+        """Note how long."""
+        self.waits.append(seconds)
+        heard = len(self.waits) == 2
+        self.clock[0] += 10 if heard else seconds
+        if heard:
+            self.commands()
+        return heard
+
+
+def test_a_worker_that_waits_looks_at_nothing_and_gives_its_memory_back_once(tmp_path, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("SparseSegLib.worker.rounds.time.monotonic", lambda: clock[0])
+    source, densifier = CancelSource(), FakeDensifier()
+    bell = FakeBell(clock, source.stop)
+    control = Control(source.token, bell=bell)
+    with pytest.raises(Canceled):  # there was no round
+        Rounds(tmp_path, densifier, control, {}, 3600.0).run(None)
+    assert bell.waits == [IDLE_SECONDS, 3600 - IDLE_SECONDS, 3600]
+    assert (densifier.prepared, densifier.released) == (1, 1)
+    assert not source.token.stopped
+
+
 def test_a_recorded_session_of_rounds_is_understood(tmp_path):
-    said = [("started", {"protocol": 1, "version": "0"}), ("ready", {})]
-    said += [("round", {"round": n, "files": {"dense": f"round-{n}"}, "figures": {}}) for n in (1, 2)]
-    said += [("result", {"files": {"dense": "round-2"}, "figures": {}})]
-    output = "".join(encode(kind, **fields) + "\n" for kind, fields in said).encode()
-    job = Job(tmp_path, launch=lambda *_: Recorded(output, 0)).start()
+    session = Path(__file__).parent / "Data" / "sessions" / "result-none-in-rounds.jsonl"
+    job = Job(tmp_path, launch=lambda *_: Recorded(session.read_bytes(), 0)).start()
     assert not job.ready
-    assert job.wait(5)["files"] == {"dense": "round-2"}
+    events = []
+    assert job.wait(5, events.append)["files"] == job.rounds[-1]["files"]
     assert job.ready
     assert [event["round"] for event in job.rounds] == [1, 2]
+    assert [event["planes"] for event in events if "planes" in event] == [[[0, 8]], [[0, 8]]]
     assert decode('{"event": "round", "time": 1, "files": {}, "figures": {}}') is None

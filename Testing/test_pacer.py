@@ -98,6 +98,32 @@ def test_the_first_preview_of_a_large_region_asks_only_who_is_quick(clock, probl
     assert pacer.next_preview(problem)[1] is None
 
 
+def test_the_first_preview_of_a_later_round_is_no_coarser_than_what_is_on_display(clock, problem, monkeypatch):
+    later = Pacer(DensifySettings(budget_seconds=60), 0.0, 100, later=True)
+    assert later.next_preview(problem) == (Request.whole(problem, 2, quick=True), None)
+    monkeypatch.setattr("SparseSegLib.densify.problem.SMALL_VOXELS", 0)
+    assert later.next_preview(problem) == (Request.whole(problem, 4, quick=True), pacer_module.FIRST_SECONDS)
+    later.has_previewed(problem, _seconds(1))
+    clock.now += 30
+    assert later.next_preview(problem) == (Request.whole(problem, 2, quick=True), None)
+    later.extend(110)
+    assert later.next_preview(problem) == (Request.whole(problem, 4, quick=True), pacer_module.FIRST_SECONDS)
+
+
+def test_a_later_round_has_a_part_of_the_budget_and_of_the_learning_rate(clock):
+    later = Pacer(DensifySettings(budget_seconds=60), 0.0, 100, later=True)
+    assert later.learned(100) == pytest.approx(AFTER_UPDATE)
+    assert not later.is_over(100)
+    clock.now += AFTER_UPDATE * 60 + 0.1
+    assert not later.is_over(100)
+    assert later.is_over(101)
+    assert later.learned(101) == 1
+    steps = Pacer(DensifySettings(budget_steps=10), 0.0, 100, later=True)
+    assert [steps.is_over(step) for step in (100, 105, 106)] == [False, False, True]
+    steps.extend(104, restart=True)
+    assert steps.learned(104) == 0
+
+
 def test_slices_are_held_out_for_the_first_part(clock):
     pacer = _pacer()
     clock.now += 60 * HELD_OUT_UNTIL - 0.1

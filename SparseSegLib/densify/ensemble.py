@@ -201,14 +201,17 @@ class Ensemble:
             if member.warmth:
                 member.expert.set_annotation(self.problem, self.hidden)
                 found[member.name] = self._on_planes(member.expert, planes, token)
-        self._judge(HeldOut.of(self.problem.labels, planes, found))
+        self.held_out = HeldOut.of(self.problem.labels, planes, found)
+        for member in self.members:
+            if member.name in found:
+                member.judge(self.held_out)
         self.set_annotation(self.problem)
 
-    def judge_new(self, problem: Problem, token: CancelToken) -> None:
-        """Score the experts on slices that only another annotation has, before anything is learned from these.
+    def foresee(self, problem: Problem, token: CancelToken) -> None:
+        """Keep for the estimate what the experts find on slices that only another annotation has, before they learn it.
 
-        Those that would have to fit first are left out. Nothing is said of experts that know fewer than
-        ``FEWEST_PLANES`` slices: what they find then tells little of what they will find.
+        Those that would have to fit first are left out, and so is everything while fewer than ``FEWEST_PLANES`` slices
+        are known. The experts' weights stay: on one slice after another they were chosen worse than without.
         """
         self._training.wait()
         if len(self.problem.labels.planes) < FEWEST_PLANES:
@@ -218,13 +221,8 @@ class Ensemble:
         able = [member for member in self.members if member.warmth and member.expert.ready]
         if planes and able:
             found = {member.name: member.expert.predict_planes(planes, token) for member in able}
-            self._judge(HeldOut.of(problem.labels, planes, found))
-
-    def _judge(self, held_out: HeldOut) -> None:
-        for member in self.members:
-            if member.name in held_out.found:
-                member.judge(held_out)
-        self.held_out = held_out if self.held_out is None else self.held_out.with_more(held_out)
+            new = HeldOut.of(problem.labels, planes, found)
+            self.held_out = new if self.held_out is None else self.held_out.with_more(new)
 
     def estimate(self, probabilities: torch.Tensor) -> float | None:
         """IoU to expect of the last prediction ``(K, Z, Y, X)``, which was of the whole working grid.

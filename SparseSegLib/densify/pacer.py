@@ -44,8 +44,10 @@ class Pacer:
         self.later = later
         part = AFTER_UPDATE if later else 1.0
         steps = None if settings.budget_steps is None else max(1, round(part * settings.budget_steps))
-        self.budget = Budget(part * settings.seconds, steps, spent, first_step)
+        self.seconds = part * settings.seconds
+        self.budget = Budget(self.seconds, steps, spent, first_step)
         self.previews = 0
+        self._is_first = True  # whether the next preview is the first one with this annotation
         self._began = 0.0  # the fraction of the budget that was used when the training began
         self._next_preview = 0.0
 
@@ -71,6 +73,7 @@ class Pacer:
             self.budget.first_step, self.later = steps, False
         self.budget.extend_to(steps, AFTER_UPDATE)
         self._next_preview = self.budget.elapsed
+        self._is_first = True
         if restart:
             self._began = self.budget.fraction(steps)
 
@@ -78,21 +81,23 @@ class Pacer:
         """The preview to predict now, and its time limit in seconds; None if it is not time."""
         if self.budget.elapsed < self._next_preview:
             return None
-        first = self.previews == 0 and not self.later
-        within = FIRST_SECONDS if first and not problem.is_small else None
+        within = FIRST_SECONDS if self._is_first and not problem.is_small else None
         return self._preview_request(problem), within
 
     def has_previewed(self, problem: Problem, seconds: Seconds) -> None:
         """Plan the next preview and the end, after one was shown."""
         self.previews += 1
+        self._is_first = False
         reserve = seconds(self.last_request(problem, seconds))
-        self.budget.reserve = min(reserve, LONGEST_RESERVE * self.settings.seconds)
+        self.budget.reserve = min(reserve, LONGEST_RESERVE * self.seconds)
         ended = self.budget.elapsed
         pause = min(self.settings.preview_seconds, ended)  # at first they follow each other faster
         self._next_preview = ended + max(pause, seconds(self._preview_request(problem)) / PREVIEW_SHARE)
 
     def _preview_request(self, problem: Problem) -> Request:
-        return Request.whole(problem, 2 if self.previews or self.later else MOST_STRIDE, quick=True)
+        known = self.previews or self.later  # a result is on display already, that had more slices
+        coarse = self._is_first and not (known and problem.is_small)
+        return Request.whole(problem, MOST_STRIDE if coarse else 2, quick=True)
 
     def last_request(self, problem: Problem, seconds: Seconds) -> Request:
         """The last prediction: every slice where steps are counted, else as many as there is time for."""
@@ -103,7 +108,7 @@ class Pacer:
     @property
     def last_seconds(self) -> float | None:
         """Time limit of the last prediction in seconds; None where steps are counted."""
-        return None if self.budget.steps is not None else PREDICTION_SHARE * self.settings.seconds
+        return None if self.budget.steps is not None else PREDICTION_SHARE * self.seconds
 
     def hurried_request(self, problem: Problem, seconds: Seconds) -> Request:
         """The same where a stop was requested."""

@@ -50,6 +50,7 @@ class Problem:
     volume: Volume
     _priors: dict[tuple[str, ...], AnnotationPrior] = field(default_factory=dict, init=False, repr=False, compare=False)
     _former: dict[tuple[str, ...], AnnotationPrior] = field(default_factory=dict, repr=False, compare=False)
+    _misleads: dict[tuple[str, ...], bool] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def is_small(self) -> bool:
@@ -60,12 +61,15 @@ class Problem:
         """The annotation prior of some parts, made once for all experts."""
         if parts not in self._priors:
             before = self._former.pop(parts, None)
-            self._priors[parts] = AnnotationPrior(self.image, self.labels, self.classes, self.spacing, parts, before)
+            misleads = self._misleads.get(parts)
+            self._priors[parts] = AnnotationPrior(
+                self.image, self.labels, self.classes, self.spacing, parts, before, misleads
+            )
         return self._priors[parts]
 
     def bare(self) -> Problem:
-        """The same without any prior that was made."""
-        return replace(self, _former={})
+        """The same without the priors that were made; what they found out about the walk is kept."""
+        return replace(self, _former={}, _misleads=self._found_out())
 
     def reconsider(self) -> None:
         """Decide what the priors of the next annotation take over from those of this one."""
@@ -90,7 +94,12 @@ class Problem:
         if labels.planes == self.full.planes and np.array_equal(labels.array, self.full.array):
             return self if labels.own_names == self.full.own_names else replace(self, full=labels)
         coarse = _coarse_labels(labels.crop(self.box), self.factors)
-        return replace(self, labels=coarse, full=labels, _former={**self._former, **self._priors})
+        former = {**self._former, **self._priors}
+        return replace(self, labels=coarse, full=labels, _former=former, _misleads=self._found_out())
+
+    def _found_out(self) -> dict[tuple[str, ...], bool]:
+        """Whether the walk misleads, as far as that is known, by the parts of the prior."""
+        return {**self._misleads, **{parts: prior.walk_misleads for parts, prior in self._priors.items()}}
 
     def without(self, planes: Iterable[Plane]) -> SparseLabels:
         """The labels on the working grid, some planes left out."""
@@ -161,7 +170,12 @@ def make_problem(volume: Volume, labels: SparseLabels, margin: float, most_voxel
 
 def next_problem(problem: Problem, labels: SparseLabels, margin: float, most_voxels: int) -> Problem:
     """The problem of another annotation; as much as possible is taken over. Raises as :func:`make_problem` does."""
-    return problem.with_labels(labels, margin) or make_problem(problem.volume, labels, margin, most_voxels)
+    later = problem.with_labels(labels, margin)
+    if later is None:
+        later = make_problem(problem.volume, labels, margin, most_voxels)
+        if later.full.own_values == problem.full.own_values:
+            later = replace(later, _misleads=problem._found_out())
+    return later
 
 
 def _checked(volume: Volume, labels: SparseLabels) -> SparseLabels:

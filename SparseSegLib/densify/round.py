@@ -140,9 +140,9 @@ class Round:
         self.control.events.message(f"{len(labels.planes)} annotated slices from now on.")
 
     def _set_annotation(self) -> None:
-        """Go on with the problem as it is now; its new slices tell how good the experts have been."""
+        """Go on with the problem as it is now; its new slices tell how good the result has been."""
         if self.settings.estimate:
-            self.ensemble.judge_new(self.problem, self.control.token)
+            self.ensemble.foresee(self.problem, self.control.token)
         self.ensemble.set_annotation(self.problem)
 
     def _preview(self) -> None:

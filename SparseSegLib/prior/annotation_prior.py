@@ -39,12 +39,14 @@ class AnnotationPrior:
     parts : names out of ``PRIOR_PARTS``
         Which kinds of channels to compute.
     before : AnnotationPrior, optional
-        Of the same image, classes and parts, with another annotation: what has not changed since is taken over, and
-        ``walk_misleads`` too.
+        Of the same image, classes and parts, with another annotation: what has not changed since is taken over.
+    walk_misleads : bool, optional
+        Whether gray values alone find slices better than the walk does, whose channels are 0 then; by default decided
+        from this annotation.
 
     Attributes
     ----------
-    walk_misleads : whether gray values alone find slices better than the walk does, whose channels are 0 then
+    walk_misleads : the same, for the priors of annotations after this one
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class AnnotationPrior:
         spacing: Spacing3,
         parts: tuple[str, ...],
         before: AnnotationPrior | None = None,
+        walk_misleads: bool | None = None,
     ) -> None:
         self.shape: Shape3 = (image.shape[1], image.shape[2], image.shape[3])
         self.spacing = spacing
@@ -78,7 +81,7 @@ class AnnotationPrior:
             self._parts["walk"] = self._walk = WalkPrior(
                 image, self.sources, classes, spacing, before=before._walk if before else None
             )
-        self.walk_misleads: bool = before.walk_misleads if before else self._does_walk_mislead()
+        self.walk_misleads = self._does_walk_mislead() if walk_misleads is None else walk_misleads
         self._silent = {"walk"} if self.walk_misleads else set()
 
     @property
