@@ -9,14 +9,12 @@ from slicer.util import VTKObservationMixin
 
 from SparseSegLib.annotation import ObliquePlane, Plane
 from SparseSegLib.errors import SparseSegError
-from SparseSegModule.annotation import findPlanes
 from SparseSegModule.loop import AnnotationLoop
 from SparseSegModule.mousePress import MousePress
 from SparseSegModule.planes import PlaneTable
-from SparseSegModule.planeTable import PlaneTableView, describePlane
+from SparseSegModule.planeTable import describePlane
 from SparseSegModule.prediction import Prediction
-from SparseSegModule.segments import segmentStyles
-from SparseSegModule.strokes import segmentsOn
+from SparseSegModule.slicesList import SlicesList
 from SparseSegModule.views import jumpTo, shownPlane, viewPlanes
 from SparseSegModule.volumes import volumeGeometry
 
@@ -50,10 +48,7 @@ class AnnotatePart(VTKObservationMixin):
         self._strokeTimer.setInterval(0)
         self._strokeTimer.connect("timeout()", self._onStroke)
         ui = panel.ui
-        self.table = PlaneTableView(ui.planeTable, self.jump, self._setFinished)
-        ui.jumpButton.connect("clicked()", self._onJump)
-        ui.removePlaneButton.connect("clicked()", self._onRemove)
-        ui.findPlanesButton.connect("clicked()", self._onFind)
+        self.slices = SlicesList(panel.ui, self)
         ui.suggestButton.connect("clicked()", self._onSuggest)
         ui.takeOverButton.connect("clicked()", self.takeOver)
         ui.confirmButton.connect("clicked()", self.confirm)
@@ -105,7 +100,7 @@ class AnnotatePart(VTKObservationMixin):
     def confirm(self) -> None:
         """The slice that is being edited is finished."""
         if self.loop is not None and self.loop.confirm():
-            self._changed()
+            self.changed()
 
     def takeOver(self) -> None:
         """Make the prediction on the slice under the pointer its drawing."""
@@ -113,15 +108,6 @@ class AnnotatePart(VTKObservationMixin):
         plane = shownPlane(view, self.loop.volumeNode)
         if plane is not None and self.planes().find(plane.axis, plane.index) is None:
             self._takeOver(plane, self.loop.takeOver)
-
-    def offerToFind(self) -> None:
-        """Ask about the slices of a segmentation drawn earlier, of which no table is known yet."""
-        if self.loop is None or self.loop.known:
-            return  # a table that the user emptied stays empty
-        with slicer.util.tryWithErrorDisplay(_("The annotated slices could not be found."), waitCursor=True):
-            found = findPlanes(self.loop.volumeNode, self.loop.segmentationNode)
-            if found and _confirmed(found):
-                self._add(found)
 
     def ignoreChange(self) -> None:
         """Ignore the last change of the segmentation: a result was applied, nobody drew."""
@@ -190,7 +176,7 @@ class AnnotatePart(VTKObservationMixin):
         with slicer.util.tryWithErrorDisplay(_("The prediction could not be taken over.")):
             if take(plane):
                 self.onCorrecting(plane)
-                self._changed()
+                self.changed()
 
     def _onSegmentationChanged(self, caller=None, event=None) -> None:
         self._strokeTimer.start()
@@ -200,7 +186,7 @@ class AnnotatePart(VTKObservationMixin):
             return
         with slicer.util.tryWithErrorDisplay(_("The stroke could not be followed.")):
             if self.loop.strokeEnded(viewPlanes(self.loop.volumeNode), self._isAnnotation):
-                self._changed()
+                self.changed()
             else:
                 self._show()  # a segment may have another name
 
@@ -216,33 +202,20 @@ class AnnotatePart(VTKObservationMixin):
             self._learnFrom[tool] = bool(slicer.util.confirmYesNoDisplay(question))
         return self._learnFrom[tool]
 
-    def _changed(self) -> None:
+    def changed(self) -> None:
         """The annotation has changed: show it, and tell a job that runs."""
         self._show()
         self.onChanged()
 
     def _show(self) -> None:
-        self._showTable()
+        self.slices.show()
         self._updateButtons()
-
-    def _showTable(self) -> None:
-        if self.loop is None:
-            self.table.clear()
-            return
-        names = [style.name for style in segmentStyles(self.loop.segmentationNode)]
-        content = []
-        for plane in self.planes().planes:
-            values = segmentsOn(self.loop.labels, plane.plane, len(names))
-            content.append((plane, ", ".join(names[value - 1] for value in values)))
-        self.table.show(content, self.planes().oblique, self.loop.volumeNode)
 
     def _updateButtons(self) -> None:
         ui, ready = self.panel.ui, self.loop is not None
-        ui.findPlanesButton.enabled = ready
         suggests = ready and self.suggestion is not None
         ui.suggestButton.enabled = suggests
         ui.suggestButton.toolTip = self._suggestionText() if suggests else _("Press Densify first.")
-        ui.jumpButton.enabled = ui.removePlaneButton.enabled = ready and self.planes() != PlaneTable()
         ui.confirmButton.enabled = ready and self.planes().edited is not None
         ui.takeOverButton.enabled = ready and self.loop.prediction is not None
 
@@ -252,37 +225,9 @@ class AnnotatePart(VTKObservationMixin):
         where = " ".join(describePlane(self.suggestion, volumeGeometry(volumeNode), volumeNode))
         return _("Show the slice whose annotation promises most: {where}").format(where=where)
 
-    def _setFinished(self, plane: Plane, finished: bool) -> None:
-        if self.loop.setFinished(plane, finished):
-            self._changed()
-
     def _onScribble(self, scribble: bool) -> None:
         if self.loop is not None:
             self.loop.scribble = scribble
-
-    def _onJump(self) -> None:
-        plane = self.table.chosen()
-        if plane is not None:
-            self.jump(plane)
-
-    def _onRemove(self) -> None:
-        plane = self.table.chosen()
-        if plane is not None:
-            with slicer.util.tryWithErrorDisplay(_("The slice could not be removed.")):
-                self.loop.remove(plane)
-                self._changed()
-
-    def _onFind(self) -> None:
-        with slicer.util.tryWithErrorDisplay(_("The annotated slices could not be found."), waitCursor=True):
-            found = findPlanes(self.loop.volumeNode, self.loop.segmentationNode)
-            if not found:
-                slicer.util.infoDisplay(_("No slice was drawn on by itself: nothing to add."))
-            elif _confirmed(found):
-                self._add(found)
-
-    def _add(self, found: list[Plane]) -> None:
-        self.loop.addFound(found)
-        self._changed()
 
     def _onSuggest(self) -> None:
         if self.suggestion is not None:
@@ -290,12 +235,3 @@ class AnnotatePart(VTKObservationMixin):
                 self.jump(self.suggestion)
             except SparseSegError as error:
                 slicer.util.errorDisplay(str(error))
-
-
-def _confirmed(found: list[Plane]) -> bool:
-    """Whether the user confirms that slices which were found are finished."""
-    question = _(
-        "{count} slices seem to be annotated. Are they finished: is all that is outside of the segments "
-        "on them background?"
-    ).format(count=len(found))
-    return bool(slicer.util.confirmYesNoDisplay(question))

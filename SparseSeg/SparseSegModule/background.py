@@ -45,3 +45,40 @@ class BackgroundCall:
         if self._error is not None:
             raise self._error
         return self._value
+
+
+class NewestCall:
+    """Calls a function in the background with the newest of several items; what is outdated is dropped."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self._function = function
+        self._running: tuple[Any, BackgroundCall] | None = None
+        self._next: list[Any] = []
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is being called, or is to be."""
+        return self._running is not None or bool(self._next)
+
+    def offer(self, item: Any) -> None:
+        """Call the function with this item, as soon as can be."""
+        self._next = [item]
+
+    def forget(self) -> None:
+        """Drop what was offered, and the result of what is being called."""
+        self._running, self._next = None, []
+
+    def take(self) -> tuple[Any, BackgroundCall] | None:
+        """An item and its call, which has ended, or None; starts the next call."""
+        done = None
+        if self._running is not None and self._running[1].done:
+            done, self._running = self._running, None
+        if self._running is None and self._next:
+            item = self._next.pop()
+            self._running = item, BackgroundCall(lambda: self._function(item))
+        return done
+
+    def wait(self, seconds: float) -> None:
+        """Wait for the end of the call, at most so long."""
+        if self._running is not None:
+            self._running[1].wait(seconds)

@@ -77,7 +77,7 @@ class DensifyPart(Listener):
         """Learn from what is drawn; the slice that was drawn on last is finished with it."""
         if not self.panel.requireTorch():
             return
-        self.annotate.offerToFind()
+        self.annotate.slices.offerToFind()
         self.annotate.confirm()
         try:
             self._learn()

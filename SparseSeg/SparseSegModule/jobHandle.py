@@ -17,7 +17,7 @@ from SparseSegLib.annotation import Plane
 from SparseSegLib.errors import Canceled, JobError, SparseSegError
 from SparseSegLib.jobs import Job
 from SparseSegLib.protocol import SILENCE_SECONDS
-from SparseSegModule.background import BackgroundCall
+from SparseSegModule.background import BackgroundCall, NewestCall
 from SparseSegModule.engine import pythonExecutable
 from SparseSegModule.panelWords import inPanelWords
 
@@ -99,10 +99,8 @@ class JobHandle:
         self.startedAt = time.monotonic()
         self._job: Job | None = None
         self._ending: dict[str, Any] | None = None
-        self._preview: BackgroundCall | None = None
-        self._round: tuple[dict[str, Any], BackgroundCall] | None = None
-        self._nextRound: dict[str, Any] | None = None
-        self._nextPreview: Path | None = None
+        self._previews = NewestCall(work.readPreview)
+        self._rounds = NewestCall(lambda event: work.read(folder, event))
         self._update: BackgroundCall | None = None
         self._tidying: BackgroundCall | None = None
         self._cancelAsked = self._stopAsked = self._abandoned = False
@@ -218,13 +216,14 @@ class JobHandle:
             if kind == "progress":
                 self.listener.onProgress(event)
             elif kind == "preview":
-                self._nextPreview = self.folder / event["file"]
+                self._previews.offer(self.folder / event["file"])
             elif kind == "round":
-                self._nextRound = event
+                self._previews.forget()
+                self._rounds.offer(event)
             elif kind == "message":
                 self.listener.onMessage(inPanelWords(event["text"]))
         self._sayIfSilent()
-        if self._job.ending is not None and self._round is None and self._nextRound is None:
+        if self._job.ending is not None and not self._rounds.busy:
             self._end(self._job.ending)
 
     def _sayIfSilent(self) -> None:
@@ -254,26 +253,21 @@ class JobHandle:
         self._finish(result=self.work.deliver(results, self._ending or {}))
 
     def _showPreview(self) -> None:
-        if self._preview is not None and self._preview.done:
-            preview, self._preview = self._preview, None
+        done = self._previews.take()
+        if done is not None:
             with suppress(SparseSegError):  # a newer preview may have replaced the file
-                self.work.show(preview.result())
-        if self._preview is None and self._nextPreview is not None:
-            path, self._nextPreview = self._nextPreview, None
-            self._preview = BackgroundCall(lambda: self.work.readPreview(path))
+                self.work.show(done[1].result())
 
     def _takeRound(self) -> None:
         """Deliver the result of a round of a job that stays."""
-        if self._round is not None and self._round[1].done:
-            (event, call), self._round = self._round, None
+        done = self._rounds.take()
+        if done is not None:
+            event, call = done
+            self._previews.forget()
             self.figures = dict(event["figures"])
             self.result = self.work.deliver(call.result(), event)
-            self.learning = self._nextRound is not None or self._update is not None
+            self.learning = self._rounds.busy or self._update is not None
             self.listener.onRound(self)
-        if self._round is None and self._nextRound is not None:
-            event, self._nextRound = self._nextRound, None
-            self._preview = self._nextPreview = None
-            self._round = event, BackgroundCall(lambda: self.work.read(self.folder, event))
 
     def _sendUpdate(self) -> None:
         if self._update is None or not self._update.done:
@@ -299,7 +293,7 @@ class JobHandle:
 
     def _tidy(self) -> None:
         """Keep the weights of a training that nobody canceled, or of its last round, and remove everything else."""
-        for call in (self._busy, self._preview, self._update):
+        for call in (self._busy, self._previews, self._rounds, self._update):
             if call is not None:
                 call.wait(TIDY_SECONDS)
         if not isinstance(self.error, Canceled) or (self._abandoned and self.figures):

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import slicer
-import vtk
 
 from SparseSegLib.annotation import ObliquePlane, Plane, SparseLabels
 from SparseSegModule.annotation import Drawing, readDrawing, rememberDrawn, takeDrawing
 from SparseSegModule.planes import PlaneTable
+from SparseSegModule.planeTags import readTag, writeTag
 from SparseSegModule.prediction import Prediction
 from SparseSegModule.segments import (
     Block,
@@ -23,14 +23,12 @@ from SparseSegModule.segments import (
     segmentStyles,
     sliceLabels,
 )
-from SparseSegModule.strokes import afterStroke, fillsVolume
+from SparseSegModule.strokes import afterStroke, crossingLines, fillsVolume
 from SparseSegModule.volumes import addLabelmapNode, imageFromArray, volumeGeometry
 
 if TYPE_CHECKING:
     from slicer import vtkMRMLLabelMapVolumeNode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 
-PLANES_TAG = "SparseSeg.planes"
-"""Tag of the segments with the table of annotated slices: undo and redo of the Segment Editor bring it back, too."""
 VOLUME_ROLE = "SparseSeg.planesVolume"
 APPLIED_ROLE = "SparseSeg.applied"
 APPLIED_NAME = "SparseSeg applied"
@@ -71,7 +69,7 @@ class AnnotationLoop:
         self.revision = 0
         self._saveUndo = saveUndo
         self._pressed: Plane | None = None
-        self.table = PlaneTable.fromText(self._tag() if self.known else "")
+        self.table = PlaneTable.fromText(readTag(self.segmentationNode) if self.known else "")
         self.labels = self._drawnNow()
 
     @property
@@ -89,12 +87,7 @@ class AnnotationLoop:
         self.revision += table.learned != self.table.learned
         self.table = table
         self.segmentationNode.SetNodeReferenceID(VOLUME_ROLE, self.volumeNode.GetID())
-        text = table.toText()
-        segmentation, known = self.segmentationNode.GetSegmentation(), vtk.reference("")
-        for number in range(segmentation.GetNumberOfSegments()):
-            segment = segmentation.GetNthSegment(number)
-            if not segment.GetTag(PLANES_TAG, known) or str(known) != text:  # setting it draws the views anew
-                segment.SetTag(PLANES_TAG, text)
+        writeTag(self.segmentationNode, table)
 
     def drawing(self) -> Drawing:
         """What is drawn now; AnnotationError if nothing is."""
@@ -121,12 +114,7 @@ class AnnotationLoop:
             return False
         self._saveUndo()
         there = self._sliceNow(plane)
-        owned = np.zeros(there.shape, bool)  # lines of slices on which everything is labeled
-        axes = [axis for axis in range(3) if axis != plane.axis]
-        for other in self.table.finished:
-            if other.axis in axes:
-                owned[(slice(None),) * axes.index(other.axis) + (other.index,)] = True
-        free = (there == 0) & ~owned
+        free = (there == 0) & ~crossingLines(self.table.finished, plane, there.shape)
         ids = classSegmentIds(self.segmentationNode)
         masks = {ids[value - 1]: free & (predicted == value) for value in np.unique(predicted[predicted > 0])}
         changeSlice(self.segmentationNode, self.volumeNode, plane, masks)
@@ -162,7 +150,7 @@ class AnnotationLoop:
         learn : asked whether a change that fills a volume, of so many voxels, is annotation
         """
         pressed, self._pressed = self._pressed, None
-        tag = self._tag()
+        tag = readTag(self.segmentationNode)
         if tag and tag != self.table.toText():  # undo or redo
             self.table = PlaneTable.fromText(tag)
             self.labels = self._drawnNow()
@@ -225,10 +213,7 @@ class AnnotationLoop:
             return
         table = self.table.without(plane.axis, plane.index)
         there = self._sliceNow(plane)
-        axes = [axis for axis in range(3) if axis != plane.axis]
-        for other in table.finished:
-            if other.axis in axes:
-                there[(slice(None),) * axes.index(other.axis) + (other.index,)] = 0
+        there[crossingLines(table.finished, plane, there.shape)] = 0
         ids = classSegmentIds(self.segmentationNode)
         masks = {ids[value - 1]: there == value for value in np.unique(there[there > 0])}
         changeSlice(self.segmentationNode, self.volumeNode, plane, masks, erase=True)
@@ -270,11 +255,3 @@ class AnnotationLoop:
     def _drawnNow(self) -> np.ndarray:
         shape = volumeGeometry(self.volumeNode).shape
         return classLabels(self.segmentationNode, self.volumeNode).whole(shape)
-
-    def _tag(self) -> str:
-        """The table that comes with the segments."""
-        segmentation, text = self.segmentationNode.GetSegmentation(), vtk.reference("")
-        for number in range(segmentation.GetNumberOfSegments()):
-            if segmentation.GetNthSegment(number).GetTag(PLANES_TAG, text) and str(text):
-                return str(text)
-        return ""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -44,4 +45,32 @@ class Prediction:
         axes = [axis for axis in range(3) if axis != plane.axis]
         out = np.zeros([volume.shape[axis] for axis in axes], np.uint8)
         out[box[axes[0]], box[axes[1]]] = np.where(found == UNLABELED, 0, found)
+        return out
+
+    def completedBy(self, last: Prediction | None) -> Prediction:
+        """This prediction, and where it has nothing the ``last`` one, if that is of the same part."""
+        missing = self.labels == UNLABELED
+        if last is None or not missing.any() or not last.geometry.matches(self.geometry):
+            return self
+        return replace(self, labels=np.where(missing, last.labels, self.labels))
+
+    def withDrawn(
+        self, drawn: np.ndarray, planes: Iterable[Plane], volume: Geometry, classes: np.ndarray
+    ) -> np.ndarray:
+        """The labels to show ``(Z, Y, X)``: as predicted, as drawn on some slices, 0 where nothing is predicted.
+
+        Parameters
+        ----------
+        drawn : (Z, Y, X) segments on the volume's grid
+        planes : slices of the volume
+        volume : its grid
+        classes : (256,) from the segments to the prediction's classes
+        """
+        box = self.boxIn(volume)
+        out = np.where(self.labels == UNLABELED, 0, self.labels)
+        for plane in planes:
+            index = plane.index - box[plane.axis].start
+            if 0 <= index < out.shape[plane.axis]:
+                there = Plane(plane.axis, index).voxels
+                out[there] = classes[drawn[box][there]]
         return out

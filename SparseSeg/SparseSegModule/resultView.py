@@ -70,9 +70,14 @@ class ResultView:
         """Show an intermediate result in a segmentation of its own, with what the user drew meanwhile."""
         if not inScene(self._volumeNode) or not inScene(self._drawnNode):
             return
-        labels = self._completed(labels, geometry)
-        self._predict(labels, geometry)
-        labels = self._withDrawn(np.where(labels == UNLABELED, 0, labels), geometry)
+        loop = self._loop()
+        prediction = Prediction(labels, geometry, tuple(self._segmentIds))
+        if loop is not None:
+            prediction = prediction.completedBy(loop.prediction)
+            self.annotate.predict(prediction)
+            labels = prediction.withDrawn(
+                loop.labels, loop.table.finished, volumeGeometry(self._volumeNode), self._classes()
+            )
         if not inScene(self.previewNode):
             self.previewNode = addSegmentation(self._volumeNode, f"{self._drawnNode.GetName()} preview")
             self.previewNode.SetAttribute(INPUT_ATTRIBUTE, self._volumeNode.GetName())
@@ -86,7 +91,7 @@ class ResultView:
         self.result = result
         if result.segmentationNode is not None:
             self.removePreview()
-            self._predict(self._labels(), volumeGeometry(self._volumeNode))
+            self.annotate.predict(Prediction(self._labels(), volumeGeometry(self._volumeNode), tuple(self._segmentIds)))
             self.showDrawn()
         elif result.labelmapNode is not None:
             labels = volumeArray(result.labelmapNode)
@@ -100,36 +105,7 @@ class ResultView:
         if node is None or loop is None:
             return
         for shown in loop.table.finished if plane is None else (plane,):
-            setSlice(node, self._volumeNode, shown, self._inResultsClasses(loop.labels[shown.voxels]))
-
-    def _withDrawn(self, labels: np.ndarray, geometry: Geometry) -> np.ndarray:
-        """Predicted labels of a part of the volume, where finished slices are as they are drawn now."""
-        loop = self._loop()
-        if loop is None or not loop.table.finished:
-            return labels
-        labels = labels.copy()
-        whole = volumeGeometry(self._volumeNode)
-        box = Prediction(labels, geometry, ()).boxIn(whole)
-        drawn = loop.labels[box]
-        for plane in loop.table.finished:
-            index = plane.index - box[plane.axis].start
-            if 0 <= index < labels.shape[plane.axis]:
-                there = Plane(plane.axis, index).voxels
-                labels[there] = self._inResultsClasses(drawn[there])
-        return labels
-
-    def _completed(self, labels: np.ndarray, geometry: Geometry) -> np.ndarray:
-        """Labels of some slices alone, ``UNLABELED`` elsewhere, with those that were predicted before."""
-        last = self._loop().prediction if self._loop() is not None else None
-        missing = labels == UNLABELED
-        if last is None or not missing.any() or not last.geometry.matches(geometry):
-            return labels
-        return np.where(missing, last.labels, labels)
-
-    def _predict(self, labels: np.ndarray, geometry: Geometry) -> None:
-        """Corrections start from these labels from now on."""
-        if self._loop() is not None:
-            self.annotate.predict(Prediction(labels, geometry, tuple(self._segmentIds)))
+            setSlice(node, self._volumeNode, shown, self._classes()[loop.labels[shown.voxels]])
 
     def _loop(self) -> AnnotationLoop | None:
         """The state of the drawing that the result is of; None where another one is chosen."""
@@ -200,7 +176,7 @@ class ResultView:
         with slicer.util.tryWithErrorDisplay(_("The result could not be applied."), waitCursor=True):
             loop = self._loop()
             drawn = loop.drawn()  # all of it stands, drawn before the training or since
-            own = self._inResultsClasses(drawn.array)
+            own = self._classes()[drawn.array]
             labels = np.where(own != UNLABELED, own, self._finishedLabels())
             self.panel.ui.segmentEditorWidget.saveStateForUndo()
             applyLabels(self._drawnNode, self._volumeNode, labels, ijkToRas(self._volumeNode), self._segmentIds)
@@ -266,14 +242,14 @@ class ResultView:
             return np.array(volumeArray(self.result.labelmapNode))
         return classLabels(self.result.segmentationNode, self._volumeNode).whole(volumeGeometry(self._volumeNode).shape)
 
-    def _inResultsClasses(self, labels: np.ndarray) -> np.ndarray:
-        """Labels of the segments as they are now in the classes of the training; new segments are background."""
+    def _classes(self) -> np.ndarray:
+        """From the segments as they are now to the classes of the training, ``(256,)``; new segments are background."""
         classes = np.zeros(256, np.uint8)
         classes[UNLABELED] = UNLABELED
         for value, segmentId in enumerate(classSegmentIds(self._drawnNode), start=1):
             if segmentId in self._segmentIds:
                 classes[value] = self._segmentIds.index(segmentId) + 1
-        return classes[labels]
+        return classes
 
     def _onShow3D(self, shown: bool) -> None:
         node = self.shownNode()

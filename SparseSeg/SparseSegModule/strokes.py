@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from SparseSegLib.annotation import ObliquePlane, Plane
@@ -89,11 +91,18 @@ def _withoutEmpty(table: PlaneTable, changed: np.ndarray, after: np.ndarray) -> 
 def _holdsOwn(labels: np.ndarray, table: PlaneTable, plane: AnnotatedPlane) -> bool:
     """Whether anything is drawn on a slice but the lines that crossing annotated slices leave on it."""
     drawn = labels[plane.plane.voxels] > 0
+    lines = crossingLines([other.plane for other in table.planes], plane.plane, drawn.shape)
+    return bool((drawn & ~lines).any())
+
+
+def crossingLines(planes: Iterable[Plane], plane: Plane, shape: tuple[int, ...]) -> np.ndarray:
+    """The lines in which some planes cross another one, as a mask ``(U, V)`` of its ``shape``."""
+    lines = np.zeros(shape, bool)
     axes = [axis for axis in range(3) if axis != plane.axis]
-    for other in table.planes:
+    for other in planes:
         if other.axis in axes:
-            drawn[(slice(None),) * axes.index(other.axis) + (other.index,)] = False
-    return bool(drawn.any())
+            lines[(slice(None),) * axes.index(other.axis) + (other.index,)] = True
+    return lines
 
 
 def segmentsOn(labels: np.ndarray, plane: Plane, classes: int) -> list[int]:
