@@ -250,7 +250,7 @@ def test_the_estimate_is_of_exactly_what_is_returned(problem, case, monkeypatch)
     ensemble.fit_weights(CancelToken())
     judged = []
     monkeypatch.setattr(
-        "SparseSegLib.densify.ensemble.corrected_iou",
+        "SparseSegLib.densify.holdout.corrected_iou",
         lambda measured, there, here, slices: judged.append((measured, slices)) or measured,
     )
     for within in (None, 1.0):

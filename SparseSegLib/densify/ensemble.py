@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,20 +11,16 @@ import torch
 
 from SparseSegLib.annotation import Plane
 from SparseSegLib.control import CancelToken
-from SparseSegLib.densify.experts.base import Expert, ExpertRecipe, Request, TrainableExpert
+from SparseSegLib.densify.experts.base import ExpertRecipe, Request, TrainableExpert
 from SparseSegLib.densify.holdout import (
     FEWEST_PLANES,
     HeldOut,
     choose_held_out,
-    corrected_iou,
-    expected_iou,
-    iou_of,
-    overlaps,
 )
-from SparseSegLib.densify.member import Member, findings
+from SparseSegLib.densify.member import Member, affordable, findings, load_all
 from SparseSegLib.densify.problem import Problem
 from SparseSegLib.densify.side_by_side import SideBySide
-from SparseSegLib.densify.weighting import expert_weights
+from SparseSegLib.densify.weighting import blended, expert_weights
 from SparseSegLib.errors import UsageError
 
 
@@ -153,9 +149,9 @@ class Ensemble:
         """
         self._training.wait()
         weights = self.weights()
-        asked = self._affordable(request, weights, within)
+        asked = affordable(self.members, request, weights, within)
         self._blend = {member.name: weights[member.name] for member in asked}
-        return _blended(self._blend, {member.name: partial(member.predict, request, token) for member in asked})
+        return blended(self._blend, {member.name: partial(member.predict, request, token) for member in asked})
 
     def predict_planes(self, planes: Sequence[Plane], token: CancelToken) -> list[torch.Tensor]:
         """Class probabilities ``(K, U, V)`` of some slices of the working grid, as soon as can be.
@@ -169,23 +165,9 @@ class Ensemble:
         blend = {member.name: weights[member.name] for member in asked}
         found = {member.name: member.expert.predict_planes(planes, token) for member in asked}
         return [
-            _blended(blend, {name: partial(slices.__getitem__, number) for name, slices in found.items()})
+            blended(blend, {name: partial(slices.__getitem__, number) for name, slices in found.items()})
             for number in range(len(planes))
         ]
-
-    def _affordable(self, request: Request, weights: Mapping[str, np.ndarray], within: float | None) -> list[Member]:
-        """The members with a weight, as far as there is time for them; the one with the largest weight always."""
-        asked = [member for member in self.members if weights[member.name].any()]
-        if within is None:
-            return asked
-        kept: list[Member] = []
-        spent = 0.0
-        for member in sorted(asked, key=lambda member: -weights[member.name].sum()):
-            seconds = member.seconds(request)
-            if not kept or spent + seconds <= within:
-                kept.append(member)
-                spent += seconds
-        return kept
 
     def seconds(self, request: Request) -> float:
         """Seconds that :meth:`predict` would take once every expert can predict."""
@@ -200,7 +182,7 @@ class Ensemble:
         for member in self.members:
             if member.warmth:
                 member.expert.set_annotation(self.problem, self.hidden)
-                found[member.name] = self._on_planes(member.expert, planes, token)
+                found[member.name] = member.on_held_out(planes, token)
         self.held_out = HeldOut.of(self.problem.labels, planes, found)
         for member in self.members:
             if member.name in found:
@@ -229,26 +211,9 @@ class Ensemble:
 
         Off the labels, the mean over the structures; None if no slices were held out.
         """
-        there = self.held_out
-        blend = {name: weights for name, weights in self._blend.items() if there and name in there.found}
-        if there is None or not blend:
+        if self.held_out is None:
             return None
-        judged = _blended(blend, {name: partial(there.found.__getitem__, name) for name in blend})
-        unlabeled = torch.from_numpy(~self.problem.labels.labeled)
-        found = corrected_iou(
-            iou_of(overlaps(judged, there.drawn)),
-            expected_iou(judged),
-            expected_iou(probabilities[:, unlabeled]),
-            there.slices,
-        )
-        return None if np.isnan(found).all() else float(np.nanmean(found))
-
-    def _on_planes(self, expert: Expert, planes: Sequence[Plane], token: CancelToken) -> list[torch.Tensor]:
-        """Class probabilities ``(K, U, V)`` of some slices, in the final quality where that is quick."""
-        if not self.problem.is_small:
-            return expert.predict_planes(planes, token)
-        whole = expert.predict(Request.whole(self.problem), token)
-        return [whole.select(1 + plane.axis, plane.index) for plane in planes]
+        return self.held_out.estimate(self._blend, probabilities[:, torch.from_numpy(~self.problem.labels.labeled)])
 
     def state_dict(self) -> dict[str, Any]:
         """The state that :meth:`load_state_dict` needs to go on to the same result."""
@@ -273,29 +238,7 @@ class Ensemble:
         found = [findings(state, member.name, self.problem.classes - 1) for member in self.members]
         if not warm_start:
             self.set_annotation(self.problem, frozenset(Plane(*key) for key in state["hidden"]))
-        before = [(name, expert, expert.state_dict()) for name, expert in self._trainable() if name in experts]
-        try:
-            for name, expert, _ in before:
-                expert.load_state_dict(experts[name], warm_start=warm_start)
-        except ValueError:
-            for _, expert, own in before:
-                expert.load_state_dict(own)
-            raise
+        load_all({name: expert for name, expert in self._trainable() if name in experts}, experts, warm_start)
         self.held_out = held_out
         for member, (counts, judged, warm) in zip(self.members, found, strict=True):
             member.counts, member.judged, member.warm = counts, judged, warm
-
-
-def _blended(blend: Mapping[str, np.ndarray], predict: Mapping[str, Callable[[], torch.Tensor]]) -> torch.Tensor:
-    """The weighted mean of class probabilities ``(K, ...)``, each made when its turn has come.
-
-    The weights are those of the structures ``(K - 1,)``; background has their mean.
-    """
-    total: torch.Tensor | None = None
-    for name, weights in blend.items():
-        found = predict[name]().float()
-        per_class = torch.from_numpy(np.concatenate([[weights.mean()], weights])).float()
-        part = found * per_class.view(-1, *[1] * (found.ndim - 1))
-        total = part if total is None else total.add_(part)
-    assert total is not None
-    return total.div_(total.sum(0, keepdim=True).clamp(min=1e-6))

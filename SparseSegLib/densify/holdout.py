@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 
 from SparseSegLib.annotation import UNLABELED, Plane, SparseLabels
 from SparseSegLib.densify.finish import most_probable
+from SparseSegLib.densify.weighting import blended
 
 SHARE = 0.25
 FEWEST_PLANES = 3
@@ -71,6 +73,20 @@ class HeldOut:
             },
             len(planes),
         )
+
+    def estimate(self, weights: Mapping[str, np.ndarray], rest: torch.Tensor) -> float | None:
+        """IoU to expect of a prediction with such weights of the experts, the mean over the structures.
+
+        ``rest`` are its class probabilities ``(K, N)`` off the labels. None where no expert with a weight is known.
+        """
+        blend = {name: own for name, own in weights.items() if name in self.found}
+        if not blend:
+            return None
+        judged = blended(blend, {name: partial(self.found.__getitem__, name) for name in blend})
+        found = corrected_iou(
+            iou_of(overlaps(judged, self.drawn)), expected_iou(judged), expected_iou(rest), self.slices
+        )
+        return None if np.isnan(found).all() else float(np.nanmean(found))
 
     def with_more(self, more: HeldOut) -> HeldOut:
         """These slices and further ones, as far as the same experts predicted both."""

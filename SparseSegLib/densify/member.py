@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
+from SparseSegLib.annotation import Plane
 from SparseSegLib.control import CancelToken
 from SparseSegLib.densify.experts.base import Expert, ExpertRecipe, Request, TrainableExpert
 from SparseSegLib.densify.holdout import HeldOut, iou_of, overlaps
@@ -61,6 +62,14 @@ class Member:
         self.judged += held_out.slices
         self.warm = self.warmth
 
+    def on_held_out(self, planes: Sequence[Plane], token: CancelToken) -> list[torch.Tensor]:
+        """Class probabilities ``(K, U, V)`` of some slices, in the final quality where that is quick."""
+        problem = self.expert.problem
+        if not problem.is_small:
+            return self.expert.predict_planes(planes, token)
+        whole = self.expert.predict(Request.whole(problem), token)
+        return [whole.select(1 + plane.axis, plane.index) for plane in planes]
+
     def seconds(self, request: Request) -> float:
         """Seconds that :meth:`predict` would take."""
         return 0.0 if _covers(self.kept, request) else self.expert.seconds(request)
@@ -73,6 +82,35 @@ class Member:
         if not isinstance(self.expert, TrainableExpert):
             self.kept = (request, found.half())
         return found
+
+
+def affordable(
+    members: Sequence[Member], request: Request, weights: Mapping[str, np.ndarray], within: float | None
+) -> list[Member]:
+    """The members with a weight, as far as there is time for them; the one with the largest weight always."""
+    asked = [member for member in members if weights[member.name].any()]
+    if within is None:
+        return asked
+    kept: list[Member] = []
+    spent = 0.0
+    for member in sorted(asked, key=lambda member: -weights[member.name].sum()):
+        seconds = member.seconds(request)
+        if not kept or spent + seconds <= within:
+            kept.append(member)
+            spent += seconds
+    return kept
+
+
+def load_all(experts: Mapping[str, TrainableExpert], states: Mapping[str, Any], warm_start: bool) -> None:
+    """Load the state of each expert; ValueError if one does not fit, and nothing has changed then."""
+    before = {name: expert.state_dict() for name, expert in experts.items()}
+    try:
+        for name, expert in experts.items():
+            expert.load_state_dict(states[name], warm_start=warm_start)
+    except ValueError:
+        for name, expert in experts.items():
+            expert.load_state_dict(before[name])
+        raise
 
 
 def findings(state: Mapping[str, Any], name: str, structures: int) -> tuple[np.ndarray | None, int, float]:

@@ -1,10 +1,11 @@
-"""The one rule for the weights of the experts."""
+"""The one rule for the weights of the experts, and their weighted mean."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+import torch
 
 GAIN = 10.0
 """The decrease of an expert's weight where its score is lower than others' (see :func:`expert_weights`)."""
@@ -53,3 +54,18 @@ def expert_weights(
     weights = raw / np.maximum(raw.sum(0, keepdims=True), 1e-12)
     weights = np.where(weights < least, 0.0, weights)
     return weights / np.maximum(weights.sum(0, keepdims=True), 1e-12)
+
+
+def blended(blend: Mapping[str, np.ndarray], predict: Mapping[str, Callable[[], torch.Tensor]]) -> torch.Tensor:
+    """The weighted mean of class probabilities ``(K, ...)``, each made when its turn has come.
+
+    The weights are those of the structures ``(K - 1,)``; background has their mean.
+    """
+    total: torch.Tensor | None = None
+    for name, weights in blend.items():
+        found = predict[name]().float()
+        per_class = torch.from_numpy(np.concatenate([[weights.mean()], weights])).float()
+        part = found * per_class.view(-1, *[1] * (found.ndim - 1))
+        total = part if total is None else total.add_(part)
+    assert total is not None
+    return total.div_(total.sum(0, keepdim=True).clamp(min=1e-6))
