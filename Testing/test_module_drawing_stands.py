@@ -191,7 +191,7 @@ def test_a_result_is_delivered_once_even_where_that_runs_the_event_loop(panel, t
     work = _Deliverer()
     work.checkInputs = lambda: None
     handle = JobHandle(tmp_path / "job", work)
-    handle._startWorker = handle._advance = lambda: handle._end({"event": "result", "figures": {}, "files": {}})
+    handle._startWorker = lambda: handle._end({"event": "result", "figures": {}, "files": {}})
     assert Host.instance().wait(lambda: handle.ended, 10)
     Host.instance().processEvents(0.2)
     assert (handle.result, work.delivered) == (1, 1)

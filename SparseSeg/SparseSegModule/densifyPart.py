@@ -13,8 +13,10 @@ from slicer.i18n import tr as _
 from SparseSegLib.errors import Canceled, SparseSegError
 from SparseSegLib.image import Geometry
 from SparseSegLib.protocol import MOST_PLANES
+from SparseSegLib.units import volume_text
 from SparseSegModule.annotatePart import AnnotatePart
 from SparseSegModule.chart import TrainingChart
+from SparseSegModule.densifyWork import DenseResult
 from SparseSegModule.jobHandle import JobHandle, Listener
 from SparseSegModule.learner import Learner, Learning
 from SparseSegModule.networks import presetTips, showTips
@@ -213,8 +215,11 @@ class DensifyPart(Listener):
         self.view.updateButtons(runs)
 
 
-def _summary(result: Any) -> str:
-    text = _("Done in {seconds} s.").format(seconds=round(result.seconds))
+def _summary(result: DenseResult) -> str:
+    parts = [_("Done in {seconds} s.").format(seconds=round(result.seconds))]
     if result.estimatedIoU is not None:
-        text += " " + _("IoU about {iou} on slices it had not seen.").format(iou=round(result.estimatedIoU, 2))
-    return text
+        iou = result.estimatedIoU
+        text = _("IoU about {iou} (Dice {dice}) on slices it had not seen.")
+        parts.append(text.format(iou=round(iou, 2), dice=round(2 * iou / (1 + iou), 2)))
+    sizes = [f"{name} {volume_text(milliliters)}" for name, milliliters in result.milliliters.items()]
+    return " ".join([*parts, ", ".join(sizes)])

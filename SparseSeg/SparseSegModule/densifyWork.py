@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +58,7 @@ class DenseResult:
     estimatedIoU : IoU on annotated slices that training had not seen, or None
     nextSlice : the slice of the volume whose annotation promises most, or None
     seconds, steps : what it took
+    milliliters : of each structure, by its name
     """
 
     labelmapNode: vtkMRMLLabelMapVolumeNode | None
@@ -67,6 +68,7 @@ class DenseResult:
     nextSlice: Plane | None
     seconds: float
     steps: int
+    milliliters: dict[str, float] = field(default_factory=dict)
 
 
 class DensifyWork:

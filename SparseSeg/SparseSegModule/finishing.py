@@ -9,6 +9,9 @@ SMOOTH_MM = 1.0
 """Standard deviation of the smoothing, in units of the finest spacing."""
 
 
+WAYS = ("largestIsland", "fillHoles", "smooth")
+
+
 def finished(
     labels: np.ndarray,
     spacing: tuple[float, float, float],
@@ -27,6 +30,8 @@ def finished(
     fillHoles : fill what is enclosed by a structure
     smooth : smooth each structure's surface over about a voxel
     """
+    if not (largestIsland or fillHoles or smooth):
+        return labels
     out = labels.copy()
     for value in np.unique(labels[labels > 0]):
         own = labels == value

@@ -96,17 +96,14 @@ class JobHandle:
         self.ended = False
         self.learning = learning
         self.waited = self.died = False
-        self.startedAt = time.monotonic()
         self._job: Job | None = None
-        self._ending: dict[str, Any] | None = None
         self._previews = NewestCall(work.readPreview)
-        self._rounds = NewestCall(lambda event: work.read(folder, event))
+        self._results = NewestCall(lambda event: work.read(folder, event))
         self._update: BackgroundCall | None = None
         self._tidying: BackgroundCall | None = None
         self._cancelAsked = self._stopAsked = self._abandoned = False
         self._silenceTold = self._ticking = False
-        self._busy: BackgroundCall | None = BackgroundCall(lambda: work.write(folder))
-        self._advance: Callable[[], None] = self._startWorker
+        self._writing: BackgroundCall | None = BackgroundCall(lambda: work.write(folder))
         self._timer = qt.QTimer()
         self._timer.setInterval(POLL_MILLISECONDS)
         self._timer.connect("timeout()", self._tick)
@@ -141,7 +138,7 @@ class JobHandle:
 
         Returns false where the job cannot take it yet: it has not started, or the last one is on its way.
         """
-        if self._ending is not None or self._cancelAsked or self.ended:
+        if self._cancelAsked or self.ended or (self._job is not None and self._job.ending is not None):
             return True
         if self._job is None or self._update is not None:
             return False
@@ -181,13 +178,14 @@ class JobHandle:
         self._ticking = True
         try:
             self._showPreview()
-            self._takeRound()
+            self._takeResult()
             self._sendUpdate()
-            if self._busy is not None:
-                if not self._busy.done:
-                    return
-                self._advance()
-            elif self._job is not None:
+            if self._writing is not None:
+                if self._writing.done:
+                    writing, self._writing = self._writing, None
+                    writing.result()
+                    self._startWorker()
+            elif self._job is not None and not self.ended:
                 self._listen()
         except SparseSegError as error:
             self._finish(error=error)
@@ -198,9 +196,6 @@ class JobHandle:
             self._ticking = False
 
     def _startWorker(self) -> None:
-        assert self._busy is not None
-        self._busy.result()
-        self._busy = None
         if self._cancelAsked:
             raise Canceled
         self.work.checkInputs()
@@ -219,11 +214,11 @@ class JobHandle:
                 self._previews.offer(self.folder / event["file"])
             elif kind == "round":
                 self._previews.forget()
-                self._rounds.offer(event)
+                self._results.offer(event)
             elif kind == "message":
                 self.listener.onMessage(inPanelWords(event["text"]))
         self._sayIfSilent()
-        if self._job.ending is not None and not self._rounds.busy:
+        if self._job.ending is not None and not self._results.busy:
             self._end(self._job.ending)
 
     def _sayIfSilent(self) -> None:
@@ -241,16 +236,8 @@ class JobHandle:
             raise JobError(inPanelWords(ending["message"]), inPanelWords(ending.get("hint", "")))
         if self.figures:  # the rounds of a job that stays have brought everything
             self._finish(result=self.result)
-            return
-        self._ending = ending
-        self.figures = dict(ending["figures"])
-        self._busy = BackgroundCall(lambda: self.work.read(self.folder, ending))
-        self._advance = self._deliver
-
-    def _deliver(self) -> None:
-        assert self._busy is not None
-        results = self._busy.result()
-        self._finish(result=self.work.deliver(results, self._ending or {}))
+        else:
+            self._results.offer(ending)
 
     def _showPreview(self) -> None:
         done = self._previews.take()
@@ -258,16 +245,20 @@ class JobHandle:
             with suppress(SparseSegError):  # a newer preview may have replaced the file
                 self.work.show(done[1].result())
 
-    def _takeRound(self) -> None:
-        """Deliver the result of a round of a job that stays."""
-        done = self._rounds.take()
-        if done is not None:
-            event, call = done
-            self._previews.forget()
-            self.figures = dict(event["figures"])
-            self.result = self.work.deliver(call.result(), event)
-            self.learning = self._rounds.busy or self._update is not None
+    def _takeResult(self) -> None:
+        """Deliver the result of the job, or of a round of one that stays."""
+        done = self._results.take()
+        if done is None:
+            return
+        event, call = done
+        self._previews.forget()
+        self.figures = dict(event["figures"])
+        self.result = self.work.deliver(call.result(), event)
+        if event["event"] == "round":
+            self.learning = self._results.busy or self._update is not None
             self.listener.onRound(self)
+        else:
+            self._finish(result=self.result)
 
     def _sendUpdate(self) -> None:
         if self._update is None or not self._update.done:
@@ -293,7 +284,7 @@ class JobHandle:
 
     def _tidy(self) -> None:
         """Keep the weights of a training that nobody canceled, or of its last round, and remove everything else."""
-        for call in (self._busy, self._previews, self._rounds, self._update):
+        for call in (self._writing, self._previews, self._results, self._update):
             if call is not None:
                 call.wait(TIDY_SECONDS)
         if not isinstance(self.error, Canceled) or (self._abandoned and self.figures):

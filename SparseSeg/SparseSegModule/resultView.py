@@ -12,7 +12,7 @@ from SparseSegLib.annotation import UNLABELED, Plane
 from SparseSegLib.image import Geometry
 from SparseSegModule.annotatePart import AnnotatePart
 from SparseSegModule.densifyWork import DenseResult
-from SparseSegModule.finishing import finished
+from SparseSegModule.finishing import WAYS, finished
 from SparseSegModule.prediction import Prediction
 from SparseSegModule.results import INPUT_ATTRIBUTE, addSegmentation, inScene, keepCopy, showPreview
 from SparseSegModule.segments import (
@@ -177,7 +177,9 @@ class ResultView:
             loop = self._loop()
             drawn = loop.drawn()  # all of it stands, drawn before the training or since
             own = self._classes()[drawn.array]
-            labels = np.where(own != UNLABELED, own, self._finishedLabels())
+            node, spacing = self.panel.parameterNode, volumeGeometry(self._volumeNode).spacing
+            ways = {name: getattr(node, name) for name in WAYS}
+            labels = np.where(own != UNLABELED, own, finished(self._labels(), spacing, **ways))
             self.panel.ui.segmentEditorWidget.saveStateForUndo()
             applyLabels(self._drawnNode, self._volumeNode, labels, ijkToRas(self._volumeNode), self._segmentIds)
             self.annotate.ignoreChange()
@@ -228,13 +230,6 @@ class ResultView:
         self.result = None
         self.annotate.predict(None)
         self.updateButtons(runs=False)
-
-    def _finishedLabels(self) -> np.ndarray:
-        """The dense labels, finished as the user chose."""
-        node = self.panel.parameterNode
-        ways = {"largestIsland": node.largestIsland, "fillHoles": node.fillHoles, "smooth": node.smooth}
-        labels = self._labels()
-        return finished(labels, volumeGeometry(self._volumeNode).spacing, **ways) if any(ways.values()) else labels
 
     def _labels(self) -> np.ndarray:
         """The dense labels on the volume's grid ``(Z, Y, X)``."""

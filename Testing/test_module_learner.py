@@ -1,0 +1,114 @@
+"""The worker behind the panel: prepared with the first stroke, kept, taught live, started again if it dies."""
+
+import numpy as np
+import pytest
+import slicer
+from host import Host
+from module_helpers import add_phantom, middle, paint_plane
+
+STEPS = 6
+
+
+@pytest.fixture
+def drawn(panel, monkeypatch):
+    """A panel with a phantom that is outlined on a slice of each orientation; rounds are a few steps."""
+    start = panel.logic.densify
+    monkeypatch.setattr(panel.logic, "densify", lambda *a, **k: start(*a, **{**k, "budgetSteps": STEPS}))
+    phantom, volume_node = add_phantom()
+    node = panel.parameterNode
+    node.inputVolume = volume_node
+    for axis in range(3):
+        paint_plane(node.segmentation, volume_node, phantom.labels, middle(phantom.labels, axis))
+    return panel, phantom, volume_node
+
+
+def _wait_for_round(panel):
+    part = panel.parts[2]
+    assert Host.instance().wait(lambda: part.view.result is not None and not part.learner.learns, 60)
+    return part.view.result
+
+
+def _process(panel):
+    return panel.parts[2].learner.handle._job._process
+
+
+@pytest.mark.prepares
+def test_the_first_stroke_prepares_a_worker_that_learns_and_stays(drawn):
+    panel, phantom, _volume_node = drawn
+    host, part = Host.instance(), panel.parts[2]
+    assert host.wait(lambda: part.learner.handle._job is not None, 20)
+    process = _process(panel)
+    assert not part.learner.learns
+    assert panel.ui.densifyButton.enabled
+    panel.ui.densifyButton.click()
+    first = _wait_for_round(panel)
+    assert _process(panel) is process
+    dense = slicer.util.arrayFromVolume(first.labelmapNode)
+    for axis in range(3):
+        plane = middle(phantom.labels, axis)
+        np.testing.assert_array_equal(dense[plane.voxels], phantom.labels[plane.voxels])
+    assert process.poll() is None
+
+
+def test_live_learns_from_a_slice_when_it_is_confirmed(drawn):
+    panel, phantom, volume_node = drawn
+    host, part = Host.instance(), panel.parts[2]
+    panel.ui.densifyButton.click()
+    first = _wait_for_round(panel)
+    process, rounds = _process(panel), []
+    panel.parameterNode.live = True
+    end = part.view.end
+    part.view.end = lambda result: (rounds.append(result), end(result))
+    plane = middle(phantom.labels, 0, 0.2)
+    paint_plane(panel.parameterNode.segmentation, volume_node, phantom.labels, plane)
+    host.processEvents(0.5)
+    assert not part.learner.learns
+    panel.ui.confirmButton.click()
+    assert host.wait(lambda: rounds, 60)
+    assert rounds[0].labelmapNode is first.labelmapNode
+    np.testing.assert_array_equal(
+        slicer.util.arrayFromVolume(first.labelmapNode)[plane.voxels], phantom.labels[plane.voxels]
+    )
+    assert _process(panel) is process
+
+
+def test_a_worker_that_dies_in_a_round_is_started_again_and_loses_no_stroke(drawn):
+    panel, phantom, _volume_node = drawn
+    host, part = Host.instance(), panel.parts[2]
+    panel.ui.densifyButton.click()
+    assert host.wait(lambda: part.learner.handle._job is not None, 20)
+    first = _process(panel)
+    first.kill_tree()
+    result = _wait_for_round(panel)
+    assert _process(panel) is not first
+    assert host.dialogs == []
+    dense = slicer.util.arrayFromVolume(result.labelmapNode)
+    for axis in range(3):
+        plane = middle(phantom.labels, axis)
+        np.testing.assert_array_equal(dense[plane.voxels], phantom.labels[plane.voxels])
+
+
+def test_a_worker_that_dies_while_it_waits_is_replaced_in_the_next_round(drawn):
+    panel, _phantom, _volume_node = drawn
+    host, part = Host.instance(), panel.parts[2]
+    panel.ui.densifyButton.click()
+    _wait_for_round(panel)
+    _process(panel).kill_tree()
+    assert host.wait(lambda: part.learner.handle is None, 20)
+    assert host.dialogs == []
+    assert "next round" in panel.ui.progressLabel.text
+    panel.ui.densifyButton.click()
+    assert host.wait(lambda: part.learner.learns, 20)
+    _wait_for_round(panel)
+
+
+def test_another_setting_has_another_worker(drawn):
+    panel, _phantom, _volume_node = drawn
+    panel.ui.densifyButton.click()
+    _wait_for_round(panel)
+    first = _process(panel)
+    panel.parameterNode.seed = 5
+    panel.ui.densifyButton.click()
+    assert Host.instance().wait(lambda: panel.parts[2].learner.handle._job is not None, 20)
+    assert _process(panel) is not first
+    assert Host.instance().wait(lambda: first.poll() is not None, 20)
