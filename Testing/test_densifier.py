@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from cohort_helpers import Listener
 from phantoms import blob
 
 from SparseSegLib.annotation import UNLABELED, Plane, SparseLabels, sparsify
@@ -117,10 +116,21 @@ def test_new_slices_are_learned_before_anything_of_them_is_shown(phantom, labels
 
 
 def test_new_slices_in_a_running_round_are_learned_before_they_are_shown(phantom, labels, more):
-    updates, events = Mailbox(), Watch()
-    listener = Listener(at=4, action=lambda: (updates.put(more), events.previews.clear()))
-    listener.preview = events.preview
-    densify(phantom.volume, labels, SETTINGS, Control(events=listener, updates=updates))
+    events = Watch()
+
+    class AfterFourSteps(Mailbox):
+        """Is asked before every step."""
+
+        asked = 0
+
+        def take(self):
+            self.asked += 1
+            if self.asked != 5:
+                return None
+            events.previews.clear()
+            return more
+
+    densify(phantom.volume, labels, SETTINGS, Control(events=events, updates=AfterFourSteps()))
     assert events.previews[0].steps >= 5
 
 
