@@ -64,7 +64,7 @@ def panel(tmp_path, monkeypatch, workers, request):
     loaded = host.loadModule(MODULE)
     loaded.enter()
     if request.node.get_closest_marker("prepares") is None:
-        monkeypatch.setattr("SparseSegModule.learner.Learner.prepare", lambda self, learning: None)
+        monkeypatch.setattr("SparseSegModule.learner.Learner.prepare", lambda self, learning, options: None)
     yield loaded.widget
     host.unloadModule("SparseSeg")
     host.closeScene()

@@ -40,8 +40,11 @@ def test_the_first_stroke_prepares_a_worker_that_learns_and_stays(drawn):
     process = _process(panel)
     assert not part.learner.learns
     assert panel.ui.densifyButton.enabled
+    previews, show = [], part.view.showPreview
+    part.view.showPreview = lambda labels, geometry: (previews.append(labels), show(labels, geometry))
     panel.ui.densifyButton.click()
     first = _wait_for_round(panel)
+    assert previews
     assert _process(panel) is process
     dense = slicer.util.arrayFromVolume(first.labelmapNode)
     for axis in range(3):

@@ -91,12 +91,8 @@ class DensifyPart(Listener):
         loop = self.annotate.loop
         drawing = loop.drawing()
         begins = not self.learner.learns
-        options = {
-            "show": self._onPreview,
-            "last": self.view.lastOn(loop.volumeNode, loop.segmentationNode),
-        }
         shown = [plane for view in sliceNodes() if (plane := shownPlane(view, loop.volumeNode)) is not None]
-        if not self.learner.learn(self._learning(), drawing, shown[:MOST_PLANES], options):
+        if not self.learner.learn(self._learning(), drawing, shown[:MOST_PLANES], self._options()):
             self._updateTimer.start()  # the worker is not ready yet
             return
         self._sent = loop.revision
@@ -105,6 +101,11 @@ class DensifyPart(Listener):
             self._startChart(loop.segmentationNode.GetName())
             self.panel.ui.progressLabel.text = _("Starting...")
         self._updateButtons()
+
+    def _options(self) -> dict[str, Any]:
+        """How a worker's previews and results are shown."""
+        loop = self.annotate.loop
+        return {"show": self._onPreview, "last": self.view.lastOn(loop.volumeNode, loop.segmentationNode)}
 
     def _learning(self) -> Learning:
         """What is learned, and how, as the panel has it."""
@@ -182,7 +183,7 @@ class DensifyPart(Listener):
         if loop.revision != self._sent and (self.learner.learns or live):
             self._updateTimer.start()
         elif loop.table.planes and not self.panel.status.missing.anything:
-            self.learner.prepare(self._learning())
+            self.learner.prepare(self._learning(), self._options())
 
     def _onUpdateTimer(self) -> None:
         if self.annotate.loop is None or self.panel.status.missing.anything:

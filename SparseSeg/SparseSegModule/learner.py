@@ -77,10 +77,10 @@ class Learner(Listener):
         nodes = (*known.images, known.segmentationNode) if known is not None else ()
         return self.handle is not None and any(node.GetScene() is None for node in nodes)
 
-    def prepare(self, learning: Learning) -> None:
-        """Start a worker that reads and prepares, unless there is one already."""
+    def prepare(self, learning: Learning, options: dict[str, Any]) -> None:
+        """Start a worker that reads and prepares, unless there is one already; ``options`` as for :meth:`learn`."""
         if self.handle is None:
-            self._start(learning, prepare=True)
+            self._start(learning, prepare=True, **options)
 
     def learn(self, learning: Learning, drawing: Drawing, look: Sequence[Plane], options: dict[str, Any]) -> bool:
         """Begin a round, or have the one that runs learn from this drawing, too.
