@@ -4,7 +4,8 @@
 
 Every volume starts with one slice per axis and gets five more, one after another: the slice that SparseSeg suggests,
 one drawn at random, or the middle of the widest gap. After each slice SparseSeg goes on for ``--seconds`` (20) from the
-last weights, as a user would let it. All ways start from the same first result.
+last weights, as a user would let it; or for ``--steps``, so that a busy computer makes no difference. All ways start
+from the same first result.
 
 Two IoUs are kept: over the whole volume, where annotated voxels are right in any case, which is what the user has in
 the end; and on the voxels off the annotated slices, which favors annotating the difficult ones. Results are appended to
@@ -34,7 +35,7 @@ from SparseSegLib.evaluation import iou
 from SparseSegLib.image import Volume
 
 WAYS = ("suggested", "random", "even")
-KEY = ("volume", "way", "seed", "start", "slices", "budget_seconds")
+KEY = ("volume", "way", "seed", "start", "slices", "budget_seconds", "budget_steps")
 
 Extent = tuple[range, range, range]
 """Where the objects lie along z, y and x."""
@@ -61,6 +62,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--slices", type=int, default=5, help="how many to add")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
     parser.add_argument("--seconds", type=float, default=20.0, help="after every slice")
+    parser.add_argument("--steps", type=int, help="training steps after every slice, instead of seconds")
+    parser.add_argument("--experts", nargs="+", help="of the preset, only these")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--preset", default="fast")
     parser.add_argument("--report", action="store_true", help="only write the report of what was measured")
@@ -71,14 +74,15 @@ def parse() -> argparse.Namespace:
 def run_case(case: Case, seed: int, arguments: argparse.Namespace, results: Table) -> None:
     """All ways on one volume with one seed; a way is written down when it has all its slices."""
     base = {"volume": case.name, "seed": seed, "start": arguments.start, "slices": arguments.slices}
-    base["budget_seconds"] = arguments.seconds
+    base |= {"budget_seconds": arguments.seconds, "budget_steps": arguments.steps or 0}
     wanted = [{**base, "way": way} for way in arguments.ways]
     missing = [row for row in wanted if not results.has(row)]
     if not missing:
         return
     volume, truth = case.load()
     labels = annotate(truth, volume, arguments.start)
-    settings = DensifySettings(arguments.preset, arguments.seconds, seed=seed)
+    budget = {"budget_steps": arguments.steps} if arguments.steps else {"budget_seconds": arguments.seconds}
+    settings = DensifySettings(arguments.preset, **budget, seed=seed, experts=arguments.experts)
     with tempfile.TemporaryDirectory() as folder:
         start = Path(folder) / "start.pt"
         first = densify(volume, labels, settings, checkpoint=start)
