@@ -37,6 +37,7 @@ def _press(volume_node, plane, *, shift=False):
     interactor = next(widget for widget in widgets if widget.mrmlSliceNode() is view).interactor()
     interactor.SetShiftKey(shift)
     interactor.InvokeEvent("LeftButtonPressEvent")
+    return interactor
 
 
 def _stroke(panel, volume_node, segmentation_node, plane, mask, tool="Paint"):
@@ -45,12 +46,14 @@ def _stroke(panel, volume_node, segmentation_node, plane, mask, tool="Paint"):
 
     editor = panel.ui.segmentEditorWidget
     editor.setActiveEffectByName(tool)
-    _press(volume_node, plane)
+    interactor = _press(volume_node, plane)
+    Host.instance().processEvents(0.02)
     editor.saveStateForUndo()
     where = np.zeros(volume_node.GetImageData().GetDimensions()[::-1], np.uint8)
     where[plane.voxels] = mask
     segment_id = segmentation_node.GetSegmentation().GetNthSegmentID(0)
     paint(segmentation_node, segment_id, where, ijkToRas(volume_node), erase=tool == "Erase")
+    interactor.InvokeEvent("LeftButtonReleaseEvent")
     Host.instance().processEvents(0.05)
 
 

@@ -32,16 +32,17 @@ class AnnotatePart(VTKObservationMixin):
     loop : AnnotationLoop or None
         The state of the drawing that is chosen.
     onChanged : called after every change of the annotation
-    onCorrecting : called with a slice whose prediction was taken over
+    onCorrected : called after a stroke with the slice that is being edited
     """
 
     def __init__(self, panel) -> None:
         VTKObservationMixin.__init__(self)
         self.panel = panel
         self.loop: AnnotationLoop | None = None
-        self.onChanged = self.onCorrecting = lambda *arguments: None
+        self.onChanged = self.onCorrected = lambda *arguments: None
         self.suggestion: Plane | None = None
         self._learnFrom: dict[str, bool] = {}  # by tool: whether what fills a volume is annotation
+        self._drags = False
         self._mouse = MousePress(self._onPress, self._onRelease)
         self._strokeTimer = qt.QTimer()
         self._strokeTimer.setSingleShot(True)
@@ -139,7 +140,7 @@ class AnnotatePart(VTKObservationMixin):
             return
         self.loop = AnnotationLoop(volumeNode, segmentationNode, editor.saveStateForUndo)
         self.loop.scribble = self.panel.ui.scribbleButton.checked
-        self._cutOneSlice(volumeNode)
+        self._cutOneSlice()
         segmentation = segmentationNode.GetSegmentation()
         for event in (
             segmentation.SourceRepresentationModified,
@@ -149,43 +150,46 @@ class AnnotatePart(VTKObservationMixin):
         ):
             self.addObserver(segmentation, event, self._onSegmentationChanged)
 
-    def _cutOneSlice(self, volumeNode) -> None:
+    def _cutOneSlice(self) -> None:
         """Scissors in a slice view cut the slice that is shown, and no other."""
         node = self.panel.ui.segmentEditorWidget.mrmlSegmentEditorNode()
         node.SetAttribute("Scissors.SliceCutMode", "Symmetric")
-        node.SetAttribute("Scissors.SliceCutDepthMm", str(0.5 * min(volumeNode.GetSpacing())))
+        node.SetAttribute("Scissors.SliceCutDepthMm", "0")
 
     def _onPress(self, view) -> None:
         """A stroke begins."""
         effect = self.panel.ui.segmentEditorWidget.activeEffect()
         if self.loop is None or effect is None or effect.name not in DRAWING_TOOLS:
             return
+        self._drags = False
         if self._strokeTimer.active:  # what changed until now is no part of this stroke
             self._strokeTimer.stop()
             self._onStroke()
+        self._drags = effect.name != "Draw"  # which goes on from click to click
         sphere = effect.parameterSetNode().GetAttribute(f"{effect.name}.BrushSphere") == "1"
         self._takeOver(None if sphere else shownPlane(view, self.loop.volumeNode), self.loop.press)
 
     def _onRelease(self, view) -> None:
-        """A stroke ends, once the tool has applied it; *Draw* goes on from click to click."""
-        effect = self.panel.ui.segmentEditorWidget.activeEffect()
-        if effect is not None and effect.name in DRAWING_TOOLS and effect.name != "Draw":
+        """A stroke ends, once the tool has applied it."""
+        if self._drags:
+            self._drags = False
             self._strokeTimer.start()
 
     def _takeOver(self, plane: Plane | None, take) -> None:
         with slicer.util.tryWithErrorDisplay(_("The prediction could not be taken over.")):
             if take(plane):
-                self.onCorrecting(plane)
                 self.changed()
 
     def _onSegmentationChanged(self, caller=None, event=None) -> None:
         self._strokeTimer.start()
 
     def _onStroke(self) -> None:
-        if self.loop is None:
+        if self.loop is None or self._drags:
             return
         with slicer.util.tryWithErrorDisplay(_("The stroke could not be followed.")):
             if self.loop.strokeEnded(viewPlanes(self.loop.volumeNode), self._isAnnotation):
+                if self.planes().edited is not None:
+                    self.onCorrected(self.planes().edited)
                 self.changed()
             else:
                 self._show()  # a segment may have another name

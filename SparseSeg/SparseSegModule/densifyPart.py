@@ -45,7 +45,7 @@ class DensifyPart(Listener):
         self._updateTimer.setInterval(UPDATE_MILLISECONDS)
         self._updateTimer.connect("timeout()", self._onUpdateTimer)
         annotate.onChanged = self._onAnnotationChanged
-        annotate.onCorrecting = self.view.showDrawn
+        annotate.onCorrected = self.view.showDrawn
         panel.ui.densifyButton.connect("clicked()", self.onDensify)
         panel.ui.finishButton.connect("clicked()", self.onFinish)
         panel.ui.cancelButton.connect("clicked()", self.onCancel)
@@ -175,10 +175,8 @@ class DensifyPart(Listener):
         self._updateButtons()
 
     def _onAnnotationChanged(self) -> None:
-        """Show what was drawn; learn from it where that is wanted; have a worker ready with the first stroke."""
+        """Learn from what was drawn where that is wanted; have a worker ready with the first stroke."""
         loop = self.annotate.loop
-        if loop.table.edited is not None:
-            self.view.showDrawn(loop.table.edited)
         live = self.panel.parameterNode.live
         if loop.revision != self._sent and (self.learner.learns or live):
             self._updateTimer.start()
