@@ -115,3 +115,20 @@ def test_another_setting_has_another_worker(drawn):
     assert Host.instance().wait(lambda: panel.parts[2].learner.handle._job is not None, 20)
     assert _process(panel) is not first
     assert Host.instance().wait(lambda: first.poll() is not None, 20)
+
+
+def test_what_cannot_be_learned_from_is_said_and_the_worker_goes_on_waiting(drawn):
+    panel, _phantom, _volume_node = drawn
+    host, part = Host.instance(), panel.parts[2]
+    panel.ui.densifyButton.click()
+    _wait_for_round(panel)
+    loop, table = panel.parts[1].loop, panel.parts[1].planes()
+    for plane in table.finished:
+        loop.setFinished(plane, False)
+    panel.ui.densifyButton.click()
+    assert host.wait(lambda: "no background" in panel.ui.progressLabel.text, 20)
+    assert not part.learner.learns
+    loop.setTable(table)
+    panel.ui.densifyButton.click()
+    assert part.learner.learns
+    _wait_for_round(panel)

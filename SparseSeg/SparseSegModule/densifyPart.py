@@ -146,6 +146,7 @@ class DensifyPart(Listener):
         """Show a message of the worker."""
         self._message = text
         self.panel.ui.progressLabel.text = text
+        self._updateButtons()  # what cannot be learned from begins no round
 
     def onRound(self, handle: JobHandle) -> None:
         """Show the result of a round."""

@@ -95,7 +95,7 @@ class JobHandle:
         self.figures: dict[str, Any] = {}
         self.ended = False
         self.learning = learning
-        self.waited = self.died = False
+        self.waited = self.died = self._waits = False
         self._job: Job | None = None
         self._previews = NewestCall(work.readPreview)
         self._results = NewestCall(lambda event: work.read(folder, event))
@@ -142,7 +142,7 @@ class JobHandle:
             return True
         if self._job is None or self._update is not None:
             return False
-        self.learning = True
+        self._waits, self.learning = not self.learning, True
         self._update = BackgroundCall(lambda: write(self.folder))
         return True
 
@@ -180,13 +180,12 @@ class JobHandle:
             self._showPreview()
             self._takeResult()
             self._sendUpdate()
-            if self._writing is not None:
-                if self._writing.done:
-                    writing, self._writing = self._writing, None
-                    writing.result()
-                    self._startWorker()
-            elif self._job is not None and not self.ended:
+            if self._writing is None and self._job is not None and not self.ended:
                 self._listen()
+            elif self._writing is not None and self._writing.done:
+                writing, self._writing = self._writing, None
+                writing.result()
+                self._startWorker()
         except SparseSegError as error:
             self._finish(error=error)
         except Exception as error:
@@ -268,6 +267,7 @@ class JobHandle:
             if self._job is not None:
                 self._job.update_annotation(update.result())
         except SparseSegError as error:
+            self.learning = not self._waits
             self.listener.onMessage(str(error))
 
     def _finish(self, result: Any = None, error: SparseSegError | None = None) -> None:

@@ -13,7 +13,7 @@ from SparseSegLib.annotation import ObliquePlane, Plane, SparseLabels
 from SparseSegModule.annotation import Drawing, readDrawing, rememberDrawn, takeDrawing
 from SparseSegModule.planes import PlaneTable
 from SparseSegModule.planeTags import readTag, writeTag
-from SparseSegModule.prediction import Prediction
+from SparseSegModule.prediction import Prediction, classesFrom
 from SparseSegModule.segments import (
     Block,
     changeSlice,
@@ -133,11 +133,8 @@ class AnnotationLoop:
         if found is None:
             return None
         ids, editable = classSegmentIds(self.segmentationNode), editableSegmentIds(self.segmentationNode)
-        classes = np.zeros(256, np.uint8)
-        for value, segmentId in enumerate(self.prediction.segmentIds, start=1):
-            if segmentId in editable:
-                classes[value] = ids.index(segmentId) + 1
-        return classes[found]
+        known = [segmentId if segmentId in editable else "" for segmentId in ids]
+        return classesFrom(self.prediction.segmentIds, known)[found]
 
     def strokeEnded(self, views: list[ObliquePlane], learn: Callable[[int], bool] = lambda count: True) -> bool:
         """Follow what changed in the segmentation since the last time; whether the annotation changed.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -55,13 +55,13 @@ class Prediction:
         return replace(self, labels=np.where(missing, last.labels, self.labels))
 
     def withDrawn(
-        self, drawn: np.ndarray, planes: Iterable[Plane], volume: Geometry, classes: np.ndarray
+        self, drawn: np.ndarray | None, planes: Iterable[Plane], volume: Geometry, classes: np.ndarray
     ) -> np.ndarray:
         """The labels to show ``(Z, Y, X)``: as predicted, as drawn on some slices, 0 where nothing is predicted.
 
         Parameters
         ----------
-        drawn : (Z, Y, X) segments on the volume's grid
+        drawn : (Z, Y, X) segments on the volume's grid; None where there are no ``planes``
         planes : slices of the volume
         volume : its grid
         classes : (256,) from the segments to the prediction's classes
@@ -70,7 +70,17 @@ class Prediction:
         out = np.where(self.labels == UNLABELED, 0, self.labels)
         for plane in planes:
             index = plane.index - box[plane.axis].start
-            if 0 <= index < out.shape[plane.axis]:
+            if drawn is not None and 0 <= index < out.shape[plane.axis]:
                 there = Plane(plane.axis, index).voxels
                 out[there] = classes[drawn[box][there]]
         return out
+
+
+def classesFrom(segmentIds: Sequence[str], known: Sequence[str]) -> np.ndarray:
+    """From the classes of some segments to those of the ``known`` ones, ``(256,)``; others are background."""
+    classes = np.zeros(256, np.uint8)
+    classes[UNLABELED] = UNLABELED
+    for value, segmentId in enumerate(segmentIds, start=1):
+        if segmentId in known:
+            classes[value] = known.index(segmentId) + 1
+    return classes

@@ -13,7 +13,7 @@ from SparseSegLib.image import Geometry
 from SparseSegModule.annotatePart import AnnotatePart
 from SparseSegModule.densifyWork import DenseResult
 from SparseSegModule.finishing import WAYS, finished
-from SparseSegModule.prediction import Prediction
+from SparseSegModule.prediction import Prediction, classesFrom
 from SparseSegModule.results import INPUT_ATTRIBUTE, addSegmentation, inScene, keepCopy, showPreview
 from SparseSegModule.segments import (
     SegmentStyle,
@@ -72,12 +72,11 @@ class ResultView:
             return
         loop = self._loop()
         prediction = Prediction(labels, geometry, tuple(self._segmentIds))
+        drawn, planes = (None, ()) if loop is None else (loop.labels, loop.table.finished)
         if loop is not None:
             prediction = prediction.completedBy(loop.prediction)
             self.annotate.predict(prediction)
-            labels = prediction.withDrawn(
-                loop.labels, loop.table.finished, volumeGeometry(self._volumeNode), self._classes()
-            )
+        labels = prediction.withDrawn(drawn, planes, volumeGeometry(self._volumeNode), self._classes())
         if not inScene(self.previewNode):
             self.previewNode = addSegmentation(self._volumeNode, f"{self._drawnNode.GetName()} preview")
             self.previewNode.SetAttribute(INPUT_ATTRIBUTE, self._volumeNode.GetName())
@@ -91,7 +90,9 @@ class ResultView:
         self.result = result
         if result.segmentationNode is not None:
             self.removePreview()
-            self.annotate.predict(Prediction(self._labels(), volumeGeometry(self._volumeNode), tuple(self._segmentIds)))
+            if self._loop() is not None:
+                whole = volumeGeometry(self._volumeNode)
+                self.annotate.predict(Prediction(self._labels(), whole, tuple(self._segmentIds)))
             self.showDrawn()
         elif result.labelmapNode is not None:
             labels = volumeArray(result.labelmapNode)
@@ -238,13 +239,8 @@ class ResultView:
         return classLabels(self.result.segmentationNode, self._volumeNode).whole(volumeGeometry(self._volumeNode).shape)
 
     def _classes(self) -> np.ndarray:
-        """From the segments as they are now to the classes of the training, ``(256,)``; new segments are background."""
-        classes = np.zeros(256, np.uint8)
-        classes[UNLABELED] = UNLABELED
-        for value, segmentId in enumerate(classSegmentIds(self._drawnNode), start=1):
-            if segmentId in self._segmentIds:
-                classes[value] = self._segmentIds.index(segmentId) + 1
-        return classes
+        """From the segments as they are now to the classes of the training, ``(256,)``."""
+        return classesFrom(classSegmentIds(self._drawnNode), self._segmentIds)
 
     def _onShow3D(self, shown: bool) -> None:
         node = self.shownNode()
