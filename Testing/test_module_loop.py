@@ -28,13 +28,18 @@ def shown(panel):
     return panel, phantom, predicted, volume_node, segmentation_node
 
 
-def _press(volume_node, plane, *, shift=False):
-    """Press the mouse on a slice that a view shows."""
+def _interactor(volume_node, plane):
+    """The mouse in the view that shows a slice, which is jumped to."""
     from SparseSegModule.views import jumpTo
 
     view, manager = jumpTo(volume_node, plane), slicer.app.layoutManager()
     widgets = [manager.sliceWidget(name) for name in manager.sliceViewNames()]
-    interactor = next(widget for widget in widgets if widget.mrmlSliceNode() is view).interactor()
+    return next(widget for widget in widgets if widget.mrmlSliceNode() is view).interactor()
+
+
+def _press(volume_node, plane, *, shift=False):
+    """Press the mouse on a slice that a view shows."""
+    interactor = _interactor(volume_node, plane)
     interactor.SetShiftKey(shift)
     interactor.InvokeEvent("LeftButtonPressEvent")
     return interactor
@@ -186,9 +191,7 @@ def test_undo_takes_back_stroke_take_over_and_confirmation(shown):
 def test_a_slice_is_taken_over_by_the_button_and_stays_as_it_is_in_later_previews(shown):
     panel, phantom, predicted, volume_node, segmentation_node = shown
     part, plane = panel.parts[1], middle(predicted, 1, 0.3)
-    part.jump(plane)
-    green = slicer.app.layoutManager().sliceWidget("Green")
-    green.interactor().InvokeEvent("EnterEvent")
+    _interactor(volume_node, plane).InvokeEvent("EnterEvent")
     assert panel.ui.takeOverButton.enabled
     panel.ui.takeOverButton.click()
     assert part.planes().edited == plane
