@@ -130,11 +130,11 @@ class DensifyPart(Listener):
         """Show how far the training is."""
         ui = self.panel.ui
         ui.progressBar.value = round(100 * event["fraction"])
-        parts = [_("step {step}").format(step=event["step"])]
+        loss = "" if event.get("loss") is None else round(event["loss"], 3)
+        ui.progressBar.toolTip = _("step {step}, loss {loss}").format(step=event["step"], loss=loss)
+        parts = []
         if event.get("seconds_left") is not None:
             parts.append(_("{seconds} s left").format(seconds=round(event["seconds_left"])))
-        if event.get("loss") is not None:
-            parts.append(_("loss {loss}").format(loss=round(event["loss"], 3)))
         if event.get("estimated_iou") is not None:
             parts.append(_("IoU about {iou} on held-out slices").format(iou=round(event["estimated_iou"], 2)))
         ui.progressLabel.text = ", ".join(parts) + (f"\n{self._message}" if self._message else "")
