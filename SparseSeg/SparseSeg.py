@@ -66,7 +66,6 @@ class SparseSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartImportEvent, self.onSceneStartImport)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
         self._makeParts()
-        slicer.app.connect("aboutToQuit()", self.logic.abandonJobs)
         self.initializeParameterNode()
 
     def _makeParts(self):
@@ -98,7 +97,6 @@ class SparseSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._selectors.removeObservers()
         self.setParameterNode(None)
         if self.logic is not None:
-            slicer.app.disconnect("aboutToQuit()", self.logic.abandonJobs)
             self.logic.abandonJobs()
         self.removeObservers()
 

@@ -3,8 +3,12 @@
 import numpy as np
 import pytest
 import slicer
+from forked import launch_with
 from host import Host
 from module_helpers import add_phantom, middle, paint_plane
+from recorded import RecordedStaying
+
+from SparseSegLib.protocol import encode
 
 STEPS = 6
 
@@ -132,3 +136,35 @@ def test_what_cannot_be_learned_from_is_said_and_the_worker_goes_on_waiting(draw
     panel.ui.densifyButton.click()
     assert part.learner.learns
     _wait_for_round(panel)
+
+
+class _Numbered:
+    """Work whose results are the numbers of the rounds."""
+
+    def read(self, _folder, event):
+        return event["round"]
+
+    def deliver(self, results, _event):
+        return results
+
+    def write(self, *_arguments):
+        """Nothing to do."""
+
+    checkInputs = keep = show = readPreview = write  # noqa: N815
+
+
+def test_a_round_that_begins_while_the_last_one_is_delivered_is_learning(panel, tmp_path, monkeypatch):
+    """Of a slice that is confirmed in the last moment of a round."""
+    from SparseSegModule.jobHandle import JobHandle
+
+    step = encode("progress", step=1, fraction=0.5, loss=None, seconds_left=None)
+    lines = [encode("started", protocol=1, version=""), step, encode("round", round=1, files={}, figures={"steps": 1})]
+    for further, learning in (([], False), ([step], True)):
+        output = "".join(f"{line}\n" for line in [*lines, *further]).encode()
+        launch_with(lambda *_, output=output: RecordedStaying(output), monkeypatch)
+        folder = tmp_path / str(learning)
+        folder.mkdir()
+        handle = JobHandle(folder, _Numbered())
+        assert Host.instance().wait(lambda handle=handle: handle.result == 1, 10)
+        assert handle.learning is learning
+        handle.abandon()

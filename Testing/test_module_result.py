@@ -238,6 +238,8 @@ def test_the_training_is_a_plot_of_loss_and_held_out_iou(densified):
     assert table.GetNumberOfRows() >= 1
     assert [table.GetColumnName(column) for column in range(3)] == ["step", "loss", "IoU held out"]
     assert np.isfinite(table.GetValue(0, 1).ToDouble())
+    last = table.GetValue(table.GetNumberOfRows() - 1, 2).ToDouble()
+    assert last == panel.parts[2].view.result.estimatedIoU
     excluded = slicer.vtkMRMLSubjectHierarchyConstants.GetSubjectHierarchyExcludeFromTreeAttributeName()
     for node in (chart.tableNode, chart.chartNode, *chart.seriesNodes):
         assert node.GetAttribute(excluded)

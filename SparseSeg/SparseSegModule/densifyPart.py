@@ -138,6 +138,8 @@ class DensifyPart(Listener):
         if event.get("estimated_iou") is not None:
             parts.append(_("IoU about {iou} on held-out slices").format(iou=round(event["estimated_iou"], 2)))
         ui.progressLabel.text = ", ".join(parts) + (f"\n{self._message}" if self._message else "")
+        if not ui.finishButton.enabled:  # this round began by itself
+            self._updateButtons()
         if self.chart is not None and time.monotonic() - self._chartTime > CHART_SECONDS:
             self._chartTime = time.monotonic()
             self.chart.add(event)
@@ -156,6 +158,8 @@ class DensifyPart(Listener):
         if result.segmentationNode is not None:
             self.panel.parameterNode.shown = result.segmentationNode
         self.annotate.suggest(result.nextSlice)
+        if self.chart is not None:
+            self.chart.add({"step": result.steps, "estimated_iou": result.estimatedIoU})
         self.panel.ui.progressLabel.text = _summary(result)
         self._updateButtons()
 

@@ -14,7 +14,7 @@ import vtk
 
 from SparseSegLib.annotation import Plane, write_sparse_labels
 from SparseSegLib.image import Box, Geometry
-from SparseSegLib.io import read_labels, read_volume, write_raw
+from SparseSegLib.io import read_labels, read_volume, write_image
 from SparseSegLib.jobs import write_job
 from SparseSegLib.protocol import CHECKPOINT_FILE
 from SparseSegModule.annotation import Drawing
@@ -119,7 +119,7 @@ class DensifyWork:
         for number, image in enumerate(self._images):
             name = fileName(image.name)
             names.append(f"{name}.nrrd" if number == 0 else f"{name} (channel {number + 1}).nrrd")
-            write_raw(image.array, image.geometry, folder / names[-1])
+            write_image(image.array, image.geometry, folder / names[-1], compress=False)
         inputs: dict[str, Any] = {"volumes": names}
         if labels is not None:
             write_sparse_labels(labels, folder / LABELS_FILE)

@@ -101,7 +101,7 @@ class JobHandle:
         self._results = NewestCall(lambda event: work.read(folder, event))
         self._update: BackgroundCall | None = None
         self._tidying: BackgroundCall | None = None
-        self._cancelAsked = self._stopAsked = self._abandoned = False
+        self._cancelAsked = self._stopAsked = self._abandoned = self._begun = False
         self._silenceTold = self._ticking = False
         self._writing: BackgroundCall | None = BackgroundCall(lambda: work.write(folder))
         self._timer = qt.QTimer()
@@ -208,10 +208,12 @@ class JobHandle:
         for event in self._job.poll():
             kind = event["event"]
             if kind == "progress":
+                self.learning = self._begun = True  # an update that came while a round ended begins the next one
                 self.listener.onProgress(event)
             elif kind == "preview":
                 self._previews.offer(self.folder / event["file"])
             elif kind == "round":
+                self._begun = False
                 self._previews.forget()
                 self._results.offer(event)
             elif kind == "message":
@@ -254,7 +256,7 @@ class JobHandle:
         self.figures = dict(event["figures"])
         self.result = self.work.deliver(call.result(), event)
         if event["event"] == "round":
-            self.learning = self._results.busy or self._update is not None
+            self.learning = self._begun or self._results.busy or self._update is not None
             self.listener.onRound(self)
         else:
             self._finish(result=self.result)

@@ -12,7 +12,7 @@ import numpy as np
 from SparseSegLib.annotation import encoded, write_sparse_labels
 from SparseSegLib.errors import JobError
 from SparseSegLib.image import Geometry
-from SparseSegLib.io import read_labels, write_raw
+from SparseSegLib.io import read_labels, write_image
 from SparseSegLib.jobs import write_job
 from SparseSegLib.models import ModelCard, ModelLibrary
 from SparseSegModule.annotation import Drawing
@@ -190,6 +190,6 @@ def _writeImages(images: list[VolumeImage], folder: Path, number: int) -> list[s
     for channel, image in enumerate(images):
         path = f"case-{number}/{channel}/{fileName(image.name)}.nrrd"
         (folder / path).parent.mkdir(parents=True)
-        write_raw(image.array, image.geometry, folder / path)
+        write_image(image.array, image.geometry, folder / path, compress=False)
         paths.append(path)
     return paths

@@ -38,24 +38,17 @@ class Placed:
         note_outputs(self.work.path, self.wanted.values())
         self.work.keep = False
         figures = {**event["figures"], "output": str(self.wanted["dense"])}
+        words = _in_words(figures)
         if "round" in event:
             figures = {"round": event["round"], **figures}
-        self.console.result(figures, _in_one_line(figures) if "round" in event else _in_words(figures))
+            words = [f"round {event['round']}: " + ", ".join(words)]
+        self.console.result(figures, "\n".join(words))
 
 
-def _in_words(figures: Mapping[str, Any]) -> str:
+def _in_words(figures: Mapping[str, Any]) -> list[str]:
     lines = [f"{figures['output']}: {figures['steps']} steps in {figures['seconds']:.0f} s"]
     if figures["estimated_iou"] is not None:
         lines.append(f"IoU about {figures['estimated_iou']:.2f} on annotated slices that training had not seen")
     if figures["next_slice"]:
         lines.append(f"next slice worth annotating: {place_text(figures['next_slice'])}")
-    return "\n".join(lines)
-
-
-def _in_one_line(figures: Mapping[str, Any]) -> str:
-    parts = [f"round {figures['round']}: {figures['steps']} steps, {figures['seconds']:.0f} s"]
-    if figures["estimated_iou"] is not None:
-        parts.append(f"IoU about {figures['estimated_iou']:.2f}")
-    if figures["next_slice"]:
-        parts.append(f"next slice {place_text(figures['next_slice'])}")
-    return ", ".join(parts)
+    return lines

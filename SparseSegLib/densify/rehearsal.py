@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from SparseSegLib.annotation import Plane, SparseLabels
+from SparseSegLib.annotation import Plane, SparseLabels, keep_planes
 from SparseSegLib.control import CancelToken
 from SparseSegLib.densify.ensemble import Ensemble
 from SparseSegLib.densify.experts import Request, UNet3DRecipe
@@ -39,9 +39,6 @@ def _ball(channels: int) -> tuple[Volume, SparseLabels]:
     places = np.indices((SIDE, SIDE, SIDE)) - (SIDE - 1) / 2
     ball = (np.square(places).sum(0) < (SIDE / 4) ** 2).astype(np.uint8)
     geometry = Geometry.identity(ball.shape)
-    planes = tuple(Plane(axis, SIDE // 2) for axis in range(3))
-    drawn = SparseLabels(np.full(ball.shape, 255, np.uint8), geometry, planes)
-    for plane in planes:
-        drawn.array[plane.voxels] = ball[plane.voxels]
+    drawn = keep_planes(ball, geometry, [Plane(axis, SIDE // 2) for axis in range(3)])
     image = np.repeat(ball[None], channels, 0).astype(np.float32)
     return Volume(image, geometry), drawn

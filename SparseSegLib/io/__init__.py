@@ -3,7 +3,6 @@
 from SparseSegLib.io.images import read_volume, volume_name, write_image
 from SparseSegLib.io.information import ImageInformation, read_information
 from SparseSegLib.io.labels import check_drawn, read_labels, write_labels
-from SparseSegLib.io.raw import write_raw
 from SparseSegLib.io.segmentation import SegmentInfo, default_color, default_segment
 from SparseSegLib.io.writable import check_writable
 
@@ -20,5 +19,4 @@ __all__ = [
     "volume_name",
     "write_image",
     "write_labels",
-    "write_raw",
 ]

@@ -41,7 +41,14 @@ def read_file(path: PathLike, dtype: Any = None) -> tuple[np.ndarray, Geometry]:
         return to_array(image, dtype), Geometry.from_sitk(image)
 
 
-def write_file(array: np.ndarray, geometry: Geometry, path: PathLike, metadata: dict[str, str] | None = None) -> None:
+def write_file(
+    array: np.ndarray,
+    geometry: Geometry,
+    path: PathLike,
+    metadata: dict[str, str] | None = None,
+    *,
+    compress: bool = True,
+) -> None:
     """Write (Z, Y, X), or (C, Z, Y, X) for several channels, whole or not at all; see `write_image`.
 
     ``metadata`` are key-value pairs, which only NRRD and MHA keep.
@@ -57,7 +64,7 @@ def write_file(array: np.ndarray, geometry: Geometry, path: PathLike, metadata: 
         for key, value in (metadata or {}).items():
             image.SetMetaData(key, value)
         with writing(path, array.nbytes):
-            sitk.WriteImage(image, os.fspath(temporary), useCompression=True)
+            sitk.WriteImage(image, os.fspath(temporary), useCompression=compress)
         if temporary.is_file():
             _check_written(temporary, path, geometry, array.nbytes)
 

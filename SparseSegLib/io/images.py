@@ -134,7 +134,7 @@ def volume_name(path: PathLike) -> str:
     return name if os.path.isdir(path) else Path(name).stem
 
 
-def write_image(array: np.ndarray, geometry: Geometry, path: PathLike) -> None:
+def write_image(array: np.ndarray, geometry: Geometry, path: PathLike, *, compress: bool = True) -> None:
     """Write an image, whole or not at all, in the format of the suffix.
 
     Parameters
@@ -145,6 +145,8 @@ def write_image(array: np.ndarray, geometry: Geometry, path: PathLike) -> None:
         Its grid; TIFF keeps the spacing alone and refuses volumes that have a position or orientation.
     path : path
         .nrrd, .nii, .nii.gz, .mha, .tif or .tiff; an existing file is replaced.
+    compress : bool
+        As far as the format can; without it writing and reading take a fraction of the time.
 
     Raises
     ------
@@ -153,4 +155,4 @@ def write_image(array: np.ndarray, geometry: Geometry, path: PathLike) -> None:
     FileError, ResourceError
         If the file cannot be written, or the disk is full; an existing file is left as it was.
     """
-    write_file(array, geometry, path)
+    write_file(array, geometry, path, compress=compress)

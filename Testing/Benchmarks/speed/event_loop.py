@@ -72,9 +72,9 @@ def main() -> None:
     gaps.phase = "first preview"
     host.wait(lambda: part.view.previewNode is not None or handle.ended, 120)
     gaps.phase = "training and previews"
-    host.wait(lambda: handle._ending is not None or handle.ended, 300)
+    host.wait(lambda: handle._results.busy or not handle.learning, 300)
     gaps.phase = "delivering the result"
-    host.wait(lambda: handle.ended, 120)
+    host.wait(lambda: not handle.learning, 120)
     host.processEvents(0.5)
     print("progress:", panel.ui.progressLabel.text)
     for gap, phase in gaps.longest():
@@ -97,7 +97,7 @@ def _prepare(host: Any, panel: Any, shape: tuple[int, int, int]) -> None:
     drawn, table = annotate(volume, truth)
     panel.parameterNode.segmentation = drawn
     host.processEvents(0.1)
-    panel.parameterNode.planes = table.toText()
+    panel.parts[1].loop.setTable(table)
     host.processEvents(0.1)
 
 
