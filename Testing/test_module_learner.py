@@ -109,6 +109,26 @@ def test_a_worker_that_dies_while_it_waits_is_replaced_in_the_next_round(drawn):
     _wait_for_round(panel)
 
 
+def test_a_segment_that_is_added_in_a_round_is_learned_too(drawn):
+    panel, phantom, volume_node = drawn
+    host, part = Host.instance(), panel.parts[2]
+    panel.ui.densifyButton.click()
+    assert host.wait(lambda: part.learner.handle._job is not None, 20)
+    node = panel.parameterNode.segmentation
+    node.GetSegmentation().AddEmptySegment("", "second")
+    plane = middle(phantom.labels, 0, 0.2)
+    both = np.where(phantom.labels > 0, 1, 0).astype(np.uint8)
+    both[plane.index, :3, :3] = 2
+    for value in (1, 2):
+        paint_plane(node, volume_node, both, plane, value)
+    panel.ui.confirmButton.click()
+    result = _wait_for_round(panel)
+    assert list(result.milliliters) == ["object", "second"]
+    dense = slicer.util.arrayFromVolume(result.labelmapNode)
+    np.testing.assert_array_equal(dense[plane.voxels], both[plane.voxels])
+    assert part.view.shownNode().GetSegmentation().GetNumberOfSegments() == 2
+
+
 def test_another_setting_has_another_worker(drawn):
     panel, _phantom, _volume_node = drawn
     panel.ui.densifyButton.click()

@@ -90,13 +90,13 @@ class DensifyPart(Listener):
         """Begin a round, or have the one that runs learn from what is drawn now; SparseSegError if that cannot be."""
         loop = self.annotate.loop
         drawing = loop.drawing()
-        begins = not self.learner.learns
+        running = self.handle
         shown = [plane for view in sliceNodes() if (plane := shownPlane(view, loop.volumeNode)) is not None]
         if not self.learner.learn(self._learning(), drawing, shown[:MOST_PLANES], self._options()):
             self._updateTimer.start()  # the worker is not ready yet
             return
         self._sent = loop.revision
-        if begins:
+        if self.handle is not running:  # a new round, or another worker for other segments
             self.view.begin(loop.volumeNode, loop.segmentationNode)
             self._startChart(loop.segmentationNode.GetName())
             self.panel.ui.progressLabel.text = _("Starting...")

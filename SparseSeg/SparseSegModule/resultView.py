@@ -148,10 +148,6 @@ class ResultView:
         else:
             slicer.util.setSliceViewerLayers(foreground=None)
 
-    def sameSegments(self) -> bool:
-        """Whether the drawing still has the segments that it had when the job started."""
-        return inScene(self._drawnNode) and classSegmentIds(self._drawnNode) == self._segmentIds
-
     def updateButtons(self, runs: bool) -> None:
         """Enable what can be done now."""
         ui = self.panel.ui

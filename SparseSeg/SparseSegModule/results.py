@@ -1,4 +1,4 @@
-"""Results as nodes that name their input, their model and their settings, and never replace an earlier one."""
+"""Results as nodes that name their input, their model and their settings."""
 
 from __future__ import annotations
 
