@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -132,7 +133,7 @@ def test_a_full_disk_is_said_and_leaves_no_broken_file(folder, tmp_path):
     write_image(phantom.volume.array, phantom.volume.geometry, folder / "image.nrrd")
     write_sparse_labels(sparsify(phantom.labels, phantom.volume.geometry, (2, 2, 2)), folder / "drawn.nrrd")
     small_disk = tmp_path / "python-on-a-small-disk"
-    small_disk.write_text(f'#!/bin/sh\nulimit -f 256\nexec '{sys.executable}' "$@"\n')
+    small_disk.write_text(f'#!/bin/sh\nulimit -f 256\nexec {shlex.quote(sys.executable)} "$@"\n')
     small_disk.chmod(0o755)
     inputs = {"volumes": ["image.nrrd"], "labels": "drawn.nrrd"}
     write_job(folder, "densify", inputs, {"budget_steps": 4, "device": "cpu", "checkpoint_seconds": 0.0})

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -218,7 +219,7 @@ def test_a_disk_that_is_full_for_the_log_is_no_matter(tmp_path):
     write_job(tmp_path, "selftest", {}, {"raise_at": 1})
     (tmp_path / "log.txt").write_bytes(b" " * 512 * 8)
     shell = tmp_path / "python"
-    shell.write_text(f'#!/bin/sh\nulimit -f 8\nexec '{sys.executable}' "$@"\n')
+    shell.write_text(f'#!/bin/sh\nulimit -f 8\nexec {shlex.quote(sys.executable)} "$@"\n')
     shell.chmod(0o755)
     ending = Job(tmp_path, interpreter=str(shell)).start().wait(20)
     assert (ending["event"], ending["code"]) == ("failed", "internal")
@@ -312,7 +313,7 @@ def test_whatever_ends_a_task_has_words(error, code):
 def test_too_little_address_space_is_too_little_memory(tmp_path):
     write_job(tmp_path, "densify", {"volumes": ["a.nrrd"], "labels": "b.nrrd"}, {})
     shell = tmp_path / "python"
-    shell.write_text(f'#!/bin/sh\nulimit -v 400000\nexec '{sys.executable}' "$@"\n')
+    shell.write_text(f'#!/bin/sh\nulimit -v 400000\nexec {shlex.quote(sys.executable)} "$@"\n')
     shell.chmod(0o755)
     ending = Job(tmp_path, interpreter=str(shell)).start().wait(60)
     assert ending["event"] == "failed"
