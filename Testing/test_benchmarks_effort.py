@@ -94,8 +94,10 @@ def test_curves_from_end_to_end(tmp_path, monkeypatch, capsys):
     def shifted(labels):
         return np.where(labels.labeled, labels.array, np.roll(truth, 1, axis=2))
 
-    def densify(volume, labels, settings, checkpoint):
+    def densify(volume, labels, settings, checkpoint=None):
         runs.append((settings.budget_seconds, settings.seed))
+        if checkpoint is None:
+            return SimpleNamespace(labels=truth)
         checkpoints.append((checkpoint, checkpoint.exists()))
         checkpoint.touch()
         return SimpleNamespace(labels=shifted(labels), next_slice=Plane(1, 5 + len(labels.planes)))
@@ -105,6 +107,8 @@ def test_curves_from_end_to_end(tmp_path, monkeypatch, capsys):
             raise DependencyError("It is not installed.")
         return shifted(labels)
 
+    for each in (effort, effort_report):
+        monkeypatch.setattr(each, "CORRECTED", 2)
     monkeypatch.setattr(effort, "densify", densify)
     monkeypatch.setattr(effort, "segment_with", segment_with)
     arguments = ["--volume", volume, "--slices", 3, "--seconds", 2, "--seeds", 5, "-o", tmp_path / "out"]
@@ -115,17 +119,19 @@ def test_curves_from_end_to_end(tmp_path, monkeypatch, capsys):
     own = found["SparseSeg", "suggested"]
     assert own["planes"] == [[0, 3], [1, 6], [1, 7]]
     assert own["voxels"] == [80, 80 + 2 * 5, 80 + 2 * 5 + 2 * 5], "a column is changed on either side, but for z = 3"
+    assert own["drawn"] == [80, 80 + 60 - 10, 80 + 2 * (60 - 10)], "where slices cross, voxels count once"
+    assert own["iou_afresh"] == 1.0
     assert len(own["iou"]) == len(own["seconds"]) == len(own["surface_dice_unseen"]) == 3
     assert own["iou"] == sorted(own["iou"])
     assert found["SparseSeg", "even"]["planes"][1] == [2, 7], "the middle of the widest gap"
     assert found["Grow from seeds", "along z"]["voxels"] == [80, 160, 240]
     assert found["Grow from seeds", "along z"]["planes"] is None
-    assert runs == [(2.0, 5)] * 6
+    assert runs == [(2.0, 5)] * 8, "each curve once afresh"
     assert [known for _, known in checkpoints] == [False, True, True] * 2, "each curve goes on from its own weights"
     assert not any(Path(path).exists() for path, _ in checkpoints)
     assert (tmp_path / "out/plot.png").stat().st_size > 1000
     _run(monkeypatch, *arguments)
-    assert len(runs) == 6, "nothing is measured twice"
+    assert len(runs) == 8, "nothing is measured twice"
 
 
 def _row(method, way, iou, voxels, volume="a", seed=0):
@@ -155,6 +161,16 @@ def test_what_is_needed_until_an_iou():
     assert (least.slices, least.voxels) == (3, 50), "of as many slices the way with fewer voxels"
     never = effort_report.least(MADE_UP[2:], 0.90)
     assert never == effort_report.Effort(4, 100, 8.0, False), "what the best way spent"
+
+
+def test_corrected_slices_against_the_same_ones_drawn_from_nothing():
+    first = {**_row("SparseSeg", "suggested", [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7], list(range(10, 80, 10)))}
+    second = {**first, "seed": 1, "iou": [0.8] * 7, "drawn": [10, 30, 50, 70, 90, 110, 130], "iou_afresh": 0.6}
+    first |= {"drawn": [10, 20, 40, 60, 80, 90, 130], "iou_afresh": 0.5}
+    found = effort_report.by_structure([first, second, *MADE_UP])
+    (line,) = effort_report.corrected_table(found).splitlines()[2:]
+    assert line == "| a | SparseSeg 10 s, suggested | 0.700 | 0.550 | 50 | 90 | 56 |"
+    assert effort_report.corrected_table(effort_report.by_structure(MADE_UP)) == ""
 
 
 def test_shares_are_of_the_best_other_tools_slices(tmp_path, capsys):

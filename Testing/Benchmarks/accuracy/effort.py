@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from Benchmarks.accuracy.effort_report import write_report
+from Benchmarks.accuracy.effort_report import CORRECTED, OWN, write_report
 from Benchmarks.accuracy.next_slice import Extent, objects_extent, widest_gap
 from Benchmarks.shared.rows import Row, Table, commit
 from Benchmarks.shared.scoring import names_of, unseen_iou
@@ -36,7 +36,6 @@ from SparseSegLib.evaluation import SimulatedUser, iou
 from SparseSegLib.evaluation.simulated_user import Choice, Segmented, suggested
 from SparseSegLib.image import Volume
 
-OWN = "SparseSeg"
 OWN_WAYS = ("suggested", "even")
 PEERS = ("Fill between slices", "Grow from seeds", "Random forest")
 PLACES = ("along z", "along z to its ends", "along all axes")
@@ -124,7 +123,7 @@ def own_curve(volume: Volume, user: SimulatedUser, row: Row) -> Row:
     """SparseSeg, corrected in place round by round."""
     settings = DensifySettings(budget_seconds=row["budget_seconds"], seed=row["seed"])
     curve = Curve(user)
-    planes = []
+    planes, drawn, afresh = [], [], None
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(folder) / "weights.pt"
 
@@ -135,8 +134,11 @@ def own_curve(volume: Volume, user: SimulatedUser, row: Row) -> Row:
         for one in user.rounds(tool, row["slices"], choice_of(row["way"], objects_extent(user.truth))):
             voxels, seconds = voxels + one.voxels, seconds + one.seconds
             planes.append([one.plane.axis, one.plane.index])
+            drawn.append(user.draw(one.labels.planes)[1])
             curve.add(one.labels, one.result.labels, voxels, seconds)
-    return {"engine": commit(), "planes": planes, **curve.columns}
+            if len(planes) == 1 + CORRECTED:
+                afresh = whole_iou(densify(volume, one.labels, settings).labels, user.truth)
+    return {"engine": commit(), "planes": planes, **curve.columns, "drawn": drawn, "iou_afresh": afresh}
 
 
 def choice_of(way: str, extent: Extent) -> Choice:
@@ -197,12 +199,17 @@ class Curve:
         values = {
             "voxels": voxels,
             "seconds": round(seconds, 2),
-            "iou": round(float(np.mean([iou(segmented == k, truth == k) for k in objects])), 4),
+            "iou": whole_iou(segmented, truth),
             "iou_unseen": unseen_iou(segmented, truth, labels),
             "surface_dice_unseen": round(float(np.mean(surfaces)), 4),
         }
         for name, value in values.items():
             self.columns[name].append(value)
+
+
+def whole_iou(segmented: np.ndarray, truth: np.ndarray) -> float:
+    """IoU over the volume, the mean over the structures."""
+    return round(float(np.mean([iou(segmented == k, truth == k) for k in range(1, int(truth.max()) + 1)])), 4)
 
 
 def surface_dice(
