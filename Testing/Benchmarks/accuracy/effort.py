@@ -60,7 +60,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--cases", nargs="+", metavar="NAME", help="of the structures in --data, only these")
     own = "a structure of your own; without any, and without --data, the white matter that comes with SparseSeg"
     parser.add_argument("--volume", action="append", default=[], metavar="NAME=IMAGE,LABELS[,VALUES]", help=own)
-    parser.add_argument("--slices", type=int, default=12, help="how many, at most")
+    parser.add_argument("--slices", type=int, default=8, help="how many, at most")
     parser.add_argument("--seconds", type=float, default=10.0, help="after every slice")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--methods", nargs="+", choices=(OWN, *PEERS), default=(OWN, *PEERS))
@@ -113,9 +113,7 @@ def planned(name: str, arguments: argparse.Namespace) -> list[Row]:
         for seed in arguments.seeds
         for way in OWN_WAYS
     ]
-    peers = [
-        {**base, "method": method, "way": way, "seed": 0, "budget_seconds": 0.0} for method in PEERS for way in PLACES
-    ]
+    peers = [{**base, "method": method, "way": "best", "seed": 0, "budget_seconds": 0.0} for method in PEERS]
     return [row for row in own + peers if row["method"] in arguments.methods]
 
 
@@ -147,15 +145,26 @@ def choice_of(way: str, extent: Extent) -> Choice:
 
 
 def peer_curve(volume: Volume, user: SimulatedUser, row: Row) -> Row:
-    """Another tool, run once for each number of slices, which are drawn from nothing."""
-    curve = Curve(user)
+    """Another tool, run once for each number of slices, which are drawn from nothing.
+
+    They lie where most of them give the best IoU.
+    """
     extent = objects_extent(user.truth)
-    for count in range(1, row["slices"] + 1):
-        labels, voxels = user.draw(places(row["way"], extent, count))
+
+    def add(curve: Curve, way: str, count: int) -> None:
+        labels, voxels = user.draw(places(way, extent, count))
         start = time.monotonic()
         segmented = segment_with(row["method"], volume, labels)
         curve.add(labels, segmented, voxels, time.monotonic() - start)
-    return curve.columns
+
+    last = {way: Curve(user) for way in PLACES}
+    for way, curve in last.items():
+        add(curve, way, row["slices"])
+    best = max(PLACES, key=lambda way: last[way].columns["iou"])
+    curve = Curve(user)
+    for count in range(1, row["slices"]):
+        add(curve, best, count)
+    return {"place": best, **{name: [*values, *last[best].columns[name]] for name, values in curve.columns.items()}}
 
 
 def places(way: str, extent: Extent, count: int) -> list[Plane]:

@@ -18,7 +18,7 @@ AFTER = 8
 """The number of slices after which tools are compared; the last one, where a curve has fewer."""
 
 Curves = dict[str, list[Row]]
-"""The curves of one structure by the name of the tool: SparseSeg's of all seeds, another tool's of all its ways."""
+"""The curves of one structure by the name of the tool: SparseSeg's of all seeds, another tool's single one."""
 
 
 @dataclass(frozen=True)
@@ -97,19 +97,8 @@ def by_structure(rows: list[Row]) -> dict[str, Curves]:
 
 
 def least(curves: Sequence[Row], target: float) -> Effort:
-    """What a tool needs: SparseSeg in the mean over its seeds, another by the way that takes the fewest slices.
-
-    Of as many slices the fewest voxels count, and where no way reaches the IoU, what the best one spent.
-    """
-    if curves[0]["method"] == OWN:
-        return Effort.mean([Effort.until(row, target) for row in curves])
-    efforts = [effort for row in curves if (effort := Effort.until(row, target)).reached]
-    return min(efforts, key=lambda one: (one.slices, one.voxels)) if efforts else Effort.until(best(curves), target)
-
-
-def best(curves: Sequence[Row]) -> Row:
-    """The curve with the highest IoU after ``AFTER`` slices."""
-    return max(curves, key=lambda row: row["iou"][_place(row)])
+    """What a tool needs until an IoU, in the mean over its seeds."""
+    return Effort.mean([Effort.until(row, target) for row in curves])
 
 
 def until_table(found: dict[str, Curves]) -> str:
@@ -119,9 +108,8 @@ def until_table(found: dict[str, Curves]) -> str:
     lines = [_line(head), _line(["---"] * len(head))]
     for structure, tools in found.items():
         for name, curves in tools.items():
-            rows = curves if curves[0]["method"] == OWN else [best(curves)]
             scores = [
-                f"{mean(row[key][_place(row)] for row in rows):.3f}"
+                f"{mean(row[key][_place(row)] for row in curves):.3f}"
                 for key in ("iou", "iou_unseen", "surface_dice_unseen")
             ]
             efforts = [cell for target in TARGETS for cell in least(curves, target).cells()]
@@ -156,7 +144,7 @@ def shares(found: dict[str, Curves]) -> dict[str, dict[str, Share]]:
         peers = [row for curves in tools.values() for row in curves if row["method"] != OWN]
         for name, curves in tools.items():
             if curves[0]["method"] == OWN and peers:
-                peer = best(peers)
+                peer = max(peers, key=lambda row: row["iou"][_place(row)])
                 known[name][structure] = Share(peer, least(curves, peer["iou"][_place(peer)]))
     return known
 
@@ -173,7 +161,7 @@ def share_table(found: dict[str, Curves]) -> str:
     for name, places in known.items():
         for structure, share in places.items():
             row, place = share.peer, _place(share.peer)
-            other = [f"{row['method']}, {row['way']}", f"{row['iou'][place]:.3f}"]
+            other = [f"{row['method']}, {row['place']}", f"{row['iou'][place]:.3f}"]
             spent = [f"{row[key][place]:.0f}" for key in ("voxels", "seconds")]
             lines.append(_line([structure, name, *other, *spent, *share.own.cells(), *_percents([share])]))
         lines.append(_line(["mean", name, *[""] * 7, *_percents(list(places.values()))]))
@@ -196,9 +184,8 @@ def plot(found: dict[str, Curves], path: Path) -> None:
     for number, (structure, tools) in enumerate(found.items()):
         above, below = (grid[2 * (number // wide) + half][number % wide] for half in (0, 1))
         for name, curves in tools.items():
-            rows = curves if curves[0]["method"] == OWN else [best(curves)]
             heights, voxels = (
-                [mean(at) for at in zip(*(row[key] for row in rows), strict=False)] for key in ("iou", "voxels")
+                [mean(at) for at in zip(*(row[key] for row in curves), strict=False)] for key in ("iou", "voxels")
             )
             style = {"linewidth": 2, "marker": "o"} if OWN in name else {"linestyle": "--", "marker": "."}
             above.plot(range(1, len(heights) + 1), heights, label=name, markersize=4, **style)
