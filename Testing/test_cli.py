@@ -197,7 +197,7 @@ def test_help_teaches(command, capsys):
 
 def test_the_demo_writes_everything(capsys, tmp_path):
     pytest.importorskip("matplotlib")
-    status, text, err = _run(capsys, "demo", "-o", tmp_path, "--seconds", 5, "--json")
+    status, text, err = _run(capsys, "demo", "-o", tmp_path, "--seconds", 3, "--json")
     assert status == 0, err
     values = json.loads(text)
     assert values["scores"]["SparseSeg"]["iou"] > 0.6

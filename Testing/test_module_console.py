@@ -12,7 +12,7 @@ PAGE = Path(__file__).resolve().parents[1] / "Resources" / "Documentation" / "co
 
 
 MIDDLE = (slice(60, 108), slice(70, 134), slice(50, 114))
-FRACTION = 4
+FRACTION = 8
 
 
 def _cropped(node):
