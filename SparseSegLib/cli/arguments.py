@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -36,6 +37,15 @@ def positive(text: str) -> float:
 def not_negative(text: str) -> float:
     """A type for arguments: a number of 0 or more."""
     return _finite(text, above_zero=False)
+
+
+def box(text: str) -> tuple[int, ...]:
+    """A type for arguments: voxels ``X:X,Y:Y,Z:Z``, the first one and the one after the last, as (z, z, y, y, x, x)."""
+    match = re.fullmatch(r"(\d+):(\d+),(\d+):(\d+),(\d+):(\d+)", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text} is not of the form X:X,Y:Y,Z:Z")
+    x, x_end, y, y_end, z, z_end = map(int, match.groups())
+    return z, z_end, y, y_end, x, x_end
 
 
 def _finite(text: str, *, above_zero: bool) -> float:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from SparseSegLib.annotation.plane_list import planes_path
-from SparseSegLib.cli.arguments import LARGEST_SEED, add_series, chosen_series, not_negative, positive, whole
+from SparseSegLib.cli.arguments import LARGEST_SEED, add_series, box, chosen_series, not_negative, positive, whole
 from SparseSegLib.cli.console import Console
 from SparseSegLib.cli.outputs import LABEL_ENDINGS, check_outputs, is_same
 from SparseSegLib.cli.placed import Placed
@@ -53,6 +53,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
     parser.add_argument(
         "--margin", type=not_negative, default=0.1, help="room around the objects, as a fraction of their extent"
+    )
+    parser.add_argument(
+        "--region",
+        type=box,
+        metavar="X:X,Y:Y,Z:Z",
+        help="work on these voxels instead, as 10:90,0:128,5:40; the first one, and the one after the last",
     )
     parser.add_argument(
         "--prior", metavar="PARTS", help="of distance,interpolation,appearance,walk,coordinates, or none"
@@ -122,6 +128,7 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
         "seed": arguments.seed,
         "device": arguments.device,
         "margin": arguments.margin,
+        "region": arguments.region,
         "prior": prior,
         "experts": None if arguments.experts is None else arguments.experts.split(","),
         "estimate": not arguments.no_estimate,

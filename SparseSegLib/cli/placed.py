@@ -49,6 +49,9 @@ def _in_words(figures: Mapping[str, Any]) -> list[str]:
     lines = [f"{figures['output']}: {figures['steps']} steps in {figures['seconds']:.0f} s"]
     if figures["estimated_iou"] is not None:
         lines.append(f"IoU about {figures['estimated_iou']:.2f} on annotated slices that training had not seen")
+    if figures["reached_edges"]:
+        edges = "; ".join(place_text(place) for place in figures["reached_edges"])
+        lines.append(f"the result reaches the edge of the region that was worked on, and may go on beyond it: {edges}")
     if figures["next_slice"]:
         lines.append(f"next slice worth annotating: {place_text(figures['next_slice'])}")
     return lines

@@ -92,9 +92,9 @@ class Densifier:
         """
         settings = self.settings
         if self._problem is None:
-            problem = make_problem(self.volume, labels, settings.margin, settings.most_voxels)
+            problem = make_problem(self.volume, labels, *settings.region_choice)
         else:
-            problem = next_problem(self._problem, labels, settings.margin, settings.most_voxels)
+            problem = next_problem(self._problem, labels, *settings.region_choice)
             if problem.full.own_values != self._problem.full.own_values:
                 self._ensemble = None
             elif self._ensemble is None:

@@ -76,7 +76,7 @@ class Problem:
         for prior in self._priors.values():
             prior.reconsider()
 
-    def with_labels(self, labels: SparseLabels, margin: float) -> Problem | None:
+    def with_labels(self, labels: SparseLabels, margin: float, chosen: Box | None = None) -> Problem | None:
         """The problem of another annotation of the same volume, with what depends on the image alone taken over.
 
         None where it has another region of interest or other classes; ``self`` where nothing has changed. A region that
@@ -85,11 +85,12 @@ class Problem:
         Raises AnnotationError or GeometryError for labels that cannot be learned from.
         """
         labels = _checked(self.volume, labels)
-        box = region_of_interest(labels, margin)
+        box = region_of_interest(labels, margin, chosen)
         inside = all(own.start <= side.start and side.stop <= own.stop for own, side in zip(self.box, box, strict=True))
         needed = math.prod(side.stop - side.start for side in box)
         same = labels.own_values == self.full.own_values
-        if not (same and inside and needed * MOST_ROOM >= math.prod(self.region_shape)):
+        most = needed * (MOST_ROOM if chosen is None else 1)
+        if not (same and inside and most >= math.prod(self.region_shape)):
             return None
         if labels.planes == self.full.planes and np.array_equal(labels.array, self.full.array):
             return self if labels.own_names == self.full.own_names else replace(self, full=labels)
@@ -145,15 +146,17 @@ class Problem:
         return fine[:, start - low * step : stop - low * step, :rows, :columns]
 
 
-def make_problem(volume: Volume, labels: SparseLabels, margin: float, most_voxels: int) -> Problem:
-    """Check image and labels, and cut out what to work on.
+def make_problem(
+    volume: Volume, labels: SparseLabels, margin: float, most_voxels: int, chosen: Box | None = None
+) -> Problem:
+    """Check image and labels, and cut out what to work on: the ``chosen`` region, or that around the annotation.
 
     Raises VolumeError for an image that is constant or has NaN, AnnotationError for labels that cannot be learned
     from, GeometryError if the two do not lie on one grid.
     """
     labels = _checked(volume, labels)
     check_volume(volume)
-    box = region_of_interest(labels, margin)
+    box = region_of_interest(labels, margin, chosen)
     region = labels.crop(box)
     factors = coarsening(region.array.shape, region.geometry.spacing, most_voxels)
     image = torch.from_numpy(np.ascontiguousarray(volume.array[(slice(None), *box)], dtype=np.float32))
@@ -168,11 +171,13 @@ def make_problem(volume: Volume, labels: SparseLabels, margin: float, most_voxel
     )
 
 
-def next_problem(problem: Problem, labels: SparseLabels, margin: float, most_voxels: int) -> Problem:
+def next_problem(
+    problem: Problem, labels: SparseLabels, margin: float, most_voxels: int, chosen: Box | None = None
+) -> Problem:
     """The problem of another annotation; as much as possible is taken over. Raises as :func:`make_problem` does."""
-    later = problem.with_labels(labels, margin)
+    later = problem.with_labels(labels, margin, chosen)
     if later is None:
-        later = make_problem(problem.volume, labels, margin, most_voxels)
+        later = make_problem(problem.volume, labels, margin, most_voxels, chosen)
         if later.full.own_values == problem.full.own_values:
             later = replace(later, _misleads=problem._found_out())
     return later

@@ -31,6 +31,7 @@ class DensifyResult:
     steps, seconds : what it took so far
     values : of the structures, in the order of ``names``; () for 1..n
     empty : (value, name) of the user's structures that nothing was drawn of
+    edges : of the region of interest, the outermost slices that a structure reaches although the volume goes on
     planes : of a preview, the slices of the volume that it is of; () for all. Labels are ``UNLABELED`` elsewhere
     """
 
@@ -45,6 +46,7 @@ class DensifyResult:
     values: tuple[int, ...] = ()
     empty: tuple[tuple[int, str], ...] = ()
     planes: tuple[Plane, ...] = ()
+    edges: tuple[Plane, ...] = ()
 
     def segments(self) -> list[SegmentInfo]:
         """The structures as files describe them, by value; those that nothing was drawn of are among them."""
@@ -57,11 +59,14 @@ class DensifyResult:
 
     def figures(self) -> dict[str, object]:
         """The numbers of the result as plain values for JSON; positions in RAS mm."""
-        plane = self.next_slice
-        place = None if plane is None else slice_place(self.geometry, plane.axis, plane.index)
+        place = None if self.next_slice is None else self._place(self.next_slice)
         return {
             "steps": self.steps,
             "seconds": round(self.seconds, 2),
             "estimated_iou": None if self.estimate is None else round(self.estimate, 4),
             "next_slice": place,
+            "reached_edges": [self._place(plane) for plane in self.edges],
         }
+
+    def _place(self, plane: Plane) -> dict[str, object]:
+        return slice_place(self.geometry, plane.axis, plane.index)

@@ -16,6 +16,7 @@ from SparseSegLib.densify.ensemble import Ensemble
 from SparseSegLib.densify.finish import plane_labels, region_labels, suggest, whole
 from SparseSegLib.densify.pacer import HURRY_SECONDS, Pacer
 from SparseSegLib.densify.problem import Problem, next_problem
+from SparseSegLib.densify.region import reached_edges
 from SparseSegLib.densify.result import DensifyResult
 from SparseSegLib.densify.resume import Start, fingerprint, new_ensemble, take_over
 from SparseSegLib.densify.settings import DensifySettings
@@ -123,7 +124,7 @@ class Round:
         if labels is None:
             return
         try:
-            problem = next_problem(self.problem, labels, self.settings.margin, self.settings.most_voxels)
+            problem = next_problem(self.problem, labels, *self.settings.region_choice)
         except SparseSegError as error:
             self.control.events.message(f"The new annotation is not used: {error}")
             return
@@ -195,9 +196,10 @@ class Round:
         drawn = self.problem.full.array
         np.copyto(dense, drawn, where=drawn != UNLABELED)
         uncertainty = whole(self.problem, entropy, np.float32)
-        return self._as_result(dense, uncertainty, self.problem.volume.geometry, plane)
+        edges = reached_edges(dense, self.problem.box)
+        return self._as_result(dense, uncertainty, self.problem.volume.geometry, plane, edges=edges)
 
-    def _as_result(self, labels, uncertainty, geometry, plane, planes=()) -> DensifyResult:  # type: ignore[no-untyped-def]
+    def _as_result(self, labels, uncertainty, geometry, plane, planes=(), edges=()) -> DensifyResult:  # type: ignore[no-untyped-def]
         drawn = self.problem.full
         return DensifyResult(
             decoded(labels, drawn.own_values),
@@ -211,6 +213,7 @@ class Round:
             drawn.values,
             drawn.empty,
             planes,
+            edges,
         )
 
     def _state(self) -> dict[str, Any]:

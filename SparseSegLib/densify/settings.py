@@ -13,6 +13,7 @@ from SparseSegLib.densify.experts import (
     UNet3DRecipe,
 )
 from SparseSegLib.errors import UsageError
+from SparseSegLib.image import Box
 from SparseSegLib.patches import SMALL_PATCHES, PatchRecipe
 from SparseSegLib.prior import PRIOR_PARTS
 
@@ -94,6 +95,8 @@ class DensifySettings:
     seed : the same seed and number of steps give the same result on a CPU
     device : auto, cpu, cuda, cuda:N or mps
     margin : what the region of interest adds around the annotated objects, as a fraction of their extent on each side
+    region : voxels ``(z, z, y, y, x, x)`` that are the region of interest instead; along each axis the first one, and
+        the one after the last
     prior : parts of the annotation prior, instead of the preset's; () for none
     estimate : hold out some slices during the first part of the training to estimate the IoU
     stop_early : finish sooner when the loss no longer falls
@@ -109,6 +112,7 @@ class DensifySettings:
     seed: int = 0
     device: str = "auto"
     margin: float = 0.1
+    region: tuple[int, int, int, int, int, int] | None = None
     prior: tuple[str, ...] | None = None
     estimate: bool = True
     stop_early: bool = False
@@ -125,6 +129,11 @@ class DensifySettings:
             unknown = set(self.prior) - set(PRIOR_PARTS)
             if unknown:
                 raise UsageError(f"Unknown parts of the prior: {', '.join(sorted(unknown))}.", f"Use {PRIOR_PARTS}.")
+        if self.region is not None:
+            object.__setattr__(self, "region", tuple(self.region))
+            if any(stop <= start for start, stop in zip(self.region[::2], self.region[1::2], strict=True)):
+                hint = "Give the first voxel along each axis, and the one after the last."
+                raise UsageError(f"The region {self.region} is empty.", hint)
         if self.experts is not None:
             object.__setattr__(self, "experts", tuple(self.experts))
             self._check_experts([one if isinstance(one, str) else one.name for one in self.experts])
@@ -161,6 +170,15 @@ class DensifySettings:
         return tuple(
             replace(recipe, prior=self.prior) if isinstance(recipe, SliceUNetRecipe) else recipe for recipe in recipes
         )
+
+    @property
+    def region_choice(self) -> tuple[float, int, Box | None]:
+        """What ``make_problem`` needs to know of the region: margin, most voxels, and the box that was chosen."""
+        chosen = None
+        if self.region is not None:
+            z, y, x = (slice(*self.region[start : start + 2]) for start in (0, 2, 4))
+            chosen = (z, y, x)
+        return self.margin, self.most_voxels, chosen
 
     @property
     def most_voxels(self) -> int:
