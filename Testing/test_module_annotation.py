@@ -209,9 +209,16 @@ def test_after_apply_only_new_strokes_count(drawn):
     dense = np.roll(phantom.labels, 1, axis=2)
     dense[plane.voxels] = phantom.labels[plane.voxels]
     node = addLabelmapNode(imageFromArray(dense), phantom.volume.geometry, "dense", (style.name,), [style.color])
-    applyLabels(segmentation_node, volume_node, dense, ijkToRas(volume_node), classSegmentIds(segmentation_node))
+    applyLabels(
+        segmentation_node,
+        volume_node,
+        dense,
+        ijkToRas(volume_node),
+        dict(enumerate(classSegmentIds(segmentation_node), start=1)),
+    )
     segmentation_node.SetNodeReferenceID(APPLIED_ROLE, node.GetID())
     panel.parts[1].ignoreChange()
+    panel.parts[1].loop.ignoreChange()
     Host.instance().processEvents(0.05)
     assert _table(panel).finished == (plane,)
     assert not _labels(panel).strokes.any()
@@ -240,11 +247,11 @@ def test_after_apply_is_undone_the_annotation_is_what_it_was(drawn):
     before = _labels(panel)
     node = addLabelmapNode(imageFromArray(phantom.labels), phantom.volume.geometry, "dense", ("object",), [(1, 0, 0)])
     panel.ui.segmentEditorWidget.saveStateForUndo()
-    applyLabels(
-        segmentation_node, volume_node, phantom.labels, ijkToRas(volume_node), classSegmentIds(segmentation_node)
-    )
+    segment_ids = dict(enumerate(classSegmentIds(segmentation_node), start=1))
+    applyLabels(segmentation_node, volume_node, phantom.labels, ijkToRas(volume_node), segment_ids)
     segmentation_node.SetNodeReferenceID(APPLIED_ROLE, node.GetID())
     panel.parts[1].ignoreChange()
+    panel.parts[1].loop.ignoreChange()
     panel.ui.segmentEditorWidget.undo()
     Host.instance().processEvents(0.05)
     after = _labels(panel)

@@ -21,7 +21,8 @@ def _segmented(labels, geometry, volume_node, names, name):
     from SparseSegModule.volumes import matrixFromGeometry
 
     node = addSegmentation(volume_node, name)
-    setLabels(node, labels, matrixFromGeometry(geometry), [SegmentStyle(one, (1.0, 0.5, 0.0)) for one in names])
+    styles = {value: SegmentStyle(one, (1.0, 0.5, 0.0)) for value, one in enumerate(names, start=1)}
+    setLabels(node, labels, matrixFromGeometry(geometry), styles)
     return node
 
 

@@ -36,13 +36,13 @@ def _show_result(panel, labels, volume_node):
     """Have the panel show a result, as after a densification."""
     from SparseSegModule.densifyWork import DenseResult
     from SparseSegModule.results import addSegmentation, describe
-    from SparseSegModule.segments import segmentStyles, setLabels
+    from SparseSegModule.segments import editableStyles, setLabels
     from SparseSegModule.volumes import addUncertaintyNode, ijkToRas, imageFromArray, volumeGeometry
 
     view, drawing = panel.parts[DENSIFY].view, panel.parameterNode.segmentation
     view.begin(volume_node, drawing)
     result = addSegmentation(volume_node, "result")
-    setLabels(result, labels, ijkToRas(volume_node), segmentStyles(drawing))
+    setLabels(result, labels, ijkToRas(volume_node), editableStyles(drawing))
     unsure = addUncertaintyNode(imageFromArray(0.0 * labels), volumeGeometry(volume_node), "unsure")
     for node in (result, unsure):
         describe(node, volume_node, {"preset": "fast"})

@@ -32,7 +32,8 @@ def _segmentation(volume_node, labels: np.ndarray):
     from SparseSegModule.volumes import ijkToRas
 
     node = addSegmentation(volume_node, "drawn")
-    styles = [SegmentStyle(f"class {value}", (0.1 * value, 0.5, 0.5)) for value in range(1, labels.max() + 1)]
+    values = range(1, labels.max() + 1)
+    styles = {value: SegmentStyle(f"class {value}", (0.1 * value, 0.5, 0.5)) for value in values}
     setLabels(node, labels, ijkToRas(volume_node), styles)
     return node
 
@@ -137,7 +138,9 @@ def test_applying_a_result_follows_the_transforms_too(panel):
     phantom, volume_node = add_phantom(GEOMETRIES["flipped"])
     node = _segmentation(volume_node, phantom.labels)
     node.SetAndObserveTransformNodeID(_transform(_rotation()).GetID())
-    applyLabels(node, volume_node, phantom.labels, ijkToRas(volume_node), classSegmentIds(node))
+    applyLabels(
+        node, volume_node, phantom.labels, ijkToRas(volume_node), dict(enumerate(classSegmentIds(node), start=1))
+    )
     np.testing.assert_array_equal(classLabels(node, volume_node).whole(phantom.labels.shape), phantom.labels)
 
 

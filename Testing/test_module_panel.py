@@ -42,7 +42,7 @@ def test_the_hints_lead_from_the_sample_to_densify_and_go_with_the_first_result(
 def test_an_applied_result_is_finished_as_chosen_and_drawn_slices_are_not(panel):
     from SparseSegModule.densifyWork import DenseResult
     from SparseSegModule.results import addSegmentation, describe
-    from SparseSegModule.segments import classLabels, segmentStyles, setLabels
+    from SparseSegModule.segments import classLabels, editableStyles, setLabels
     from SparseSegModule.volumes import addUncertaintyNode, ijkToRas, imageFromArray, volumeGeometry
 
     phantom, volume_node = add_phantom()
@@ -61,7 +61,7 @@ def test_an_applied_result_is_finished_as_chosen_and_drawn_slices_are_not(panel)
     view = panel.parts[2].view
     view.begin(volume_node, node.segmentation)
     result = addSegmentation(volume_node, "result")
-    setLabels(result, dense, ijkToRas(volume_node), segmentStyles(node.segmentation))
+    setLabels(result, dense, ijkToRas(volume_node), editableStyles(node.segmentation))
     unsure = addUncertaintyNode(imageFromArray(0.0 * dense), volumeGeometry(volume_node), "unsure")
     for each in (result, unsure):
         describe(each, volume_node, {"preset": "fast"})

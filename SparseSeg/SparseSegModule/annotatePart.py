@@ -31,6 +31,7 @@ class AnnotatePart(VTKObservationMixin):
     ----------
     loop : AnnotationLoop or None
         The state of the drawing that is chosen.
+    editorNode : the Segment Editor's settings, its masking among them
     onChanged : called after every change of the annotation
     onCorrected : called after a stroke with the slice that is being edited
     """
@@ -61,6 +62,7 @@ class AnnotatePart(VTKObservationMixin):
             editorNode = slicer.vtkMRMLSegmentEditorNode()
             editorNode.SetSingletonTag("SparseSeg")
             editorNode = slicer.mrmlScene.AddNode(editorNode)
+        self.editorNode = editorNode
         ui.segmentEditorWidget.setMRMLSegmentEditorNode(editorNode)
 
     def refresh(self) -> None:
@@ -113,7 +115,6 @@ class AnnotatePart(VTKObservationMixin):
     def ignoreChange(self) -> None:
         """Ignore the last change of the segmentation: a result was applied, nobody drew."""
         self._strokeTimer.stop()
-        self.loop.ignoreChange()
 
     def jump(self, plane: Plane | ObliquePlane) -> None:
         """Show a slice."""

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from SparseSegLib.annotation import UNLABELED, Plane, SparseLabels, find_planes, sparse_labels_from_segments
 from SparseSegLib.errors import AnnotationError
-from SparseSegLib.image import Geometry
+from SparseSegLib.image import Box, Geometry
+from SparseSegModule.masking import protectedVoxels
 from SparseSegModule.planes import PlaneTable
-from SparseSegModule.segments import Block, backgroundStrokes, classLabels, segmentStyles
+from SparseSegModule.segments import Block, classLabels, editableSegmentIds, knownBackground, segmentStyles
 from SparseSegModule.volumes import volumeArray, volumeGeometry
 
 if TYPE_CHECKING:
-    from slicer import vtkMRMLLabelMapVolumeNode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+    from slicer import (
+        vtkMRMLLabelMapVolumeNode,
+        vtkMRMLScalarVolumeNode,
+        vtkMRMLSegmentationNode,
+        vtkMRMLSegmentEditorNode,
+    )
 
 STILL_THERE = 0.5  # fraction of an applied result
 DRAWN = UNLABELED
@@ -29,11 +35,13 @@ class Drawing:
     Attributes
     ----------
     geometry : the volume's grid
-    classes, background : the segments, and the strokes of segments named "background"
+    classes, background : the segments that are worked on, and what is known to be none of them: strokes of segments
+        named "background", and locked segments
     names : names of the classes 1..n
     table : which slices are annotated
     applied : (Z, Y, X) dense labels that were last applied to the segmentation, ``DRAWN`` where the user had drawn; or
         None
+    protected : (Z, Y, X) mask of what must stay as it is (see ``protectedVoxels``), or None
     """
 
     geometry: Geometry
@@ -42,6 +50,7 @@ class Drawing:
     names: tuple[str, ...]
     table: PlaneTable
     applied: np.ndarray | None
+    protected: np.ndarray | None = None
 
     def sparseLabels(self) -> SparseLabels:
         """Labels to learn from, without the slice that is being edited; AnnotationError if there are none."""
@@ -55,7 +64,8 @@ class Drawing:
         """All that is drawn as sparse labels on the volume's grid, whether or not anything can be learned from it.
 
         On finished slices everything is labeled; off them the strokes are, and nothing else. Where a dense result was
-        applied, only what was drawn before or changed since counts as a stroke.
+        applied, only what was drawn before or changed since counts as a stroke. Where nothing may be drawn, that
+        nothing is drawn says nothing.
         """
         drawn = self.classes.whole(self.geometry.shape)
         background = self.background.whole(self.geometry.shape) > 0
@@ -69,7 +79,16 @@ class Drawing:
         )
         if self.applied is not None and self.applied.shape == drawn.shape:
             labels = _withoutApplied(labels, drawn, background, self.applied)
+        if self.protected is not None:
+            labels.array[self.protected & ~background & (labels.array == 0)] = UNLABELED
         return labels
+
+    def masked(self, labels: np.ndarray, box: Box) -> np.ndarray:
+        """Predicted labels of a part of the volume, without those where they must not change what is there."""
+        if self.protected is None:
+            return labels
+        drawn = self.classes.whole(self.geometry.shape)[box]
+        return np.where(self.protected[box] & (labels != UNLABELED), drawn, labels)
 
 
 def takeDrawing(
@@ -77,9 +96,11 @@ def takeDrawing(
     segmentationNode: vtkMRMLSegmentationNode,
     table: PlaneTable,
     appliedNode: vtkMRMLLabelMapVolumeNode | None = None,
+    editorNode: vtkMRMLSegmentEditorNode | None = None,
 ) -> Drawing:
-    """Take what is drawn out of the nodes; AnnotationError if nothing is."""
+    """Take what is drawn out of the nodes, and where that may be changed; AnnotationError if nothing is drawn."""
     drawing = readDrawing(volumeNode, segmentationNode, table, appliedNode)
+    drawing = replace(drawing, protected=protectedVoxels(volumeNode, segmentationNode, editorNode))
     if not drawing.classes.labels.any():
         raise AnnotationError("Nothing is drawn yet.", "Outline the structure on a few slices, then press Densify.")
     return drawing
@@ -92,12 +113,12 @@ def readDrawing(
     appliedNode: vtkMRMLLabelMapVolumeNode | None = None,
 ) -> Drawing:
     """What is drawn, be it nothing."""
-    classes = classLabels(segmentationNode, volumeNode)
+    classes = classLabels(segmentationNode, volumeNode, editableSegmentIds(segmentationNode))
     applied = None
     if appliedNode is not None and appliedNode.GetImageData() is not None:
         applied = volumeArray(appliedNode)
     names = tuple(style.name for style in segmentStyles(segmentationNode))
-    strokes = backgroundStrokes(segmentationNode, volumeNode)
+    strokes = knownBackground(segmentationNode, volumeNode)
     return Drawing(volumeGeometry(volumeNode), classes, strokes, names, table, applied)
 
 

@@ -48,6 +48,7 @@ class AnnotationLoop:
     Attributes
     ----------
     table : PlaneTable
+    saveUndo : as it was given
     prediction : Prediction or None
         What corrections start from.
     scribble : whether strokes on a new slice label their own voxels alone
@@ -67,7 +68,7 @@ class AnnotationLoop:
         self.prediction: Prediction | None = None
         self.scribble = False
         self.revision = 0
-        self._saveUndo = saveUndo
+        self.saveUndo = saveUndo
         self._pressed: Plane | None = None
         self.table = PlaneTable.fromText(readTag(self.segmentationNode) if self.known else "")
         self.labels = self._drawnNow()
@@ -112,7 +113,7 @@ class AnnotationLoop:
         predicted = self.predictedOn(plane)
         if predicted is None:
             return False
-        self._saveUndo()
+        self.saveUndo()
         there = self._sliceNow(plane)
         free = (there == 0) & ~crossingLines(self.table.finished, plane, there.shape)
         ids = classSegmentIds(self.segmentationNode)
@@ -185,7 +186,7 @@ class AnnotationLoop:
         """Everything drawn is finished, that of the slice being edited included; whether any was being edited."""
         if self.table.edited is None:
             return False
-        self._saveUndo()
+        self.saveUndo()
         entry = self.table.find(self.table.edited.axis, self.table.edited.index)
         self.setTable(self.table.withPlane(replace(entry, declared=True)).confirmed())
         return True
@@ -203,7 +204,7 @@ class AnnotationLoop:
 
         What is drawn on an oblique plane stays, as strokes.
         """
-        self._saveUndo()
+        self.saveUndo()
         if isinstance(plane, ObliquePlane):
             self.setTable(self.table.withoutOblique(plane))
             self.revision += 1

@@ -248,7 +248,8 @@ def _nodesOf(
         describe(labelmapNode, volumeNode, settings)
     if output != "labelmap":
         segmentationNode = addSegmentation(volumeNode, f"{name} segments{number}")
-        setLabels(segmentationNode, arrays.labels, matrixFromGeometry(arrays.geometry), styles)
+        matrix = matrixFromGeometry(arrays.geometry)
+        setLabels(segmentationNode, arrays.labels, matrix, dict(enumerate(styles, start=1)))
         describe(segmentationNode, volumeNode, settings)
     return ModelResult(
         arrays.name, labelmapNode, segmentationNode, volumeNode, arrays.volumesMl, warnings=arrays.warnings

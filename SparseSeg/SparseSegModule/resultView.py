@@ -8,23 +8,23 @@ import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
-from SparseSegLib.annotation import UNLABELED, Plane
+from SparseSegLib.annotation import Plane
 from SparseSegLib.image import Geometry
 from SparseSegModule.annotatePart import AnnotatePart
+from SparseSegModule.applying import applyResult
 from SparseSegModule.densifyWork import DenseResult
 from SparseSegModule.finishing import WAYS, finished
 from SparseSegModule.prediction import Prediction, classesFrom
 from SparseSegModule.results import INPUT_ATTRIBUTE, addSegmentation, inScene, keepCopy, showPreview
 from SparseSegModule.segments import (
     SegmentStyle,
-    applyLabels,
-    classLabels,
     classSegmentIds,
-    segmentStyles,
+    editableStyles,
+    resultLabels,
     setSlice,
 )
 from SparseSegModule.views import blend
-from SparseSegModule.volumes import ijkToRas, volumeArray, volumeGeometry
+from SparseSegModule.volumes import volumeArray, volumeGeometry
 
 if TYPE_CHECKING:
     from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
@@ -43,7 +43,7 @@ class ResultView:
         self._volumeNode: vtkMRMLScalarVolumeNode | None = None
         self._drawnNode: vtkMRMLSegmentationNode | None = None
         self._segmentIds: list[str] = []
-        self._styles: list[SegmentStyle] = []
+        self._styles: dict[int, SegmentStyle] = {}
         self._opacity = 1.0
         self._uncertaintyShown = False
         ui = panel.ui
@@ -57,7 +57,7 @@ class ResultView:
         if self.lastOn(volumeNode, drawnNode) is None:
             self._close()
         self._volumeNode, self._drawnNode = volumeNode, drawnNode
-        self._segmentIds, self._styles = classSegmentIds(drawnNode), segmentStyles(drawnNode)
+        self._segmentIds, self._styles = classSegmentIds(drawnNode), editableStyles(drawnNode)
         if drawnNode.GetDisplayNode() is not None:
             self._opacity = drawnNode.GetDisplayNode().GetOpacity()
 
@@ -171,16 +171,10 @@ class ResultView:
         if self.result is None or not self._canApply():
             return
         with slicer.util.tryWithErrorDisplay(_("The result could not be applied."), waitCursor=True):
-            loop = self._loop()
-            drawn = loop.drawn()  # all of it stands, drawn before the training or since
-            own = self._classes()[drawn.array]
             node, spacing = self.panel.parameterNode, volumeGeometry(self._volumeNode).spacing
-            ways = {name: getattr(node, name) for name in WAYS}
-            labels = np.where(own != UNLABELED, own, finished(self._labels(), spacing, **ways))
-            self.panel.ui.segmentEditorWidget.saveStateForUndo()
-            applyLabels(self._drawnNode, self._volumeNode, labels, ijkToRas(self._volumeNode), self._segmentIds)
+            labels = finished(self._labels(), spacing, **{name: getattr(node, name) for name in WAYS})
+            applyResult(self._loop(), labels, self._segmentIds, self.annotate.editorNode)
             self.annotate.ignoreChange()
-            loop.setAside(drawn)
             name = self._drawnNode.GetName()
             self._finish(_("The result was applied to {segmentation}.").format(segmentation=name))
 
@@ -232,7 +226,7 @@ class ResultView:
         """The dense labels on the volume's grid ``(Z, Y, X)``."""
         if inScene(self.result.labelmapNode):
             return np.array(volumeArray(self.result.labelmapNode))
-        return classLabels(self.result.segmentationNode, self._volumeNode).whole(volumeGeometry(self._volumeNode).shape)
+        return resultLabels(self.result.segmentationNode, self._volumeNode)
 
     def _classes(self) -> np.ndarray:
         """From the segments as they are now to the classes of the training, ``(256,)``."""

@@ -30,7 +30,7 @@ Output = Literal["both", "labelmap", "segmentation"]
 def deliverDense(
     volumeNode: vtkMRMLScalarVolumeNode,
     arrays: DenseArrays,
-    styles: list[SegmentStyle],
+    styles: dict[int, SegmentStyle],
     figures: dict[str, Any],
     settings: dict[str, Any],
     output: Output,
@@ -42,12 +42,14 @@ def deliverDense(
     """
     name = f"{volumeNode.GetName()} dense ({_way(settings)})"
     number = freeNumber([f"{name} {kind}" for kind in ("labels", "segments", "uncertainty")])
-    styles = styles + [_style(value) for value in range(len(styles) + 1, arrays.classes + 1)]
+    values = [int(value) for value in np.flatnonzero(np.bincount(arrays.objects.ravel())) if value]
+    styles = {value: styles.get(value) or _style(value) for value in sorted({*styles, *values})}
     labelmapNode = segmentationNode = None
     if output != "segmentation":
         labelmapNode = last.labelmapNode if last is not None and inScene(last.labelmapNode) else None
         if labelmapNode is None:
-            names, colors = tuple(style.name for style in styles), [style.color for style in styles]
+            everyone = [styles.get(value) or _style(value) for value in range(1, max(styles, default=0) + 1)]
+            names, colors = tuple(style.name for style in everyone), [style.color for style in everyone]
             labelmapNode = addLabelmapNode(arrays.labels, arrays.geometry, f"{name} labels{number}", names, colors)
         else:
             replaceImage(labelmapNode, arrays.labels, arrays.geometry)
@@ -77,10 +79,10 @@ def deliverDense(
     )
 
 
-def _milliliters(arrays: DenseArrays, styles: list[SegmentStyle]) -> dict[str, float]:
-    counts = np.bincount(arrays.objects.ravel(), minlength=len(styles) + 1)
+def _milliliters(arrays: DenseArrays, styles: dict[int, SegmentStyle]) -> dict[str, float]:
+    counts = np.bincount(arrays.objects.ravel(), minlength=256)
     voxel = float(np.prod(arrays.objectsGeometry.spacing)) / 1000
-    return {style.name: float(counts[value]) * voxel for value, style in enumerate(styles, start=1)}
+    return {style.name: float(counts[value]) * voxel for value, style in styles.items() if counts[value]}
 
 
 def inScene(node: vtkMRMLDisplayableNode | None) -> bool:
@@ -121,7 +123,7 @@ def inputOf(segmentationNode: vtkMRMLSegmentationNode) -> vtkMRMLScalarVolumeNod
 
 
 def showPreview(
-    segmentationNode: vtkMRMLSegmentationNode, labels: np.ndarray, geometry: Geometry, styles: list[SegmentStyle]
+    segmentationNode: vtkMRMLSegmentationNode, labels: np.ndarray, geometry: Geometry, styles: dict[int, SegmentStyle]
 ) -> None:
     """Put an intermediate result into the preview's segmentation."""
     setLabels(segmentationNode, labels, matrixFromGeometry(geometry), styles)

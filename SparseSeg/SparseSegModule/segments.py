@@ -71,12 +71,26 @@ def segmentStyles(segmentationNode: vtkMRMLSegmentationNode) -> list[SegmentStyl
     return [_styleOf(segmentation.GetSegment(segmentId)) for segmentId in classSegmentIds(segmentationNode)]
 
 
-def classLabels(segmentationNode: vtkMRMLSegmentationNode, volumeNode: vtkMRMLScalarVolumeNode) -> Block:
-    """The classes on the volume's grid; where segments overlap the later one counts. The box may have empty rims."""
+def editableStyles(segmentationNode: vtkMRMLSegmentationNode) -> dict[int, SegmentStyle]:
+    """The styles of the classes that are worked on, by their values."""
+    editable = editableSegmentIds(segmentationNode)
+    styles = zip(classSegmentIds(segmentationNode), segmentStyles(segmentationNode), strict=True)
+    return {value: style for value, (name, style) in enumerate(styles, start=1) if name in editable}
+
+
+def classLabels(
+    segmentationNode: vtkMRMLSegmentationNode, volumeNode: vtkMRMLScalarVolumeNode, only: list[str] | None = None
+) -> Block:
+    """The classes on the volume's grid; where segments overlap the later one counts. The box may have empty rims.
+
+    With ``only`` some segments' classes, which keep their values.
+    """
     segmentIds = classSegmentIds(segmentationNode)
     if len(segmentIds) > 254:
         raise AnnotationError(f"There are {len(segmentIds)} segments, and 254 is the most.", "Merge some of them.")
-    return _merged(segmentationNode, volumeNode, segmentIds)
+    values = {segmentId: value for value, segmentId in enumerate(segmentIds, start=1)}
+    chosen = values if only is None else {name: value for name, value in values.items() if name in only}
+    return _merged(segmentationNode, volumeNode, chosen)
 
 
 def sliceLabels(
@@ -110,17 +124,35 @@ def sliceLabels(
     return out
 
 
-def backgroundStrokes(segmentationNode: vtkMRMLSegmentationNode, volumeNode: vtkMRMLScalarVolumeNode) -> Block:
-    """What is drawn in segments named "background", as 1."""
-    segmentIds = [name for name in _segmentIds(segmentationNode) if _isBackground(segmentationNode, name)]
-    block = _merged(segmentationNode, volumeNode, segmentIds)
-    return Block(block.box, (block.labels > 0).astype(np.uint8))
+def knownBackground(segmentationNode: vtkMRMLSegmentationNode, volumeNode: vtkMRMLScalarVolumeNode) -> Block:
+    """What is drawn in segments named "background", and in those that are locked, as 1."""
+    strokes = [name for name in _segmentIds(segmentationNode) if _isBackground(segmentationNode, name)]
+    segmentIds = [*strokes, *lockedSegmentIds(segmentationNode)]
+    return _merged(segmentationNode, volumeNode, dict.fromkeys(segmentIds, 1))
+
+
+def resultLabels(segmentationNode: vtkMRMLSegmentationNode, volumeNode: vtkMRMLScalarVolumeNode) -> np.ndarray:
+    """The labels ``(Z, Y, X)`` on the volume's grid that :func:`setLabels` made a segmentation of."""
+    segmentation, shape = segmentationNode.GetSegmentation(), volumeNode.GetImageData().GetDimensions()[::-1]
+    values = {name: segmentation.GetSegment(name).GetLabelValue() for name in _segmentIds(segmentationNode)}
+    return _merged(segmentationNode, volumeNode, values).whole(shape)
+
+
+def segmentsMask(
+    segmentationNode: vtkMRMLSegmentationNode, volumeNode: vtkMRMLScalarVolumeNode, segmentIds: list[str]
+) -> np.ndarray:
+    """The voxels ``(Z, Y, X)`` of the volume's grid that lie in any of some segments, as a mask."""
+    shape = volumeNode.GetImageData().GetDimensions()[::-1]
+    return _merged(segmentationNode, volumeNode, dict.fromkeys(segmentIds, 1)).whole(shape).view(bool)
 
 
 def setLabels(
-    segmentationNode: vtkMRMLSegmentationNode, labels: np.ndarray, matrix: np.ndarray, styles: list[SegmentStyle]
+    segmentationNode: vtkMRMLSegmentationNode,
+    labels: np.ndarray,
+    matrix: np.ndarray,
+    styles: dict[int, SegmentStyle],
 ) -> None:
-    """Make a segmentation of ``labels`` ``(Z, Y, X)``, all segments in one shared layer.
+    """Make a segmentation of ``labels`` ``(Z, Y, X)``, all segments in one shared layer; ``styles`` by their values.
 
     Segments that are there keep their name, color and visibility; only missing ones are added. ``matrix`` is from IJK
     to the node's RAS.
@@ -129,14 +161,15 @@ def setLabels(
     name = _binaryLabelmap()
     image = orientedImage(labels, matrix)
     there = classSegmentIds(segmentationNode)
-    shared = segmentation.GetSegment(there[0]).GetRepresentation(name) if len(there) == len(styles) > 0 else None
+    same = there and [segmentation.GetSegment(one).GetLabelValue() for one in there] == list(styles)
+    shared = segmentation.GetSegment(there[0]).GetRepresentation(name) if same else None
     if shared is not None and all(segmentation.GetSegment(other).GetRepresentation(name) is shared for other in there):
         shared.DeepCopy(image)
         shared.Modified()
         return
     for segmentId in there:
         segmentation.RemoveSegment(segmentId)
-    for value, style in enumerate(styles, start=1):
+    for value, style in styles.items():
         segment = slicer.vtkSegment()
         segment.SetName(style.name)
         segment.SetColor(*style.color)
@@ -173,14 +206,14 @@ def applyLabels(
     volumeNode: vtkMRMLScalarVolumeNode,
     labels: np.ndarray,
     matrix: np.ndarray,
-    segmentIds: list[str],
+    segmentIds: dict[int, str],
 ) -> None:
     """Replace what is drawn in some segments by dense ``labels`` ``(Z, Y, X)``, in one shared layer.
 
-    ``matrix`` is from IJK to the volume's RAS; ``segmentIds`` are the segments of the classes 1..n. Names, colors and
+    ``matrix`` is from IJK to the volume's RAS; ``segmentIds`` are the segments by their values. Names, colors and
     identities of the segments stay, and so do all other segments. Raises AnnotationError if one of them is gone.
     """
-    if not set(segmentIds) <= set(_segmentIds(segmentationNode)):
+    if not set(segmentIds.values()) <= set(_segmentIds(segmentationNode)):
         raise AnnotationError(
             "A segment that the result belongs to was removed.", "Densify again, or take the result's own segmentation."
         )
@@ -189,13 +222,27 @@ def applyLabels(
         _imported(segmentationNode, volumeNode, segmentIds, labels)
         return
     image = orientedImage(labels, between @ matrix)
-    for value, segmentId in enumerate(segmentIds, start=1):
+    for value, segmentId in segmentIds.items():
         segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
         segment.SetLabelValue(value)
         segment.AddRepresentation(_binaryLabelmap(), image)
     segmentation = segmentationNode.GetSegmentation()
     segmentation.InvalidateNonSourceRepresentations()
     segmentation.InvokeEvent(slicer.vtkSegmentation.SourceRepresentationModified)
+
+
+def eraseLabels(
+    segmentationNode: vtkMRMLSegmentationNode,
+    volumeNode: vtkMRMLScalarVolumeNode,
+    segmentIds: list[str],
+    mask: np.ndarray,
+) -> None:
+    """Take the voxels of a mask ``(Z, Y, X)`` on the volume's grid away from some segments."""
+    for segmentId in segmentIds:
+        own = segmentsMask(segmentationNode, volumeNode, [segmentId])
+        if (own & mask).any():
+            left = (own & ~mask).astype(np.uint8)
+            slicer.util.updateSegmentBinaryLabelmapFromArray(left, segmentationNode, segmentId, volumeNode)
 
 
 def changeSlice(
@@ -231,15 +278,25 @@ def changeSlice(
 
 
 def editableSegmentIds(segmentationNode: vtkMRMLSegmentationNode) -> list[str]:
-    """The classes that are visible and not locked: Slicer's status *Completed* locks a segment."""
-    display, logic = segmentationNode.GetDisplayNode(), slicer.vtkSlicerSegmentationsModuleLogic
-    segmentation = segmentationNode.GetSegmentation()
+    """The classes that are worked on: those that are visible and not locked."""
+    locked, visible = lockedSegmentIds(segmentationNode), visibleSegmentIds(segmentationNode)
+    return [name for name in classSegmentIds(segmentationNode) if name in visible and name not in locked]
+
+
+def lockedSegmentIds(segmentationNode: vtkMRMLSegmentationNode) -> list[str]:
+    """The segments that are finished and stay as they are: those with Slicer's status *Completed*."""
+    logic, segmentation = slicer.vtkSlicerSegmentationsModuleLogic, segmentationNode.GetSegmentation()
     return [
         segmentId
-        for segmentId in classSegmentIds(segmentationNode)
-        if logic.GetSegmentStatus(segmentation.GetSegment(segmentId)) != logic.Completed
-        and (display is None or display.GetSegmentVisibility(segmentId))
+        for segmentId in _segmentIds(segmentationNode)
+        if logic.GetSegmentStatus(segmentation.GetSegment(segmentId)) == logic.Completed
     ]
+
+
+def visibleSegmentIds(segmentationNode: vtkMRMLSegmentationNode) -> list[str]:
+    """The segments whose eye is open."""
+    display = segmentationNode.GetDisplayNode()
+    return [name for name in _segmentIds(segmentationNode) if display is None or display.GetSegmentVisibility(name)]
 
 
 def orientedImage(labels: np.ndarray, matrix: np.ndarray) -> vtkOrientedImageData:
@@ -254,11 +311,11 @@ def orientedImage(labels: np.ndarray, matrix: np.ndarray) -> vtkOrientedImageDat
 def _imported(
     segmentationNode: vtkMRMLSegmentationNode,
     volumeNode: vtkMRMLScalarVolumeNode,
-    segmentIds: list[str],
+    segmentIds: dict[int, str],
     labels: np.ndarray,
 ) -> None:
     """Through Slicer's own import, which follows transforms that are not linear."""
-    for value, segmentId in enumerate(segmentIds, start=1):
+    for value, segmentId in segmentIds.items():
         mask = (labels == value).astype(np.uint8)
         slicer.util.updateSegmentBinaryLabelmapFromArray(mask, segmentationNode, segmentId, volumeNode)
 
@@ -287,12 +344,13 @@ def _terminologyOf(segment: vtkSegment) -> str:
 
 
 def _merged(
-    segmentationNode: vtkMRMLSegmentationNode, volumeNode: vtkMRMLScalarVolumeNode, segmentIds: list[str]
+    segmentationNode: vtkMRMLSegmentationNode, volumeNode: vtkMRMLScalarVolumeNode, values: dict[str, int]
 ) -> Block:
+    """Some segments with their values; the later one counts where they overlap."""
     shape = volumeNode.GetImageData().GetDimensions()[::-1]
     between = transformBetween(segmentationNode, volumeNode)
     pieces = []
-    for value, segmentId in enumerate(segmentIds, start=1):
+    for segmentId, value in values.items():
         if between is None:
             piece = _exported(segmentationNode, volumeNode, segmentId)
         else:

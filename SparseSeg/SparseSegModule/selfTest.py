@@ -30,7 +30,7 @@ def annotate(volumeNode, truth: np.ndarray, slices: tuple[int, int, int] = SLICE
     labels = sparsify(truth, volumeGeometry(volumeNode), slices, names=(NAME,))
     segmentationNode = addSegmentation(volumeNode, "drawn")
     drawn = np.where(labels.labeled, labels.array, 0).astype(np.uint8)
-    setLabels(segmentationNode, drawn, ijkToRas(volumeNode), [SegmentStyle(NAME, (0.9, 0.8, 0.3))])
+    setLabels(segmentationNode, drawn, ijkToRas(volumeNode), {1: SegmentStyle(NAME, (0.9, 0.8, 0.3))})
     table = PlaneTable()
     for plane in labels.planes:
         table = table.withPlane(AnnotatedPlane(plane.axis, plane.index))
@@ -44,7 +44,7 @@ def densifySample(logic, seconds: float) -> float:
     segmentationNode, table = annotate(volumeNode, truth)
     result = logic.densify(volumeNode, segmentationNode, budgetSeconds=seconds, planes=table)
     dense = volumeArray(result.labelmapNode)
-    applyLabels(segmentationNode, volumeNode, dense, ijkToRas(volumeNode), classSegmentIds(segmentationNode))
+    applyLabels(segmentationNode, volumeNode, dense, ijkToRas(volumeNode), {1: classSegmentIds(segmentationNode)[0]})
     applied = classLabels(segmentationNode, volumeNode).whole(dense.shape)
     unseen = np.ones(dense.shape, bool)
     for plane in table.finished:
