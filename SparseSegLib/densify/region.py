@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
 
 from SparseSegLib.annotation import UNLABELED, Plane, SparseLabels
 from SparseSegLib.errors import AnnotationError, GeometryError
-from SparseSegLib.image import Box
+from SparseSegLib.image import Box, Geometry
 
 LEAST_MARGIN = 4  # voxels
 
@@ -36,13 +37,17 @@ def region_of_interest(labels: SparseLabels, margin: float = 0.1, chosen: Box | 
     """
     if chosen is not None:
         return _chosen_region(labels, chosen)
-    box = labels.bounding_box("objects")
-    one_orientation = len({plane.axis for plane in labels.planes}) == 1
-    width = max((side.stop - side.start) * step for side, step in zip(box, labels.geometry.spacing, strict=True))
+    return region_around(labels.bounding_box("objects"), labels.planes, labels.geometry, margin)
+
+
+def region_around(box: Box, planes: Sequence[Plane], geometry: Geometry, margin: float) -> Box:
+    """The region of interest around objects in ``box`` on annotated ``planes``; see :func:`region_of_interest`."""
+    one_orientation = len({plane.axis for plane in planes}) == 1
+    width = max((side.stop - side.start) * step for side, step in zip(box, geometry.spacing, strict=True))
     region = []
-    for axis, (side, size) in enumerate(zip(box, labels.array.shape, strict=True)):
-        places = sorted(plane.index for plane in labels.planes if plane.axis == axis)
-        deep = round(width / labels.geometry.spacing[axis]) if len(places) == 1 else 0
+    for axis, (side, size) in enumerate(zip(box, geometry.shape, strict=True)):
+        places = sorted(plane.index for plane in planes if plane.axis == axis)
+        deep = round(width / geometry.spacing[axis]) if len(places) == 1 else 0
         gap = max((after - before for before, after in pairwise(places)), default=deep)
         room = max(LEAST_MARGIN, round(margin * (side.stop - side.start)), gap // 2 if one_orientation else 0)
         region.append(slice(max(0, side.start - room), min(size, side.stop + room)))
