@@ -1,5 +1,8 @@
 """The worker behind the panel: prepared with the first stroke, kept, taught live, started again if it dies."""
 
+import json
+import threading
+
 import numpy as np
 import pytest
 import slicer
@@ -8,6 +11,7 @@ from host import Host
 from module_helpers import add_phantom, middle, paint_plane
 from recorded import RecordedStaying
 
+from SparseSegLib.jobs import Job
 from SparseSegLib.protocol import encode
 
 STEPS = 6
@@ -54,6 +58,8 @@ def test_the_first_stroke_prepares_a_worker_that_learns_and_stays(drawn):
     for axis in range(3):
         plane = middle(phantom.labels, axis)
         np.testing.assert_array_equal(dense[plane.voxels], phantom.labels[plane.voxels])
+    voxel = np.prod(first.labelmapNode.GetSpacing()) / 1000
+    assert first.milliliters == {"object": pytest.approx((dense == 1).sum() * voxel)}
     assert process.poll() is None
 
 
@@ -129,12 +135,47 @@ def test_a_segment_that_is_added_in_a_round_is_learned_too(drawn):
     assert part.view.shownNode().GetSegmentation().GetNumberOfSegments() == 2
 
 
-def test_another_setting_has_another_worker(drawn):
+@pytest.mark.prepares
+def test_settings_of_a_round_keep_the_worker(drawn):
     panel, _phantom, _volume_node = drawn
+    host, part, node = Host.instance(), panel.parts[2], panel.parameterNode
+    assert host.wait(lambda: part.learner.handle._job is not None, 20)
+    process = _process(panel)
+    steps = []
+    for changes in ({"budgetSeconds": 30}, {"seed": 5, "margin": 0.2}, {"preset": "balanced"}):
+        for name, value in changes.items():
+            setattr(node, name, value)
+        part.view.result = None
+        panel.ui.densifyButton.click()
+        result = _wait_for_round(panel)
+        steps.append(result.steps)
+        settings = json.loads(result.segmentationNode.GetAttribute("SparseSeg.Settings"))
+        assert {name: getattr(node, name) for name in ("seed", "margin", "preset")}.items() <= settings.items()
+        assert settings["budget_seconds"] == 30
+    assert steps == [STEPS] * 3  # a first round each, with new networks
+    assert _process(panel) is process
+    assert result.segmentationNode.GetAttribute("SparseSeg.Model") == "balanced"
+
+
+def test_the_output_is_chosen_anew_for_each_round(drawn):
+    panel, _phantom, _volume_node = drawn
+    part, process = panel.parts[2], None
+    for output, has in (("both", True), ("segmentation", False)):
+        panel.parameterNode.output = output
+        panel.ui.densifyButton.click()
+        result = _wait_for_round(panel)
+        assert (result.labelmapNode is not None) is has
+        assert process in (None, _process(panel))
+        process, part.view.result = _process(panel), None
+
+
+def test_another_image_has_another_worker(drawn):
+    panel, _phantom, volume_node = drawn
     panel.ui.densifyButton.click()
     _wait_for_round(panel)
     first = _process(panel)
-    panel.parameterNode.seed = 5
+    slicer.util.arrayFromVolume(volume_node)[0, 0, 0] += 1
+    slicer.util.arrayFromVolumeModified(volume_node)
     panel.ui.densifyButton.click()
     assert Host.instance().wait(lambda: panel.parts[2].learner.handle._job is not None, 20)
     assert _process(panel) is not first
@@ -188,3 +229,62 @@ def test_a_round_that_begins_while_the_last_one_is_delivered_is_learning(panel, 
         assert Host.instance().wait(lambda handle=handle: handle.result == 1, 10)
         assert handle.learning is learning
         handle.abandon()
+
+
+def test_a_job_looks_again_soon_while_a_thread_works_for_it_and_seldom_else(panel, tmp_path, monkeypatch):
+    from SparseSegModule.jobHandle import POLL_MILLISECONDS, SOON_MILLISECONDS, JobHandle
+
+    launch_with(lambda *_: RecordedStaying(f"{encode('started', protocol=1, version='')}\n".encode()), monkeypatch)
+    host, written = Host.instance(), threading.Event()
+
+    def waits(*_):
+        written.wait(10)
+        return tmp_path / "drawn.nrrd"
+
+    work = _Numbered()
+    work.write = waits
+    handle = JobHandle(tmp_path, work)
+    assert host.wait(lambda: handle._timer.interval == SOON_MILLISECONDS, 10)
+    written.set()
+    assert host.wait(lambda: handle._job is not None and handle._timer.interval == POLL_MILLISECONDS, 10)
+    written.clear()
+    handle.updateAnnotation(waits)
+    assert host.wait(lambda: handle._timer.interval == SOON_MILLISECONDS, 10)
+    written.set()
+    assert host.wait(lambda: handle._timer.interval == POLL_MILLISECONDS, 10)
+    handle.abandon()
+
+
+def test_what_is_taken_of_a_drawing_is_taken_once(drawn, monkeypatch):
+    """A click on Densify holds the panel as long as that takes."""
+    from SparseSegModule import densifier
+
+    panel, _phantom, _volume_node = drawn
+    monkeypatch.setattr(densifier, "takeDrawing", lambda *_: pytest.fail("taken again"))
+    panel.ui.densifyButton.click()
+    assert panel.parts[2].learner.learns
+
+
+def test_what_is_on_display_is_predicted_first_and_anew_when_the_user_scrolls(drawn, monkeypatch):
+    from SparseSegModule.views import shownPlane, sliceNodes
+
+    panel, _phantom, volume_node = drawn
+    part, told = panel.parts[2], []
+    (view, *_others) = sliceNodes()
+    index = shownPlane(view, volume_node).index
+    look = Job.look
+    monkeypatch.setattr(Job, "look", lambda job, planes: told.append(list(planes)) or look(job, planes))
+    panel.ui.densifyButton.click()  # a cold start
+    assert Host.instance().wait(lambda: told, 20)
+    shown = [shownPlane(one, volume_node) for one in sliceNodes()]
+    assert told == [[(plane.axis, plane.index) for plane in shown]]
+    progress = {"step": 1, "fraction": 0.1, "loss": None, "seconds_left": None}
+    part.onProgress(progress)
+    assert len(told) == 1
+    view.SetSliceOffset(view.GetSliceOffset() + 2 * volume_node.GetSpacing()[2 - shown[0].axis])
+    part.onProgress(progress)
+    part.onProgress(progress)
+    assert len(told) == 2
+    assert abs(told[1][0][1] - index) == 2
+    assert told[1][1:] == told[0][1:]
+    _wait_for_round(panel)

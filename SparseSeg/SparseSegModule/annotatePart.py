@@ -31,7 +31,6 @@ class AnnotatePart(VTKObservationMixin):
     ----------
     loop : AnnotationLoop or None
         The state of the drawing that is chosen.
-    editorNode : the Segment Editor's settings, its masking among them
     onChanged : called after every change of the annotation
     onCorrected : called after a stroke with the slice that is being edited
     """
@@ -62,7 +61,7 @@ class AnnotatePart(VTKObservationMixin):
             editorNode = slicer.vtkMRMLSegmentEditorNode()
             editorNode.SetSingletonTag("SparseSeg")
             editorNode = slicer.mrmlScene.AddNode(editorNode)
-        self.editorNode = editorNode
+        self._editorNode = editorNode  # the Segment Editor's settings
         ui.segmentEditorWidget.setMRMLSegmentEditorNode(editorNode)
 
     def refresh(self) -> None:
@@ -139,7 +138,7 @@ class AnnotatePart(VTKObservationMixin):
         self.suggestion, self.loop = None, None
         if volumeNode is None or segmentationNode is None:
             return
-        self.loop = AnnotationLoop(volumeNode, segmentationNode, editor.saveStateForUndo)
+        self.loop = AnnotationLoop(volumeNode, segmentationNode, editor.saveStateForUndo, self._editorNode)
         self.loop.scribble = self.panel.ui.scribbleButton.checked
         self._cutOneSlice()
         segmentation = segmentationNode.GetSegmentation()

@@ -9,10 +9,19 @@ import numpy as np
 
 from SparseSegLib.annotation import UNLABELED, Plane, SparseLabels, find_planes, sparse_labels_from_segments
 from SparseSegLib.errors import AnnotationError
-from SparseSegLib.image import Box, Geometry
+from SparseSegLib.image import Geometry
 from SparseSegModule.masking import protectedVoxels
 from SparseSegModule.planes import PlaneTable
-from SparseSegModule.segments import Block, classLabels, editableSegmentIds, knownBackground, segmentStyles
+from SparseSegModule.prediction import Prediction
+from SparseSegModule.segments import (
+    Block,
+    SegmentStyle,
+    classLabels,
+    editableSegmentIds,
+    editableStyles,
+    knownBackground,
+    segmentStyles,
+)
 from SparseSegModule.volumes import volumeArray, volumeGeometry
 
 if TYPE_CHECKING:
@@ -38,6 +47,7 @@ class Drawing:
     classes, background : the segments that are worked on, and what is known to be none of them: strokes of segments
         named "background", and locked segments
     names : names of the classes 1..n
+    styles : of those that are worked on, by their values
     table : which slices are annotated
     applied : (Z, Y, X) dense labels that were last applied to the segmentation, ``DRAWN`` where the user had drawn; or
         None
@@ -48,6 +58,7 @@ class Drawing:
     classes: Block
     background: Block
     names: tuple[str, ...]
+    styles: dict[int, SegmentStyle]
     table: PlaneTable
     applied: np.ndarray | None
     protected: np.ndarray | None = None
@@ -83,10 +94,11 @@ class Drawing:
             labels.array[self.protected & ~background & (labels.array == 0)] = UNLABELED
         return labels
 
-    def masked(self, labels: np.ndarray, box: Box) -> np.ndarray:
-        """Predicted labels of a part of the volume, without those where they must not change what is there."""
+    def masked(self, labels: np.ndarray, geometry: Geometry) -> np.ndarray:
+        """Predicted labels of a part of the volume, with what is drawn where they must not change it."""
         if self.protected is None:
             return labels
+        box = Prediction(labels, geometry, ()).boxIn(self.geometry)
         drawn = self.classes.whole(self.geometry.shape)[box]
         return np.where(self.protected[box] & (labels != UNLABELED), drawn, labels)
 
@@ -119,7 +131,9 @@ def readDrawing(
         applied = volumeArray(appliedNode)
     names = tuple(style.name for style in segmentStyles(segmentationNode))
     strokes = knownBackground(segmentationNode, volumeNode)
-    return Drawing(volumeGeometry(volumeNode), classes, strokes, names, table, applied)
+    return Drawing(
+        volumeGeometry(volumeNode), classes, strokes, names, editableStyles(segmentationNode), table, applied
+    )
 
 
 def rememberDrawn(applied: np.ndarray, labels: SparseLabels) -> np.ndarray:

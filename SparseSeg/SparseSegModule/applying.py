@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,16 +20,8 @@ from SparseSegModule.segments import (
 )
 from SparseSegModule.volumes import ijkToRas
 
-if TYPE_CHECKING:
-    from slicer import vtkMRMLSegmentEditorNode
 
-
-def applyResult(
-    loop: AnnotationLoop,
-    labels: np.ndarray,
-    segmentIds: Sequence[str],
-    editorNode: vtkMRMLSegmentEditorNode | None = None,
-) -> None:
+def applyResult(loop: AnnotationLoop, labels: np.ndarray, segmentIds: Sequence[str]) -> None:
     """Write a dense result into the segmentation that it was learned from; what was drawn stands.
 
     Locked segments stay, and so does everything where the Segment Editor's masking protects it; of hidden segments its
@@ -41,14 +32,13 @@ def applyResult(
     loop : the drawing
     labels : (Z, Y, X) classes on the volume's grid
     segmentIds : of the classes 1..n
-    editorNode : whose masking counts
 
     Raises
     ------
     AnnotationError
         If a segment that the result belongs to was removed.
     """
-    volumeNode, segmentationNode = loop.volumeNode, loop.segmentationNode
+    volumeNode, segmentationNode, editorNode = loop.volumeNode, loop.segmentationNode, loop.editorNode
     now = classSegmentIds(segmentationNode)
     classes = classesFrom(now, segmentIds)
     drawn = loop.drawn()

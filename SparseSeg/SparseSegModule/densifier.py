@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,11 +21,11 @@ from SparseSegModule.parameterNode import OUTPUTS, PRESETS
 from SparseSegModule.planes import PlaneTable
 from SparseSegModule.prediction import Prediction
 from SparseSegModule.results import deliverDense, inScene
-from SparseSegModule.segments import classLabels, classSegmentIds, segmentStyles
+from SparseSegModule.segments import SegmentStyle, classSegmentIds, resultLabels, segmentStyles
 from SparseSegModule.volumes import volumeArray, volumeGeometry
 
 if TYPE_CHECKING:
-    from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+    from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode, vtkMRMLSegmentEditorNode
 
 Show = Callable[[np.ndarray, Geometry], None]
 
@@ -39,6 +40,8 @@ def startDensify(
     network: str | None = None,
     channels: Sequence[vtkMRMLScalarVolumeNode] = (),
     planes: PlaneTable | None = None,
+    drawing: Drawing | None = None,
+    editorNode: vtkMRMLSegmentEditorNode | None = None,
     margin: float = 0.1,
     seed: int = 0,
     device: str = "auto",
@@ -53,40 +56,55 @@ def startDensify(
     """Start densifying; see ``SparseSegLogic.densify``.
 
     ``show`` is called with every preview. With ``stay`` the worker waits so many seconds for the next round after each;
-    with ``prepare`` as well it reads and prepares, and waits for the annotation. The nodes of the ``last`` result, and
-    of every round, are updated instead of new ones made.
+    with ``prepare`` as well it reads and prepares, and waits for the annotation. ``drawing`` is what is drawn, where
+    that is taken already; ``editorNode`` has the Segment Editor's masking, which is kept. The nodes of the ``last``
+    result, and of every round, are updated instead of new ones made.
 
     Raises UsageError, VolumeError, AnnotationError or GeometryError for input that cannot be worked on.
     """
     if volumeNode is None or segmentationNode is None:
         raise UsageError("A volume and a segmentation are needed.", "Choose both under Inputs.")
-    for value, known, what in ((preset, PRESETS, "preset"), (output, OUTPUTS, "output")):
-        if value not in known:
-            raise UsageError(f"There is no {what} called {value}.", f"Use one of {', '.join(known)}.")
+    if output not in OUTPUTS:
+        raise UsageError(f"There is no output called {output}.", f"Use one of {', '.join(OUTPUTS)}.")
 
     def take() -> Drawing:
         loop = AnnotationLoop(volumeNode, segmentationNode)
-        return takeDrawing(volumeNode, segmentationNode, planes or knownPlanes(loop), loop.applied)
+        return takeDrawing(volumeNode, segmentationNode, planes or knownPlanes(loop), loop.applied, editorNode)
 
-    drawing = None if prepare else take()
-    styles = segmentStyles(segmentationNode)
-    settings = {"preset": preset, "margin": margin, "seed": seed, "device": device}
+    drawing = None if prepare else drawing or take()
+    settings = roundSettings(budgetSeconds, preset=preset, margin=margin, seed=seed, device=device)
     if network is not None:
         settings["network"] = network
-    if budgetSeconds:
-        settings["budget_seconds"] = float(budgetSeconds)
     if budgetSteps:
         settings["budget_steps"] = int(budgetSteps)
     images = [volumeNode, *channels]
 
-    def deliver(arrays: DenseArrays, figures: dict[str, Any]) -> DenseResult:
+    def deliver(
+        arrays: DenseArrays,
+        figures: dict[str, Any],
+        settings: dict[str, Any],
+        output: str,
+        styles: dict[int, SegmentStyle],
+    ) -> DenseResult:
         nonlocal last
         last = deliverDense(volumeNode, arrays, styles, figures, settings, output, last)  # type: ignore[arg-type]
         return last
 
-    checkpoint = jobs.checkpoint(_key(images, segmentationNode, network or preset))
-    work = DensifyWork(images, drawing, styles, {**settings, "stay": float(stay)}, checkpoint, deliver, show, take)
+    key = _key(images, segmentationNode)
+
+    def checkpoint(way: str) -> Path:
+        return jobs.checkpoint(f"{key}-{way}")
+
+    work = DensifyWork(images, drawing, settings, output, float(stay), checkpoint, deliver, show, take)
     return jobs.start(work, listener, learning=not prepare)
+
+
+def roundSettings(budgetSeconds: float | None, *, preset: str, margin: float, seed: int, device: str) -> dict[str, Any]:
+    """What a round is learned with, as the worker's settings. Raises UsageError for a preset that there is not."""
+    if preset not in PRESETS:
+        raise UsageError(f"There is no preset called {preset}.", f"Use one of {', '.join(PRESETS)}.")
+    seconds = float(budgetSeconds) if budgetSeconds else None
+    return {"preset": preset, "margin": margin, "seed": seed, "device": device, "budget_seconds": seconds}
 
 
 def learnMore(handle: JobHandle) -> None:
@@ -108,7 +126,7 @@ def loopOn(
         labels = (
             np.array(volumeArray(result.labelmapNode))
             if inScene(result.labelmapNode)
-            else classLabels(result.segmentationNode, volumeNode).whole(geometry.shape)
+            else resultLabels(result.segmentationNode, volumeNode)
         )
         loop.prediction = Prediction(labels, geometry, tuple(classSegmentIds(segmentationNode)))
     return loop
@@ -121,8 +139,8 @@ def knownPlanes(loop: AnnotationLoop) -> PlaneTable:
     return PlaneTable().withFound(findPlanes(loop.volumeNode, loop.segmentationNode))
 
 
-def _key(images: list[vtkMRMLScalarVolumeNode], segmentationNode: vtkMRMLSegmentationNode, way: str) -> str:
+def _key(images: list[vtkMRMLScalarVolumeNode], segmentationNode: vtkMRMLSegmentationNode) -> str:
     """One name for the weights of this segmentation on these images."""
-    text = "|".join([*(node.GetID() for node in images), segmentationNode.GetID(), way])
+    text = "|".join([*(node.GetID() for node in images), segmentationNode.GetID()])
     segments = "|".join(style.name for style in segmentStyles(segmentationNode))
     return hashlib.sha256(f"{text}|{segments}".encode()).hexdigest()[:24]

@@ -14,6 +14,7 @@ import vtk
 
 from SparseSegLib.annotation import Plane, write_sparse_labels
 from SparseSegLib.image import Box, Geometry
+from SparseSegLib.image.label_values import counts_in
 from SparseSegLib.io import read_labels, read_volume, write_image
 from SparseSegLib.jobs import write_job
 from SparseSegLib.protocol import CHECKPOINT_FILE
@@ -36,12 +37,14 @@ LABELS_FILE = "annotation/drawn.nrrd"
 class DenseArrays:
     """The worker's result: labels on the volume's grid, and labels and uncertainty as far as they reach.
 
-    Images are made in the thread, so that Slicer need not wait for large copies; ``classes`` is the highest class.
+    Images are made in the thread, so that Slicer need not wait for large copies; ``classes`` is the highest class, and
+    ``voxels`` how many there are of each from 0 on.
     """
 
     labels: vtk.vtkImageData
     geometry: Geometry
     classes: int
+    voxels: np.ndarray
     objects: np.ndarray
     objectsGeometry: Geometry
     uncertainty: vtk.vtkImageData
@@ -78,38 +81,50 @@ class DensifyWork:
     ----------
     channels : the volume and further channels
     drawing : what the user drew; None where it comes later
-    styles : how the classes look
     settings : of ``SparseSegLib.densify.DensifySettings``
-    checkpoint : where the weights of this volume's last training are kept, and taken from if they are there
-    deliver : makes nodes of the arrays
+    output : which nodes the result becomes
+    stay : seconds that the worker waits for the next round
+    checkpoint : where the weights of this volume's last training are kept, and taken from if they are there, by the
+        preset or network
+    deliver : makes nodes of the arrays, with the figures, the settings, ``output`` and the classes' styles
     show : shows a preview, if it is not None: labels ``(Z, Y, X)`` of a part of the volume and their grid
     take : takes what is drawn out of the nodes anew
 
     Attributes
     ----------
     take : for the next round of a job that stays
+    settings : of the round that runs, or of the next one
     """
 
     def __init__(
         self,
         channels: list[vtkMRMLScalarVolumeNode],
         drawing: Drawing | None,
-        styles: list[SegmentStyle],
         settings: dict[str, Any],
-        checkpoint: Path,
-        deliver: Callable[[DenseArrays, dict[str, Any]], DenseResult],
+        output: str,
+        stay: float,
+        checkpoint: Callable[[str], Path],
+        deliver: Callable[[DenseArrays, dict[str, Any], dict[str, Any], str, dict[int, SegmentStyle]], DenseResult],
         show: Callable[[np.ndarray, Geometry], None] | None,
         take: Callable[[], Drawing],
     ) -> None:
         self.take = take
-        self.styles = styles
         self._drawing = drawing
-        self._settings = settings
-        self._checkpoint = checkpoint
+        self.settings = settings
+        self._output = output
+        self._stay = stay
+        self._checkpointOf = checkpoint
+        self._checkpoint = checkpoint(_way(settings))
         self._deliver = deliver
         self._show = show
         self._images = [VolumeImage.of(channels[0]), *(VolumeImage.of(node, channels[0]) for node in channels[1:])]
         self._updates = 0
+
+    def change(self, settings: dict[str, Any], output: str) -> None:
+        """Take other settings for the next round; those that are not given stay."""
+        self.settings = {**self.settings, **settings}
+        self._output = output
+        self._checkpoint = self._checkpointOf(_way(self.settings))
 
     def write(self, folder: Path) -> None:
         """Write images, annotation and ``job.json``; take over the last weights."""
@@ -127,7 +142,7 @@ class DensifyWork:
         if self._checkpoint.exists():
             shutil.copy(self._checkpoint, folder / CHECKPOINT_FILE)
         files = {"dense": "dense.nrrd", "uncertainty": "uncertainty.nrrd"}
-        write_job(folder, "densify", inputs, {**self._settings, **files})
+        write_job(folder, "densify", inputs, {**self.settings, "stay": self._stay, **files})
 
     def checkInputs(self) -> None:
         """Raise VolumeError if an image was changed while it was written."""
@@ -140,6 +155,7 @@ class DensifyWork:
         self._updates += 1
         path = folder / LABELS_FILE.replace("drawn", f"drawn-{self._updates}")
         write_sparse_labels(drawing.sparseLabels(), path)
+        self._drawing = drawing
         return path
 
     def read(self, folder: Path, ending: dict[str, Any]) -> DenseArrays:
@@ -147,12 +163,14 @@ class DensifyWork:
         files = ending["files"]
         labels, geometry, _ = read_labels(folder / files["dense"])
         volume = read_volume(folder / files["uncertainty"])
-        labels, uncertainty = labels.astype(np.uint8), volume.array[0]
+        labels, uncertainty = self._drawing.masked(labels.astype(np.uint8), geometry), volume.array[0]
         objects, unsure = _reach(labels), _reach(uncertainty)
+        voxels = counts_in(labels)
         return DenseArrays(
             imageFromArray(labels),
             geometry,
-            int(labels.max()),
+            int(np.flatnonzero(voxels)[-1]),
+            voxels,
             np.ascontiguousarray(labels[objects]),
             geometry.crop(objects),
             imageFromArray(uncertainty[unsure]),
@@ -161,12 +179,12 @@ class DensifyWork:
 
     def deliver(self, results: DenseArrays, ending: dict[str, Any]) -> DenseResult:
         """Make nodes."""
-        return self._deliver(results, ending["figures"])
+        return self._deliver(results, ending["figures"], self.settings, self._output, self._drawing.styles)
 
     def readPreview(self, path: Path) -> tuple[np.ndarray, Geometry]:
         """Read an intermediate result: labels on the region of interest."""
         labels, geometry, _ = read_labels(path)
-        return labels.astype(np.uint8), geometry
+        return self._drawing.masked(labels.astype(np.uint8), geometry), geometry
 
     def show(self, preview: tuple[np.ndarray, Geometry]) -> None:
         """Show an intermediate result."""
@@ -185,6 +203,10 @@ def nextSlice(figures: dict[str, Any]) -> Plane | None:
     """The suggested slice among a result's figures."""
     place = figures.get("next_slice")
     return None if place is None else Plane("zyx".index(place["axis"]), int(place["index"]))
+
+
+def _way(settings: dict[str, Any]) -> str:
+    return str(settings.get("network") or settings["preset"])
 
 
 def settingsText(settings: dict[str, Any]) -> str:

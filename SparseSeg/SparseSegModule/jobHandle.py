@@ -22,6 +22,9 @@ from SparseSegModule.engine import pythonExecutable
 from SparseSegModule.panelWords import inPanelWords
 
 POLL_MILLISECONDS = 50
+SOON_MILLISECONDS = 10
+"""The same while something is written or read in a thread, so that it goes on as soon as that is done."""
+
 BREATH = 0.002  # seconds
 TIDY_SECONDS = 3.0
 
@@ -100,6 +103,7 @@ class JobHandle:
         self._previews = NewestCall(work.readPreview)
         self._results = NewestCall(lambda event: work.read(folder, event))
         self._update: BackgroundCall | None = None
+        self._looks: list[tuple[int, int]] = []
         self._tidying: BackgroundCall | None = None
         self._cancelAsked = self._stopAsked = self._abandoned = self._begun = False
         self._silenceTold = self._ticking = False
@@ -124,8 +128,9 @@ class JobHandle:
 
     def look(self, planes: Iterable[Plane]) -> None:
         """Say which slices are on display, at most three: they are predicted first."""
+        self._looks = [(plane.axis, plane.index) for plane in planes]
         if self._job is not None:
-            self._job.look([(plane.axis, plane.index) for plane in planes])
+            self._job.look(self._looks)
 
     def cancel(self) -> None:
         """End the job; nothing of it stays. Returns at once."""
@@ -133,8 +138,10 @@ class JobHandle:
         if self._job is not None:
             self._job.cancel()
 
-    def updateAnnotation(self, write: Callable[[Path], Path]) -> bool:
+    def updateAnnotation(self, write: Callable[[Path], Path], settings: dict[str, Any] | None = None) -> bool:
         """Hand new annotation to the job; ``write`` writes it into the folder, in a thread.
+
+        ``settings`` hold for the rounds that begin with it or after it.
 
         Returns false where the job cannot take it yet: it has not started, or the last one is on its way.
         """
@@ -143,7 +150,7 @@ class JobHandle:
         if self._job is None or self._update is not None:
             return False
         self._waits, self.learning = not self.learning, True
-        self._update = BackgroundCall(lambda: write(self.folder))
+        self._update = BackgroundCall(lambda: (write(self.folder), settings))
         return True
 
     def wait(self, timeout: float | None = None) -> Any:
@@ -193,12 +200,23 @@ class JobHandle:
             self._finish(error=JobError(f"Something unexpected happened: {error}", "The application log has more."))
         finally:
             self._ticking = False
+            if not self.ended:
+                self._setPace()
+
+    def _setPace(self) -> None:
+        """Look again soon where a thread is at work for this job."""
+        calls = self._writing is not None or self._update is not None or self._previews.busy or self._results.busy
+        interval = SOON_MILLISECONDS if calls else POLL_MILLISECONDS
+        if self._timer.interval != interval:
+            self._timer.setInterval(interval)
 
     def _startWorker(self) -> None:
         if self._cancelAsked:
             raise Canceled
         self.work.checkInputs()
         self._job = Job(self.folder, interpreter=pythonExecutable()).start()
+        if self._looks:
+            self._job.look(self._looks)
         if self._stopAsked:
             self._job.stop()
 
@@ -267,7 +285,7 @@ class JobHandle:
         update, self._update = self._update, None
         try:
             if self._job is not None:
-                self._job.update_annotation(update.result())
+                self._job.update_annotation(*update.result())
         except SparseSegError as error:
             self.learning = not self._waits
             self.listener.onMessage(str(error))

@@ -27,7 +27,12 @@ from SparseSegModule.strokes import afterStroke, crossingLines, fillsVolume
 from SparseSegModule.volumes import addLabelmapNode, imageFromArray, volumeGeometry
 
 if TYPE_CHECKING:
-    from slicer import vtkMRMLLabelMapVolumeNode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+    from slicer import (
+        vtkMRMLLabelMapVolumeNode,
+        vtkMRMLScalarVolumeNode,
+        vtkMRMLSegmentationNode,
+        vtkMRMLSegmentEditorNode,
+    )
 
 VOLUME_ROLE = "SparseSeg.planesVolume"
 APPLIED_ROLE = "SparseSeg.applied"
@@ -44,11 +49,12 @@ class AnnotationLoop:
     ----------
     volumeNode, segmentationNode : the image, and what is drawn on it
     saveUndo : saves the segmentation's state, for the Segment Editor to undo what comes next
+    editorNode : the Segment Editor's settings, whose masking is kept
 
     Attributes
     ----------
     table : PlaneTable
-    saveUndo : as it was given
+    saveUndo, editorNode : as they were given
     prediction : Prediction or None
         What corrections start from.
     scribble : whether strokes on a new slice label their own voxels alone
@@ -62,6 +68,7 @@ class AnnotationLoop:
         volumeNode: vtkMRMLScalarVolumeNode,
         segmentationNode: vtkMRMLSegmentationNode,
         saveUndo: Callable[[], None] = lambda: None,
+        editorNode: vtkMRMLSegmentEditorNode | None = None,
     ) -> None:
         self.volumeNode = volumeNode
         self.segmentationNode = segmentationNode
@@ -69,6 +76,7 @@ class AnnotationLoop:
         self.scribble = False
         self.revision = 0
         self.saveUndo = saveUndo
+        self.editorNode = editorNode
         self._pressed: Plane | None = None
         self.table = PlaneTable.fromText(readTag(self.segmentationNode) if self.known else "")
         self.labels = self._drawnNow()
@@ -92,7 +100,7 @@ class AnnotationLoop:
 
     def drawing(self) -> Drawing:
         """What is drawn now; AnnotationError if nothing is."""
-        return takeDrawing(self.volumeNode, self.segmentationNode, self.table, self.applied)
+        return takeDrawing(self.volumeNode, self.segmentationNode, self.table, self.applied, self.editorNode)
 
     def drawn(self) -> SparseLabels:
         """All that is drawn, be it nothing, that of the slice being edited included."""

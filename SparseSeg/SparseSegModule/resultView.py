@@ -173,7 +173,7 @@ class ResultView:
         with slicer.util.tryWithErrorDisplay(_("The result could not be applied."), waitCursor=True):
             node, spacing = self.panel.parameterNode, volumeGeometry(self._volumeNode).spacing
             labels = finished(self._labels(), spacing, **{name: getattr(node, name) for name in WAYS})
-            applyResult(self._loop(), labels, self._segmentIds, self.annotate.editorNode)
+            applyResult(self._loop(), labels, self._segmentIds)
             self.annotate.ignoreChange()
             name = self._drawnNode.GetName()
             self._finish(_("The result was applied to {segmentation}.").format(segmentation=name))

@@ -42,8 +42,8 @@ def deliverDense(
     """
     name = f"{volumeNode.GetName()} dense ({_way(settings)})"
     number = freeNumber([f"{name} {kind}" for kind in ("labels", "segments", "uncertainty")])
-    values = [int(value) for value in np.flatnonzero(np.bincount(arrays.objects.ravel())) if value]
-    styles = {value: styles.get(value) or _style(value) for value in sorted({*styles, *values})}
+    there = [int(value) for value in np.flatnonzero(arrays.voxels) if value]
+    styles = {value: styles.get(value) or _style(value) for value in there}
     labelmapNode = segmentationNode = None
     if output != "segmentation":
         labelmapNode = last.labelmapNode if last is not None and inScene(last.labelmapNode) else None
@@ -80,9 +80,9 @@ def deliverDense(
 
 
 def _milliliters(arrays: DenseArrays, styles: dict[int, SegmentStyle]) -> dict[str, float]:
-    counts = np.bincount(arrays.objects.ravel(), minlength=256)
     voxel = float(np.prod(arrays.objectsGeometry.spacing)) / 1000
-    return {style.name: float(counts[value]) * voxel for value, style in styles.items() if counts[value]}
+    counts = arrays.voxels
+    return {style.name: float(counts[value]) * voxel for value, style in styles.items()}
 
 
 def inScene(node: vtkMRMLDisplayableNode | None) -> bool:

@@ -176,7 +176,8 @@ def next_problem(
 ) -> Problem:
     """The problem of another annotation; as much as possible is taken over. Raises as :func:`make_problem` does."""
     later = problem.with_labels(labels, margin, chosen)
-    if later is None:
+    spacing = problem.volume.geometry.spacing
+    if later is None or coarsening(problem.region_shape, spacing, most_voxels) != problem.factors:
         later = make_problem(problem.volume, labels, margin, most_voxels, chosen)
         if later.full.own_values == problem.full.own_values:
             later = replace(later, _misleads=problem._found_out())
