@@ -14,6 +14,7 @@ from SparseSegModule.background import BackgroundCall
 from SparseSegModule.planeTable import describePlane
 from SparseSegModule.results import inputOf
 from SparseSegModule.sliceScores import SliceComparison, SliceScore, prepareComparison
+from SparseSegModule.translation import errorText
 from SparseSegModule.views import jumpTo
 from SparseSegModule.volumes import volumeGeometry
 from SparseSegModule.waiting import Waiting
@@ -61,7 +62,7 @@ class ComparePart:
             self._volumeNode = inputOf(node.shown) or inputOf(node.reference)
             self._waiting.start(prepareComparison(node.shown, node.reference, self._volumeNode))
         except SparseSegError as error:
-            slicer.util.errorDisplay(str(error))
+            slicer.util.errorDisplay(errorText(error))
             return
         self._compared = node.shown, node.reference
         self._showBoth(node.shown, node.reference)

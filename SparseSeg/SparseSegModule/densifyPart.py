@@ -22,6 +22,7 @@ from SparseSegModule.learner import Learner, Learning
 from SparseSegModule.networks import presetTips, showTips
 from SparseSegModule.parameterNode import PRESETS
 from SparseSegModule.resultView import ResultView
+from SparseSegModule.translation import errorText
 from SparseSegModule.views import shownPlane, sliceNodes
 
 UPDATE_MILLISECONDS = 150
@@ -84,7 +85,7 @@ class DensifyPart(Listener):
         try:
             self._learn()
         except SparseSegError as error:
-            slicer.util.errorDisplay(str(error))
+            slicer.util.errorDisplay(errorText(error))
 
     def _learn(self) -> None:
         """Begin a round, or have the one that runs learn from what is drawn now; SparseSegError if that cannot be."""
@@ -170,9 +171,9 @@ class DensifyPart(Listener):
         if handle.error is not None:
             self.view.removePreview()
             canceled = isinstance(handle.error, Canceled)
-            ui.progressLabel.text = _("Canceled.") if canceled else str(handle.error)
+            ui.progressLabel.text = _("Canceled.") if canceled else errorText(handle.error)
             if not canceled:
-                slicer.util.errorDisplay(str(handle.error))
+                slicer.util.errorDisplay(errorText(handle.error))
         self._updateButtons()
 
     def _onPreview(self, labels: np.ndarray, geometry: Geometry) -> None:
@@ -194,7 +195,7 @@ class DensifyPart(Listener):
         try:
             self._learn()
         except SparseSegError as error:  # so far nothing can be learned from what is drawn
-            self.onMessage(str(error))
+            self.onMessage(errorText(error))
 
     def _startChart(self, name: str) -> None:
         if self.chart is not None:
