@@ -19,8 +19,8 @@ from SparseSegModule.chart import TrainingChart
 from SparseSegModule.densifyWork import DenseResult
 from SparseSegModule.jobHandle import JobHandle, Listener
 from SparseSegModule.learner import Learner, Learning
-from SparseSegModule.networks import presetTips, showTips
-from SparseSegModule.parameterNode import PRESETS
+from SparseSegModule.networks import presetTips, showNames, showTips
+from SparseSegModule.parameterNode import DEVICES, OUTPUTS, PRESETS
 from SparseSegModule.resultView import ResultView
 from SparseSegModule.translation import errorText
 from SparseSegModule.views import shownPlane, sliceNodes
@@ -66,8 +66,14 @@ class DensifyPart(Listener):
             self.chart = None
             self.panel.ui.progressLabel.text = ""
         self.view.refresh()
-        tips = presetTips()
-        showTips(self.panel.ui.presetSelector, [tips[preset] for preset in PRESETS])
+        ui, tips = self.panel.ui, presetTips()
+        showTips(ui.presetSelector, [tips[preset] for preset in PRESETS])
+        for selector, choices in (
+            (ui.presetSelector, PRESETS),
+            (ui.deviceSelector, DEVICES),
+            (ui.outputSelector, OUTPUTS),
+        ):
+            showNames(selector, choices)
         self._updateButtons()
 
     def cleanup(self) -> None:
