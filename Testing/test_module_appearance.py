@@ -47,6 +47,21 @@ def test_the_bar_of_the_loop_stays_on_a_small_screen(panel, small_screen):
         assert corner.y() <= SMALL_SCREEN[1]
 
 
+def test_the_tables_show_at_400_pixels_what_matters(panel):
+    ui, host = panel.ui, Host.instance()
+    phantom, volume_node = add_phantom()
+    panel.parameterNode.inputVolume = volume_node
+    paint_plane(panel.parameterNode.segmentation, volume_node, phantom.labels, middle(phantom.labels, 0))
+    ui.slicesButton.collapsed = False
+    panel.parent.resize(400, 900)
+    panel.parent.show()
+    for tab, table, columns in ((0, ui.planeTable, 4), (2, ui.sliceTable, 4)):
+        ui.tabs.setCurrentIndex(tab)
+        host.processEvents(0.1)
+        assert sum(table.columnWidth(column) for column in range(columns)) <= table.viewport().width
+    assert ui.planeTable.item(0, 3).text() == "being edited"
+
+
 def test_colors_come_from_the_theme():
     folder = MODULE.parent
     for path in [*folder.rglob("*.py"), *folder.rglob("*.ui")]:

@@ -37,6 +37,7 @@ class ComparePart:
         ui = panel.ui
         ui.sliceTable.verticalHeader().setVisible(False)
         ui.sliceTable.horizontalHeader().setStretchLastSection(True)
+        ui.sliceTable.resizeColumnsToContents()
         ui.sliceTable.connect("currentCellChanged(int,int,int,int)", self._onRow)
         ui.sliceTable.connect("cellClicked(int,int)", self._onRow)
         ui.compareButton.connect("clicked()", self.onCompare)
