@@ -102,6 +102,7 @@ def g(events, error):
         ("Canceled {x} is in none of the cases, and is left out.", "Canceled {x} fehlt in allen Fällen."),
         ("No such sentence is known here.", "No such sentence is known here."),
         ("The disk is full. Use one of a.", "The disk is full. Möglich sind a."),
+        (f"There is no model {'a, b; ' * 200}.", f"Ein Modell {'a, b; ' * 200} gibt es nicht."),
         ("", ""),
     ],
 )

@@ -14,14 +14,22 @@ from SparseSegModule.sentences import sentences
 
 _NAME = re.compile(r"\{(\w+)\}")
 _BETWEEN = re.compile(r"(?<=[.?!)]) |; |, ")
+_MOST_PARTS = 12
+"""A text of more parts is a list, of files for example, and is not taken apart."""
 
 
 class _Sentence(NamedTuple):
     """A pattern of English texts and their translation, with the same names in braces."""
 
     pattern: re.Pattern[str]
+    start: str
+    end: str
     letters: int
     translation: str
+
+    def match(self, text: str) -> re.Match[str] | None:
+        """The match of the whole text; most sentences begin or end otherwise, which is seen at once."""
+        return self.pattern.fullmatch(text) if text.startswith(self.start) and text.endswith(self.end) else None
 
 
 def translated(text: str) -> str:
@@ -43,14 +51,16 @@ def _known() -> list[_Sentence]:
 
 
 def _sentence(english: str, translation: str) -> _Sentence:
+    split = _NAME.split(english)
     pieces, seen = [], set()
-    for number, piece in enumerate(_NAME.split(english)):
+    for number, piece in enumerate(split):
         if number % 2:
             pieces.append(f"(?P={piece})" if piece in seen else f"(?P<{piece}>.*?)")
             seen.add(piece)
         else:
             pieces.append(re.escape(piece))
-    return _Sentence(re.compile("".join(pieces), re.DOTALL), len(_NAME.sub("", english)), translation)
+    letters = sum(map(len, split[::2]))
+    return _Sentence(re.compile("".join(pieces), re.DOTALL), split[0], split[-1], letters, translation)
 
 
 @lru_cache(1024)
@@ -58,14 +68,14 @@ def _best(text: str) -> tuple[int, str]:
     """How many letters of a text are of known sentences, and the translation that knows the most of them."""
     found = [(0, text)]
     for sentence in _known():
-        match = sentence.pattern.fullmatch(text)
+        match = sentence.match(text)
         if match is not None:
             values = {name: _best(value) for name, value in match.groupdict().items()}
             letters = sentence.letters + sum(known for known, _value in values.values())
             found.append((letters, _filled(sentence.translation, values)))
-    for gap in _BETWEEN.finditer(text):
-        before = [each for each in _known() if each.pattern.fullmatch(text[: gap.start()])]
-        if before:
+    gaps = list(_BETWEEN.finditer(text))
+    for gap in gaps if len(gaps) < _MOST_PARTS else ():
+        if any(sentence.match(text[: gap.start()]) for sentence in _known()):
             (known, head), (more, rest) = _best(text[: gap.start()]), _best(text[gap.end() :])
             found.append((known + more, f"{head}{gap[0]}{rest}"))
     return max(found, key=lambda one: one[0])
