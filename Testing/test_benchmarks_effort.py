@@ -5,7 +5,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import pytest
 from Benchmarks.accuracy import effort, effort_report
 from Benchmarks.shared.rows import Table
 from phantoms import multi_class
@@ -38,29 +37,6 @@ def test_the_ten_structures(tmp_path):
     names = [case.name for case in effort.structures(tmp_path)]
     assert len(names) == len(set(names)) == 10
     assert set(effort.SPECIAL) < set(names)
-
-
-def test_surface_dice_of_cubes():
-    def cube(start, stop):
-        mask = np.zeros((20, 20, 20), bool)
-        mask[5:15, 5:15, start:stop] = True
-        return mask
-
-    everywhere = np.ones((20, 20, 20), bool)
-    one, spacing = cube(5, 15), (3.0, 0.7, 0.5)
-    assert effort.surface_dice(one, one, spacing, everywhere) == 1
-    assert effort.surface_dice(one, cube(5, 16), spacing, everywhere) == 1, "0.5 mm are within 0.7 mm"
-    farther = effort.surface_dice(one, cube(5, 18), spacing, everywhere)
-    surface, sides = 10**3 - 8**3, 10**2 - 8**2
-    longer = 13 * 10**2 - 11 * 8**2
-    # too far off are both ends but for their rims, of which two columns more are near the longer one's sides, and these
-    # sides beyond one voxel
-    assert farther == pytest.approx((surface - 8 * 6 + longer - 8**2 - 2 * sides) / (surface + longer))
-    near = everywhere.copy()
-    near[:, :, 13:] = False
-    assert effort.surface_dice(one, cube(5, 18), spacing, near) == 1, "only what is asked for counts"
-    assert effort.surface_dice(one, one & False, spacing, everywhere) == 0
-    assert effort.surface_dice(one & False, one & False, spacing, everywhere) == 1
 
 
 def test_a_curve_has_the_means_over_the_structures():

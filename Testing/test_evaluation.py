@@ -19,6 +19,7 @@ from SparseSegLib.evaluation import (
     iou,
     scores_as_dict,
     scores_as_table,
+    surface_dice,
     surface_distances,
 )
 from SparseSegLib.evaluation.cohort_report import write_scores
@@ -27,9 +28,9 @@ from SparseSegLib.image import Geometry
 from SparseSegLib.io import SegmentInfo, default_segment, write_image, write_labels
 
 
-def _cube(start: int) -> np.ndarray:
+def _cube(start: int, length: int = 10) -> np.ndarray:
     mask = np.zeros((30, 30, 30), bool)
-    mask[10:20, 10:20, start : start + 10] = True
+    mask[10:20, 10:20, start : start + length] = True
     return mask
 
 
@@ -61,6 +62,43 @@ def test_the_hausdorff_distance_is_simpleitks(geometry):
     distances = surface_distances(first > 0, second > 0, grid.spacing)
     # between convex objects the largest distance is met at the surface, so both definitions agree
     assert distances.hausdorff == pytest.approx(reference.GetHausdorffDistance(), rel=0.02)
+
+
+@pytest.mark.parametrize(("spacing", "far_inside"), [((1.0, 1.0, 1.0), 6 * 6), ((3.0, 0.7, 0.7), 8 * 6)])
+def test_surface_dice_of_cubes_one_voxel_and_two_apart(spacing, far_inside):
+    one, surface = _cube(5), 10**3 - 8**3
+    assert surface_dice(one, one, spacing) == 1
+    assert surface_dice(one, _cube(6), spacing) == 1
+    # two voxels off are of either cube the end outside of the other one, and of its end inside what is not beside sides
+    assert surface_dice(one, _cube(7), spacing) == pytest.approx(1 - (10**2 + far_inside) / surface)
+
+
+def test_the_tolerance_of_surface_dice_is_in_plane_where_slices_are_thick():
+    one, spacing = _cube(5), (3.0, 0.7, 0.5)
+    assert surface_dice(one, _cube(5, 11), spacing) == 1, "0.5 mm are within 0.7 mm"
+    farther = surface_dice(one, _cube(5, 13), spacing)
+    surface, sides = 10**3 - 8**3, 10**2 - 8**2
+    longer = 13 * 10**2 - 11 * 8**2
+    # too far off are both ends but for their rims, of which two columns more are near the longer one's sides, and these
+    # sides beyond one voxel
+    assert farther == pytest.approx((surface - 8 * 6 + longer - 8**2 - 2 * sides) / (surface + longer))
+    across = np.moveaxis(one, 2, 0), np.moveaxis(_cube(5, 11), 2, 0)
+    assert surface_dice(*across, spacing) < 1, "a slice is 3 mm"
+
+
+def test_surface_dice_counts_what_is_asked_for():
+    one, other, spacing = _cube(5), _cube(5, 13), (1.0, 1.0, 1.0)
+    near = np.ones(one.shape, bool)
+    near[:, :, 13:] = False
+    assert surface_dice(one, other, spacing) < 1
+    assert surface_dice(one, other, spacing, near) == 1
+    assert surface_dice(one, other, spacing, one & False) == 1
+
+
+def test_surface_dice_with_an_empty_object_is_0_and_of_two_1():
+    one, spacing = _cube(5), (1.0, 1.0, 1.0)
+    assert surface_dice(one, one & False, spacing) == surface_dice(one & False, one, spacing) == 0
+    assert surface_dice(one & False, one & False, spacing) == 1
 
 
 def test_labels_are_told_apart_and_a_mask_limits_the_overlap():

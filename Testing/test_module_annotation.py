@@ -302,7 +302,7 @@ def test_the_table_says_where_slices_are_and_jumps_there(drawn):
     plane = middle(phantom.labels, 0)
     paint_plane(segmentation_node, volume_node, phantom.labels, plane)
     table = panel.ui.planeTable
-    assert [table.item(0, column).text() for column in (1, 3)] == ["Axial", "object"]
+    assert [table.item(0, column).text() for column in (1, 4)] == ["Axial", "object"]
     offset = slice_place(phantom.volume.geometry, 0, plane.index)["ras_mm"][2]
     assert table.item(0, 2).text() == f"{round(abs(offset), 2):g} mm {'S' if offset > 0 else 'I'} (slice {plane.index})"
     table.cellDoubleClicked.emit(0, 1)
@@ -336,7 +336,7 @@ def test_the_table_follows_the_names_of_the_segments(drawn):
     paint_plane(segmentation_node, volume_node, phantom.labels, middle(phantom.labels, 0))
     segmentation_node.GetSegmentation().GetSegment(segment_id).SetName("liver")
     Host.instance().processEvents(0.05)
-    assert panel.ui.planeTable.item(0, 3).text() == "liver"
+    assert panel.ui.planeTable.item(0, 4).text() == "liver"
 
 
 @pytest.mark.parametrize("name", ["oblique", "flipped"])

@@ -9,6 +9,7 @@ from module_helpers import MODULE, add_phantom, middle, paint_plane
 
 FOLDER = MODULE.parent
 CHECKS = ("unknownWidgets", "unknownSignals", "forbiddenImports", "formattedTranslations", "unconnectedScenes")
+CHECKS += ("untranslatedTexts",)
 
 
 @pytest.mark.parametrize("check", CHECKS)

@@ -146,14 +146,14 @@ def test_other_packages_come_through_pip_ensure_or_in_older_slicers_pip_install(
     assert "Install them now?" in host.dialogs[-1][1]
 
 
-def test_the_status_line_names_the_device_and_complains_in_red_about_an_idle_gpu(panel, monkeypatch):
+def test_the_status_line_names_the_device_and_points_out_an_idle_gpu(panel, monkeypatch):
     from SparseSegModule import statusPart
 
     assert Host.instance().wait(lambda: "PyTorch" in panel.ui.statusLabel.text, 30)
     assert "CPU" in panel.ui.statusLabel.text
     monkeypatch.setattr(statusPart, "hasNvidiaCard", lambda: True)
     panel.status._show({"device": "cpu", "device_name": "CPU, 2 threads", "packages": {"torch": "2.13.0"}})
-    assert "color='red'" in panel.ui.statusLabel.text
+    assert "<b>" in panel.ui.statusLabel.text
     assert "NVIDIA" in panel.ui.statusLabel.text
 
 

@@ -118,7 +118,7 @@ def test_nothing_is_learned_from_a_slice_that_is_being_edited_until_it_is_confir
     labels = part.loop.drawing().sparseLabels()
     assert labels.planes == (first,)
     assert (labels.array[plane.voxels] == UNLABELED).all()
-    assert panel.ui.planeTable.item(0, 4).text() == "being edited"
+    assert panel.ui.planeTable.item(0, 3).text() == "being edited"
     panel.ui.confirmButton.click()
     labels = part.loop.drawing().sparseLabels()
     assert set(labels.planes) == {first, plane}
@@ -289,6 +289,6 @@ def test_a_later_stroke_across_a_confirmed_slice_wins_and_the_table_says_so(show
     panel.ui.confirmButton.click()
     labels = panel.parts[1].loop.drawing().sparseLabels()
     assert (labels.array[first.index, plane.index, :3] == 1).all()
-    states = {panel.ui.planeTable.item(row, 1).text(): panel.ui.planeTable.item(row, 4).text() for row in range(2)}
+    states = {panel.ui.planeTable.item(row, 1).text(): panel.ui.planeTable.item(row, 3).text() for row in range(2)}
     assert states["Axial"].startswith("changed on Coronal")
     assert states["Coronal"] == ""

@@ -15,6 +15,7 @@ from SparseSegModule.planes import PlaneTable
 from SparseSegModule.planeTable import describePlane
 from SparseSegModule.prediction import Prediction
 from SparseSegModule.slicesList import SlicesList
+from SparseSegModule.translation import errorText
 from SparseSegModule.views import jumpTo, shownPlane, viewPlanes
 from SparseSegModule.volumes import volumeGeometry
 
@@ -238,4 +239,4 @@ class AnnotatePart(VTKObservationMixin):
             try:
                 self.jump(self.suggestion)
             except SparseSegError as error:
-                slicer.util.errorDisplay(str(error))
+                slicer.util.errorDisplay(errorText(error))

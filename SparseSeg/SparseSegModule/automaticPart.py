@@ -21,6 +21,7 @@ from SparseSegModule.modelJobs import cardText, startSegmentingFolder
 from SparseSegModule.modelWork import ModelResult
 from SparseSegModule.selectors import NewNodes, hideMade, isMade
 from SparseSegModule.trainingOptions import TrainingOptions
+from SparseSegModule.translation import errorText
 
 PROSTATE = "prostate-vnet"
 MOST_LINES = 12  # about single volumes
@@ -138,9 +139,9 @@ class AutomaticPart(Listener):
         label = self.panel.ui.automaticLabel
         if handle.error is not None:
             canceled = isinstance(handle.error, Canceled)
-            label.text = _("Canceled.") if canceled else str(handle.error)
+            label.text = _("Canceled.") if canceled else errorText(handle.error)
             if not canceled:
-                slicer.util.errorDisplay(str(handle.error))
+                slicer.util.errorDisplay(errorText(handle.error))
         elif isinstance(handle.result, str):
             label.text = _trained(handle)
             self.showModels(handle.result)
@@ -169,7 +170,7 @@ class AutomaticPart(Listener):
         try:
             self.handle = start()
         except SparseSegError as error:
-            slicer.util.errorDisplay(str(error))
+            slicer.util.errorDisplay(errorText(error))
             return
         self.panel.ui.automaticLabel.text = _("Starting...")
         self._updateButtons()
@@ -249,6 +250,6 @@ def _freeName() -> str:
     """A name that no model of the library has."""
     known = {entry.name for entry in ModelLibrary().entries()}
     number = 1
-    while f"My model {number}" in known:
+    while (name := _("My model {number}").format(number=number)) in known:
         number += 1
-    return f"My model {number}"
+    return name

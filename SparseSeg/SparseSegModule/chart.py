@@ -7,6 +7,10 @@ from typing import Any
 
 import slicer
 import vtk
+from slicer.i18n import tr as _
+
+STEP, LOSS, IOU = "step", "loss", "IoU held out"
+"""The columns of the table."""
 
 LAYOUT_ATTRIBUTE = "SparseSeg.layoutBefore"
 """Names on the layout node the layout that a chart has replaced."""
@@ -18,19 +22,19 @@ class TrainingChart:
     def __init__(self, name: str) -> None:
         scene = slicer.mrmlScene
         self.tableNode = _add("vtkMRMLTableNode", scene.GenerateUniqueName(f"{name} training"))
-        for column in ("step", "loss", "IoU held out"):
+        for column in (STEP, LOSS, IOU):
             values = vtk.vtkDoubleArray()
             values.SetName(column)
             self.tableNode.AddColumn(values)
         self.chartNode = _add("vtkMRMLPlotChartNode", f"{self.tableNode.GetName()} chart")
-        self.chartNode.SetTitle(f"{name}: training")
-        self.chartNode.SetXAxisTitle("step")
-        self.seriesNodes = [self._addSeries("loss"), self._addSeries("IoU held out")]
+        self.chartNode.SetTitle(_("{name}: training").format(name=name))
+        self.chartNode.SetXAxisTitle(_("step"))
+        self.seriesNodes = [self._addSeries(LOSS, _("loss")), self._addSeries(IOU, _("IoU on held-out slices"))]
 
-    def _addSeries(self, column: str):
-        series = _add("vtkMRMLPlotSeriesNode", column)
+    def _addSeries(self, column: str, title: str):
+        series = _add("vtkMRMLPlotSeriesNode", title)
         series.SetAndObserveTableNodeID(self.tableNode.GetID())
-        series.SetXColumnName("step")
+        series.SetXColumnName(STEP)
         series.SetYColumnName(column)
         series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
         series.SetMarkerStyle(series.MarkerStyleCircle)  # after a short run there is one point

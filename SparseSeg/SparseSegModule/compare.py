@@ -11,7 +11,7 @@ from SparseSegModule.views import jumpTo
 from SparseSegModule.volumes import volumeGeometry
 
 PLAY_MILLISECONDS = 250
-KEYS = (("nextSliceButton", "Alt+Right"), ("previousSliceButton", "Alt+Left"), ("toggleResultButton", "Alt+Down"))
+KEYS = (("nextSliceButton", "Alt+Down"), ("previousSliceButton", "Alt+Up"), ("toggleResultButton", "H"))
 """Keys that neither the Segment Editor nor the main window has."""
 
 

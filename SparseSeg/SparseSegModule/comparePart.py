@@ -14,6 +14,7 @@ from SparseSegModule.background import BackgroundCall
 from SparseSegModule.planeTable import describePlane
 from SparseSegModule.results import inputOf
 from SparseSegModule.sliceScores import SliceComparison, SliceScore, prepareComparison
+from SparseSegModule.translation import errorText
 from SparseSegModule.views import jumpTo
 from SparseSegModule.volumes import volumeGeometry
 from SparseSegModule.waiting import Waiting
@@ -36,6 +37,7 @@ class ComparePart:
         ui = panel.ui
         ui.sliceTable.verticalHeader().setVisible(False)
         ui.sliceTable.horizontalHeader().setStretchLastSection(True)
+        ui.sliceTable.resizeColumnsToContents()
         ui.sliceTable.connect("currentCellChanged(int,int,int,int)", self._onRow)
         ui.sliceTable.connect("cellClicked(int,int)", self._onRow)
         ui.compareButton.connect("clicked()", self.onCompare)
@@ -61,7 +63,7 @@ class ComparePart:
             self._volumeNode = inputOf(node.shown) or inputOf(node.reference)
             self._waiting.start(prepareComparison(node.shown, node.reference, self._volumeNode))
         except SparseSegError as error:
-            slicer.util.errorDisplay(str(error))
+            slicer.util.errorDisplay(errorText(error))
             return
         self._compared = node.shown, node.reference
         self._showBoth(node.shown, node.reference)

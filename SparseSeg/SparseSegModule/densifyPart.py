@@ -20,9 +20,10 @@ from SparseSegModule.chart import TrainingChart
 from SparseSegModule.densifyWork import DenseResult
 from SparseSegModule.jobHandle import JobHandle, Listener
 from SparseSegModule.learner import Learner, Learning
-from SparseSegModule.networks import presetTips, showTips
-from SparseSegModule.parameterNode import PRESETS
+from SparseSegModule.networks import presetTips, showNames, showTips
+from SparseSegModule.parameterNode import DEVICES, OUTPUTS, PRESETS
 from SparseSegModule.resultView import ResultView
+from SparseSegModule.translation import errorText
 from SparseSegModule.views import shownPlane, sliceNodes
 
 UPDATE_MILLISECONDS = 150
@@ -67,8 +68,14 @@ class DensifyPart(Listener):
             self.chart = None
             self.panel.ui.progressLabel.text = ""
         self.view.refresh()
-        tips = presetTips()
-        showTips(self.panel.ui.presetSelector, [tips[preset] for preset in PRESETS])
+        ui, tips = self.panel.ui, presetTips()
+        showTips(ui.presetSelector, [tips[preset] for preset in PRESETS])
+        for selector, choices in (
+            (ui.presetSelector, PRESETS),
+            (ui.deviceSelector, DEVICES),
+            (ui.outputSelector, OUTPUTS),
+        ):
+            showNames(selector, choices)
         self._updateButtons()
 
     def cleanup(self) -> None:
@@ -86,7 +93,7 @@ class DensifyPart(Listener):
         try:
             self._learn()
         except SparseSegError as error:
-            slicer.util.errorDisplay(str(error))
+            slicer.util.errorDisplay(errorText(error))
 
     def _learn(self) -> None:
         """Begin a round, or have the one that runs learn from what is drawn now; SparseSegError if that cannot be."""
@@ -181,9 +188,9 @@ class DensifyPart(Listener):
         if handle.error is not None:
             self.view.removePreview()
             canceled = isinstance(handle.error, Canceled)
-            ui.progressLabel.text = _("Canceled.") if canceled else str(handle.error)
+            ui.progressLabel.text = _("Canceled.") if canceled else errorText(handle.error)
             if not canceled:
-                slicer.util.errorDisplay(str(handle.error))
+                slicer.util.errorDisplay(errorText(handle.error))
         self._updateButtons()
 
     def _onPreview(self, labels: np.ndarray, geometry: Geometry) -> None:
@@ -205,7 +212,7 @@ class DensifyPart(Listener):
         try:
             self._learn()
         except SparseSegError as error:  # so far nothing can be learned from what is drawn
-            self.onMessage(str(error))
+            self.onMessage(errorText(error))
 
     def _startChart(self, name: str) -> None:
         if self.chart is not None:

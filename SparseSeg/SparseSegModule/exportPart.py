@@ -18,6 +18,7 @@ from SparseSegModule.exporter import prepareExport
 from SparseSegModule.exportFormats import ExportFormat
 from SparseSegModule.names import fileName
 from SparseSegModule.results import inputOf
+from SparseSegModule.translation import errorText
 from SparseSegModule.waiting import Waiting
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class ExportPart:
         try:
             write = prepareExport(segmentationNode, path, kind, volumeNode, folder, overwrite=agreed)
         except SparseSegError as error:
-            slicer.util.errorDisplay(str(error))
+            slicer.util.errorDisplay(errorText(error))
             return
         self._waiting.start(write)
         self.panel.ui.exportLabel.text = _("Writing...")

@@ -12,6 +12,7 @@ from slicer.i18n import tr as _
 from SparseSegModule.parameterNode import CHANNEL_ROLE
 from SparseSegModule.results import addSegmentation, layOnVolume
 from SparseSegModule.selectors import NewNodes, hideMade, isMade
+from SparseSegModule.translation import translated
 from SparseSegModule.views import turnToVolume
 from SparseSegModule.volumes import shearOf
 
@@ -114,7 +115,7 @@ class InputsPart:
         problem = shearOf(volumeNode) if volumeNode is not None else ""
         if problem:
             node.inputVolume = None
-            slicer.util.warningDisplay(problem)
+            slicer.util.warningDisplay(translated(problem))
         if isMade(volumeNode):
             node.inputVolume = None
             text = _("{name} is a result of SparseSeg, and no image to segment. Choose the image itself.")

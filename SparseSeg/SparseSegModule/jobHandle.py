@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import qt
 import slicer
+from slicer.i18n import tr as _
 
 from SparseSegLib.annotation import Plane
 from SparseSegLib.errors import Canceled, JobError, SparseSegError
@@ -20,6 +21,7 @@ from SparseSegLib.protocol import SILENCE_SECONDS
 from SparseSegModule.background import BackgroundCall, NewestCall
 from SparseSegModule.engine import pythonExecutable
 from SparseSegModule.panelWords import inPanelWords
+from SparseSegModule.translation import errorText, translated
 
 POLL_MILLISECONDS = 50
 SOON_MILLISECONDS = 10
@@ -235,7 +237,7 @@ class JobHandle:
                 self._previews.forget()
                 self._results.offer(event)
             elif kind == "message":
-                self.listener.onMessage(inPanelWords(event["text"]))
+                self.listener.onMessage(translated(event["text"]))
         self._sayIfSilent()
         if self._job.ending is not None and not self._results.busy:
             self._end(self._job.ending)
@@ -244,7 +246,7 @@ class JobHandle:
         assert self._job is not None
         silent = self._job.running and self._job.seconds_since_last_event > SILENCE_SECONDS
         if silent and not self._silenceTold:
-            self.listener.onMessage("The worker has said nothing for half a minute. Wait, or press Cancel.")
+            self.listener.onMessage(_("The worker has said nothing for half a minute. Wait, or press Cancel."))
         self._silenceTold = silent
 
     def _end(self, ending: dict[str, Any]) -> None:
@@ -288,7 +290,7 @@ class JobHandle:
                 self._job.update_annotation(*update.result())
         except SparseSegError as error:
             self.learning = not self._waits
-            self.listener.onMessage(str(error))
+            self.listener.onMessage(errorText(error))
 
     def _finish(self, result: Any = None, error: SparseSegError | None = None) -> None:
         if self.ended:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import slicer
+from slicer.i18n import tr as _
 
 from SparseSegLib.errors import FileError, ModelError, UsageError
 from SparseSegLib.models import ModelCard, ModelLibrary
@@ -104,8 +105,8 @@ def startSegmenting(
 
     def deliver(found: list[ModelArrays]) -> list[ModelResult]:
         results, rest = [], iter(found)
-        for (node, *_), frames in zip(everyChannel, groups, strict=True):
-            arrays = [next(rest) for _ in frames.images]
+        for (node, *_others), frames in zip(everyChannel, groups, strict=True):
+            arrays = [next(rest) for _image in frames.images]
             if frames.sequenceNode is None:
                 results.append(_nodesOf(arrays[0], node, card, output))
             else:
@@ -159,15 +160,15 @@ def imageFiles(folder: Path) -> list[Path]:
 def cardText(card: ModelCard) -> str:
     """A model's card in a few lines of rich text."""
     lines = [f"<b>{card.name}</b>", card.summary, card.intended_use]
-    lines.append("Segments: " + ", ".join(label.name for label in card.labels))
+    lines.append(_("Segments: {names}").format(names=", ".join(label.name for label in card.labels)))
     if len(card.preprocessing.channels) > 1:
-        lines.append("Channels: " + ", ".join(card.preprocessing.channels))
+        lines.append(_("Channels: {names}").format(names=", ".join(card.preprocessing.channels)))
     network = card.network if card.members == 1 else f"{card.members} × {card.network}"
-    lines.append(
-        f"Works at {lengths_text(card.preprocessing.spacing[::-1])}, {network}, trained {card.date} on {card.data}"
-    )
-    lines.append(f"License: {card.license}" if card.license else "")
-    lines.append("<b>Not for clinical use.</b>")
+    works = _("Works at {spacing}, {network}, trained {date} on {data}")
+    spacing = lengths_text(card.preprocessing.spacing[::-1])
+    lines.append(works.format(spacing=spacing, network=network, date=card.date, data=card.data))
+    lines.append(_("License: {license}").format(license=card.license) if card.license else "")
+    lines.append(f"<b>{_('Not for clinical use.')}</b>")
     return "<br>".join(line for line in lines if line)
 
 
@@ -235,7 +236,7 @@ def _nodesOf(
     arrays: ModelArrays, volumeNode: vtkMRMLScalarVolumeNode | None, card: ModelCard, output: str
 ) -> ModelResult:
     if arrays.error or volumeNode is None:
-        return ModelResult(arrays.name, error=arrays.error or "The image could not be loaded.")
+        return ModelResult(arrays.name, error=arrays.error or _("The image could not be loaded."))
     styles = [SegmentStyle(label.name, label.color, label.terminology or DEFAULT_TERMINOLOGY) for label in card.labels]
     name = f"{arrays.name} ({card.name})"
     number = freeNumber([f"{name} labels", f"{name} segments"])

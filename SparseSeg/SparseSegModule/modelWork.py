@@ -17,7 +17,7 @@ from SparseSegLib.jobs import write_job
 from SparseSegLib.models import ModelCard, ModelLibrary
 from SparseSegModule.annotation import Drawing
 from SparseSegModule.names import fileName
-from SparseSegModule.panelWords import inPanelWords
+from SparseSegModule.translation import translated
 from SparseSegModule.volumes import VolumeImage
 
 if TYPE_CHECKING:
@@ -159,12 +159,12 @@ class SegmentWork:
         found = []
         for case, entry in zip(self._cases, ending["figures"]["cases"], strict=True):
             if "file" not in entry:
-                error = inPanelWords(f"{entry['error']} {entry.get('hint', '')}".strip())
+                error = f"{translated(entry['error'])} {translated(entry.get('hint', ''))}".strip()
                 found.append(ModelArrays(case.name, None, None, {}, error))
                 continue
             labels, geometry, _segments = read_labels(folder / entry["file"])
             classes = {label.value: number for number, label in enumerate(self.card.labels, start=1)}
-            milliliters, warnings = entry["volume_ml"], entry.get("doubts", "")
+            milliliters, warnings = entry["volume_ml"], translated(entry.get("doubts", ""))
             found.append(
                 ModelArrays(case.name, encoded(labels, {0: 0, **classes}), geometry, milliliters, "", warnings)
             )

@@ -44,6 +44,21 @@ def presetTips() -> dict[str, str]:
     }
 
 
+def showNames(selector: qt.QComboBox, choices: list[str]) -> None:
+    """Show choices of the parameter node in the user's language, in their order; names of methods are the same."""
+    words = {
+        "fast": _("fast"),
+        "balanced": _("balanced"),
+        "thorough": _("thorough"),
+        "both": _("both"),
+        "labelmap": _("labelmap"),
+        "segmentation": _("segmentation"),
+        "auto": _("auto"),
+    }
+    for number, choice in enumerate(choices):
+        selector.setItemText(number, words.get(choice, choice))
+
+
 def showTips(selector: qt.QComboBox, tips: list[str]) -> None:
     """Give each entry of a combo box its tooltip."""
     for number, tip in enumerate(tips):

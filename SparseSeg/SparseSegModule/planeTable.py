@@ -66,7 +66,7 @@ class PlaneTableView:
 
     Parameters
     ----------
-    widget : QTableWidget with five columns: whole slice, orientation, position, segments, state
+    widget : QTableWidget with five columns: whole slice, orientation, position, state, segments
     onJump : called with the plane that was double-clicked
     onFinished : called with a plane and whether its tick is set; oblique planes have none
     """
@@ -82,6 +82,7 @@ class PlaneTableView:
         self._filling = False
         widget.horizontalHeader().setStretchLastSection(True)
         widget.verticalHeader().setVisible(False)
+        widget.resizeColumnsToContents()
         widget.connect("cellDoubleClicked(int,int)", self._onCellDoubleClicked)
         widget.connect("itemChanged(QTableWidgetItem*)", self._onItemChanged)
 
@@ -99,7 +100,7 @@ class PlaneTableView:
         """Show slices of a volume and what is on them, and planes that are oblique to it."""
         geometry = volumeGeometry(volumeNode)
         texts = [
-            (plane.finished, *describePlane(plane.plane, geometry, volumeNode), segments, _state(plane, volumeNode))
+            (plane.finished, *describePlane(plane.plane, geometry, volumeNode), _state(plane, volumeNode), segments)
             for plane, segments in content
         ]
         texts += [(None, *describeOblique(pose, volumeNode), "", "") for pose in oblique]

@@ -99,9 +99,9 @@ class StatusPart:
             text += " " + _("{memory} GB of memory.").format(memory=info["memory_gib"])
         if info["device"] == "cpu" and hasNvidiaCard():
             text += (
-                "<br><font color='red'>"
+                "<br><b>"
                 + _("There is an NVIDIA card, but this PyTorch cannot use it: reinstall it with the PyTorch extension.")
-                + "</font>"
+                + "</b>"
             )
         self.panel.ui.statusLabel.text = text
 

@@ -4,7 +4,7 @@ from SparseSegLib.evaluation.cohort import CaseScores, LabelSummary, Spread, sum
 from SparseSegLib.evaluation.metrics import LabelScores, dice, evaluate, iou
 from SparseSegLib.evaluation.report import scores_as_dict, scores_as_table
 from SparseSegLib.evaluation.simulated_user import Round, SimulatedUser
-from SparseSegLib.evaluation.surfaces import SurfaceDistances, surface_distances
+from SparseSegLib.evaluation.surfaces import SurfaceDistances, surface_dice, surface_distances
 
 __all__ = [
     "CaseScores",
@@ -20,5 +20,6 @@ __all__ = [
     "scores_as_dict",
     "scores_as_table",
     "summarize",
+    "surface_dice",
     "surface_distances",
 ]

@@ -1,6 +1,7 @@
 """Checks of a scripted module's files that need no running module; each returns problems as 'file:line: what'."""
 
 import ast
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,9 @@ from .standin import CLASSES
 
 ENGINE_AT_FILE_SCOPE = {"jobs", "annotation", "image", "io", "errors", "files", "protocol", "models", "units"}
 NOT_AT_FILE_SCOPE = {"torch", "skimage", "matplotlib"}
+SHOWN = {"text", "toolTip", "title", "placeholderText", "windowTitle", "helpText"}
+SHOWING = {"setText", "setToolTip", "setTitle", "setWindowTitle", "SetTitle", "SetXAxisTitle", "addItem", "addRow"}
+SHOWING |= {"errorDisplay", "warningDisplay", "infoDisplay", "confirmYesNoDisplay", "confirmOkCancelDisplay"}
 
 
 def _sources(folder: Path) -> Iterator[tuple[Path, ast.Module]]:
@@ -204,3 +208,32 @@ def formattedTranslations(folder: Path) -> list[str]:
             if not (isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, str)):
                 problems.append(_problem(path, node, "_() takes a plain string; use .format() on its result"))
     return problems
+
+
+def untranslatedTexts(folder: Path) -> list[str]:
+    """Return texts that are given to widgets and dialogs as they are written, without _()."""
+    problems = []
+    for path, tree in _sources(folder):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Assign) and any(getattr(each, "attr", "") in SHOWN for each in node.targets):
+                given = [node.value]
+            elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") in SHOWING:
+                given = node.args
+            else:
+                continue
+            problems += [_problem(path, node, f"{text!r} is not translated") for text in _plainTexts(given)]
+    return problems
+
+
+def _plainTexts(given: list[ast.expr]) -> Iterator[str]:
+    """Yield the words that expressions show as they are: in literals, in branches, and in what is added to them."""
+    for node in given:
+        if isinstance(node, ast.Constant):
+            if re.search(r"[^\W\d_]{2,}", re.sub("<[^>]*>", "", str(node.value))) and isinstance(node.value, str):
+                yield node.value
+        elif isinstance(node, ast.JoinedStr):
+            yield from _plainTexts(node.values)
+        elif isinstance(node, ast.IfExp):
+            yield from _plainTexts([node.body, node.orelse])
+        elif isinstance(node, ast.BinOp):
+            yield from _plainTexts([node.left, node.right])

@@ -5,7 +5,7 @@ from typing import Any
 import shiboken6
 import slicer
 from PySide6.QtCore import Property, Qt, Signal
-from PySide6.QtGui import QColor
+from PySide6.QtGui import QColor, QKeySequence, QShortcut
 from PySide6.QtWidgets import QGridLayout, QListWidget, QListWidgetItem, QPushButton, QVBoxLayout, QWidget
 
 from .mrmlWidgets import _SceneHolder, qMRMLSegmentsTableView
@@ -15,6 +15,8 @@ EFFECTS = ["Threshold", "Paint", "Draw", "Erase", "Level tracing", "Grow from se
 EFFECTS += ["Margin", "Hollow", "Smoothing", "Scissors", "Islands", "Logical operators", "Mask volume"]
 OPTIONS_WIDTH = {"Paint": 384, "Erase": 384}
 """How many pixels the options of an effect need."""
+SEGMENT_KEYS = ("Q", "W", "/", "*", ",", ".", ">", "<")
+"""Pairs of keys for the segment before and the next one."""
 
 
 class _Effect:
@@ -53,6 +55,7 @@ class qMRMLSegmentEditorWidget(_SceneHolder, QWidget):
         self._logic = slicer.vtkSlicerSegmentEditorLogic()
         self._shown, self._nodeTag = (None, None, ""), None
         self._order = list(EFFECTS)
+        self._shortcuts, self._lastEffect = [], ""
         self._segments, self._effects, self._options, self._buttons = QListWidget(), QWidget(), QWidget(), {}
         self._segments.setMaximumHeight(90)
         QGridLayout(self._effects).setContentsMargins(0, 0, 0, 0)
@@ -197,7 +200,9 @@ class qMRMLSegmentEditorWidget(_SceneHolder, QWidget):
     def setActiveEffectByName(self, name: str) -> None:
         """Use the effect of that name; an unknown one is none."""
         if self.mrmlSegmentEditorNode():
-            self.mrmlSegmentEditorNode().SetActiveEffectName(name if name in EFFECTS else "")
+            before, name = self.mrmlSegmentEditorNode().GetActiveEffectName() or "", name if name in EFFECTS else ""
+            self._lastEffect = before if before != name else self._lastEffect
+            self.mrmlSegmentEditorNode().SetActiveEffectName(name)
 
     def effectNameOrder(self) -> list[str]:
         """Return the order of the effects."""
@@ -233,13 +238,51 @@ class qMRMLSegmentEditorWidget(_SceneHolder, QWidget):
         """Go forward again."""
         self._logic.Redo()
 
-    def installKeyboardShortcuts(self, _parent: QWidget | None = None) -> None:
-        """Take the keys of the editor."""
-        self._shortcuts = True
+    def selectSegmentAtOffset(self, offset: int) -> None:
+        """Edit the next visible segment (1), after the last one the first, or the one before (-1), if there is one."""
+        node = self.segmentationNode()
+        ids = list(node.GetSegmentation().GetSegmentIDs()) if node else []
+        if self.currentSegmentID() not in ids:
+            return
+        place = ids.index(self.currentSegmentID())
+        for _ in ids:
+            place = max(0, place + offset) % len(ids)
+            if node.GetDisplayNode().GetSegmentVisibility(ids[place]):
+                self.setCurrentSegmentID(ids[place])
+                return
+
+    def installKeyboardShortcuts(self, parent: QWidget | None = None) -> None:
+        """Take the keys of the editor in a window, by default the one that it is in."""
+        self.uninstallKeyboardShortcuts()
+        keys: list[tuple[Any, Any]] = []
+        for number in range(1, 11):
+            keys.append((f"{number % 10}", lambda number=number: self._toggleEffect(number)))
+            keys.append((f"Shift+{number % 10}", lambda number=number: self._toggleEffect(number + 10)))
+        keys.append(("Esc", lambda: self.setActiveEffect(None)))
+        keys.append(("Space", lambda: self.setActiveEffectByName(self._lastEffect)))
+        keys += [(key, self.undo) for key in ("Z", QKeySequence.StandardKey.Undo)]
+        keys += [(key, self.redo) for key in ("Y", QKeySequence.StandardKey.Redo)]
+        for place, key in enumerate(SEGMENT_KEYS):
+            keys.append((key, lambda offset=place % 2 * 2 - 1: self.selectSegmentAtOffset(offset)))
+        keys.append(("I", lambda: None))  # whether the volume's intensity masks, which no stand-in effect asks
+        for key, function in keys:
+            shortcut = QShortcut(QKeySequence(key), parent or self.window())
+            shortcut.activated.connect(function)
+            self._shortcuts.append(shortcut)
 
     def uninstallKeyboardShortcuts(self) -> None:
         """Give the keys of the editor back."""
-        self._shortcuts = False
+        for shortcut in self._shortcuts:
+            if shiboken6.isValid(shortcut):
+                shortcut.setParent(None)
+                shiboken6.delete(shortcut)
+        self._shortcuts = []
+
+    def _toggleEffect(self, number: int) -> None:
+        """Use the effect of that number, counted from 1, or none if it is in use or there is none."""
+        name = next(iter(list(self._buttons)[number - 1 : number]), "")
+        active = self.activeEffect()
+        self.setActiveEffectByName("" if active is not None and active.name == name else name)
 
     def setupViewObservations(self) -> None:
         """Listen to the mouse in the views."""

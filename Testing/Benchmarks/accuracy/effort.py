@@ -26,13 +26,12 @@ from Benchmarks.accuracy.next_slice import Extent, objects_extent, widest_gap
 from Benchmarks.shared.rows import Row, Table, commit
 from Benchmarks.shared.scoring import names_of, unseen_iou
 from Benchmarks.shared.volumes import Case, development_cases, shipped_case, special_cases
-from scipy import ndimage
 
 from SparseSegLib.annotation import Plane, SparseLabels
 from SparseSegLib.comparison import segment_with
 from SparseSegLib.densify import DensifySettings, densify
 from SparseSegLib.errors import DependencyError
-from SparseSegLib.evaluation import SimulatedUser, iou
+from SparseSegLib.evaluation import SimulatedUser, iou, surface_dice
 from SparseSegLib.evaluation.simulated_user import Choice, Segmented, suggested
 from SparseSegLib.image import Volume
 
@@ -219,27 +218,3 @@ class Curve:
 def whole_iou(segmented: np.ndarray, truth: np.ndarray) -> float:
     """IoU over the volume, the mean over the structures."""
     return round(float(np.mean([iou(segmented == k, truth == k) for k in range(1, int(truth.max()) + 1)])), 4)
-
-
-def surface_dice(
-    first: np.ndarray, second: np.ndarray, spacing: tuple[float, float, float], where: np.ndarray
-) -> float:
-    """Normalized surface Dice: the share of both objects' surfaces that is no more than a voxel from the other's.
-
-    Surfaces are made of voxels, as in ``surface_distances``; those in ``where`` count, and the distance is to the whole
-    other surface. A voxel is the middle one of the three spacings (z, y, x; mm): in-plane, where slices are thick. 1 if
-    no surface counts, 0 if one of the objects is empty. (Nikolov et al. 2018, for elements of the surface.)
-    """
-    box = (ndimage.find_objects((first | second).astype(np.uint8)) or [None])[0]
-    if box is None:
-        return 1.0
-    tolerance = 1.001 * sorted(spacing)[1]  # a voxel to the side is within it, whatever is rounded
-    edges = [mask[box] & ~ndimage.binary_erosion(mask[box]) for mask in (first, second)]
-    near = total = 0
-    for own, other in (edges, edges[::-1]):
-        counted = own & where[box]
-        total += np.count_nonzero(counted)
-        if other.any():
-            distance = ndimage.distance_transform_edt(~other, sampling=spacing)
-            near += np.count_nonzero(distance[counted] <= tolerance)
-    return near / total if total else 1.0
