@@ -76,16 +76,19 @@ class SparseSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from SparseSegModule.exportPart import ExportPart
         from SparseSegModule.hintsPart import HintsPart
         from SparseSegModule.inputsPart import InputsPart
+        from SparseSegModule.regionPart import RegionPart
         from SparseSegModule.selectors import NodeSelectors
         from SparseSegModule.statusPart import StatusPart
 
         inputs, annotate = InputsPart(self), AnnotatePart(self)
-        densify, automatic = DensifyPart(self, annotate), AutomaticPart(self)
+        self.region = RegionPart(self, annotate)
+        densify, automatic = DensifyPart(self, annotate, self.region), AutomaticPart(self)
         self.status = StatusPart(self)
         hints = HintsPart(self, annotate, densify.view)
-        self.parts = [inputs, annotate, densify, automatic, ComparePart(self), ExportPart(self), self.status, hints]
+        others = [ComparePart(self), ExportPart(self), self.status, hints, self.region]
+        self.parts = [inputs, annotate, densify, automatic, *others]
         ui = self.ui
-        own = [ui.volumeSelector, ui.segmentationSelector, ui.shownSelector, ui.referenceSelector]
+        own = [ui.volumeSelector, ui.segmentationSelector, ui.regionSelector, ui.shownSelector, ui.referenceSelector]
         self._selectors = NodeSelectors(lambda: own + automatic.selectors(), inputs.letGo)
 
     def cleanup(self):
@@ -104,10 +107,12 @@ class SparseSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Called when the user opens the module."""
         self.initializeParameterNode()
         self.parts[1].enter()
+        self.region.refresh()
 
     def exit(self):
         """Called when the user opens another module: jobs go on, drawing tools do not."""
         self.parts[1].exit()
+        self.region.exit()
 
     def onReload(self):
         """Reload every part of the extension, not this file alone."""
@@ -204,9 +209,9 @@ class SparseSegLogic(ScriptedLoadableModuleLogic):
         :param wait: return the result, keeping Slicer alive meanwhile; else a job handle
         :param options: ``preset`` ("fast"), ``network`` (to train instead of the preset's), ``channels``
           (further volume nodes), ``planes`` (a PlaneTable; by default those of the panel for this segmentation,
-          else found from its shape), ``margin`` (0.1), ``seed`` (0), ``device`` ("auto"), ``output`` ("both",
-          "labelmap" or "segmentation"), ``budgetSteps``, ``listener``, ``stay`` (seconds that the job waits for
-          :meth:`learn` after each round; 0)
+          else found from its shape), ``region`` (a vtkMRMLMarkupsROINode to work in), ``margin`` (0.1), ``seed`` (0),
+          ``device`` ("auto"), ``output`` ("both", "labelmap" or "segmentation"), ``budgetSteps``, ``listener``,
+          ``stay`` (seconds that the job waits for :meth:`learn` after each round; 0)
         :return: a DenseResult: ``labelmapNode``, ``segmentationNode``, ``uncertaintyNode``, ``estimatedIoU``,
           ``nextSlice``, ``seconds``, ``steps``
         :raises SparseSegError: with a message that says what is wrong and what to do

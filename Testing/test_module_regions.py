@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import slicer
 import vtk
-from module_helpers import add_phantom, moved
+from module_helpers import add_phantom, middle, moved, paint_plane
 from phantoms import GEOMETRIES
 
+from SparseSegLib.densify.region import region_of_interest
 from SparseSegLib.errors import GeometryError
 
 BOX = (slice(3, 9), slice(4, 15), slice(2, 20))
@@ -78,3 +79,65 @@ def test_the_region_that_is_worked_on_is_one_box_that_cannot_be_moved(panel):
     assert regionBox(node, volume) == other
     slicer.mrmlScene.RemoveNode(node)
     assert showRegion(volume, BOX, node) is not node
+
+
+@pytest.fixture
+def annotated(panel):
+    """A panel with a phantom that is outlined on a slice of each orientation, and the region around these slices."""
+    from SparseSegModule.annotation import readDrawing
+
+    phantom, volume = add_phantom()
+    panel.enter()
+    node = panel.parameterNode
+    node.inputVolume = volume
+    for axis in range(3):
+        paint_plane(node.segmentation, volume, phantom.labels, middle(phantom.labels, axis))
+    panel.parts[1].confirm()
+    labels = readDrawing(volume, node.segmentation, panel.parts[1].planes()).sparseLabels()
+    return panel, volume, region_of_interest(labels, node.margin)
+
+
+def test_the_panel_shows_the_region_that_will_be_worked_on_until_the_user_chooses_one(annotated):
+    from SparseSegModule.regions import regionBox
+
+    panel, volume, expected = annotated
+    shown = panel.region.shownNode
+    assert regionBox(shown, volume) == expected
+    panel.parameterNode.margin = 1.0
+    assert regionBox(shown, volume) != expected
+    panel.exit()
+    assert panel.region.shownNode is None
+    assert shown.GetScene() is None
+    panel.enter()
+    assert panel.region.shownNode is not None
+    own = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "own")
+    panel.parameterNode.region = own
+    assert panel.region.shownNode is None
+    panel.parameterNode.region = None
+    assert panel.region.shownNode is not None
+
+
+def test_a_chosen_region_is_fitted_and_worked_in(annotated):
+    from SparseSegModule.regions import regionBox
+
+    panel, volume, expected = annotated
+    own = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "own")
+    panel.parameterNode.region = own
+    panel.ui.fitRegionButton.click()
+    assert regionBox(own, volume) == expected
+    settings = panel.parts[2]._learning(inRegion=True).settings
+    assert settings["region"] == [end for side in expected for end in (side.start, side.stop)]
+
+
+def test_a_result_that_reaches_the_edge_of_its_region_says_so(annotated):
+    from SparseSegModule.densifyPart import summary
+    from SparseSegModule.regions import fitRegion
+
+    panel, volume, expected = annotated
+    own = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "own")
+    fitRegion(own, volume, tuple(slice(side.start + 6, side.stop - 6) for side in expected))
+    drawing = panel.parameterNode.segmentation
+    result = panel.logic.densify(volume, drawing, budgetSteps=2, region=own)
+    assert result.reachesEdge
+    assert "edge of the region" in summary(result)
+    assert not panel.logic.densify(volume, drawing, budgetSteps=2).reachesEdge

@@ -20,12 +20,18 @@ from SparseSegModule.loop import AnnotationLoop
 from SparseSegModule.parameterNode import OUTPUTS, PRESETS
 from SparseSegModule.planes import PlaneTable
 from SparseSegModule.prediction import Prediction
+from SparseSegModule.regions import regionBox
 from SparseSegModule.results import deliverDense, inScene
 from SparseSegModule.segments import SegmentStyle, classSegmentIds, resultLabels, segmentStyles
 from SparseSegModule.volumes import volumeArray, volumeGeometry
 
 if TYPE_CHECKING:
-    from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode, vtkMRMLSegmentEditorNode
+    from slicer import (
+        vtkMRMLMarkupsROINode,
+        vtkMRMLScalarVolumeNode,
+        vtkMRMLSegmentationNode,
+        vtkMRMLSegmentEditorNode,
+    )
 
 Show = Callable[[np.ndarray, Geometry], None]
 
@@ -43,6 +49,7 @@ def startDensify(
     drawing: Drawing | None = None,
     editorNode: vtkMRMLSegmentEditorNode | None = None,
     margin: float = 0.1,
+    region: vtkMRMLMarkupsROINode | None = None,
     seed: int = 0,
     device: str = "auto",
     output: str = "both",
@@ -73,6 +80,8 @@ def startDensify(
 
     drawing = None if prepare else drawing or take()
     settings = roundSettings(budgetSeconds, preset=preset, margin=margin, seed=seed, device=device)
+    if region is not None:
+        settings["region"] = regionSetting(region, volumeNode)
     if network is not None:
         settings["network"] = network
     if budgetSteps:
@@ -99,12 +108,20 @@ def startDensify(
     return jobs.start(work, listener, learning=not prepare)
 
 
-def roundSettings(budgetSeconds: float | None, *, preset: str, margin: float, seed: int, device: str) -> dict[str, Any]:
+def regionSetting(roiNode: vtkMRMLMarkupsROINode, volumeNode: vtkMRMLScalarVolumeNode) -> list[int]:
+    """A region as the worker's setting; GeometryError where it is under a transform that is not linear."""
+    return [end for side in regionBox(roiNode, volumeNode) for end in (side.start, side.stop)]
+
+
+def roundSettings(
+    budgetSeconds: float | None, *, preset: str, margin: float, seed: int, device: str, region: list[int] | None = None
+) -> dict[str, Any]:
     """What a round is learned with, as the worker's settings. Raises UsageError for a preset that there is not."""
     if preset not in PRESETS:
         raise UsageError(f"There is no preset called {preset}.", f"Use one of {', '.join(PRESETS)}.")
     seconds = float(budgetSeconds) if budgetSeconds else None
-    return {"preset": preset, "margin": margin, "seed": seed, "device": device, "budget_seconds": seconds}
+    learned = {"preset": preset, "margin": margin, "seed": seed, "device": device}
+    return {**learned, "budget_seconds": seconds, "region": region}
 
 
 def learnMore(handle: JobHandle) -> None:

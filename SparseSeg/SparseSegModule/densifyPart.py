@@ -17,11 +17,13 @@ from SparseSegLib.protocol import MOST_PLANES
 from SparseSegLib.units import volume_text
 from SparseSegModule.annotatePart import AnnotatePart
 from SparseSegModule.chart import TrainingChart
+from SparseSegModule.densifier import regionSetting
 from SparseSegModule.densifyWork import DenseResult
 from SparseSegModule.jobHandle import JobHandle, Listener
 from SparseSegModule.learner import Learner, Learning
 from SparseSegModule.networks import presetTips, showNames, showTips
 from SparseSegModule.parameterNode import DEVICES, OUTPUTS, PRESETS
+from SparseSegModule.regionPart import RegionPart
 from SparseSegModule.resultView import ResultView
 from SparseSegModule.translation import errorText
 from SparseSegModule.views import shownPlane, sliceNodes
@@ -33,9 +35,10 @@ CHART_SECONDS = 1.0
 class DensifyPart(Listener):
     """Button, progress and live preview of the learning, and the worker behind it."""
 
-    def __init__(self, panel, annotate: AnnotatePart) -> None:
+    def __init__(self, panel, annotate: AnnotatePart, region: RegionPart) -> None:
         self.panel = panel
         self.annotate = annotate
+        self.region = region
         self.learner = Learner(panel.logic, self)
         self.chart: TrainingChart | None = None
         self.view = ResultView(panel, annotate)
@@ -101,7 +104,7 @@ class DensifyPart(Listener):
         drawing = loop.drawing()
         running = self.handle
         self._looked = self._shown()
-        if not self.learner.learn(self._learning(), drawing, self._looked, self._options()):
+        if not self.learner.learn(self._learning(inRegion=True), drawing, self._looked, self._options()):
             self._updateTimer.start()  # the worker is not ready yet
             return
         self._sent = loop.revision
@@ -122,11 +125,13 @@ class DensifyPart(Listener):
         loop = self.annotate.loop
         return {"show": self._onPreview, "last": self.view.lastOn(loop.volumeNode, loop.segmentationNode)}
 
-    def _learning(self) -> Learning:
-        """What is learned, and how, as the panel has it."""
+    def _learning(self, *, inRegion: bool = False) -> Learning:
+        """What is learned, and how, as the panel has it; GeometryError for a region that cannot be found."""
         node = self.panel.parameterNode
         images = (node.inputVolume, *self.panel.channels())
         settings = {name: getattr(node, name) for name in ("preset", "margin", "seed", "device")}
+        if inRegion and node.region is not None:
+            settings["region"] = regionSetting(node.region, node.inputVolume)
         return Learning(images, node.segmentation, node.budgetSeconds or None, settings, node.output)
 
     def onFinish(self) -> None:
@@ -178,7 +183,7 @@ class DensifyPart(Listener):
         self.annotate.suggest(result.nextSlice)
         if self.chart is not None:
             self.chart.add({"step": result.steps, "estimated_iou": result.estimatedIoU})
-        self.panel.ui.progressLabel.text = _summary(result)
+        self.panel.ui.progressLabel.text = summary(result)
         self._updateButtons()
 
     def onEnded(self, handle: JobHandle) -> None:
@@ -199,6 +204,7 @@ class DensifyPart(Listener):
 
     def _onAnnotationChanged(self) -> None:
         """Learn from what was drawn where that is wanted; have a worker ready with the first stroke."""
+        self.region.refresh()
         loop = self.annotate.loop
         live = self.panel.parameterNode.live
         if loop.revision != self._sent and (self.learner.learns or live):
@@ -237,11 +243,15 @@ class DensifyPart(Listener):
         self.view.updateButtons(runs)
 
 
-def _summary(result: DenseResult) -> str:
+def summary(result: DenseResult) -> str:
+    """A result in words: how long it took, how good it is, how large the structures are."""
     parts = [_("Done in {seconds} s.").format(seconds=round(result.seconds))]
     if result.estimatedIoU is not None:
         iou = result.estimatedIoU
         text = _("IoU about {iou} (Dice {dice}) on slices it had not seen.")
         parts.append(text.format(iou=round(iou, 2), dice=round(2 * iou / (1 + iou), 2)))
     sizes = [f"{name} {volume_text(milliliters)}" for name, milliliters in result.milliliters.items()]
-    return " ".join([*parts, ", ".join(sizes)])
+    parts.append(", ".join(sizes))
+    if result.reachesEdge:
+        parts.append(_("It reaches the edge of the region that was worked on, and may go on beyond it."))
+    return " ".join(parts)

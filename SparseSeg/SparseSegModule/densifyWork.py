@@ -62,6 +62,7 @@ class DenseResult:
     nextSlice : the slice of the volume whose annotation promises most, or None
     seconds, steps : what it took
     milliliters : of each structure, by its name
+    reachesEdge : whether a structure reaches the edge of the region that was worked on, inside of the volume
     """
 
     labelmapNode: vtkMRMLLabelMapVolumeNode | None
@@ -72,6 +73,7 @@ class DenseResult:
     seconds: float
     steps: int
     milliliters: dict[str, float] = field(default_factory=dict)
+    reachesEdge: bool = False
 
 
 class DensifyWork:

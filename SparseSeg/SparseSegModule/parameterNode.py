@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+from slicer import vtkMRMLMarkupsROINode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
 
 from SparseSegModule.exportFormats import ExportFormat
@@ -23,6 +23,7 @@ class SparseSegParameterNode:
 
     inputVolume, segmentation - the image, and what the user draws on it.
     preset, budgetSeconds, margin, seed, device, output - how to densify; 0 seconds is the preset's.
+    region - the box to work in, or None for what is annotated with a margin around it.
     live - whether every confirmed slice is learned from at once.
     largestIsland, fillHoles, smooth - how a result is finished when it is applied.
     resultOpacity, showUncertainty - how the result is shown.
@@ -41,6 +42,7 @@ class SparseSegParameterNode:
     preset: Annotated[str, Choice(PRESETS)] = "fast"
     budgetSeconds: Annotated[int, WithinRange(0, 360000)] = 0
     margin: Annotated[float, WithinRange(0, 2)] = 0.1
+    region: vtkMRMLMarkupsROINode
     seed: Annotated[int, WithinRange(0, 999999)] = 0
     device: Annotated[str, Choice(DEVICES)] = "auto"
     output: Annotated[str, Choice(OUTPUTS)] = "both"

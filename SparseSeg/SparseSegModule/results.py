@@ -76,6 +76,7 @@ def deliverDense(
         float(figures["seconds"]),
         int(figures["steps"]),
         _milliliters(arrays, styles),
+        bool(figures.get("reached_edges")),
     )
 
 
