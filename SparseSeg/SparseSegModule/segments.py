@@ -299,7 +299,7 @@ def _merged(
             piece = _piece(segmentationNode, segmentId, np.linalg.inv(ijkToRas(volumeNode)) @ between, shape)
         if piece is not None:
             pieces.append((value, piece))
-    box = _around([piece.box for _, piece in pieces])
+    box = boxAround([piece.box for _, piece in pieces])
     labels: np.ndarray = np.zeros([side.stop - side.start for side in box], np.uint8)
     for value, piece in pieces:
         inner = tuple(
@@ -309,7 +309,7 @@ def _merged(
     return Block(box, labels)
 
 
-def _around(boxes: list[Box]) -> Box:
+def boxAround(boxes: list[Box]) -> Box:
     """The smallest box that contains all boxes; an empty one if there are none."""
     if not boxes:
         return slice(0, 0), slice(0, 0), slice(0, 0)
