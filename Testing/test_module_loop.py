@@ -350,3 +350,32 @@ def test_what_another_tool_does_after_a_press_with_draw_is_seen_everywhere(panel
     editor.setActiveEffectByName("Islands")
     paint_plane(node, volume_node, phantom.labels, middle(phantom.labels, 0))
     assert panel.parts[1].planes().finished == (middle(phantom.labels, 0),)
+
+
+def _memory(segmentation_node):
+    """Where the labelmap of the first segment lies, and of which extent it is."""
+    from vtk.util.numpy_support import vtk_to_numpy
+
+    name = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+    image = segmentation_node.GetSegmentation().GetNthSegment(0).GetRepresentation(name)
+    return vtk_to_numpy(image.GetPointData().GetScalars()).ctypes.data, image.GetExtent()
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_slice_changes_in_place_and_the_labelmap_is_not_copied(panel, axis):
+    from SparseSegModule.segments import changeSlice
+    from SparseSegModule.volumes import ijkToRas
+
+    _phantom, volume_node = add_phantom(GEOMETRIES["anisotropic"])
+    panel.parameterNode.inputVolume = volume_node
+    node, shape = panel.parameterNode.segmentation, volume_node.GetImageData().GetDimensions()[::-1]
+    segment_id, block = node.GetSegmentation().GetNthSegmentID(0), np.zeros(shape, np.uint8)
+    block[2:-2, 2:-2, 2:-2] = 1
+    paint(node, segment_id, block, ijkToRas(volume_node))
+    before, plane = _memory(node), Plane(axis, 5)
+    piece = np.zeros_like(block)
+    piece[plane.voxels][4:6, 3:8] = 1
+    for erase, expected in ((True, block - piece), (False, block)):
+        changeSlice(node, volume_node, plane, {segment_id: piece[plane.voxels] > 0}, erase=erase)
+        np.testing.assert_array_equal(_drawn(node, volume_node, shape), expected)
+        assert _memory(node) == before
