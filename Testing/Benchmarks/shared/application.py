@@ -18,10 +18,11 @@ SLEEP = 0.002  # seconds between two looks at the event loop
 
 
 def open_panel() -> Any:
-    """The module's panel, shown."""
+    """The module's panel, shown; Slicer's window as large as the screen."""
     import slicer
 
     if hasattr(slicer, "app"):
+        slicer.util.mainWindow().showMaximized()
         slicer.util.selectModule("SparseSeg")
         return slicer.modules.sparseseg.widgetRepresentation().self()
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")

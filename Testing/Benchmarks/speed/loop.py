@@ -245,8 +245,8 @@ def measure_strokes(
 
     slicer.mrmlScene.Clear(False)
     run_events(0.2)
-    z, y, x = np.ogrid[: shape[0], : shape[1], : shape[2]]
-    volume = add_volume(((x + y + z) % 200).astype(np.int16), Geometry.identity(shape), "generated")
+    z, y, x = (side.astype(np.int16) for side in np.ogrid[: shape[0], : shape[1], : shape[2]])
+    volume = add_volume((x + y + z) % 200, Geometry.identity(shape), "generated")
     strokes = [(view, which) for which in ("new", "same", "new") for view in ("Red", "Green", "Yellow")]
     bare: dict[str, tuple[float, float]] = {}
     if has_bare_editor():
