@@ -17,7 +17,7 @@ from SparseSegLib.densify.pacer import AFTER_UPDATE
 from SparseSegLib.densify.problem import make_problem, next_problem
 from SparseSegLib.densify.slice_dataset import SliceDataset
 from SparseSegLib.densify.slice_features import SliceFeatures
-from SparseSegLib.errors import AnnotationError, VolumeError
+from SparseSegLib.errors import AnnotationError, UsageError, VolumeError
 from SparseSegLib.image import Geometry, Volume
 from SparseSegLib.prior import USUAL_PARTS, AnnotationPrior
 from SparseSegLib.prior import appearance as appearance_module
@@ -281,3 +281,43 @@ def test_whether_the_walk_misleads_is_decided_between_the_rounds(phantom, labels
     assert elsewhere.prior(USUAL_PARTS).walk_misleads
     assert before.channels(view, before.everything)[before.spans["walk"]].any()  # it goes on as it was
     assert not later.channels(view, later.everything)[later.spans["walk"]].any()
+
+
+def test_another_budget_goes_on_with_what_was_learned(phantom, labels, more):
+    densifier = Densifier(phantom.volume, SETTINGS)
+    first = densifier.learn(labels)
+    second = densifier.learn(more, replace(SETTINGS, budget_steps=20, preview_seconds=5.0))
+    assert second.steps == first.steps + round(AFTER_UPDATE * 20)
+    assert densifier.learn(labels).steps == second.steps + round(AFTER_UPDATE * 20)  # the settings stay
+
+
+@pytest.mark.parametrize(
+    "changes", [{"seed": 3}, {"experts": EXPERTS[:1]}, {"experts": (replace(EXPERTS[0], widths=(8, 8)),)}]
+)
+def test_other_networks_start_over_on_what_was_computed_from_the_image(phantom, labels, changes):
+    densifier = Densifier(phantom.volume, SETTINGS)
+    densifier.learn(labels)
+    image = densifier._problem.image
+    settings = replace(SETTINGS, **changes)
+    again = densifier.learn(labels, settings)
+    assert densifier._problem.image is image
+    alone = densify(phantom.volume, labels, settings)
+    assert again.steps == STEPS
+    np.testing.assert_array_equal(again.uncertainty, alone.uncertainty)
+
+
+def test_a_preset_with_a_finer_grid_has_it(phantom, labels, monkeypatch):
+    densifier = Densifier(phantom.volume, SETTINGS)
+    densifier.learn(labels)
+    monkeypatch.setattr(DensifySettings, "most_voxels", property(lambda _: 2000))
+    densifier.learn(labels, replace(SETTINGS, seed=1))
+    assert densifier._problem.factors == (2, 2, 2)
+
+
+def test_settings_that_cannot_be_change_nothing(phantom, labels):
+    densifier = Densifier(phantom.volume, SETTINGS)
+    first = densifier.learn(labels)
+    with pytest.raises(UsageError):
+        densifier.learn(labels, replace(SETTINGS, device="cuda:99"))
+    assert densifier.settings is SETTINGS
+    assert densifier.learn(labels).steps == first.steps + round(AFTER_UPDATE * STEPS)

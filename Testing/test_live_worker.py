@@ -9,7 +9,7 @@ from phantoms import blob
 from recorded import Recorded
 
 from SparseSegLib.annotation import UNLABELED, sparsify, write_sparse_labels
-from SparseSegLib.control import CancelSource, Control
+from SparseSegLib.control import CancelSource, Control, Mailbox
 from SparseSegLib.errors import Canceled
 from SparseSegLib.image import Geometry
 from SparseSegLib.io import read_labels, write_image
@@ -115,6 +115,21 @@ def test_a_worker_that_waited_long_enough_ends(folder):
     assert _start(folder, stay=0.1).wait(60)["event"] == "canceled"
 
 
+def test_settings_come_with_the_annotation_and_hold_for_the_rounds_after_it(folder):
+    with _start(folder, labels="drawn-1.nrrd") as job:
+        _until(job, lambda _: job.rounds)
+        job.update_annotation("drawn-2.nrrd", {**QUICK, "budget_steps": 20})
+        _until(job, lambda _: len(job.rounds) == 2)
+        job.update_annotation("drawn-3.nrrd")
+        _until(job, lambda _: len(job.rounds) == 3)
+        for wrong in ({"budget": 5}, {**QUICK, "seed": "x"}, {**QUICK, "preset": "none"}, {"device": "cuda:99"}):
+            job.update_annotation("drawn-1.nrrd", wrong)
+            _until(job, lambda events: any("not used" in event.get("text", "") for event in events))
+        job.update_annotation("drawn-2.nrrd")
+        _until(job, lambda _: len(job.rounds) == 4)
+    assert [event["figures"]["steps"] for event in job.rounds] == [5, 5 + 12, 5 + 12 + 12, 5 + 12 + 12 + 12]
+
+
 @pytest.mark.parametrize("how", ["finish", "cancel"])
 def test_a_worker_without_a_round_ends_canceled(folder, how):
     job = _start(folder)
@@ -193,7 +208,7 @@ def test_a_worker_that_waits_looks_at_nothing_and_gives_its_memory_back_once(tmp
     bell = FakeBell(clock, source.stop)
     control = Control(source.token, bell=bell)
     with pytest.raises(Canceled):  # there was no round
-        Rounds(tmp_path, densifier, control, {}, 3600.0).run(None)
+        Rounds(tmp_path, densifier, control, Mailbox(), {}, 3600.0).run(None)
     assert bell.waits == [IDLE_SECONDS, 3600 - IDLE_SECONDS, 3600]
     assert (densifier.prepared, densifier.released) == (1, 1)
     assert not source.token.stopped

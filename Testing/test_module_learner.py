@@ -1,5 +1,7 @@
 """The worker behind the panel: prepared with the first stroke, kept, taught live, started again if it dies."""
 
+import json
+
 import numpy as np
 import pytest
 import slicer
@@ -129,12 +131,47 @@ def test_a_segment_that_is_added_in_a_round_is_learned_too(drawn):
     assert part.view.shownNode().GetSegmentation().GetNumberOfSegments() == 2
 
 
-def test_another_setting_has_another_worker(drawn):
+@pytest.mark.prepares
+def test_settings_of_a_round_keep_the_worker(drawn):
     panel, _phantom, _volume_node = drawn
+    host, part, node = Host.instance(), panel.parts[2], panel.parameterNode
+    assert host.wait(lambda: part.learner.handle._job is not None, 20)
+    process = _process(panel)
+    steps = []
+    for changes in ({"budgetSeconds": 30}, {"seed": 5, "margin": 0.2}, {"preset": "balanced"}):
+        for name, value in changes.items():
+            setattr(node, name, value)
+        part.view.result = None
+        panel.ui.densifyButton.click()
+        result = _wait_for_round(panel)
+        steps.append(result.steps)
+        settings = json.loads(result.segmentationNode.GetAttribute("SparseSeg.Settings"))
+        assert {name: getattr(node, name) for name in ("seed", "margin", "preset")}.items() <= settings.items()
+        assert settings["budget_seconds"] == 30
+    assert steps == [STEPS] * 3  # a first round each, with new networks
+    assert _process(panel) is process
+    assert result.segmentationNode.GetAttribute("SparseSeg.Model") == "balanced"
+
+
+def test_the_output_is_chosen_anew_for_each_round(drawn):
+    panel, _phantom, _volume_node = drawn
+    part, process = panel.parts[2], None
+    for output, has in (("both", True), ("segmentation", False)):
+        panel.parameterNode.output = output
+        panel.ui.densifyButton.click()
+        result = _wait_for_round(panel)
+        assert (result.labelmapNode is not None) is has
+        assert process in (None, _process(panel))
+        process, part.view.result = _process(panel), None
+
+
+def test_another_image_has_another_worker(drawn):
+    panel, _phantom, volume_node = drawn
     panel.ui.densifyButton.click()
     _wait_for_round(panel)
     first = _process(panel)
-    panel.parameterNode.seed = 5
+    slicer.util.arrayFromVolume(volume_node)[0, 0, 0] += 1
+    slicer.util.arrayFromVolumeModified(volume_node)
     panel.ui.densifyButton.click()
     assert Host.instance().wait(lambda: panel.parts[2].learner.handle._job is not None, 20)
     assert _process(panel) is not first

@@ -109,17 +109,19 @@ def test_a_malformed_update_is_told_and_the_task_goes_on(tmp_path):
     for wrong in (None, 5, ["a"], {"a": 1}, ""):
         job._send("update_annotation", file=wrong)
     job._send("update_annotation")
+    job._send("update_annotation", file="new.nrrd", settings=["fast"])
     job.update_annotation("new.nrrd")
     time.sleep(0.3)
     job.stop()
     events = []
     assert job.wait(20, events.append)["figures"]["updates"] == ["new.nrrd"]
-    assert sum("not used" in event.get("text", "") for event in events) == 6
+    assert sum("not used" in event.get("text", "") for event in events) == 7
 
 
 def test_updates_of_an_annotation_that_cannot_be_used_are_passed_over(tmp_path):
     from phantoms import blob
 
+    from SparseSegLib.worker.commands import Update
     from SparseSegLib.worker.densify_task import _Updates
 
     told = []
@@ -133,7 +135,7 @@ def test_updates_of_an_annotation_that_cannot_be_used_are_passed_over(tmp_path):
     control = Control(CancelSource().token, Events(), Mailbox())
     updates = _Updates(tmp_path, blob().volume.geometry, control, resample=False)
     for name in ("nothing.nrrd", "../outside.nrrd", "folder", "text.nrrd", str(tmp_path / "nothing.nrrd"), "a\0b"):
-        control.updates.put(name)
+        control.updates.put(Update(name))
         assert updates.take() is None
     assert len(told) == 6
     assert all(text.startswith("The new annotation is not used: ") for text in told)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,9 +61,8 @@ def startDensify(
     """
     if volumeNode is None or segmentationNode is None:
         raise UsageError("A volume and a segmentation are needed.", "Choose both under Inputs.")
-    for value, known, what in ((preset, PRESETS, "preset"), (output, OUTPUTS, "output")):
-        if value not in known:
-            raise UsageError(f"There is no {what} called {value}.", f"Use one of {', '.join(known)}.")
+    if output not in OUTPUTS:
+        raise UsageError(f"There is no output called {output}.", f"Use one of {', '.join(OUTPUTS)}.")
 
     def take() -> Drawing:
         loop = AnnotationLoop(volumeNode, segmentationNode)
@@ -70,23 +70,33 @@ def startDensify(
 
     drawing = None if prepare else take()
     styles = segmentStyles(segmentationNode)
-    settings = {"preset": preset, "margin": margin, "seed": seed, "device": device}
+    settings = roundSettings(budgetSeconds, preset=preset, margin=margin, seed=seed, device=device)
     if network is not None:
         settings["network"] = network
-    if budgetSeconds:
-        settings["budget_seconds"] = float(budgetSeconds)
     if budgetSteps:
         settings["budget_steps"] = int(budgetSteps)
     images = [volumeNode, *channels]
 
-    def deliver(arrays: DenseArrays, figures: dict[str, Any]) -> DenseResult:
+    def deliver(arrays: DenseArrays, figures: dict[str, Any], settings: dict[str, Any], output: str) -> DenseResult:
         nonlocal last
         last = deliverDense(volumeNode, arrays, styles, figures, settings, output, last)  # type: ignore[arg-type]
         return last
 
-    checkpoint = jobs.checkpoint(_key(images, segmentationNode, network or preset))
-    work = DensifyWork(images, drawing, styles, {**settings, "stay": float(stay)}, checkpoint, deliver, show, take)
+    key = _key(images, segmentationNode)
+
+    def checkpoint(way: str) -> Path:
+        return jobs.checkpoint(f"{key}-{way}")
+
+    work = DensifyWork(images, drawing, styles, settings, output, float(stay), checkpoint, deliver, show, take)
     return jobs.start(work, listener, learning=not prepare)
+
+
+def roundSettings(budgetSeconds: float | None, *, preset: str, margin: float, seed: int, device: str) -> dict[str, Any]:
+    """What a round is learned with, as the worker's settings. Raises UsageError for a preset that there is not."""
+    if preset not in PRESETS:
+        raise UsageError(f"There is no preset called {preset}.", f"Use one of {', '.join(PRESETS)}.")
+    seconds = float(budgetSeconds) if budgetSeconds else None
+    return {"preset": preset, "margin": margin, "seed": seed, "device": device, "budget_seconds": seconds}
 
 
 def learnMore(handle: JobHandle) -> None:
@@ -121,8 +131,8 @@ def knownPlanes(loop: AnnotationLoop) -> PlaneTable:
     return PlaneTable().withFound(findPlanes(loop.volumeNode, loop.segmentationNode))
 
 
-def _key(images: list[vtkMRMLScalarVolumeNode], segmentationNode: vtkMRMLSegmentationNode, way: str) -> str:
+def _key(images: list[vtkMRMLScalarVolumeNode], segmentationNode: vtkMRMLSegmentationNode) -> str:
     """One name for the weights of this segmentation on these images."""
-    text = "|".join([*(node.GetID() for node in images), segmentationNode.GetID(), way])
+    text = "|".join([*(node.GetID() for node in images), segmentationNode.GetID()])
     segments = "|".join(style.name for style in segmentStyles(segmentationNode))
     return hashlib.sha256(f"{text}|{segments}".encode()).hexdigest()[:24]

@@ -117,9 +117,9 @@ class DensifyPart(Listener):
     def _learning(self) -> Learning:
         """What is learned, and how, as the panel has it."""
         node = self.panel.parameterNode
-        settings = {name: getattr(node, name) for name in ("preset", "margin", "seed", "device", "output")}
-        settings["budgetSeconds"] = node.budgetSeconds or None
-        return Learning((node.inputVolume, *self.panel.channels()), node.segmentation, settings)
+        images = (node.inputVolume, *self.panel.channels())
+        settings = {name: getattr(node, name) for name in ("preset", "margin", "seed", "device")}
+        return Learning(images, node.segmentation, node.budgetSeconds or None, settings, node.output)
 
     def onFinish(self) -> None:
         """Stop and keep the result so far."""

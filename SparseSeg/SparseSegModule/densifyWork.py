@@ -80,14 +80,18 @@ class DensifyWork:
     drawing : what the user drew; None where it comes later
     styles : how the classes look
     settings : of ``SparseSegLib.densify.DensifySettings``
-    checkpoint : where the weights of this volume's last training are kept, and taken from if they are there
-    deliver : makes nodes of the arrays
+    output : which nodes the result becomes
+    stay : seconds that the worker waits for the next round
+    checkpoint : where the weights of this volume's last training are kept, and taken from if they are there, by the
+        preset or network
+    deliver : makes nodes of the arrays, with the figures, the settings and ``output``
     show : shows a preview, if it is not None: labels ``(Z, Y, X)`` of a part of the volume and their grid
     take : takes what is drawn out of the nodes anew
 
     Attributes
     ----------
     take : for the next round of a job that stays
+    settings : of the round that runs, or of the next one
     """
 
     def __init__(
@@ -96,20 +100,31 @@ class DensifyWork:
         drawing: Drawing | None,
         styles: list[SegmentStyle],
         settings: dict[str, Any],
-        checkpoint: Path,
-        deliver: Callable[[DenseArrays, dict[str, Any]], DenseResult],
+        output: str,
+        stay: float,
+        checkpoint: Callable[[str], Path],
+        deliver: Callable[[DenseArrays, dict[str, Any], dict[str, Any], str], DenseResult],
         show: Callable[[np.ndarray, Geometry], None] | None,
         take: Callable[[], Drawing],
     ) -> None:
         self.take = take
         self.styles = styles
         self._drawing = drawing
-        self._settings = settings
-        self._checkpoint = checkpoint
+        self.settings = settings
+        self._output = output
+        self._stay = stay
+        self._checkpointOf = checkpoint
+        self._checkpoint = checkpoint(_way(settings))
         self._deliver = deliver
         self._show = show
         self._images = [VolumeImage.of(channels[0]), *(VolumeImage.of(node, channels[0]) for node in channels[1:])]
         self._updates = 0
+
+    def change(self, settings: dict[str, Any], output: str) -> None:
+        """Take other settings for the next round; those that are not given stay."""
+        self.settings = {**self.settings, **settings}
+        self._output = output
+        self._checkpoint = self._checkpointOf(_way(self.settings))
 
     def write(self, folder: Path) -> None:
         """Write images, annotation and ``job.json``; take over the last weights."""
@@ -127,7 +142,7 @@ class DensifyWork:
         if self._checkpoint.exists():
             shutil.copy(self._checkpoint, folder / CHECKPOINT_FILE)
         files = {"dense": "dense.nrrd", "uncertainty": "uncertainty.nrrd"}
-        write_job(folder, "densify", inputs, {**self._settings, **files})
+        write_job(folder, "densify", inputs, {**self.settings, "stay": self._stay, **files})
 
     def checkInputs(self) -> None:
         """Raise VolumeError if an image was changed while it was written."""
@@ -161,7 +176,7 @@ class DensifyWork:
 
     def deliver(self, results: DenseArrays, ending: dict[str, Any]) -> DenseResult:
         """Make nodes."""
-        return self._deliver(results, ending["figures"])
+        return self._deliver(results, ending["figures"], self.settings, self._output)
 
     def readPreview(self, path: Path) -> tuple[np.ndarray, Geometry]:
         """Read an intermediate result: labels on the region of interest."""
@@ -185,6 +200,10 @@ def nextSlice(figures: dict[str, Any]) -> Plane | None:
     """The suggested slice among a result's figures."""
     place = figures.get("next_slice")
     return None if place is None else Plane("zyx".index(place["axis"]), int(place["index"]))
+
+
+def _way(settings: dict[str, Any]) -> str:
+    return str(settings.get("network") or settings["preset"])
 
 
 def settingsText(settings: dict[str, Any]) -> str:

@@ -135,8 +135,10 @@ class JobHandle:
         if self._job is not None:
             self._job.cancel()
 
-    def updateAnnotation(self, write: Callable[[Path], Path]) -> bool:
+    def updateAnnotation(self, write: Callable[[Path], Path], settings: dict[str, Any] | None = None) -> bool:
         """Hand new annotation to the job; ``write`` writes it into the folder, in a thread.
+
+        ``settings`` hold for the rounds that begin with it or after it.
 
         Returns false where the job cannot take it yet: it has not started, or the last one is on its way.
         """
@@ -145,7 +147,7 @@ class JobHandle:
         if self._job is None or self._update is not None:
             return False
         self._waits, self.learning = not self.learning, True
-        self._update = BackgroundCall(lambda: write(self.folder))
+        self._update = BackgroundCall(lambda: (write(self.folder), settings))
         return True
 
     def wait(self, timeout: float | None = None) -> Any:
@@ -269,7 +271,7 @@ class JobHandle:
         update, self._update = self._update, None
         try:
             if self._job is not None:
-                self._job.update_annotation(update.result())
+                self._job.update_annotation(*update.result())
         except SparseSegError as error:
             self.learning = not self._waits
             self.listener.onMessage(errorText(error))

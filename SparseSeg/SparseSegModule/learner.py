@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 from SparseSegLib.annotation import Plane
 from SparseSegLib.errors import Canceled
 from SparseSegModule.annotation import Drawing
+from SparseSegModule.densifier import roundSettings
 from SparseSegModule.jobHandle import JobHandle, Listener
 from SparseSegModule.segments import classSegmentIds
 
@@ -23,18 +24,21 @@ STAY_SECONDS = 1800.0
 
 @dataclass(frozen=True)
 class Learning:
-    """What is learned, and how; a worker stays as long as that stays the same.
+    """What is learned, and how; a worker stays as long as what is learned stays the same.
 
     Attributes
     ----------
     images : the volume, and further channels
     segmentationNode : what is drawn on it
-    settings : further arguments of ``SparseSegLogic.densify``
+    budgetSeconds, settings : of ``densifier.roundSettings``; a round that begins takes them over
+    output : which nodes the result becomes
     """
 
     images: tuple[vtkMRMLScalarVolumeNode, ...]
     segmentationNode: vtkMRMLSegmentationNode
-    settings: dict[str, Any]
+    budgetSeconds: float | None = field(compare=False)
+    settings: dict[str, Any] = field(compare=False)
+    output: str = field(compare=False)
     segmentIds: list[str] = field(init=False)
     modified: list[int] = field(init=False)
 
@@ -101,7 +105,9 @@ class Learner(Listener):
             self._again = lambda: self._start(learning, **again)
             work = self.handle.work
             self.handle.look(look)
-            return self.handle.updateAnnotation(lambda folder: work.writeUpdate(folder, drawing))
+            if not self.handle.learning:
+                work.change(roundSettings(learning.budgetSeconds, **learning.settings), learning.output)
+            return self.handle.updateAnnotation(lambda folder: work.writeUpdate(folder, drawing), work.settings)
         self.abandon()
         self._start(learning, **again)
         self._again = lambda: self._start(learning, **again)
@@ -120,8 +126,10 @@ class Learner(Listener):
         self.handle = self._logic.densify(
             first,
             learning.segmentationNode,
+            learning.budgetSeconds,
             channels=channels,
             **learning.settings,
+            output=learning.output,
             **options,
             stay=STAY_SECONDS,
             listener=self,

@@ -9,6 +9,7 @@ import torch
 from SparseSegLib.annotation import SparseLabels
 from SparseSegLib.control import Control
 from SparseSegLib.densify.ensemble import Ensemble
+from SparseSegLib.densify.experts import ExpertRecipe
 from SparseSegLib.densify.problem import Problem, make_problem, next_problem
 from SparseSegLib.densify.rehearsal import rehearse
 from SparseSegLib.densify.result import DensifyResult
@@ -33,6 +34,7 @@ class Densifier:
     volume : Volume
         ``(C, Z, Y, X)``, any gray values.
     settings : DensifySettings
+        Of the first round, and of the later ones until others are given.
     control : Control
         Receives progress and previews, and may stop, cancel or bring more annotation during a round.
     checkpoint : path, optional
@@ -73,32 +75,35 @@ class Densifier:
         elif self._ensemble is not None:
             self._problem.reconsider()
 
-    def learn(self, labels: SparseLabels) -> DensifyResult:
+    def learn(self, labels: SparseLabels, settings: DensifySettings | None = None) -> DensifyResult:
         """One round: train on the annotated slices and segment all of the volume.
 
         The first round has all of the budget, later ones have ``AFTER_UPDATE`` of it. With other classes than before it
-        is a first one again.
+        is a first one again, and so it is with ``settings`` that have other networks, another seed or another device
+        than those before: the networks start over, and what was computed from the image stays.
 
         Raises
         ------
         VolumeError, AnnotationError, GeometryError
             For input that cannot be worked on; nothing has been changed then.
         UsageError
-            If there is no such network, or none for volumes.
+            If there is no such network or device, or no network for volumes.
         Canceled
             When the token says so; the checkpoint stays.
         ResourceError
             When memory does not suffice on any device.
         """
-        settings = self.settings
+        before, settings = self.settings, settings or self.settings
+        device = self.device if settings.device == before.device else choose_device(settings.device)
         if self._problem is None:
             problem = make_problem(self.volume, labels, settings.margin, settings.most_voxels)
         else:
             problem = next_problem(self._problem, labels, settings.margin, settings.most_voxels)
-            if problem.full.own_values != self._problem.full.own_values:
+            if problem.full.own_values != self._problem.full.own_values or _networks(settings) != _networks(before):
                 self._ensemble = None
             elif self._ensemble is None:
                 self._ensemble = self._restored(self._problem)
+        self.settings, self.device = settings, device
         ensemble, self._ensemble = self._ensemble, None
 
         def train(device: torch.device) -> DensifyResult:
@@ -136,3 +141,8 @@ class Densifier:
         except FOREIGN:
             return None
         return ensemble
+
+
+def _networks(settings: DensifySettings) -> tuple[tuple[ExpertRecipe, ...], int, str]:
+    """What an ensemble is made from; with anything else that is the same, it goes on."""
+    return settings.recipes, settings.seed, settings.device

@@ -171,7 +171,8 @@ def make_problem(volume: Volume, labels: SparseLabels, margin: float, most_voxel
 def next_problem(problem: Problem, labels: SparseLabels, margin: float, most_voxels: int) -> Problem:
     """The problem of another annotation; as much as possible is taken over. Raises as :func:`make_problem` does."""
     later = problem.with_labels(labels, margin)
-    if later is None:
+    spacing = problem.volume.geometry.spacing
+    if later is None or coarsening(problem.region_shape, spacing, most_voxels) != problem.factors:
         later = make_problem(problem.volume, labels, margin, most_voxels)
         if later.full.own_values == problem.full.own_values:
             later = replace(later, _misleads=problem._found_out())

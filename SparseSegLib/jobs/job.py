@@ -6,7 +6,7 @@ import queue
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -162,9 +162,15 @@ class Job:
         """
         self._send("look", planes=[list(plane) for plane in planes])
 
-    def update_annotation(self, file: Path | str) -> None:
-        """Hand a new annotation to the running job: a labels file, in the job's folder or by its absolute path."""
-        self._send("update_annotation", file=str(file))
+    def update_annotation(self, file: Path | str, settings: Mapping[str, Any] | None = None) -> None:
+        """Hand a new annotation to the running job.
+
+        Parameters
+        ----------
+        file : labels, in the job's folder or by its absolute path
+        settings : of a job that stays, for the rounds that begin with it or after it
+        """
+        self._send("update_annotation", file=str(file), **({} if settings is None else {"settings": dict(settings)}))
 
     def cancel(self) -> None:
         """End the job: ask first, and end the whole process tree after two seconds. Returns at once."""

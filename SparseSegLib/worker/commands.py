@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from SparseSegLib.control import CancelSource, Control, Mailbox
 from SparseSegLib.protocol import MOST_PLANES
 from SparseSegLib.worker.events import JobEvents
+
+
+@dataclass(frozen=True)
+class Update:
+    """New annotation for a task.
+
+    Attributes
+    ----------
+    file : labels, a name in the job's folder, or absolute
+    settings : of the rounds that begin with it or after it; None for those that the job has
+    """
+
+    file: str
+    settings: dict[str, Any] | None = None
 
 
 class Commands:
@@ -36,16 +51,22 @@ class Commands:
             self._source.finish()
         elif kind == "look":
             self._look(command.get("planes"))
-        elif isinstance(command.get("file"), str) and command["file"]:
-            self._updates.put(command["file"])
         else:
-            self._events.message("The new annotation is not used: its file has no name.")
+            self._update(command.get("file"), command.get("settings"))
         self.control.bell.set()
 
     def cancel(self) -> None:
         """The client is gone."""
         self._source.cancel()
         self.control.bell.set()
+
+    def _update(self, file: Any, settings: Any) -> None:
+        if not isinstance(file, str) or not file:
+            self._events.message("The new annotation is not used: its file has no name.")
+        elif settings is not None and not isinstance(settings, dict):
+            self._events.message("The new annotation is not used: its settings are none.")
+        else:
+            self._updates.put(Update(file, settings))
 
     def _look(self, planes: Any) -> None:
         """Note the slices on display, pairs of an axis and an index; anything else changes nothing."""

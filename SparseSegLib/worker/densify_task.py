@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from SparseSegLib.annotation import read_sparse_labels
-from SparseSegLib.control import Control
+from SparseSegLib.control import Control, Mailbox
 from SparseSegLib.densify import Densifier, DensifySettings
 from SparseSegLib.errors import JobError
 from SparseSegLib.files import path_inside
@@ -18,6 +18,7 @@ from SparseSegLib.image import Geometry
 from SparseSegLib.io import read_volume
 from SparseSegLib.io.files import check_writable
 from SparseSegLib.protocol import CHECKPOINT_FILE, JOB_FILE, LOCK_FILE, LOG_FILE
+from SparseSegLib.worker.commands import Update
 from SparseSegLib.worker.densify_results import save_result
 from SparseSegLib.worker.explain import explain
 from SparseSegLib.worker.job_settings import is_path, make_settings, path_list, switch
@@ -27,20 +28,28 @@ OWN_FILES = (CHECKPOINT_FILE, JOB_FILE, LOCK_FILE, LOG_FILE)
 
 
 class _Updates:
-    """Turns the annotation files that come in into sparse labels; a bad one is reported and ignored."""
+    """Turns the annotation files that come in into sparse labels; a bad one is reported and ignored.
+
+    Attributes
+    ----------
+    settings : has those that came with annotation, for the next round
+    """
 
     def __init__(self, folder: Path, geometry: Geometry, control: Control, *, resample: bool) -> None:
         self.folder = folder
         self.geometry = geometry
         self.control = control
         self.resample = resample
+        self.settings = Mailbox()
 
     def take(self) -> Any:
         """The latest annotation, or None."""
-        name = self.control.updates.take()
-        if name is None:
+        update: Update | None = self.control.updates.take()
+        if update is None:
             return None
+        name = update.file
         try:
+            settings = None if update.settings is None else make_settings(DensifySettings, update.settings)
             path = Path(name) if Path(name).is_absolute() else path_inside(self.folder, name)
             if not path.is_file():
                 raise JobError(f"There is no file {path}.")
@@ -49,6 +58,8 @@ class _Updates:
         except Exception as error:  # whatever is wrong with it, the training does not end for it
             self.control.events.message(f"The new annotation is not used: {explain(error)[0]}")
             return None
+        if settings is not None:
+            self.settings.put(settings)
         return labels
 
 
@@ -85,7 +96,7 @@ def densify_task(folder: Path, job: dict[str, Any], control: Control) -> tuple[d
     names = {"dense": dense_name, "uncertainty": uncertainty_name}
     densifier = Densifier(volume, settings, own, folder / CHECKPOINT_FILE)
     if stay:
-        return Rounds(folder, densifier, own, names, stay).run(labels)
+        return Rounds(folder, densifier, own, updates.settings, names, stay).run(labels)
     assert labels is not None
     result = densifier.learn(labels)
     save_result(result, dense, uncertainty)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from SparseSegLib.annotation import SparseLabels
-from SparseSegLib.control import Control
+from SparseSegLib.control import Control, Inbox
 from SparseSegLib.densify import Densifier
-from SparseSegLib.errors import AnnotationError, Canceled, GeometryError
+from SparseSegLib.errors import AnnotationError, Canceled, GeometryError, UsageError
 from SparseSegLib.files import path_inside
 from SparseSegLib.worker.densify_results import save_result
 
@@ -29,16 +29,24 @@ class Rounds:
     folder : of the job
     densifier : Densifier
     control : Control
+    settings : brings those of the rounds from then on
     names : of the results by their kind, ``dense`` and ``uncertainty``; those of a round have its number before them
     stay : seconds to wait for a command
     """
 
     def __init__(
-        self, folder: Path, densifier: Densifier, control: Control, names: Mapping[str, str], stay: float
+        self,
+        folder: Path,
+        densifier: Densifier,
+        control: Control,
+        settings: Inbox,
+        names: Mapping[str, str],
+        stay: float,
     ) -> None:
         self.folder = folder
         self.densifier = densifier
         self.control = control
+        self.settings = settings
         self.names = names
         self.stay = stay
         self._number = 0
@@ -57,14 +65,14 @@ class Rounds:
         while (more := self._wait()) is not None:
             try:
                 self._round(more)
-            except (AnnotationError, GeometryError) as error:
+            except (AnnotationError, GeometryError, UsageError) as error:
                 self.control.events.message(f"The new annotation is not used: {error}")
         if self._last is None:
             raise Canceled
         return self._last
 
     def _round(self, labels: SparseLabels) -> None:
-        result = self.densifier.learn(labels)
+        result = self.densifier.learn(labels, self.settings.take())
         self.control.token.begin_round()
         self._number += 1
         files = {kind: self._named(name, self._number) for kind, name in self.names.items()}

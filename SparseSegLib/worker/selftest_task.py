@@ -38,7 +38,7 @@ def selftest_task(folder: Path, job: dict[str, Any], control: Control) -> tuple[
         done += 1
         _act(settings, done)
         if (update := control.updates.take()) is not None:
-            updates.append(update)
+            updates.append(update.file)
         write_json(state, done)  # first: a step that was reported is never lost
         control.events.progress(done, done / int(settings.get("steps", 10)), None, None)
         if settings.get("preview_every") and done % int(settings["preview_every"]) == 0:
