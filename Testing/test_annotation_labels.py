@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from phantoms import GEOMETRIES, multi_class
 
-from SparseSegLib.annotation import UNLABELED, Plane, keep_planes, sparsify
+from SparseSegLib.annotation import UNLABELED, Plane, keep_planes, sparsify, values_in
 from SparseSegLib.errors import AnnotationError, GeometryError
+from SparseSegLib.image.label_values import counts_in
 
 GEOMETRY = GEOMETRIES["identity"]
 TRUTH = multi_class().labels
@@ -41,3 +42,11 @@ def test_too_many_classes_are_refused():
     labels = sparsify(TRUTH, GEOMETRY, (1, 1, 1), names=tuple(str(number) for number in range(UNLABELED)))
     with pytest.raises(AnnotationError, match="254"):
         labels.validate()
+
+
+@pytest.mark.parametrize("values", [(255,), (0, 255), (1, 0, 2, 254)])
+def test_values_are_counted(values):
+    rng = np.random.default_rng(0)
+    labels = rng.choice(np.array(values, np.uint8), (3, 4, 5))
+    np.testing.assert_array_equal(counts_in(labels), np.bincount(labels.ravel(), minlength=256))
+    assert values_in(labels) == sorted(values)

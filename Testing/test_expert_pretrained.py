@@ -76,3 +76,14 @@ def test_it_does_not_know_hidden_slices(axis):
     assert not torch.equal(*known)
     other = Plane(plane.axis, plane.index + 2)
     assert expert.predict_planes([other], CancelToken())[0].shape == known[0].shape
+
+
+def test_its_file_is_read_once(monkeypatch):
+    pretrained._saved.cache_clear()
+    read, load = [], pretrained.load_torch_file
+    monkeypatch.setattr(pretrained, "load_torch_file", lambda *given: read.append(given) or load(*given))
+    problem = _problem()
+    for _ in range(2):
+        assert PretrainedRecipe().suits(problem, 60.0, CPU)
+        PretrainedRecipe().make(problem, 0, CPU)
+    assert len(read) == 1

@@ -1,6 +1,7 @@
 """The worker behind the panel: prepared with the first stroke, kept, taught live, started again if it dies."""
 
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -225,3 +226,27 @@ def test_a_round_that_begins_while_the_last_one_is_delivered_is_learning(panel, 
         assert Host.instance().wait(lambda handle=handle: handle.result == 1, 10)
         assert handle.learning is learning
         handle.abandon()
+
+
+def test_a_job_looks_again_soon_while_a_thread_works_for_it_and_seldom_else(panel, tmp_path, monkeypatch):
+    from SparseSegModule.jobHandle import POLL_MILLISECONDS, SOON_MILLISECONDS, JobHandle
+
+    launch_with(lambda *_: RecordedStaying(f"{encode('started', protocol=1, version='')}\n".encode()), monkeypatch)
+    host, written = Host.instance(), threading.Event()
+
+    def waits(*_):
+        written.wait(10)
+        return tmp_path / "drawn.nrrd"
+
+    work = _Numbered()
+    work.write = waits
+    handle = JobHandle(tmp_path, work)
+    assert host.wait(lambda: handle._timer.interval == SOON_MILLISECONDS, 10)
+    written.set()
+    assert host.wait(lambda: handle._job is not None and handle._timer.interval == POLL_MILLISECONDS, 10)
+    written.clear()
+    handle.updateAnnotation(waits)
+    assert host.wait(lambda: handle._timer.interval == SOON_MILLISECONDS, 10)
+    written.set()
+    assert host.wait(lambda: handle._timer.interval == POLL_MILLISECONDS, 10)
+    handle.abandon()

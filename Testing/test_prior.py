@@ -187,3 +187,14 @@ def test_the_walk_is_heard_where_it_finds_left_out_slices_better_than_gray_value
         walk = prior.channels(view, prior.everything)[prior.spans["walk"]]
         assert bool(walk.any()) is expected
         assert walk.shape == (2, *view.size)
+
+
+def test_no_walk_is_taken_where_gray_values_find_nothing(monkeypatch):
+    """The first preview need not wait for it."""
+    walked = []
+    monkeypatch.setattr(WalkPrior, "probabilities", lambda *given: walked.append(given))
+    random, whole = np.random.default_rng(0), sparsify(blob().labels, GEOMETRIES["identity"], (2, 2, 2))
+    noise = random.normal(size=(1, *whole.array.shape)).astype(np.float32)
+    labels = keep_planes((random.random(whole.array.shape) < 0.1).astype(np.uint8), whole.geometry, whole.planes)
+    assert not _prior(labels, noise, ("appearance", "walk")).walk_misleads
+    assert not walked

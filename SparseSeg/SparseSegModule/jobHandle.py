@@ -24,6 +24,9 @@ from SparseSegModule.panelWords import inPanelWords
 from SparseSegModule.translation import errorText, translated
 
 POLL_MILLISECONDS = 50
+SOON_MILLISECONDS = 10
+"""The same while something is written or read in a thread, so that it goes on as soon as that is done."""
+
 BREATH = 0.002  # seconds
 TIDY_SECONDS = 3.0
 
@@ -197,6 +200,15 @@ class JobHandle:
             self._finish(error=JobError(f"Something unexpected happened: {error}", "The application log has more."))
         finally:
             self._ticking = False
+            if not self.ended:
+                self._setPace()
+
+    def _setPace(self) -> None:
+        """Look again soon where a thread is at work for this job."""
+        calls = self._writing is not None or self._update is not None or self._previews.busy or self._results.busy
+        interval = SOON_MILLISECONDS if calls else POLL_MILLISECONDS
+        if self._timer.interval != interval:
+            self._timer.setInterval(interval)
 
     def _startWorker(self) -> None:
         if self._cancelAsked:

@@ -13,6 +13,7 @@ from SparseSegLib.annotation.planes import ObliquePlane, Plane
 from SparseSegLib.annotation.values import check_structures, encoded, values_in
 from SparseSegLib.errors import AnnotationError, GeometryError
 from SparseSegLib.image import Box, Geometry
+from SparseSegLib.image.label_values import counts_in
 from SparseSegLib.io.segmentation import default_segment
 
 UNLABELED = 255
@@ -49,8 +50,8 @@ class SparseLabels:
     @property
     def classes(self) -> int:
         """Number of classes, background included."""
-        seen = self.array[self.labeled]
-        return max(len(self.names), len(self.values), int(seen.max()) if seen.size else 0) + 1
+        seen = np.flatnonzero(counts_in(self.array)[:UNLABELED])
+        return max(len(self.names), len(self.values), int(seen[-1]) if seen.size else 0) + 1
 
     @property
     def own_values(self) -> tuple[int, ...]:
@@ -101,7 +102,7 @@ class SparseLabels:
             raise AnnotationError(
                 f"There are {len(set(self.values))} values for {self.classes - 1} classes.", "Give each a value."
             )
-        counts = np.bincount(self.array.ravel(), minlength=256)[:UNLABELED]
+        counts = counts_in(self.array)[:UNLABELED]
         there = np.flatnonzero(counts)
         if not there.size:
             raise AnnotationError("No voxel is labeled.", "Outline the structure on at least one slice.")

@@ -8,6 +8,7 @@ import numpy as np
 
 from SparseSegLib.annotation.checks import HIGHEST
 from SparseSegLib.errors import AnnotationError
+from SparseSegLib.image.label_values import counts_in
 
 HIGHEST_VALUE = 2**31 - 1
 """The highest value of a structure in a file: labelmaps are integers of up to 32 bits."""
@@ -17,6 +18,8 @@ _SMALL = 2**16  # values below it are looked up in a table
 
 def values_in(labels: np.ndarray) -> list[int]:
     """The values that occur in ``(Z, Y, X)`` integers, sorted."""
+    if labels.dtype == np.uint8:
+        return [int(value) for value in np.flatnonzero(counts_in(labels))]
     found: set[int] = set()
     for plane in labels:
         found.update(np.unique(plane).tolist())

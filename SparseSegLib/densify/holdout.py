@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from SparseSegLib.annotation import UNLABELED, Plane, SparseLabels
+from SparseSegLib.annotation import UNLABELED, Plane, SparseLabels, values_in
 from SparseSegLib.densify.finish import most_probable
 from SparseSegLib.densify.weighting import blended
 
@@ -163,4 +163,4 @@ def corrected_iou(
 
 
 def _classes(labels: SparseLabels) -> set[int]:
-    return set(np.unique(labels.array).tolist()) - {UNLABELED}
+    return set(values_in(labels.array)) - {UNLABELED}

@@ -13,5 +13,6 @@ def normalize(image: torch.Tensor) -> torch.Tensor:
         low, high = torch.quantile(sample, torch.tensor([0.01, 0.99], device=sample.device))
         if high <= low:
             low, high = values.min(), values.max()
-        out[channel] = ((values - low) / (high - low).clamp(min=1e-12) * 2 - 1).clamp(-2, 2)
+        torch.sub(values, low, out=out[channel])  # in place: copies of a large region take longer than the sums
+        out[channel].div_((high - low).clamp(min=1e-12)).mul_(2).sub_(1).clamp_(-2, 2)
     return out

@@ -10,6 +10,7 @@ import numpy as np
 from SparseSegLib.errors import AnnotationError, FileError, UsageError, VolumeError
 from SparseSegLib.files import PathLike
 from SparseSegLib.image import Geometry
+from SparseSegLib.image.label_values import counts_in
 from SparseSegLib.io.arrays import to_array
 from SparseSegLib.io.dicom.labels import read_dicom_labels
 from SparseSegLib.io.files import write_file
@@ -174,7 +175,8 @@ def _check_range(path: PathLike, segments: Sequence[SegmentInfo]) -> None:
 
 def _values(labels: np.ndarray) -> list[int]:
     """Return the values but 0 of a labelmap, sorted."""
-    return [int(value) for value in np.unique(labels) if value]
+    values = np.flatnonzero(counts_in(labels)) if labels.dtype == np.uint8 else np.unique(labels)
+    return [int(value) for value in values if value]
 
 
 def _integers(labels: np.ndarray, path: Path) -> np.ndarray:

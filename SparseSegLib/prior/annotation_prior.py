@@ -139,11 +139,9 @@ class AnnotationPrior:
         """
         if self._walk is None or self._appearance is None:
             return False
-        walk, appearance = (
-            left_out_iou(part, level, self.sources, self.without, self.classes, self.shape, self.spacing)
-            for part, level in ((self._walk, 0.0), (self._appearance, 0.5))
-        )
-        return appearance > max(walk, FOUND)
+        grid = (self.sources, self.without, self.classes, self.shape, self.spacing)
+        appearance = left_out_iou(self._appearance, 0.5, *grid)
+        return appearance > FOUND and appearance > left_out_iou(self._walk, 0.0, *grid)
 
     def _place(self, number: int) -> tuple[int, int]:
         source = self.sources[number]

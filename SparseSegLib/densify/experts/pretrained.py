@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -91,6 +92,12 @@ def save_pretrained(path: Path, network: SliceUNet) -> None:
     torch.save({"arguments": network.arguments, "weights": half}, path)
 
 
+@cache
+def _saved(path: Path) -> dict[str, Any]:
+    with path.open("rb") as stream:
+        return load_torch_file(stream, str(path))
+
+
 def load_pretrained(channel_classes: Sequence[int], classes: int) -> nn.Module | None:
     """The network that comes with SparseSeg, ready to predict; None if it is not for such channels.
 
@@ -100,8 +107,7 @@ def load_pretrained(channel_classes: Sequence[int], classes: int) -> nn.Module |
     path = next((folder / FILE for folder in FOLDERS if (folder / FILE).is_file()), None)
     if path is None:
         return None
-    with path.open("rb") as stream:
-        saved = load_torch_file(stream, str(path))
+    saved = _saved(path)
     suits = classes == 2 or max(channel_classes, default=0) == classes - 1
     if not suits or len(channels_of_class(1, channel_classes)) != saved["arguments"]["in_channels"]:
         return None
