@@ -57,6 +57,8 @@ def test_the_first_stroke_prepares_a_worker_that_learns_and_stays(drawn):
     for axis in range(3):
         plane = middle(phantom.labels, axis)
         np.testing.assert_array_equal(dense[plane.voxels], phantom.labels[plane.voxels])
+    voxel = np.prod(first.labelmapNode.GetSpacing()) / 1000
+    assert first.milliliters == {"object": pytest.approx((dense == 1).sum() * voxel)}
     assert process.poll() is None
 
 
@@ -250,3 +252,13 @@ def test_a_job_looks_again_soon_while_a_thread_works_for_it_and_seldom_else(pane
     written.set()
     assert host.wait(lambda: handle._timer.interval == POLL_MILLISECONDS, 10)
     handle.abandon()
+
+
+def test_what_is_taken_of_a_drawing_is_taken_once(drawn, monkeypatch):
+    """A click on Densify holds the panel as long as that takes."""
+    from SparseSegModule import densifier
+
+    panel, _phantom, _volume_node = drawn
+    monkeypatch.setattr(densifier, "takeDrawing", lambda *_: pytest.fail("taken again"))
+    panel.ui.densifyButton.click()
+    assert panel.parts[2].learner.learns

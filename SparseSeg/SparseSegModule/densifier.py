@@ -40,6 +40,7 @@ def startDensify(
     network: str | None = None,
     channels: Sequence[vtkMRMLScalarVolumeNode] = (),
     planes: PlaneTable | None = None,
+    drawing: Drawing | None = None,
     margin: float = 0.1,
     seed: int = 0,
     device: str = "auto",
@@ -54,8 +55,8 @@ def startDensify(
     """Start densifying; see ``SparseSegLogic.densify``.
 
     ``show`` is called with every preview. With ``stay`` the worker waits so many seconds for the next round after each;
-    with ``prepare`` as well it reads and prepares, and waits for the annotation. The nodes of the ``last`` result, and
-    of every round, are updated instead of new ones made.
+    with ``prepare`` as well it reads and prepares, and waits for the annotation. ``drawing`` is what is drawn, where
+    that is taken already. The nodes of the ``last`` result, and of every round, are updated instead of new ones made.
 
     Raises UsageError, VolumeError, AnnotationError or GeometryError for input that cannot be worked on.
     """
@@ -68,7 +69,7 @@ def startDensify(
         loop = AnnotationLoop(volumeNode, segmentationNode)
         return takeDrawing(volumeNode, segmentationNode, planes or knownPlanes(loop), loop.applied)
 
-    drawing = None if prepare else take()
+    drawing = None if prepare else drawing or take()
     styles = segmentStyles(segmentationNode)
     settings = roundSettings(budgetSeconds, preset=preset, margin=margin, seed=seed, device=device)
     if network is not None:

@@ -14,6 +14,7 @@ import vtk
 
 from SparseSegLib.annotation import Plane, write_sparse_labels
 from SparseSegLib.image import Box, Geometry
+from SparseSegLib.image.label_values import counts_in
 from SparseSegLib.io import read_labels, read_volume, write_image
 from SparseSegLib.jobs import write_job
 from SparseSegLib.protocol import CHECKPOINT_FILE
@@ -36,12 +37,14 @@ LABELS_FILE = "annotation/drawn.nrrd"
 class DenseArrays:
     """The worker's result: labels on the volume's grid, and labels and uncertainty as far as they reach.
 
-    Images are made in the thread, so that Slicer need not wait for large copies; ``classes`` is the highest class.
+    Images are made in the thread, so that Slicer need not wait for large copies; ``classes`` is the highest class, and
+    ``voxels`` how many there are of each from 0 on.
     """
 
     labels: vtk.vtkImageData
     geometry: Geometry
     classes: int
+    voxels: np.ndarray
     objects: np.ndarray
     objectsGeometry: Geometry
     uncertainty: vtk.vtkImageData
@@ -164,10 +167,12 @@ class DensifyWork:
         volume = read_volume(folder / files["uncertainty"])
         labels, uncertainty = labels.astype(np.uint8), volume.array[0]
         objects, unsure = _reach(labels), _reach(uncertainty)
+        voxels = counts_in(labels)
         return DenseArrays(
             imageFromArray(labels),
             geometry,
-            int(labels.max()),
+            int(np.flatnonzero(voxels)[-1]),
+            voxels,
             np.ascontiguousarray(labels[objects]),
             geometry.crop(objects),
             imageFromArray(uncertainty[unsure]),

@@ -100,7 +100,7 @@ class Learner(Listener):
         -------
         False if the worker cannot take it yet: try again.
         """
-        again = {**options, "planes": drawing.table}
+        again = {**options, "drawing": drawing}
         if self.handle is not None and learning == self._learning:
             self._again = lambda: self._start(learning, **again)
             work = self.handle.work

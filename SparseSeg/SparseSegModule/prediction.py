@@ -67,7 +67,7 @@ class Prediction:
         classes : (256,) from the segments to the prediction's classes
         """
         box = self.boxIn(volume)
-        out = np.where(self.labels == UNLABELED, 0, self.labels)
+        out = self.labels * (self.labels != UNLABELED)  # many times as fast as a choice
         for plane in planes:
             index = plane.index - box[plane.axis].start
             if drawn is not None and 0 <= index < out.shape[plane.axis]:

@@ -78,9 +78,8 @@ def deliverDense(
 
 
 def _milliliters(arrays: DenseArrays, styles: list[SegmentStyle]) -> dict[str, float]:
-    counts = np.bincount(arrays.objects.ravel(), minlength=len(styles) + 1)
     voxel = float(np.prod(arrays.objectsGeometry.spacing)) / 1000
-    return {style.name: float(counts[value]) * voxel for value, style in enumerate(styles, start=1)}
+    return {style.name: float(arrays.voxels[value]) * voxel for value, style in enumerate(styles, start=1)}
 
 
 def inScene(node: vtkMRMLDisplayableNode | None) -> bool:
