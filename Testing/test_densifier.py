@@ -9,7 +9,7 @@ from phantoms import blob
 
 from SparseSegLib.annotation import UNLABELED, Plane, SparseLabels, sparsify
 from SparseSegLib.control import Board, Control, Mailbox, NullEvents
-from SparseSegLib.densify import Densifier, DensifySettings, densify
+from SparseSegLib.densify import Densifier, DensifySettings, densify, pacer
 from SparseSegLib.densify import densifier as densifier_module
 from SparseSegLib.densify.experts import ExtraTreesRecipe, RandomWalkRecipe, SliceUNetRecipe
 from SparseSegLib.densify.experts import extra_trees as extra_trees_module
@@ -321,3 +321,18 @@ def test_settings_that_cannot_be_change_nothing(phantom, labels):
         densifier.learn(labels, replace(SETTINGS, device="cuda:99"))
     assert densifier.settings is SETTINGS
     assert densifier.learn(labels).steps == first.steps + round(AFTER_UPDATE * STEPS)
+
+
+def test_other_slices_on_display_are_shown_first_in_the_next_preview(phantom, labels, monkeypatch):
+    monkeypatch.setattr(pacer, "PREVIEW_SHARE", 1e9)  # one after each step
+    looks = Board(((0, 10),))
+
+    class Scrolls(Watch):
+        def preview(self, result):
+            super().preview(result)
+            if len(self.previews) == 3:  # of the slices, and two of all
+                looks.content = ((0, 12), (1, 9))
+
+    events = Scrolls()
+    densify(phantom.volume, labels, SETTINGS, Control(events=events, looks=looks))
+    assert [one.planes for one in events.previews[:6]] == [(Plane(0, 10),), (), (), (Plane(0, 12), Plane(1, 9)), (), ()]

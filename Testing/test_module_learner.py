@@ -11,6 +11,7 @@ from host import Host
 from module_helpers import add_phantom, middle, paint_plane
 from recorded import RecordedStaying
 
+from SparseSegLib.jobs import Job
 from SparseSegLib.protocol import encode
 
 STEPS = 6
@@ -262,3 +263,28 @@ def test_what_is_taken_of_a_drawing_is_taken_once(drawn, monkeypatch):
     monkeypatch.setattr(densifier, "takeDrawing", lambda *_: pytest.fail("taken again"))
     panel.ui.densifyButton.click()
     assert panel.parts[2].learner.learns
+
+
+def test_what_is_on_display_is_predicted_first_and_anew_when_the_user_scrolls(drawn, monkeypatch):
+    from SparseSegModule.views import shownPlane, sliceNodes
+
+    panel, _phantom, volume_node = drawn
+    part, told = panel.parts[2], []
+    (view, *_others) = sliceNodes()
+    index = shownPlane(view, volume_node).index
+    look = Job.look
+    monkeypatch.setattr(Job, "look", lambda job, planes: told.append(list(planes)) or look(job, planes))
+    panel.ui.densifyButton.click()  # a cold start
+    assert Host.instance().wait(lambda: told, 20)
+    shown = [shownPlane(one, volume_node) for one in sliceNodes()]
+    assert told == [[(plane.axis, plane.index) for plane in shown]]
+    progress = {"step": 1, "fraction": 0.1, "loss": None, "seconds_left": None}
+    part.onProgress(progress)
+    assert len(told) == 1
+    view.SetSliceOffset(view.GetSliceOffset() + 2 * volume_node.GetSpacing()[2 - shown[0].axis])
+    part.onProgress(progress)
+    part.onProgress(progress)
+    assert len(told) == 2
+    assert abs(told[1][0][1] - index) == 2
+    assert told[1][1:] == told[0][1:]
+    _wait_for_round(panel)

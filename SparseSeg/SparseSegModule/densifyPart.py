@@ -10,6 +10,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from SparseSegLib.annotation import Plane
 from SparseSegLib.errors import Canceled, SparseSegError
 from SparseSegLib.image import Geometry
 from SparseSegLib.protocol import MOST_PLANES
@@ -41,6 +42,7 @@ class DensifyPart(Listener):
         self._chartTime = 0.0
         self._message = ""
         self._sent = -1  # the annotation's revision that the worker has
+        self._looked: list[Plane] = []  # the slices on display that it knows of
         self._updateTimer = qt.QTimer()
         self._updateTimer.setSingleShot(True)
         self._updateTimer.setInterval(UPDATE_MILLISECONDS)
@@ -98,8 +100,8 @@ class DensifyPart(Listener):
         loop = self.annotate.loop
         drawing = loop.drawing()
         running = self.handle
-        shown = [plane for view in sliceNodes() if (plane := shownPlane(view, loop.volumeNode)) is not None]
-        if not self.learner.learn(self._learning(), drawing, shown[:MOST_PLANES], self._options()):
+        self._looked = self._shown()
+        if not self.learner.learn(self._learning(), drawing, self._looked, self._options()):
             self._updateTimer.start()  # the worker is not ready yet
             return
         self._sent = loop.revision
@@ -108,6 +110,12 @@ class DensifyPart(Listener):
             self._startChart(loop.segmentationNode.GetName())
             self.panel.ui.progressLabel.text = _("Starting...")
         self._updateButtons()
+
+    def _shown(self) -> list[Plane]:
+        """The slices of the volume on display."""
+        volumeNode = self.annotate.loop.volumeNode
+        shown = [plane for view in sliceNodes() if (plane := shownPlane(view, volumeNode)) is not None]
+        return shown[:MOST_PLANES]
 
     def _options(self) -> dict[str, Any]:
         """How a worker's previews and results are shown."""
@@ -134,7 +142,7 @@ class DensifyPart(Listener):
             self.panel.ui.progressLabel.text = _("Canceling...")
 
     def onProgress(self, event: dict[str, Any]) -> None:
-        """Show how far the training is."""
+        """Show how far the training is; say what is on display now, as far as it is another slice than before."""
         ui = self.panel.ui
         ui.progressBar.value = round(100 * event["fraction"])
         loss = "" if event.get("loss") is None else round(event["loss"], 3)
@@ -147,6 +155,9 @@ class DensifyPart(Listener):
         ui.progressLabel.text = ", ".join(parts) + (f"\n{self._message}" if self._message else "")
         if not ui.finishButton.enabled:  # this round began by itself
             self._updateButtons()
+        if self.annotate.loop is not None and (shown := self._shown()) != self._looked:
+            self._looked = shown
+            self.learner.look(shown)
         if self.chart is not None and time.monotonic() - self._chartTime > CHART_SECONDS:
             self._chartTime = time.monotonic()
             self.chart.add(event)

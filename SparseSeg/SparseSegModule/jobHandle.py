@@ -105,6 +105,7 @@ class JobHandle:
         self._previews = NewestCall(work.readPreview)
         self._results = NewestCall(lambda event: work.read(folder, event))
         self._update: BackgroundCall | None = None
+        self._looks: list[tuple[int, int]] = []
         self._tidying: BackgroundCall | None = None
         self._cancelAsked = self._stopAsked = self._abandoned = self._begun = False
         self._silenceTold = self._ticking = False
@@ -129,8 +130,9 @@ class JobHandle:
 
     def look(self, planes: Iterable[Plane]) -> None:
         """Say which slices are on display, at most three: they are predicted first."""
+        self._looks = [(plane.axis, plane.index) for plane in planes]
         if self._job is not None:
-            self._job.look([(plane.axis, plane.index) for plane in planes])
+            self._job.look(self._looks)
 
     def cancel(self) -> None:
         """End the job; nothing of it stays. Returns at once."""
@@ -215,6 +217,8 @@ class JobHandle:
             raise Canceled
         self.work.checkInputs()
         self._job = Job(self.folder, interpreter=pythonExecutable()).start()
+        if self._looks:
+            self._job.look(self._looks)
         if self._stopAsked:
             self._job.stop()
 

@@ -100,18 +100,27 @@ class Learner(Listener):
         -------
         False if the worker cannot take it yet: try again.
         """
-        again = {**options, "drawing": drawing}
+
+        def start() -> None:
+            self._start(learning, **options, drawing=drawing)
+            self.look(look)
+
         if self.handle is not None and learning == self._learning:
-            self._again = lambda: self._start(learning, **again)
+            self._again = start
             work = self.handle.work
-            self.handle.look(look)
+            self.look(look)
             if not self.handle.learning:
                 work.change(roundSettings(learning.budgetSeconds, **learning.settings), learning.output)
             return self.handle.updateAnnotation(lambda folder: work.writeUpdate(folder, drawing), work.settings)
         self.abandon()
-        self._start(learning, **again)
-        self._again = lambda: self._start(learning, **again)
+        start()
+        self._again = start
         return True
+
+    def look(self, planes: Sequence[Plane]) -> None:
+        """Say which slices are on display now: the next preview begins with them."""
+        if self.handle is not None:
+            self.handle.look(planes)
 
     def abandon(self) -> None:
         """End the worker at once, without events."""

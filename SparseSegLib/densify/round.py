@@ -68,7 +68,7 @@ class Round:
             Start(first_step=self.ensemble.steps, later=True, learns_first=True) if ensemble else self._resume()
         )
         self._learns_first = self.start.learns_first and self.ensemble.has_learned
-        self._planes_due = True
+        self._looked: Any = None  # what was on display in the last preview of that alone
         spent = self.start.spent + time.monotonic() - started
         self.pacer = Pacer(settings, spent, self.start.first_step, later=self.start.later)
         self.loop = TrainingLoop(control, self.pacer.budget, checkpoint, settings.checkpoint_seconds)
@@ -136,7 +136,7 @@ class Round:
         else:
             self._set_annotation()
         self.pacer.extend(self.ensemble.steps, restart=other_classes)
-        self._learns_first, self._planes_due = self.ensemble.has_learned, True
+        self._learns_first, self._looked = self.ensemble.has_learned, None
         self.control.events.message(f"{len(labels.planes)} annotated slices from now on.")
 
     def _set_annotation(self) -> None:
@@ -151,7 +151,7 @@ class Round:
             return
         request, within = planned
         token = self.control.token if self.problem.is_small else UntilStopped(self.control.token)
-        if self._planes_due:
+        if self.control.looks.content != self._looked:
             self._preview_planes()
         probabilities = self.ensemble.predict(request, token, within=within)
         self.estimate = self.ensemble.estimate(probabilities)
@@ -161,9 +161,9 @@ class Round:
 
     def _preview_planes(self) -> None:
         """Show the slices on display before all others."""
-        self._planes_due = False
+        self._looked = self.control.looks.content
         problem, box = self.problem, self.problem.box
-        looked = [Plane(*place) for place in dict.fromkeys(self.control.looks.content or ())]
+        looked = [Plane(*place) for place in dict.fromkeys(self._looked or ())]
         planes = [plane for plane in looked if box[plane.axis].start <= plane.index < box[plane.axis].stop]
         if planes:
             coarse = [problem.on_working_grid(plane) for plane in planes]
