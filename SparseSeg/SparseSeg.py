@@ -120,14 +120,15 @@ class SparseSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ScriptedLoadableModuleWidget.onReload(self)
 
     def onSceneStartClose(self, caller=None, event=None):
-        """The scene goes, and every job on it."""
+        """The scene goes, and every job on it; a tool that went on drawing would crash Slicer."""
         self.logic.abandonJobs()
+        self.parts[1].exit()
         self.setParameterNode(None)
 
     def onSceneEndClose(self, caller=None, event=None):
         """Start anew in the empty scene."""
         if self.parent.isEntered:
-            self.initializeParameterNode()
+            self.enter()
 
     def onSceneStartImport(self, caller=None, event=None):
         """A scene is being loaded."""

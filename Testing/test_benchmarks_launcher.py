@@ -20,6 +20,7 @@ OPTIONS = {
     "vnet": "--device",
     "slice_steps": "--steps",
     "event_loop": "--size",
+    "loop": "--strokes",
     "throughput_cluster": "--only",
     "cicek2016": "--full",
     "prostate_training": "--cross-validate",

@@ -181,7 +181,7 @@ class _Deliverer:
     def keep(self, _folder):
         """Nothing to keep."""
 
-    write = readPreview = show = keep  # noqa: N815
+    write = inputsRead = readPreview = show = keep  # noqa: N815
 
 
 def test_a_result_is_delivered_once_even_where_that_runs_the_event_loop(panel, tmp_path):

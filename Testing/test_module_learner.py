@@ -211,7 +211,7 @@ class _Numbered:
     def write(self, *_arguments):
         """Nothing to do."""
 
-    checkInputs = keep = show = readPreview = write  # noqa: N815
+    checkInputs = inputsRead = keep = show = readPreview = write  # noqa: N815
 
 
 def test_a_round_that_begins_while_the_last_one_is_delivered_is_learning(panel, tmp_path, monkeypatch):

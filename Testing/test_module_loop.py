@@ -292,3 +292,90 @@ def test_a_later_stroke_across_a_confirmed_slice_wins_and_the_table_says_so(show
     states = {panel.ui.planeTable.item(row, 1).text(): panel.ui.planeTable.item(row, 3).text() for row in range(2)}
     assert states["Axial"].startswith("changed on Coronal")
     assert states["Coronal"] == ""
+
+
+@pytest.fixture
+def whole_readings(monkeypatch):
+    """The readings of all that is drawn on the volume, rather than of one slice."""
+    from SparseSegModule import drawnLabels
+
+    readings, read = [], drawnLabels.classLabels
+    monkeypatch.setattr(drawnLabels, "classLabels", lambda *nodes: readings.append(nodes) or read(*nodes))
+    return readings
+
+
+@pytest.mark.parametrize("tool", ["Paint", "Erase", "Scissors"])
+def test_a_stroke_and_its_take_over_read_one_slice(shown, whole_readings, tool):
+    panel, _phantom, predicted, volume_node, segmentation_node = shown
+    plane = middle(predicted, 0, 0.3)
+    _stroke(panel, volume_node, segmentation_node, plane, _corner(predicted[plane.voxels]), tool)
+    assert panel.parts[1].planes().edited == plane
+    panel.ui.confirmButton.click()
+    Host.instance().processEvents(0.05)
+    segmentation_node.GetSegmentation().GetNthSegment(0).SetName("another name")
+    Host.instance().processEvents(0.05)
+    assert whole_readings == []
+
+
+def _off_plane(panel, volume_node, segmentation_node, plane, other, tool):
+    """A stroke for which the mouse is pressed on ``plane``, and which changes the slice ``other``."""
+    editor = panel.ui.segmentEditorWidget
+    editor.setActiveEffectByName(tool)
+    interactor = _press(volume_node, plane)
+    paint_plane(segmentation_node, volume_node, np.ones_like(panel.parts[1].loop.labels), other)
+    interactor.InvokeEvent("LeftButtonReleaseEvent")
+    Host.instance().processEvents(0.05)
+
+
+@pytest.mark.parametrize(("mode", "depth"), [("Unlimited", "0"), ("Symmetric", "20")])
+def test_scissors_that_cut_several_slices_are_followed_on_all_of_them(shown, mode, depth):
+    panel, _phantom, predicted, volume_node, segmentation_node = shown
+    node = panel.ui.segmentEditorWidget.mrmlSegmentEditorNode()
+    node.SetAttribute("Scissors.SliceCutMode", mode)
+    node.SetAttribute("Scissors.SliceCutDepthMm", depth)
+    plane, other = middle(predicted, 0, 0.3), middle(predicted, 0, 0.4)
+    _off_plane(panel, volume_node, segmentation_node, plane, other, "Scissors")
+    assert panel.parts[1].loop.labels[other.voxels].all()
+    assert panel.parts[1].planes().find(plane.axis, plane.index) is None
+
+
+def test_what_another_tool_does_after_a_press_with_draw_is_seen_everywhere(panel):
+    phantom, volume_node = add_phantom(GEOMETRIES["anisotropic"])
+    panel.parameterNode.inputVolume = volume_node
+    Host.instance().processEvents(0.05)
+    panel.parts[1].enter()
+    editor, node = panel.ui.segmentEditorWidget, panel.parameterNode.segmentation
+    editor.setActiveEffectByName("Draw")
+    _press(volume_node, Plane(0, 1)).InvokeEvent("LeftButtonReleaseEvent")
+    editor.setActiveEffectByName("Islands")
+    paint_plane(node, volume_node, phantom.labels, middle(phantom.labels, 0))
+    assert panel.parts[1].planes().finished == (middle(phantom.labels, 0),)
+
+
+def _memory(segmentation_node):
+    """Where the labelmap of the first segment lies, and of which extent it is."""
+    from vtk.util.numpy_support import vtk_to_numpy
+
+    name = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+    image = segmentation_node.GetSegmentation().GetNthSegment(0).GetRepresentation(name)
+    return vtk_to_numpy(image.GetPointData().GetScalars()).ctypes.data, image.GetExtent()
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_slice_changes_in_place_and_the_labelmap_is_not_copied(panel, axis):
+    from SparseSegModule.segments import changeSlice
+    from SparseSegModule.volumes import ijkToRas
+
+    _phantom, volume_node = add_phantom(GEOMETRIES["anisotropic"])
+    panel.parameterNode.inputVolume = volume_node
+    node, shape = panel.parameterNode.segmentation, volume_node.GetImageData().GetDimensions()[::-1]
+    segment_id, block = node.GetSegmentation().GetNthSegmentID(0), np.zeros(shape, np.uint8)
+    block[2:-2, 2:-2, 2:-2] = 1
+    paint(node, segment_id, block, ijkToRas(volume_node))
+    before, plane = _memory(node), Plane(axis, 5)
+    piece = np.zeros_like(block)
+    piece[plane.voxels][4:6, 3:8] = 1
+    for erase, expected in ((True, block - piece), (False, block)):
+        changeSlice(node, volume_node, plane, {segment_id: piece[plane.voxels] > 0}, erase=erase)
+        np.testing.assert_array_equal(_drawn(node, volume_node, shape), expected)
+        assert _memory(node) == before

@@ -220,3 +220,29 @@ def test_what_is_drawn_lies_in_the_study_of_its_volume(panel):
 def test_a_double_click_on_a_segment_renames_it_and_opens_no_list_of_terms(panel):
     (table,) = slicer.util.findChildren(panel.ui.segmentEditorWidget, className="qMRMLSegmentsTableView")
     assert not table.useTerminologySelector
+
+
+def test_no_tool_listens_while_the_scene_closes_and_strokes_are_followed_in_the_next_one(panel):
+    """The Segment Editor's tools crash Slicer where they go on with nodes of a scene that was closed."""
+    editor, scene, seen = panel.ui.segmentEditorWidget, slicer.mrmlScene, []
+    panel.parameterNode.inputVolume = add_phantom()[1]
+    editor.setActiveEffectByName("Paint")
+    look = scene.AddObserver(
+        scene.StartCloseEvent, lambda *_: seen.append((editor.activeEffect(), editor._observing)), -1.0
+    )
+    Host.instance().closeScene()
+    scene.RemoveObserver(look)
+    assert seen == [(None, False)]
+    assert editor._observing
+    phantom, volume_node = add_phantom()
+    panel.parameterNode.inputVolume = volume_node
+    plane = middle(phantom.labels, 0)
+    panel.parts[1].jump(plane)
+    editor.setActiveEffectByName("Paint")
+    interactor = slicer.app.layoutManager().sliceWidget("Red").sliceView().interactor()
+    interactor.InvokeEvent("LeftButtonPressEvent")
+    paint_plane(panel.parameterNode.segmentation, volume_node, phantom.labels, plane)
+    assert panel.parts[1].planes().planes == ()  # the stroke goes on
+    interactor.InvokeEvent("LeftButtonReleaseEvent")
+    Host.instance().processEvents(0.05)
+    assert panel.parts[1].planes().finished == (plane,)

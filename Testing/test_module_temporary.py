@@ -1,5 +1,6 @@
 """Folders in Slicer's temporary folder: none stays when Slicer quits, and what a crash left goes at the next start."""
 
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +11,8 @@ import pytest
 import slicer
 from host import Host
 from module_helpers import MODULE, add_phantom, middle, paint_plane
+
+from SparseSegLib.errors import ResourceError
 
 DAY = 86400
 CRASH = """
@@ -82,7 +85,7 @@ def test_the_module_cleans_up_when_it_starts(panel, monkeypatch):
     cleaned = []
     monkeypatch.setattr(jobs, "removeLeftovers", cleaned.append)
     jobs.Jobs()
-    assert Host.instance().wait(lambda: cleaned == [Path(slicer.app.temporaryPath)], 5)
+    assert Host.instance().wait(lambda: cleaned == [Path(slicer.app.temporaryPath), jobs.MEMORY], 5)
 
 
 def test_a_logic_of_the_console_leaves_nothing_when_slicer_quits(panel):
@@ -100,3 +103,78 @@ def test_a_logic_of_the_console_leaves_nothing_when_slicer_quits(panel):
     host.app.aboutToQuit.emit()
     assert handle.ended
     assert set(temporary.iterdir()) == before
+
+
+@pytest.fixture
+def memory(panel, tmp_path, monkeypatch):
+    """A folder that stands for memory, of which 1 GB is free."""
+    from SparseSegModule import jobs, temporary
+
+    folder = tmp_path / "memory"
+    folder.mkdir()
+    for module in (jobs, temporary):
+        monkeypatch.setattr(module, "MEMORY", folder)
+    monkeypatch.setattr(temporary, "MEMORY_INFORMATION", tmp_path / "meminfo")
+    _set_free(tmp_path, 1_000_000)
+    return folder
+
+
+def _set_free(tmp_path, kilobytes):
+    (tmp_path / "meminfo").write_text(f"MemTotal: 16000000 kB\nMemAvailable: {kilobytes} kB\n")
+
+
+def _started():
+    """A densification that stays, when its files are written; its images' paths."""
+    from SparseSeg import SparseSegLogic
+
+    phantom, volume_node = add_phantom()
+    segmentation = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "drawn")
+    segmentation.GetSegmentation().AddEmptySegment("", "object")
+    segmentation.SetReferenceImageGeometryParameterFromVolumeNode(volume_node)
+    paint_plane(segmentation, volume_node, phantom.labels, middle(phantom.labels, 0))
+    logic = SparseSegLogic()
+    handle = logic.densify(volume_node, segmentation, channels=[volume_node], budgetSteps=2, stay=60, wait=False)
+    assert Host.instance().wait(lambda: handle._job is not None, 20)
+    job = json.loads((handle.folder / "job.json").read_text(encoding="utf-8"))
+    return logic, handle, [handle.folder / path for path in job["inputs"]["volumes"]]
+
+
+def test_images_are_in_memory_until_the_worker_has_read_them(memory):
+    logic, handle, images = _started()
+    assert [path.is_relative_to(memory) for path in images] == [True, True]
+    assert Host.instance().wait(lambda: not any(path.exists() for path in images), 60)
+    assert handle._job.ready
+    handle.wait(60)
+    logic.abandonJobs()
+    assert list(memory.iterdir()) == []
+
+
+def test_images_in_memory_go_with_a_job_that_is_canceled(memory):
+    _logic, handle, images = _started()
+    handle.abandon()
+    assert not any(path.exists() for path in images)
+
+
+@pytest.mark.parametrize("why", ["little memory", "no such folder", "unknown", "cannot be written"])
+def test_without_room_in_memory_images_lie_in_the_jobs_folder(memory, tmp_path, monkeypatch, why):
+    from SparseSegModule import densifyWork
+
+    write = densifyWork.write_image
+
+    def fails(array, geometry, path, **options):
+        if path.is_relative_to(memory):
+            raise ResourceError("The disk is full.")
+        write(array, geometry, path, **options)
+
+    if why == "little memory":
+        _set_free(tmp_path, 100)
+    elif why == "no such folder":
+        memory.rmdir()
+    elif why == "unknown":
+        (tmp_path / "meminfo").unlink()
+    else:
+        monkeypatch.setattr(densifyWork, "write_image", fails)
+    _logic, handle, images = _started()
+    assert [path.parent == handle.folder and path.exists() for path in images] == [True, True]
+    handle.wait(60)
+    handle.abandon()

@@ -9,6 +9,7 @@ from slicer.util import VTKObservationMixin
 
 from SparseSegLib.annotation import ObliquePlane, Plane
 from SparseSegLib.errors import SparseSegError
+from SparseSegModule.drawingTools import cutOneSlice, isDrawingTool, staysOnSlice
 from SparseSegModule.loop import AnnotationLoop
 from SparseSegModule.mousePress import MousePress
 from SparseSegModule.planes import PlaneTable
@@ -18,9 +19,6 @@ from SparseSegModule.slicesList import SlicesList
 from SparseSegModule.translation import errorText
 from SparseSegModule.views import jumpTo, shownPlane, viewPlanes
 from SparseSegModule.volumes import volumeGeometry
-
-DRAWING_TOOLS = ("Paint", "Erase", "Draw", "Scissors", "Level tracing")
-"""Tools of the Segment Editor that work on the slice on which the mouse is pressed."""
 
 KEYS = (("takeOverButton", "O"), ("confirmButton", "C"), ("suggestButton", "N"))
 
@@ -141,7 +139,7 @@ class AnnotatePart(VTKObservationMixin):
             return
         self.loop = AnnotationLoop(volumeNode, segmentationNode, editor.saveStateForUndo, self._editorNode)
         self.loop.scribble = self.panel.ui.scribbleButton.checked
-        self._cutOneSlice()
+        cutOneSlice(editor.mrmlSegmentEditorNode())
         segmentation = segmentationNode.GetSegmentation()
         for event in (
             segmentation.SourceRepresentationModified,
@@ -151,24 +149,18 @@ class AnnotatePart(VTKObservationMixin):
         ):
             self.addObserver(segmentation, event, self._onSegmentationChanged)
 
-    def _cutOneSlice(self) -> None:
-        """Scissors in a slice view cut the slice that is shown, and no other."""
-        node = self.panel.ui.segmentEditorWidget.mrmlSegmentEditorNode()
-        node.SetAttribute("Scissors.SliceCutMode", "Symmetric")
-        node.SetAttribute("Scissors.SliceCutDepthMm", "0")
-
     def _onPress(self, view) -> None:
         """A stroke begins."""
         effect = self.panel.ui.segmentEditorWidget.activeEffect()
-        if self.loop is None or effect is None or effect.name not in DRAWING_TOOLS:
+        if self.loop is None or not isDrawingTool(effect):
             return
         self._drags = False
         if self._strokeTimer.active:  # what changed until now is no part of this stroke
             self._strokeTimer.stop()
             self._onStroke()
         self._drags = effect.name != "Draw"  # which goes on from click to click
-        sphere = effect.parameterSetNode().GetAttribute(f"{effect.name}.BrushSphere") == "1"
-        self._takeOver(None if sphere else shownPlane(view, self.loop.volumeNode), self.loop.press)
+        plane = shownPlane(view, self.loop.volumeNode) if staysOnSlice(effect) else None
+        self._takeOver(plane, self.loop.press)
 
     def _onRelease(self, view) -> None:
         """A stroke ends, once the tool has applied it."""
@@ -187,6 +179,8 @@ class AnnotatePart(VTKObservationMixin):
     def _onStroke(self) -> None:
         if self.loop is None or self._drags:
             return
+        if not isDrawingTool(self.panel.ui.segmentEditorWidget.activeEffect()):
+            self.loop.press(None)  # the mouse was pressed for another tool
         with slicer.util.tryWithErrorDisplay(_("The stroke could not be followed.")):
             if self.loop.strokeEnded(viewPlanes(self.loop.volumeNode), self._isAnnotation):
                 if self.planes().edited is not None:

@@ -104,7 +104,8 @@ def startDensify(
     def checkpoint(way: str) -> Path:
         return jobs.checkpoint(f"{key}-{way}")
 
-    work = DensifyWork(images, drawing, settings, output, float(stay), checkpoint, deliver, show, take)
+    memory = jobs.memoryFolder(sum(volumeArray(node).nbytes for node in images))
+    work = DensifyWork(images, drawing, settings, output, float(stay), checkpoint, deliver, show, take, memory)
     return jobs.start(work, listener, learning=not prepare)
 
 

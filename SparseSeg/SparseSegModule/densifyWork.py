@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ import numpy as np
 import vtk
 
 from SparseSegLib.annotation import Plane, write_sparse_labels
+from SparseSegLib.errors import SparseSegError
 from SparseSegLib.image import Box, Geometry
 from SparseSegLib.image.label_values import counts_in
 from SparseSegLib.io import read_labels, read_volume, write_image
@@ -91,6 +93,7 @@ class DensifyWork:
     deliver : makes nodes of the arrays, with the figures, the settings, ``output`` and the classes' styles
     show : shows a preview, if it is not None: labels ``(Z, Y, X)`` of a part of the volume and their grid
     take : takes what is drawn out of the nodes anew
+    memory : folder for the images until the worker has read them; None for the job's
 
     Attributes
     ----------
@@ -109,9 +112,11 @@ class DensifyWork:
         deliver: Callable[[DenseArrays, dict[str, Any], dict[str, Any], str, dict[int, SegmentStyle]], DenseResult],
         show: Callable[[np.ndarray, Geometry], None] | None,
         take: Callable[[], Drawing],
+        memory: Path | None = None,
     ) -> None:
         self.take = take
         self._drawing = drawing
+        self._memory = memory
         self.settings = settings
         self._output = output
         self._stay = stay
@@ -132,12 +137,7 @@ class DensifyWork:
         """Write images, annotation and ``job.json``; take over the last weights."""
         labels = None if self._drawing is None else self._drawing.sparseLabels()
         (folder / LABELS_FILE).parent.mkdir(parents=True, exist_ok=True)
-        names = []
-        for number, image in enumerate(self._images):
-            name = fileName(image.name)
-            names.append(f"{name}.nrrd" if number == 0 else f"{name} (channel {number + 1}).nrrd")
-            write_image(image.array, image.geometry, folder / names[-1], compress=False)
-        inputs: dict[str, Any] = {"volumes": names}
+        inputs: dict[str, Any] = {"volumes": self._writeImages(folder)}
         if labels is not None:
             write_sparse_labels(labels, folder / LABELS_FILE)
             inputs["labels"] = LABELS_FILE
@@ -146,11 +146,31 @@ class DensifyWork:
         files = {"dense": "dense.nrrd", "uncertainty": "uncertainty.nrrd"}
         write_job(folder, "densify", inputs, {**self.settings, "stay": self._stay, **files})
 
+    def _writeImages(self, folder: Path) -> list[str]:
+        """Write the images into memory or, where that cannot be, into the job's folder; their paths."""
+        if self._memory is not None:
+            with suppress(SparseSegError, OSError):
+                return [str(path) for path in self._writtenTo(self._memory)]
+        return [path.name for path in self._writtenTo(folder)]
+
+    def _writtenTo(self, folder: Path) -> list[Path]:
+        paths = []
+        for number, image in enumerate(self._images):
+            name = fileName(image.name)
+            paths.append(folder / (f"{name}.nrrd" if number == 0 else f"{name} (channel {number + 1}).nrrd"))
+            write_image(image.array, image.geometry, paths[-1], compress=False)
+        return paths
+
     def checkInputs(self) -> None:
         """Raise VolumeError if an image was changed while it was written."""
         images, self._images = self._images, []
         for image in images:
             image.check()
+
+    def inputsRead(self) -> None:
+        """Remove the images from memory."""
+        if self._memory is not None:
+            shutil.rmtree(self._memory, ignore_errors=True)
 
     def writeUpdate(self, folder: Path, drawing: Drawing) -> Path:
         """Write new annotation beside the old one; its path."""

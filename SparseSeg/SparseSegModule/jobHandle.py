@@ -17,9 +17,9 @@ from slicer.i18n import tr as _
 from SparseSegLib.annotation import Plane
 from SparseSegLib.errors import Canceled, JobError, SparseSegError
 from SparseSegLib.jobs import Job
-from SparseSegLib.protocol import SILENCE_SECONDS
 from SparseSegModule.background import BackgroundCall, NewestCall
 from SparseSegModule.engine import pythonExecutable
+from SparseSegModule.jobTalk import Orders, Silence
 from SparseSegModule.panelWords import inPanelWords
 from SparseSegModule.translation import errorText, translated
 
@@ -39,6 +39,9 @@ class Work(Protocol):
 
     def checkInputs(self) -> None:
         """Raise a SparseSegError if an input was changed while it was written."""
+
+    def inputsRead(self) -> None:
+        """Remove inputs that do not lie in the job's folder: the worker has read them, or never will (in a thread)."""
 
     def read(self, folder: Path, ending: dict[str, Any]) -> Any:
         """Read the results (in a thread)."""
@@ -105,10 +108,9 @@ class JobHandle:
         self._previews = NewestCall(work.readPreview)
         self._results = NewestCall(lambda event: work.read(folder, event))
         self._update: BackgroundCall | None = None
-        self._looks: list[tuple[int, int]] = []
         self._tidying: BackgroundCall | None = None
-        self._cancelAsked = self._stopAsked = self._abandoned = self._begun = False
-        self._silenceTold = self._ticking = False
+        self._orders, self._silence = Orders(), Silence()
+        self._abandoned = self._begun = self._inputsRead = self._ticking = False
         self._writing: BackgroundCall | None = BackgroundCall(lambda: work.write(folder))
         self._timer = qt.QTimer()
         self._timer.setInterval(POLL_MILLISECONDS)
@@ -117,28 +119,19 @@ class JobHandle:
 
     def stop(self) -> None:
         """Finish with what there is: the job, or the round of one that stays."""
-        self._stopAsked = True
-        if self._job is not None:
-            self._job.stop()
+        self._orders.stop()
 
     def finish(self) -> None:
         """End a job that stays, after the round that runs."""
-        if self._job is not None:
-            self._job.finish()
-        else:
-            self.cancel()
+        self._orders.finish()
 
     def look(self, planes: Iterable[Plane]) -> None:
         """Say which slices are on display, at most three: they are predicted first."""
-        self._looks = [(plane.axis, plane.index) for plane in planes]
-        if self._job is not None:
-            self._job.look(self._looks)
+        self._orders.look(planes)
 
     def cancel(self) -> None:
         """End the job; nothing of it stays. Returns at once."""
-        self._cancelAsked = True
-        if self._job is not None:
-            self._job.cancel()
+        self._orders.cancel()
 
     def updateAnnotation(self, write: Callable[[Path], Path], settings: dict[str, Any] | None = None) -> bool:
         """Hand new annotation to the job; ``write`` writes it into the folder, in a thread.
@@ -147,7 +140,7 @@ class JobHandle:
 
         Returns false where the job cannot take it yet: it has not started, or the last one is on its way.
         """
-        if self._cancelAsked or self.ended or (self._job is not None and self._job.ending is not None):
+        if self._orders.canceled or self.ended or (self._job is not None and self._job.ending is not None):
             return True
         if self._job is None or self._update is not None:
             return False
@@ -174,7 +167,7 @@ class JobHandle:
     def abandon(self) -> None:
         """End the job at once, without events: the scene closes or Slicer quits."""
         self.listener = Listener()
-        self._cancelAsked = self._abandoned = True
+        self._orders.canceled = self._abandoned = True
         if self._job is not None:
             self._job.kill()
         self._finish(error=Canceled())
@@ -202,25 +195,15 @@ class JobHandle:
             self._finish(error=JobError(f"Something unexpected happened: {error}", "The application log has more."))
         finally:
             self._ticking = False
-            if not self.ended:
-                self._setPace()
-
-    def _setPace(self) -> None:
-        """Look again soon where a thread is at work for this job."""
-        calls = self._writing is not None or self._update is not None or self._previews.busy or self._results.busy
-        interval = SOON_MILLISECONDS if calls else POLL_MILLISECONDS
-        if self._timer.interval != interval:
-            self._timer.setInterval(interval)
+            isAtWork = self._writing or self._update or self._previews.busy or self._results.busy
+            self._timer.setInterval(SOON_MILLISECONDS if isAtWork else POLL_MILLISECONDS)
 
     def _startWorker(self) -> None:
-        if self._cancelAsked:
+        if self._orders.canceled:
             raise Canceled
         self.work.checkInputs()
         self._job = Job(self.folder, interpreter=pythonExecutable()).start()
-        if self._looks:
-            self._job.look(self._looks)
-        if self._stopAsked:
-            self._job.stop()
+        self._orders.started(self._job)
 
     def _listen(self) -> None:
         assert self._job is not None
@@ -238,19 +221,16 @@ class JobHandle:
                 self._results.offer(event)
             elif kind == "message":
                 self.listener.onMessage(translated(event["text"]))
-        self._sayIfSilent()
+        if self._job.ready and not self._inputsRead:
+            self._inputsRead = True
+            BackgroundCall(self.work.inputsRead)
+        if self._silence.isNews(self._job):
+            self.listener.onMessage(_("The worker has said nothing for half a minute. Wait, or press Cancel."))
         if self._job.ending is not None and not self._results.busy:
             self._end(self._job.ending)
 
-    def _sayIfSilent(self) -> None:
-        assert self._job is not None
-        silent = self._job.running and self._job.seconds_since_last_event > SILENCE_SECONDS
-        if silent and not self._silenceTold:
-            self.listener.onMessage(_("The worker has said nothing for half a minute. Wait, or press Cancel."))
-        self._silenceTold = silent
-
     def _end(self, ending: dict[str, Any]) -> None:
-        if ending["event"] == "canceled" or self._cancelAsked:
+        if ending["event"] == "canceled" or self._orders.canceled:
             raise Canceled
         if ending["event"] == "failed":
             self.died = ending["code"] == "crashed"
@@ -313,3 +293,4 @@ class JobHandle:
             with suppress(OSError):
                 self.work.keep(self.folder)
         shutil.rmtree(self.folder, ignore_errors=True)
+        self.work.inputsRead()

@@ -8,7 +8,7 @@ import slicer
 
 from SparseSegModule.background import BackgroundCall
 from SparseSegModule.jobHandle import JobHandle, Listener, Work
-from SparseSegModule.temporary import TemporaryFolder, removeLeftovers
+from SparseSegModule.temporary import MEMORY, TemporaryFolder, hasRoomInMemory, removeLeftovers
 
 
 class Jobs:
@@ -20,8 +20,9 @@ class Jobs:
     def __init__(self) -> None:
         self._handles: list[JobHandle] = []
         self._folder: TemporaryFolder | None = None
-        temporary = Path(slicer.app.temporaryPath)
-        self._cleaning = BackgroundCall(lambda: removeLeftovers(temporary))
+        self._memory: TemporaryFolder | None = None
+        places = (Path(slicer.app.temporaryPath), MEMORY)
+        self._cleaning = BackgroundCall(lambda: [removeLeftovers(place) for place in places])
 
     @property
     def running(self) -> list[JobHandle]:
@@ -34,6 +35,17 @@ class Jobs:
         handle = JobHandle(self._ownFolder().make("job"), work, listener, learning=learning)
         self._handles.append(handle)
         return handle
+
+    def memoryFolder(self, size: int) -> Path | None:
+        """A new folder in memory for so many bytes that soon go again; None where there is no room."""
+        if not hasRoomInMemory(size):
+            return None
+        self._ownFolder()  # what it leaves is removed together with that
+        try:
+            self._memory = self._memory or TemporaryFolder(MEMORY)
+            return self._memory.make("job")
+        except OSError:
+            return None
 
     def checkpoint(self, key: str) -> Path:
         """Where the last weights for ``key`` are kept, as long as the scene is open."""
@@ -49,6 +61,9 @@ class Jobs:
             slicer.app.disconnect("aboutToQuit()", self.abandonAll)
             self._folder.remove()
             self._folder = None
+        if self._memory is not None:
+            self._memory.remove()
+            self._memory = None
 
     def _ownFolder(self) -> TemporaryFolder:
         if self._folder is None:

@@ -11,17 +11,16 @@ import slicer
 
 from SparseSegLib.annotation import ObliquePlane, Plane, SparseLabels
 from SparseSegModule.annotation import Drawing, readDrawing, rememberDrawn, takeDrawing
+from SparseSegModule.drawnLabels import DrawnLabels
 from SparseSegModule.planes import PlaneTable
 from SparseSegModule.planeTags import readTag, writeTag
 from SparseSegModule.prediction import Prediction, classesFrom
 from SparseSegModule.segments import (
     Block,
     changeSlice,
-    classLabels,
     classSegmentIds,
     editableSegmentIds,
     segmentStyles,
-    sliceLabels,
 )
 from SparseSegModule.strokes import afterStroke, crossingLines, fillsVolume
 from SparseSegModule.volumes import addLabelmapNode, imageFromArray, volumeGeometry
@@ -58,8 +57,6 @@ class AnnotationLoop:
     prediction : Prediction or None
         What corrections start from.
     scribble : whether strokes on a new slice label their own voxels alone
-    labels : (Z, Y, X) uint8
-        The classes drawn, as of the last stroke.
     revision : grows with every change of what there is to learn from
     """
 
@@ -79,7 +76,12 @@ class AnnotationLoop:
         self.editorNode = editorNode
         self._pressed: Plane | None = None
         self.table = PlaneTable.fromText(readTag(self.segmentationNode) if self.known else "")
-        self.labels = self._drawnNow()
+        self._drawn = DrawnLabels(volumeNode, segmentationNode)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The classes drawn ``(Z, Y, X)``, uint8, as of the last stroke."""
+        return self._drawn.array
 
     @property
     def known(self) -> bool:
@@ -122,13 +124,13 @@ class AnnotationLoop:
         if predicted is None:
             return False
         self.saveUndo()
-        there = self._sliceNow(plane)
+        there = self._drawn.sliceNow(plane)
         free = (there == 0) & ~crossingLines(self.table.finished, plane, there.shape)
         ids = classSegmentIds(self.segmentationNode)
         masks = {ids[value - 1]: free & (predicted == value) for value in np.unique(predicted[predicted > 0])}
         changeSlice(self.segmentationNode, self.volumeNode, plane, masks)
         self.setTable(self.table.withEdited(plane, declared=True))
-        self.labels[plane.voxels] = self._sliceNow(plane)
+        self._drawn.changedOn(plane)
         return True
 
     def predictedOn(self, plane: Plane) -> np.ndarray | None:
@@ -159,11 +161,11 @@ class AnnotationLoop:
         tag = readTag(self.segmentationNode)
         if tag and tag != self.table.toText():  # undo or redo
             self.table = PlaneTable.fromText(tag)
-            self.labels = self._drawnNow()
+            self._drawn.read()
             self.revision += 1
             return True
         before = self.labels
-        changed = self._changedOn(pressed) if pressed is not None else self._changedAnywhere()
+        changed = self._drawn.changedOn(pressed) if pressed is not None else self._drawn.changedAnywhere()
         if not len(changed):
             return False
         geometry = volumeGeometry(self.volumeNode)
@@ -177,18 +179,6 @@ class AnnotationLoop:
         edited = self.table.edited
         self.revision += edited is None or bool((changed[:, edited.axis] != edited.index).any())
         return True
-
-    def _changedOn(self, plane: Plane) -> np.ndarray:
-        """Voxels (z, y, x) ``(N, 3)`` of a slice that changed."""
-        now = self._sliceNow(plane)
-        changed = np.insert(np.argwhere(now != self.labels[plane.voxels]), plane.axis, plane.index, axis=1)
-        self.labels[plane.voxels] = now
-        return changed
-
-    def _changedAnywhere(self) -> np.ndarray:
-        """Voxels (z, y, x) ``(N, 3)`` that changed."""
-        before, self.labels = self.labels, self._drawnNow()
-        return np.argwhere(before != self.labels)
 
     def confirm(self) -> bool:
         """Everything drawn is finished, that of the slice being edited included; whether any was being edited."""
@@ -218,13 +208,13 @@ class AnnotationLoop:
             self.revision += 1
             return
         table = self.table.without(plane.axis, plane.index)
-        there = self._sliceNow(plane)
+        there = self._drawn.sliceNow(plane)
         there[crossingLines(table.finished, plane, there.shape)] = 0
         ids = classSegmentIds(self.segmentationNode)
         masks = {ids[value - 1]: there == value for value in np.unique(there[there > 0])}
         changeSlice(self.segmentationNode, self.volumeNode, plane, masks, erase=True)
         self.setTable(table)
-        self.labels[plane.voxels] = self._sliceNow(plane)
+        self._drawn.changedOn(plane)
         self.revision += 1
 
     def addFound(self, planes: list[Plane]) -> None:
@@ -246,18 +236,10 @@ class AnnotationLoop:
 
     def ignoreChange(self) -> None:
         """Ignore the last change of the segmentation: nobody drew."""
-        self.labels = self._drawnNow()
+        self._drawn.read()
 
     def _sparse(self, labels: np.ndarray) -> SparseLabels:
         """Sparse labels as if ``labels`` ``(Z, Y, X)`` were drawn."""
         now = readDrawing(self.volumeNode, self.segmentationNode, self.table, self.applied)
         z, y, x = (slice(0, size) for size in labels.shape)
         return replace(now, classes=Block((z, y, x), labels)).drawnLabels()
-
-    def _sliceNow(self, plane: Plane) -> np.ndarray:
-        """The classes drawn on a slice ``(U, V)``."""
-        return sliceLabels(self.segmentationNode, self.volumeNode, plane)
-
-    def _drawnNow(self) -> np.ndarray:
-        shape = volumeGeometry(self.volumeNode).shape
-        return classLabels(self.segmentationNode, self.volumeNode).whole(shape)

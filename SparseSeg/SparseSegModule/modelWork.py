@@ -84,6 +84,9 @@ class TrainWork:
         for image in (image for case in cases for image in case.images):
             image.check()
 
+    def inputsRead(self) -> None:
+        """They lie in the job's folder, or are the user's."""
+
     def read(self, folder: Path, ending: dict[str, Any]) -> str:
         """Take the bundle into the library; its name."""
         return ModelLibrary().add(folder / ending["files"]["bundle"], overwrite=True).name
@@ -153,6 +156,9 @@ class SegmentWork:
         """Raise VolumeError if an image was changed while it was written."""
         for image in (image for case in self._cases for image in case.images):
             image.check()
+
+    def inputsRead(self) -> None:
+        """They lie in the job's folder, or are the user's."""
 
     def read(self, folder: Path, ending: dict[str, Any]) -> list[ModelArrays]:
         """Read each case's labels, or why there are none."""

@@ -268,10 +268,12 @@ def changeSlice(
         if not mask.any():
             continue
         value = segmentationNode.GetSegmentation().GetSegment(segmentId).GetLabelValue()
-        values = np.where(mask, 0, value) if erase else np.where(mask, value, 0)
+        (box,) = ndimage.find_objects(mask.view(np.uint8))  # a larger piece has Slicer copy the whole labelmap
+        values = np.where(mask[box], 0, value) if erase else np.where(mask[box], value, 0)
         image = orientedImage(np.expand_dims(values.astype(np.uint8), plane.axis), matrix)
-        extent = list(image.GetExtent())
-        extent[4 - 2 * plane.axis : 6 - 2 * plane.axis] = [plane.index, plane.index]
+        sides = [*box]
+        sides.insert(plane.axis, slice(plane.index, plane.index + 1))
+        extent = [end for side in reversed(sides) for end in (side.start, side.stop - 1)]
         image.SetExtent(extent)
         mode = logic.MODE_MERGE_MIN if erase else logic.MODE_MERGE_MAX
         logic.SetBinaryLabelmapToSegment(image, segmentationNode, segmentId, mode, extent)
@@ -357,7 +359,7 @@ def _merged(
             piece = _piece(segmentationNode, segmentId, np.linalg.inv(ijkToRas(volumeNode)) @ between, shape)
         if piece is not None:
             pieces.append((value, piece))
-    box = _around([piece.box for _, piece in pieces])
+    box = boxAround([piece.box for _, piece in pieces])
     labels: np.ndarray = np.zeros([side.stop - side.start for side in box], np.uint8)
     for value, piece in pieces:
         inner = tuple(
@@ -367,7 +369,7 @@ def _merged(
     return Block(box, labels)
 
 
-def _around(boxes: list[Box]) -> Box:
+def boxAround(boxes: list[Box]) -> Box:
     """The smallest box that contains all boxes; an empty one if there are none."""
     if not boxes:
         return slice(0, 0), slice(0, 0), slice(0, 0)

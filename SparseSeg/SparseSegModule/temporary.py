@@ -1,4 +1,4 @@
-"""Folders for files that pass: in Slicer's temporary folder, and none of them outlives the next start of the module."""
+"""Folders for files that pass, on the disk or in memory; none of them outlives the next start of the module."""
 
 from __future__ import annotations
 
@@ -16,12 +16,24 @@ PREFIX = "sparseseg-"
 LOCK = "in-use.lock"
 YOUNG_SECONDS = 60  # in which whoever makes a folder may not have locked it yet
 
+MEMORY = Path("/dev/shm")
+"""Linux has the files of this folder in memory; other systems have no such folder."""
+
+MEMORY_INFORMATION = Path("/proc/meminfo")
+ROOM = 4
+"""Memory must be free for so many times what is put there: who reads it needs some, too."""
+
 
 class TemporaryFolder:
-    """A folder of this process; it is locked until it is removed or the process ends, in whatever way."""
+    """A folder of this process; it is locked until it is removed or the process ends, in whatever way.
 
-    def __init__(self) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=slicer.app.temporaryPath))
+    Parameters
+    ----------
+    parent : where to make it; by default in Slicer's temporary folder
+    """
+
+    def __init__(self, parent: Path | None = None) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent or slicer.app.temporaryPath))
         self._file = (self.path / LOCK).open("wb")
         with suppress(OSError):  # on disks without locks it stays, as nobody can tell whether it is in use
             _lock(self._file)
@@ -43,11 +55,22 @@ class TemporaryFolder:
 
 
 def removeLeftovers(parent: Path) -> None:
-    """Remove what a crash left in Slicer's temporary folder: folders with a lock that no process holds any longer."""
+    """Remove what a crash left in a folder for temporary ones: those with a lock that no process holds any longer."""
     for folder in parent.glob(f"{PREFIX}*"):
         with suppress(OSError):
             if not folder.is_symlink() and not _isInUse(folder / LOCK):
                 _remove(folder)
+
+
+def hasRoomInMemory(size: int) -> bool:
+    """Whether a file of so many bytes, that soon goes again, may lie in memory; nowhere but on Linux."""
+    try:
+        lines = dict(line.split(":") for line in MEMORY_INFORMATION.read_text().splitlines())
+        available = int(lines["MemAvailable"].split()[0]) * 1024
+        free = shutil.disk_usage(MEMORY).free
+    except (OSError, ValueError, KeyError):
+        return False
+    return os.access(MEMORY, os.W_OK) and size < free and ROOM * size < available
 
 
 def _isInUse(path: Path) -> bool:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 if __name__ == "__main__":
     folder = Path(__file__).resolve().parent
-    sys.path[:1] = [str(folder.parent), str(folder.parents[1])]
+    others = [path for path in sys.path if path != str(folder)]
+    sys.path[:] = [str(folder.parent), str(folder.parents[1]), *others]
     from Benchmarks.shared.launcher import launch
 
     sys.exit(launch(folder, sys.argv[1:]))
