@@ -98,9 +98,9 @@ def test_what_depends_on_the_image_alone_is_computed_once(phantom, labels, more,
 def test_new_slices_are_learned_before_anything_of_them_is_shown(phantom, labels, more, monkeypatch):
     drawn, patch = [], SliceDataset._patch
 
-    def noted(self, number, size, rng):
-        drawn.append(self.slices[number].view)
-        return patch(self, number, size, rng)
+    def noted(self, one, size, rng):
+        drawn.append(one.view)
+        return patch(self, one, size, rng)
 
     monkeypatch.setattr(SliceDataset, "_patch", noted)
     events = Watch()

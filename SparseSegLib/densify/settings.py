@@ -69,7 +69,7 @@ PRESETS = {
         _with_slices(SliceUNetRecipe(widths=(24, 48, 64, 96))), 180, "three minutes on a CPU, wider network"
     ),
     "thorough": Preset(
-        _with_slices(SliceUNetRecipe(widths=(32, 64, 96, 128), crop=128, variants=5)),
+        _with_slices(SliceUNetRecipe(widths=(32, 64, 96, 128), crop=128)),
         900,
         "a quarter of an hour, finer grid for large regions",
         most_voxels=16_000_000,

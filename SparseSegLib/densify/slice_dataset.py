@@ -40,8 +40,7 @@ class SliceDataset:
     Attributes
     ----------
     slices : the training slices
-    labels : of each entry, labels ``(H, W)`` on the device
-    entries : of each, the number of its slice and of the sources that its prior uses
+    labels : of each, labels ``(H, W)`` on the device
     new : slices that have not been learned from yet
     """
 
@@ -57,18 +56,15 @@ class SliceDataset:
         self.classes = classes
         self.device = device
         self.slices = training_slices(features, hidden)
-        self.entries: list[tuple[int, tuple[int, ...]]] = []
-        self.labels: list[torch.Tensor] = []
         self._inputs: dict[int, torch.Tensor] = {}
         self._objects_of = [_objects(source.values()) for source in features.prior.sources]
         self.size = tuple(max(one.view.size[side] for one in self.slices) for side in range(2))
         gone = features.numbers(hidden)
-        keeps = [features.prior.without(set(one.sources) | gone) for one in self.slices]
+        self._keeps = [features.prior.without(set(one.sources) | gone) for one in self.slices]
         self._ignores_unknown = classes > 2 and any(
-            _objects(one.labels) & self._shown(keep) for one, keep in zip(self.slices, keeps, strict=True)
+            _objects(one.labels) & self._shown(keep) for one, keep in zip(self.slices, self._keeps, strict=True)
         )
-        for number, keep in enumerate(keeps):
-            self.add(number, keep)
+        self.labels = [self._labels(one, keep) for one, keep in zip(self.slices, self._keeps, strict=True)]
         self.new = [] if before is None else [number for number, one in enumerate(self.slices) if not before.has(one)]
 
     def has(self, one: TrainingSlice) -> bool:
@@ -83,26 +79,12 @@ class SliceDataset:
             counts += np.bincount(seen.numpy(), minlength=self.classes)
         return counts
 
-    def add(self, number: int, keep: tuple[int, ...]) -> None:
-        """Add the slice ``number`` with its prior from the sources ``keep``."""
-        self.entries.append((number, keep))
-        self.labels.append(self._labels(number, keep))
-
-    def inputs(self, entry: int) -> torch.Tensor:
-        """Channels ``(C, H, W)`` of an entry, on the device."""
-        if entry not in self._inputs:
-            number, keep = self.entries[entry]
-            channels = self.features.of(self.slices[number].view, keep)
-            self._inputs[entry] = _padded(channels, self.size, 0.0).to(self.device)
-        return self._inputs[entry]
-
-    def vary(self, rng: np.random.Generator) -> None:
-        """Add a random slice once more, with a prior that one or two further sources are left out of."""
-        number = int(rng.integers(len(self.slices)))
-        keep = list(self.entries[number][1])
-        if len(keep) > 2:
-            gone = rng.choice(keep, size=min(int(rng.integers(1, 3)), len(keep) - 1), replace=False)
-            self.add(number, tuple(source for source in keep if source not in gone))
+    def inputs(self, number: int) -> torch.Tensor:
+        """Channels ``(C, H, W)`` of a slice, on the device."""
+        if number not in self._inputs:
+            channels = self.features.of(self.slices[number].view, self._keeps[number])
+            self._inputs[number] = _padded(channels, self.size, 0.0).to(self.device)
+        return self._inputs[number]
 
     def draw(
         self, batch: int, longest: int, moved: float, rng: np.random.Generator
@@ -118,21 +100,20 @@ class SliceDataset:
         """
         height, width = (min(longest, -(-(side + 8) // 8) * 8) for side in self.size)
         while True:
-            entries = rng.integers(len(self.entries), size=batch).tolist()
+            numbers = rng.integers(len(self.slices), size=batch).tolist()
             first, self.new = self.new[:batch], self.new[batch:]
-            entries[: len(first)] = first
-            patches = [self._patch(self.entries[entry][0], (height, width), rng) for entry in entries]
+            numbers[: len(first)] = first
+            patches = [self._patch(self.slices[number], (height, width), rng) for number in numbers]
             places = sampling_grid(patches, (height, width), moved, rng)
-            inputs = torch.stack([self.inputs(entry) for entry in entries])
-            labels = torch.stack([self.labels[entry] for entry in entries])
+            inputs = torch.stack([self.inputs(number) for number in numbers])
+            labels = torch.stack([self.labels[number] for number in numbers])
             inputs, labels = cut_patches(inputs, labels, places, patches)
             if bool((labels != UNLABELED).any()):
                 vary_gray_values(inputs, self.features.gray_channels, rng)
                 return inputs, labels
 
-    def _patch(self, number: int, size: tuple[int, int], rng: np.random.Generator) -> SlicePatch:
+    def _patch(self, one: TrainingSlice, size: tuple[int, int], rng: np.random.Generator) -> SlicePatch:
         """The position of a random patch: anywhere, or around a pixel of a random class."""
-        one = self.slices[number]
         extent = one.view.size
         first, second = one.view.axes
         spacing = (one.view.spacing[first], one.view.spacing[second])
@@ -149,13 +130,13 @@ class SliceDataset:
         )
         return SlicePatch((row, column), extent, spacing)
 
-    def _labels(self, number: int, keep: tuple[int, ...]) -> torch.Tensor:
-        """Labels of the slice ``number``, padded with ``UNLABELED``.
+    def _labels(self, one: TrainingSlice, keep: tuple[int, ...]) -> torch.Tensor:
+        """Labels of a slice, padded with ``UNLABELED``.
 
         Of several structures, one that no source of ``keep`` shows is left out: nothing there distinguishes it from the
         others.
         """
-        labels = self.slices[number].labels
+        labels = one.labels
         if self._ignores_unknown:
             unknown = _objects(labels) - self._shown(keep)
             labels = torch.where(torch.isin(labels, torch.tensor([*unknown])), UNLABELED, labels) if unknown else labels

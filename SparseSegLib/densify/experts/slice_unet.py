@@ -26,8 +26,6 @@ from SparseSegLib.training.averaging import AveragedWeights
 from SparseSegLib.training.losses import class_weights, soft_dice, weighted_cross_entropy
 from SparseSegLib.training.weights import load_all_or_none
 
-STEPS_PER_VARIANT = 8
-MANY_PIXELS = 16_000  # labeled, from which on the network does not overfit
 LARGEST_GRADIENT = 2.0  # norm
 
 
@@ -45,9 +43,6 @@ class SliceUNetRecipe:
     learning_rate, weight_decay : AdamW
     averaging : decay of the averaged weights, which predict
     dice : weight of the soft Dice beside the cross-entropy in the loss
-    part_dropout : fraction of the patches in which a part of the prior is hidden, each part but the walk by itself; 0
-        where much is labeled
-    variants : further priors per slice in which more than the slice itself is left out
     balance : exponent on the inverse class frequency in the loss; 1 gives classes equal influence
     """
 
@@ -62,8 +57,6 @@ class SliceUNetRecipe:
     weight_decay: float = 1e-2
     averaging: float = 0.99
     dice: float = 1.0
-    part_dropout: float = 0.25
-    variants: int = 3
     balance: float = 0.5
     prior_weight: float = 1.0
     warmup: int = 60
@@ -127,30 +120,11 @@ class SliceUNetExpert(TrainableExpert):
 
     def draw(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The next batch of patches ``(B, C, H, W)`` and their labels ``(B, H, W)``."""
-        inputs, labels = self.dataset.draw(self.batch, self.recipe.crop, self.recipe.moved, self.rng)
-        self._drop_parts(inputs)
-        return inputs, labels
-
-    def _drop_parts(self, inputs: torch.Tensor) -> None:
-        """Blank whole parts of the prior in some patches, so that the network does not rely on any one of them.
-
-        The walk stays: of all parts it changes least between a slice that is left out and one that never was labeled.
-        """
-        features = self.dataset.features
-        if self.problem.labels.labeled.sum() >= MANY_PIXELS:
-            return
-        prior = inputs[:, features.gray_channels :]
-        for part, span in features.prior.spans.items():
-            hidden = self.rng.random(len(inputs)) < self.recipe.part_dropout
-            if part != "walk":
-                prior[torch.from_numpy(hidden).to(prior.device), span] = 0
+        return self.dataset.draw(self.batch, self.recipe.crop, self.recipe.moved, self.rng)
 
     def step(self, rate: float) -> float:
         """One training step with ``rate`` times the learning rate; the loss."""
-        recipe, dataset = self.recipe, self.dataset
-        most = len(dataset.slices) * (1 + recipe.variants)
-        if self.steps % STEPS_PER_VARIANT == 0 and len(dataset.entries) < most:
-            dataset.vary(self.rng)
+        recipe = self.recipe
         inputs, labels = self.draw()
         for group in self.optimizer.param_groups:
             group["lr"] = rate * recipe.learning_rate
@@ -185,7 +159,7 @@ class SliceUNetExpert(TrainableExpert):
         return self.predictor.seconds(request, self.keep)
 
     def state_dict(self) -> dict[str, Any]:
-        """Weights, optimizer, random numbers, and the training slices' variants."""
+        """Weights, optimizer and random numbers."""
         return {
             "network": self.network.state_dict(),
             "averaged": self.averaged.network.state_dict(),
@@ -193,7 +167,6 @@ class SliceUNetExpert(TrainableExpert):
             "optimizer": self.optimizer.state_dict(),
             "rng": json.dumps(self.rng.bit_generator.state),
             "steps": self.steps,
-            "entries": [[number, list(keep)] for number, keep in self.dataset.entries],
         }
 
     def load_state_dict(self, state: Mapping[str, Any], *, warm_start: bool = False) -> None:
@@ -205,8 +178,6 @@ class SliceUNetExpert(TrainableExpert):
         self.optimizer.load_state_dict(state["optimizer"])
         self.rng.bit_generator.state = json.loads(state["rng"])
         self.steps = int(state["steps"])
-        for number, keep in state["entries"][len(self.dataset.entries) :]:
-            self.dataset.add(number, tuple(keep))
 
 
 def _network(channel_classes: list[int], classes: int, widths: tuple[int, ...]) -> nn.Module:

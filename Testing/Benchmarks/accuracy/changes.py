@@ -51,7 +51,6 @@ def all_changes() -> list[Change]:
         _slices("no averaged weights", averaging=0.0),
         _slices("cross-entropy alone", dice=0.0),
         _slices("patches flipped, but not turned, scaled or deformed", moved=0.0),
-        _slices("each prior as it is: no further slices left out", variants=0),
         _slices("classes not balanced", balance=0.0),
         _slices("half as wide", widths=(8, 16, 24, 32)),
         _slices("twice as wide", widths=(32, 64, 96, 128)),

@@ -14,7 +14,6 @@ import argparse
 import json
 import platform
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,6 @@ from Benchmarks.speed.throughput import elapsed, measure_all
 from SparseSegLib.annotation import SparseLabels
 from SparseSegLib.control import CancelSource, Control, NullEvents
 from SparseSegLib.densify import PRESETS, DensifySettings, densify
-from SparseSegLib.densify.experts import SliceUNetRecipe
 from SparseSegLib.densify.experts.slice_unet import SliceUNetExpert
 from SparseSegLib.densify.experts.unet3d import UNet3DExpert
 from SparseSegLib.densify.problem import make_problem
@@ -133,8 +131,6 @@ def augmentation_share(preset: str, volume: Volume, labels: SparseLabels, device
     """The time of drawing a batch (cutting, deforming, gray values) against that of whole training steps."""
     recipe = PRESETS[preset].experts[0]
     problem = make_problem(volume, labels, MARGIN, PRESETS[preset].most_voxels)
-    if isinstance(recipe, SliceUNetRecipe):
-        recipe = replace(recipe, variants=0)
     expert = recipe.make(problem, 0, device)
     assert isinstance(expert, SliceUNetExpert | UNet3DExpert)
     expert.set_annotation(problem, frozenset())
