@@ -206,3 +206,30 @@ def test_a_result_has_the_learned_structures_and_no_other(organs):
         setLabels(result, labels, ijkToRas(volume), {SECOND: styles[SECOND]})
         assert [result.GetSegmentation().GetNthSegment(0).GetName()] == ["kidney"]
         np.testing.assert_array_equal(resultLabels(result, volume), labels)
+
+
+def test_a_model_learns_locked_and_hidden_segments_too(organs):
+    from SparseSegModule.annotation import takeEverySegment
+
+    _, volume, drawing, ids = organs
+    _lock(drawing, ids[0])
+    drawing.GetDisplayNode().SetSegmentVisibility(ids[1], False)
+    labels = takeEverySegment(volume, drawing, _table()).sparseLabels()
+    assert set(np.unique(labels.array)) == {0, FIRST, SECOND, UNLABELED}
+
+
+def test_an_applied_result_is_no_annotation_beside_a_large_locked_segment(organs):
+    from SparseSegModule.annotation import takeDrawing
+    from SparseSegModule.applying import applyResult
+    from SparseSegModule.loop import AnnotationLoop
+
+    _, volume, drawing, ids = organs
+    loop = AnnotationLoop(volume, drawing)
+    loop.setTable(_table())
+    _lock(drawing, ids[0])
+    result = SECOND * _box((5, 8), (3, 6), (8, 11))
+    applyResult(loop, result, ids)
+    labels = takeDrawing(volume, drawing, _table(), loop.applied).sparseLabels()
+    off = np.ones(SHAPE, bool)
+    off[MIDDLE.voxels] = False
+    assert not (labels.array[off] == SECOND).any(), "the result has not been drawn"

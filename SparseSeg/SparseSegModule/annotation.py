@@ -16,10 +16,11 @@ from SparseSegModule.prediction import Prediction
 from SparseSegModule.segments import (
     Block,
     SegmentStyle,
+    backgroundStrokes,
     classLabels,
     editableSegmentIds,
     editableStyles,
-    knownBackground,
+    lockedSegmentIds,
     segmentStyles,
 )
 from SparseSegModule.volumes import volumeArray, volumeGeometry
@@ -89,7 +90,8 @@ class Drawing:
             names=self.names,
         )
         if self.applied is not None and self.applied.shape == drawn.shape:
-            labels = _withoutApplied(labels, drawn, background, self.applied)
+            worked = np.isin(np.arange(256), [*self.styles, DRAWN]) * np.arange(256, dtype=np.uint8)
+            labels = _withoutApplied(labels, drawn, background, worked[self.applied])
         if self.protected is not None:
             labels.array[self.protected & ~background & (labels.array == 0)] = UNLABELED
         return labels
@@ -113,6 +115,21 @@ def takeDrawing(
     """Take what is drawn out of the nodes, and where that may be changed; AnnotationError if nothing is drawn."""
     drawing = readDrawing(volumeNode, segmentationNode, table, appliedNode)
     drawing = replace(drawing, protected=protectedVoxels(volumeNode, segmentationNode, editorNode))
+    return _checked(drawing)
+
+
+def takeEverySegment(
+    volumeNode: vtkMRMLScalarVolumeNode, segmentationNode: vtkMRMLSegmentationNode, table: PlaneTable
+) -> Drawing:
+    """The same of all segments, hidden and locked ones included: a model learns what is finished."""
+    everyone = dict(enumerate(segmentStyles(segmentationNode), start=1))
+    classes = classLabels(segmentationNode, volumeNode)
+    background = backgroundStrokes(segmentationNode, volumeNode)
+    names = tuple(style.name for style in everyone.values())
+    return _checked(Drawing(volumeGeometry(volumeNode), classes, background, names, everyone, table, None))
+
+
+def _checked(drawing: Drawing) -> Drawing:
     if not drawing.classes.labels.any():
         raise AnnotationError("Nothing is drawn yet.", "Outline the structure on a few slices, then press Densify.")
     return drawing
@@ -130,10 +147,9 @@ def readDrawing(
     if appliedNode is not None and appliedNode.GetImageData() is not None:
         applied = volumeArray(appliedNode)
     names = tuple(style.name for style in segmentStyles(segmentationNode))
-    strokes = knownBackground(segmentationNode, volumeNode)
-    return Drawing(
-        volumeGeometry(volumeNode), classes, strokes, names, editableStyles(segmentationNode), table, applied
-    )
+    background = backgroundStrokes(segmentationNode, volumeNode, lockedSegmentIds(segmentationNode))
+    styles = editableStyles(segmentationNode)
+    return Drawing(volumeGeometry(volumeNode), classes, background, names, styles, table, applied)
 
 
 def rememberDrawn(applied: np.ndarray, labels: SparseLabels) -> np.ndarray:

@@ -12,7 +12,7 @@ from slicer.i18n import tr as _
 from SparseSegLib.errors import FileError, ModelError, UsageError
 from SparseSegLib.models import ModelCard, ModelLibrary
 from SparseSegLib.units import lengths_text
-from SparseSegModule.annotation import takeDrawing
+from SparseSegModule.annotation import takeEverySegment
 from SparseSegModule.densifier import knownPlanes
 from SparseSegModule.jobHandle import JobHandle, Listener
 from SparseSegModule.jobs import Jobs
@@ -61,7 +61,7 @@ def startTraining(
     for volumes, segmentationNode in cases:
         nodes = _channels(volumes)
         planes = knownPlanes(AnnotationLoop(nodes[0], segmentationNode))
-        drawing = takeDrawing(nodes[0], segmentationNode, planes)
+        drawing = takeEverySegment(nodes[0], segmentationNode, planes)
         terminologies.update({style.name: style.terminology for style in segmentStyles(segmentationNode)})
         found.append(TrainingCase(nodes[0].GetName(), _images(nodes), drawing))
     settings |= {"name": name, "seed": seed, "device": device, "terminologies": terminologies}

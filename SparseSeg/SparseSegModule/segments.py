@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -124,10 +125,12 @@ def sliceLabels(
     return out
 
 
-def knownBackground(segmentationNode: vtkMRMLSegmentationNode, volumeNode: vtkMRMLScalarVolumeNode) -> Block:
-    """What is drawn in segments named "background", and in those that are locked, as 1."""
+def backgroundStrokes(
+    segmentationNode: vtkMRMLSegmentationNode, volumeNode: vtkMRMLScalarVolumeNode, others: Sequence[str] = ()
+) -> Block:
+    """What is drawn in segments named "background", and in some others, as 1."""
     strokes = [name for name in _segmentIds(segmentationNode) if _isBackground(segmentationNode, name)]
-    segmentIds = [*strokes, *lockedSegmentIds(segmentationNode)]
+    segmentIds = [*strokes, *others]
     return _merged(segmentationNode, volumeNode, dict.fromkeys(segmentIds, 1))
 
 
