@@ -81,6 +81,15 @@ def test_a_locked_segment_is_background_and_an_empty_one_no_class(organs):
     assert labels.compact().names == ("kidney",)
 
 
+def test_slices_are_found_beside_a_finished_segment(organs):
+    from SparseSegModule.annotation import findPlanes
+
+    _, volume, drawing, ids = organs
+    assert findPlanes(volume, drawing) != [MIDDLE]
+    _lock(drawing, ids[0])
+    assert findPlanes(volume, drawing) == [MIDDLE]
+
+
 def test_a_hidden_segment_is_not_learned(organs):
     _, volume, drawing, ids = organs
     drawing.GetDisplayNode().SetSegmentVisibility(ids[0], False)

@@ -159,10 +159,13 @@ def rememberDrawn(applied: np.ndarray, labels: SparseLabels) -> np.ndarray:
     return marked
 
 
-def findPlanes(volumeNode: vtkMRMLScalarVolumeNode, segmentationNode: vtkMRMLSegmentationNode) -> list[Plane]:
-    """The slices on which a segmentation was drawn earlier, found from its shape."""
+def findPlanes(
+    volumeNode: vtkMRMLScalarVolumeNode, segmentationNode: vtkMRMLSegmentationNode, *, everySegment: bool = False
+) -> list[Plane]:
+    """The slices on which a segmentation was drawn earlier, found from the shape of the segments that are worked on."""
     geometry = volumeGeometry(volumeNode)
-    return find_planes(classLabels(segmentationNode, volumeNode).whole(geometry.shape))
+    only = None if everySegment else editableSegmentIds(segmentationNode)
+    return find_planes(classLabels(segmentationNode, volumeNode, only).whole(geometry.shape))
 
 
 def _unlabeledOn(labels: SparseLabels, plane: Plane) -> SparseLabels:

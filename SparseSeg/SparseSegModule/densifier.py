@@ -150,11 +150,12 @@ def loopOn(
     return loop
 
 
-def knownPlanes(loop: AnnotationLoop) -> PlaneTable:
+def knownPlanes(loop: AnnotationLoop, *, everySegment: bool = False) -> PlaneTable:
     """The annotated slices of a drawing as far as they are known, all confirmed; else those found by its shape."""
     if loop.known:
         return loop.table.confirmed()
-    return PlaneTable().withFound(findPlanes(loop.volumeNode, loop.segmentationNode))
+    found = findPlanes(loop.volumeNode, loop.segmentationNode, everySegment=everySegment)
+    return PlaneTable().withFound(found)
 
 
 def _key(images: list[vtkMRMLScalarVolumeNode], segmentationNode: vtkMRMLSegmentationNode) -> str:

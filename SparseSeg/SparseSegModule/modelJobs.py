@@ -60,7 +60,7 @@ def startTraining(
     terminologies: dict[str, str] = {}
     for volumes, segmentationNode in cases:
         nodes = _channels(volumes)
-        planes = knownPlanes(AnnotationLoop(nodes[0], segmentationNode))
+        planes = knownPlanes(AnnotationLoop(nodes[0], segmentationNode), everySegment=True)
         drawing = takeEverySegment(nodes[0], segmentationNode, planes)
         terminologies.update({style.name: style.terminology for style in segmentStyles(segmentationNode)})
         found.append(TrainingCase(nodes[0].GetName(), _images(nodes), drawing))
