@@ -1,16 +1,19 @@
 """Extremely randomized trees on gray values: what they learn, and from which slices."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
+import pytest
 import torch
 from phantoms import blob
 from scipy import ndimage
 
 from SparseSegLib.annotation import UNLABELED, Plane, SparseLabels, keep_planes, sparsify
 from SparseSegLib.control import CancelToken
-from SparseSegLib.densify.experts import ExtraTreesRecipe, Request
+from SparseSegLib.densify.experts import ExtraTreesRecipe, Request, extra_trees
 from SparseSegLib.densify.problem import Problem, make_problem
+from SparseSegLib.densify.voxel_features import VoxelFeatures
 from SparseSegLib.image import Geometry, Volume
 
 SHAPE = (12, 20, 24)
@@ -68,6 +71,33 @@ def test_a_quick_look_grows_some_of_the_trees_and_changes_no_later_one():
     assert (quick.argmax(0).numpy() == truth[problem.box]).mean() > 0.75
     assert expert.seconds(whole) > expert.seconds(Request.whole(problem, 4, quick=True)) > 0
     assert torch.equal(expert.predict(whole, CancelToken()), other.predict(whole, CancelToken()))
+
+
+def test_the_seconds_of_a_careful_prediction_are_known_after_a_quick_one(monkeypatch):
+    from sklearn.ensemble import ExtraTreesClassifier
+
+    clock, table, found = [0.0], VoxelFeatures.table, ExtraTreesClassifier.predict_proba
+
+    def slow_table(self, where):
+        rows = table(self, where)
+        clock[0] += 3.0 * len(rows)
+        return rows
+
+    def slow_trees(self, rows):
+        clock[0] += 0.5 * len(rows) * self.n_estimators
+        return found(self, rows)
+
+    image, truth = _textures()
+    problem = _problem(image, keep_planes(truth, Geometry.identity(SHAPE), [Plane(0, 5), Plane(1, 10)]))
+    expert, whole = _expert(problem), Request.whole(problem)
+    monkeypatch.setattr(extra_trees, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(VoxelFeatures, "table", slow_table)
+    monkeypatch.setattr(ExtraTreesClassifier, "predict_proba", slow_trees)
+    expert.predict(Request.whole(problem, 4, quick=True), CancelToken())
+    expected = expert.seconds(whole)
+    start = clock[0]
+    expert.predict(whole, CancelToken())
+    assert clock[0] - start == pytest.approx(expected)
 
 
 def test_scribbles_teach_it_too_and_a_class_that_is_not_drawn_is_never_found():

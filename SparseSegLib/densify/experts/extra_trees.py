@@ -99,14 +99,16 @@ class ExtraTreesExpert(Expert):
         strided = z[::stride]
         out = torch.zeros(self.problem.classes, len(strided), len(y), len(x))
         depth = max(1, VOXELS_AT_ONCE // (len(y) * len(x)))
-        started = time.monotonic()
         for start in range(0, len(strided), depth):
             token.check()
             part = strided[start : start + depth]
-            found = torch.from_numpy(trees.predict_proba(features.table((part, y, x)).numpy()))
+            started = time.monotonic()
+            table = features.table((part, y, x)).numpy()
+            looked = time.monotonic()
+            found = torch.from_numpy(trees.predict_proba(table))
+            self._pace.predicted(looked - started, time.monotonic() - looked, len(table), trees.n_estimators)
             block = found.T.reshape(-1, len(part), len(y), len(x)).float()
             out[trees.classes_.tolist(), start : start + len(part)] = block
-        self._pace.predicted(time.monotonic() - started, out[0].numel() * trees.n_estimators)
         return interpolated(out, stride, len(z))
 
     def seconds(self, request: Request) -> float:
@@ -119,7 +121,7 @@ class ExtraTreesExpert(Expert):
         return (
             (0.0 if self._features is not None else voxels * FEATURE_SECONDS)
             + max(0, trees - grown) * self._pace.tree_seconds
-            + depth * y * x * trees * self._pace.voxel_seconds
+            + depth * y * x * (self._pace.table_seconds + trees * self._pace.voxel_seconds)
         )
 
     def _trees_for(self, request: Request) -> int:
@@ -156,16 +158,24 @@ class ExtraTreesExpert(Expert):
 
 @dataclass
 class _Pace:
-    """Measured times; at first those on two cores."""
+    """Measured times; at first those on two cores.
+
+    Attributes
+    ----------
+    tree_seconds : for a tree that grows
+    table_seconds : for the features of a voxel, which are looked up once for all trees
+    voxel_seconds : for a voxel in a tree
+    """
 
     tree_seconds: float = 0.08
-    voxel_seconds: float = 4e-8  # for a tree
+    table_seconds: float = 8e-7
+    voxel_seconds: float = 1e-8
 
     def grew(self, seconds: float, trees: int) -> None:
         self.tree_seconds = seconds / trees
 
-    def predicted(self, seconds: float, voxels: int) -> None:
-        self.voxel_seconds = seconds / voxels
+    def predicted(self, table_seconds: float, seconds: float, voxels: int, trees: int) -> None:
+        self.table_seconds, self.voxel_seconds = table_seconds / voxels, seconds / (voxels * trees)
 
 
 def _new_trees(recipe: ExtraTreesRecipe, seed: int, weights: dict[int, float]) -> ExtraTreesClassifier:
