@@ -309,3 +309,47 @@ def test_the_self_test_of_bad_input_passes_alone_before_there_are_parameters(pan
     panel.setParameterNode(None)
     slicer.mrmlScene.RemoveNode(node)
     SparseSegTest().test_badInput()
+
+
+def test_a_loaded_scene_goes_on_with_its_result(densified, tmp_path):
+    panel, phantom, _ = densified
+    view, annotate = panel.parts[2].view, panel.parts[1]
+    before = view.result
+    shown = _dense(before.segmentationNode, view._volumeNode)
+    panel.parameterNode.resultOpacity = 0.9
+    dimmed = panel.parameterNode.segmentation.GetDisplayNode().GetOpacity()
+    saved = Host.instance().saveScene(tmp_path / "scene")
+    slicer.mrmlScene.Clear(False)
+    assert view.result is None
+    Host.instance().loadScene(saved)
+    Host.instance().processEvents(0.1)
+    result, volume_node = view.result, panel.parameterNode.inputVolume
+    figures = ("estimatedIoU", "nextSlice", "seconds", "steps", "milliliters", "reachesEdge")
+    assert [getattr(result, name) for name in figures] == [getattr(before, name) for name in figures]
+    np.testing.assert_array_equal(_dense(result.segmentationNode, volume_node), shown)
+    assert annotate.suggestion == before.nextSlice
+    assert panel.ui.progressLabel.text.startswith("Done in")
+    plane = middle(phantom.labels, 0, 0.3)
+    assert annotate.loop.predictedOn(plane) is not None, "corrections start from it"
+    drawing = panel.parameterNode.segmentation
+    assert drawing.GetDisplayNode().GetOpacity() == pytest.approx(dimmed)
+    panel.ui.applyButton.click()
+    assert drawing.GetDisplayNode().GetOpacity() == pytest.approx(1.0)
+    assert (_dense(drawing, volume_node) == shown).mean() > 0.99
+    panel.refresh()
+    assert view.result is None, "it was applied"
+
+
+def test_a_result_comes_back_with_its_drawing(densified):
+    panel, _, volume_node = densified
+    view, node = panel.parts[2].view, panel.parameterNode
+    first, drawing = view.result, node.segmentation
+    other = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "other")
+    node.segmentation = other
+    view.begin(volume_node, other)
+    assert view.result is None
+    node.segmentation = drawing
+    assert view.result.segmentationNode is first.segmentationNode
+    panel.ui.discardButton.click()
+    panel.refresh()
+    assert view.result is None

@@ -70,6 +70,7 @@ class DensifyPart(Listener):
             self.view.forget()
             self.chart = None
             self.panel.ui.progressLabel.text = ""
+        self._adopt()
         self.view.refresh()
         ui, tips = self.panel.ui, presetTips()
         showTips(ui.presetSelector, [tips[preset] for preset in PRESETS])
@@ -80,6 +81,16 @@ class DensifyPart(Listener):
         ):
             showNames(selector, choices)
         self._updateButtons()
+
+    def _adopt(self) -> None:
+        """Take up the result that a loaded scene has of what is chosen."""
+        loop = self.annotate.loop
+        if loop is None or self.learner.learns:
+            return
+        result = self.view.adopt(loop.volumeNode, loop.segmentationNode)
+        if result is not None:
+            self.annotate.suggest(result.nextSlice)
+            self.panel.ui.progressLabel.text = summary(result)
 
     def cleanup(self) -> None:
         """The panel goes; its worker with it."""

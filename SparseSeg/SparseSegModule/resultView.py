@@ -15,6 +15,7 @@ from SparseSegModule.applying import applyResult
 from SparseSegModule.densifyWork import DenseResult
 from SparseSegModule.finishing import WAYS, finished
 from SparseSegModule.prediction import Prediction, classesFrom
+from SparseSegModule.remembered import forgetResult, rememberedResult, rememberResult
 from SparseSegModule.results import INPUT_ATTRIBUTE, addSegmentation, inScene, keepCopy, showPreview
 from SparseSegModule.segments import (
     SegmentStyle,
@@ -61,6 +62,16 @@ class ResultView:
         if drawnNode.GetDisplayNode() is not None:
             self._opacity = drawnNode.GetDisplayNode().GetOpacity()
 
+    def adopt(self, volumeNode: vtkMRMLScalarVolumeNode, drawnNode: vtkMRMLSegmentationNode) -> DenseResult | None:
+        """Show the result that the scene has of these nodes; None if there is none, or it is on show already."""
+        found = rememberedResult(drawnNode) if self.lastOn(volumeNode, drawnNode) is None else None
+        if found is None:
+            return None
+        self.begin(volumeNode, drawnNode)
+        result, self._segmentIds, self._opacity = found
+        self.end(result)
+        return result
+
     def lastOn(self, volumeNode, drawnNode) -> DenseResult | None:
         """The result that is on show, if it is one of these nodes."""
         same = self._volumeNode is volumeNode and self._drawnNode is drawnNode
@@ -88,6 +99,7 @@ class ResultView:
     def end(self, result: DenseResult) -> None:
         """The job has ended with a result."""
         self.result = result
+        rememberResult(self._drawnNode, result, self._segmentIds, self._opacity)
         if result.segmentationNode is not None:
             self.removePreview()
             if self._loop() is not None:
@@ -210,6 +222,8 @@ class ResultView:
 
     def _finish(self, text: str) -> None:
         """The user is done with the result."""
+        if inScene(self._drawnNode):
+            forgetResult(self._drawnNode)
         self._close()
         self.panel.ui.show3DButton.checked = False
         self.panel.ui.progressLabel.text = text

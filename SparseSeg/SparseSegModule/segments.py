@@ -190,11 +190,8 @@ def setSlice(
     image = segment.GetRepresentation(_binaryLabelmap()) if segment is not None else None
     if image is None or image.GetPointData().GetScalars() is None:
         return
-    matrix = vtk.vtkMatrix4x4()
-    image.GetImageToWorldMatrix(matrix)
-    array = vtk.util.numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())
-    array = array.reshape(image.GetDimensions()[::-1])
-    offset = _wholeOffset(np.linalg.inv(ijkToRas(volumeNode)) @ matrixFromVtk(matrix), array.shape)
+    array, toRas = _arrayOf(image)
+    offset = _wholeOffset(np.linalg.inv(ijkToRas(volumeNode)) @ toRas, array.shape)
     if offset is None or not 0 <= plane.index - offset[plane.axis] < array.shape[plane.axis]:
         return
     first, second = (axis for axis in range(3) if axis != plane.axis)
@@ -409,13 +406,18 @@ def _maskOf(
     extent = image.GetExtent()
     if extent[0] > extent[1] or extent[2] > extent[3] or extent[4] > extent[5]:
         return None
+    array, toRas = _arrayOf(image)
+    return array, segment.GetLabelValue(), rasToIjk @ toRas
+
+
+def _arrayOf(image: vtkOrientedImageData) -> tuple[np.ndarray, np.ndarray]:
+    """The voxels ``(Z, Y, X)`` of an image, not copied, and from their (i, j, k) to RAS; extents may start anywhere."""
     array = vtk.util.numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())
     matrix = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)
     corner = np.eye(4)
-    corner[:3, 3] = extent[0], extent[2], extent[4]
-    toVolume = rasToIjk @ matrixFromVtk(matrix) @ corner
-    return array.reshape(image.GetDimensions()[::-1]), segment.GetLabelValue(), toVolume
+    corner[:3, 3] = image.GetExtent()[::2]
+    return array.reshape(image.GetDimensions()[::-1]), matrixFromVtk(matrix) @ corner
 
 
 def _wholeOffset(toVolume: np.ndarray, shape: tuple[int, ...]) -> tuple[int, int, int] | None:

@@ -1,0 +1,63 @@
+"""The last result of a drawing, kept with it in the scene: a saved scene brings it back."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from SparseSegLib.annotation import Plane
+from SparseSegModule.densifyWork import DenseResult
+
+if TYPE_CHECKING:
+    from slicer import vtkMRMLSegmentationNode
+
+ROLES = {
+    "labelmapNode": "SparseSeg.resultLabelmap",
+    "segmentationNode": "SparseSeg.resultSegmentation",
+    "uncertaintyNode": "SparseSeg.resultUncertainty",
+}
+FIGURES_ATTRIBUTE = "SparseSeg.resultFigures"
+
+
+def rememberResult(
+    drawnNode: vtkMRMLSegmentationNode, result: DenseResult, segmentIds: list[str], opacity: float
+) -> None:
+    """Keep a result with the segmentation that it was learned from.
+
+    ``segmentIds`` are those of the classes 1..n, and ``opacity`` is that of the segmentation without a result over it.
+    """
+    for name, role in ROLES.items():
+        node = getattr(result, name)
+        drawnNode.SetNodeReferenceID(role, node.GetID() if node is not None else None)
+    plane = result.nextSlice
+    figures = {
+        "segmentIds": segmentIds,
+        "opacity": opacity,
+        "estimatedIoU": result.estimatedIoU,
+        "nextSlice": None if plane is None else [plane.axis, plane.index],
+        "seconds": result.seconds,
+        "steps": result.steps,
+        "milliliters": result.milliliters,
+        "reachesEdge": result.reachesEdge,
+    }
+    drawnNode.SetAttribute(FIGURES_ATTRIBUTE, json.dumps(figures))
+
+
+def forgetResult(drawnNode: vtkMRMLSegmentationNode) -> None:
+    """The result of a drawing was applied or removed."""
+    for role in ROLES.values():
+        drawnNode.SetNodeReferenceID(role, None)
+    drawnNode.SetAttribute(FIGURES_ATTRIBUTE, None)
+
+
+def rememberedResult(drawnNode: vtkMRMLSegmentationNode) -> tuple[DenseResult, list[str], float] | None:
+    """The result, segments and opacity that :func:`rememberResult` kept; None if there is none, or it is gone."""
+    text = drawnNode.GetAttribute(FIGURES_ATTRIBUTE)
+    nodes = {name: drawnNode.GetNodeReference(role) for name, role in ROLES.items()}
+    shown = nodes["labelmapNode"] or nodes["segmentationNode"]
+    if not text or shown is None or nodes["uncertaintyNode"] is None:
+        return None
+    figures = json.loads(text)
+    segmentIds, opacity, plane = (figures.pop(name) for name in ("segmentIds", "opacity", "nextSlice"))
+    result = DenseResult(**nodes, nextSlice=None if plane is None else Plane(*plane), **figures)
+    return result, segmentIds, opacity
