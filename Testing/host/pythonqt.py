@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
+from functools import lru_cache
 from types import MethodType, ModuleType
 from typing import Any
 
@@ -48,9 +49,15 @@ def ofCppClass(instance: QObject) -> bool:
     return type(instance).__module__.split(".")[0] in ("PySide6", "host")
 
 
+@lru_cache(4096)
+def _static(owner: type, name: str) -> Any:
+    """What a class has of that name, or None."""
+    return inspect.getattr_static(owner, name, None)
+
+
 def _setattr(self: QObject, name: str, value: Any) -> None:
     """Set a property, and refuse names that the class does not have, as PythonQt does."""
-    attribute = inspect.getattr_static(type(self), name, None)
+    attribute = _static(type(self), name)
     if isinstance(value, SignalInstance):  # PySide6 keeps a signal in its object when it is first asked for
         _pythonSetattr(self, name, value)
     elif isinstance(attribute, Property):
