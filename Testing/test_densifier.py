@@ -8,13 +8,15 @@ import torch
 from phantoms import blob
 
 from SparseSegLib.annotation import UNLABELED, Plane, SparseLabels, sparsify
-from SparseSegLib.control import Board, Control, Mailbox, NullEvents
+from SparseSegLib.control import Board, CancelToken, Control, Mailbox, NullEvents
 from SparseSegLib.densify import Densifier, DensifySettings, densify, pacer
 from SparseSegLib.densify import densifier as densifier_module
-from SparseSegLib.densify.experts import ExtraTreesRecipe, RandomWalkRecipe, SliceUNetRecipe
+from SparseSegLib.densify.experts import ExtraTreesRecipe, RandomWalkRecipe, Request, SliceUNetRecipe
 from SparseSegLib.densify.experts import extra_trees as extra_trees_module
+from SparseSegLib.densify.finish import region_labels
 from SparseSegLib.densify.pacer import AFTER_UPDATE
 from SparseSegLib.densify.problem import make_problem, next_problem
+from SparseSegLib.densify.round import Round
 from SparseSegLib.densify.slice_dataset import SliceDataset
 from SparseSegLib.densify.slice_features import SliceFeatures
 from SparseSegLib.errors import AnnotationError, UsageError, VolumeError
@@ -29,10 +31,14 @@ SETTINGS = DensifySettings(budget_steps=STEPS, device="cpu", preview_seconds=0.0
 
 
 class Watch(NullEvents):
-    """Keeps the previews."""
+    """Keeps previews and messages."""
 
     def __init__(self) -> None:
-        self.previews = []
+        self.previews, self.messages = [], []
+
+    def message(self, text):
+        """Keep it."""
+        self.messages.append(text)
 
     def preview(self, result):
         """Keep it."""
@@ -336,3 +342,22 @@ def test_other_slices_on_display_are_shown_first_in_the_next_preview(phantom, la
     events = Scrolls()
     densify(phantom.volume, labels, SETTINGS, Control(events=events, looks=looks))
     assert [one.planes for one in events.previews[:6]] == [(Plane(0, 10),), (), (), (Plane(0, 12), Plane(1, 9)), (), ()]
+
+
+def test_saved_weights_predict_the_same_in_another_session(phantom, labels, more, tmp_path):
+    densifier = Densifier(phantom.volume, SETTINGS, checkpoint=tmp_path / "checkpoint.pt")
+    with pytest.raises(UsageError, match="Nothing was learned"):
+        densifier.save_weights(tmp_path / "weights.pt")
+    result = densifier.learn(labels)
+    densifier.save_weights(tmp_path / "weights.pt")
+    assert (tmp_path / "weights.pt").stat().st_size < (tmp_path / "checkpoint.pt").stat().st_size / 2
+    problem = make_problem(phantom.volume, labels, SETTINGS.margin, SETTINGS.most_voxels)
+    later = Round(problem, SETTINGS, Control(), tmp_path / "weights.pt", torch.device("cpu"))
+    assert later.ensemble.steps == 0
+    found = later.ensemble.predict(Request.whole(problem), CancelToken())
+    found, _ = region_labels(problem, found, uncertainty=False)
+    unseen = ~problem.labels.labeled
+    np.testing.assert_array_equal(found[unseen], result.labels[problem.box][unseen])
+    events = Watch()
+    Densifier(phantom.volume, SETTINGS, Control(events=events), tmp_path / "weights.pt").learn(more)
+    assert "Starting from the weights of the last training." in events.messages

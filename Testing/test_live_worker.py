@@ -15,6 +15,7 @@ from SparseSegLib.image import Geometry
 from SparseSegLib.io import read_labels, write_image
 from SparseSegLib.jobs import Job, write_job
 from SparseSegLib.protocol import decode
+from SparseSegLib.training.checkpoint import load_checkpoint
 from SparseSegLib.worker.commands import Commands
 from SparseSegLib.worker.rounds import IDLE_SECONDS, Rounds
 
@@ -37,7 +38,7 @@ def folder(tmp_path, phantom):
 
 
 def _start(folder, stay=60, **more) -> Job:
-    write_job(folder, "densify", {"volumes": ["image.nrrd"], **more}, {**QUICK, "stay": stay})
+    write_job(folder, "densify", {"volumes": ["image.nrrd"], **more}, {**QUICK, "stay": stay, "weights": True})
     return Job(folder).start()
 
 
@@ -75,7 +76,9 @@ def test_a_worker_waits_for_annotation_and_learns_it_in_rounds(folder, phantom):
     assert job.ending["files"] == job.rounds[-1]["files"]
     assert job.ending["figures"] == job.rounds[-1]["figures"]
     kept = sorted(path.name for path in folder.glob("round-*"))
-    assert kept == [f"round-000{n}-{name}" for n in (2, 3) for name in ("dense.seg.nrrd", "uncertainty.nrrd")]
+    names = ("dense.seg.nrrd", "uncertainty.nrrd", "weights.pt")
+    assert kept == [f"round-000{n}-{name}" for n in (2, 3) for name in names]
+    assert load_checkpoint(folder / job.ending["files"]["weights"])["finished"]
     dense = read_labels(folder / job.ending["files"]["dense"])[0]
     drawn = sparsify(phantom.labels, phantom.volume.geometry, (3, 1, 1))
     assert (dense[drawn.labeled] == phantom.labels[drawn.labeled]).all()

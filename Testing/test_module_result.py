@@ -11,6 +11,9 @@ from module_helpers import add_phantom, middle, paint_plane
 from phantoms import GEOMETRIES
 from recorded import PlayedBack
 
+from SparseSegLib.protocol import CHECKPOINT_FILE
+from SparseSegLib.training.checkpoint import load_checkpoint
+
 STEPS = 15
 
 
@@ -311,7 +314,7 @@ def test_the_self_test_of_bad_input_passes_alone_before_there_are_parameters(pan
     SparseSegTest().test_badInput()
 
 
-def test_a_loaded_scene_goes_on_with_its_result(densified, tmp_path):
+def test_a_loaded_scene_goes_on_with_its_result(densified, tmp_path, monkeypatch):
     panel, phantom, _ = densified
     view, annotate = panel.parts[2].view, panel.parts[1]
     before = view.result
@@ -329,6 +332,14 @@ def test_a_loaded_scene_goes_on_with_its_result(densified, tmp_path):
     np.testing.assert_array_equal(_dense(result.segmentationNode, volume_node), shown)
     assert annotate.suggestion == before.nextSlice
     assert panel.ui.progressLabel.text.startswith("Done in")
+    works = []
+    monkeypatch.setattr(panel.logic.jobRunner, "start", lambda work, listener, learning: works.append(work))
+    panel.logic.densify(volume_node, panel.parameterNode.segmentation, wait=False)
+    (tmp_path / "job").mkdir()
+    works[0].write(tmp_path / "job")
+    learned = load_checkpoint(tmp_path / "job" / CHECKPOINT_FILE)
+    assert learned["finished"], "the next job starts from what was learned"
+    assert learned["ensemble"]["experts"]["slice-unet"]["averaged_steps"] == STEPS
     plane = middle(phantom.labels, 0, 0.3)
     assert annotate.loop.predictedOn(plane) is not None, "corrections start from it"
     drawing = panel.parameterNode.segmentation

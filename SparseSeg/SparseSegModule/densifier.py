@@ -21,6 +21,7 @@ from SparseSegModule.parameterNode import OUTPUTS, PRESETS
 from SparseSegModule.planes import PlaneTable
 from SparseSegModule.prediction import Prediction
 from SparseSegModule.regions import regionBox
+from SparseSegModule.remembered import rememberedWeights
 from SparseSegModule.results import deliverDense, inScene
 from SparseSegModule.segments import SegmentStyle, classSegmentIds, resultLabels, segmentStyles
 from SparseSegModule.volumes import volumeArray, volumeGeometry
@@ -105,7 +106,19 @@ def startDensify(
         return jobs.checkpoint(f"{key}-{way}")
 
     memory = jobs.memoryFolder(sum(volumeArray(node).nbytes for node in images))
-    work = DensifyWork(images, drawing, settings, output, float(stay), checkpoint, deliver, show, take, memory)
+    work = DensifyWork(
+        images,
+        drawing,
+        settings,
+        output,
+        float(stay),
+        checkpoint,
+        deliver,
+        show,
+        take,
+        memory,
+        rememberedWeights(segmentationNode),
+    )
     return jobs.start(work, listener, learning=not prepare)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 from collections.abc import Callable
@@ -40,7 +41,7 @@ class DenseArrays:
     """The worker's result: labels on the volume's grid, and labels and uncertainty as far as they reach.
 
     Images are made in the thread, so that Slicer need not wait for large copies; ``classes`` is the highest class, and
-    ``voxels`` how many there are of each from 0 on.
+    ``voxels`` how many there are of each from 0 on. ``weights`` are the learned ones, a checkpoint as base64.
     """
 
     labels: vtk.vtkImageData
@@ -51,6 +52,7 @@ class DenseArrays:
     objectsGeometry: Geometry
     uncertainty: vtk.vtkImageData
     uncertaintyGeometry: Geometry
+    weights: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class DenseResult:
     seconds, steps : what it took
     milliliters : of each structure, by its name
     reachesEdge : whether a structure reaches the edge of the region that was worked on, inside of the volume
+    weights : what was learned, see ``DenseArrays``
     """
 
     labelmapNode: vtkMRMLLabelMapVolumeNode | None
@@ -76,6 +79,7 @@ class DenseResult:
     steps: int
     milliliters: dict[str, float] = field(default_factory=dict)
     reachesEdge: bool = False
+    weights: str = field(default="", repr=False)
 
 
 class DensifyWork:
@@ -94,6 +98,7 @@ class DensifyWork:
     show : shows a preview, if it is not None: labels ``(Z, Y, X)`` of a part of the volume and their grid
     take : takes what is drawn out of the nodes anew
     memory : folder for the images until the worker has read them; None for the job's
+    weights : of an earlier session, to start from where ``checkpoint`` has none; see ``DenseArrays``
 
     Attributes
     ----------
@@ -113,10 +118,12 @@ class DensifyWork:
         show: Callable[[np.ndarray, Geometry], None] | None,
         take: Callable[[], Drawing],
         memory: Path | None = None,
+        weights: str = "",
     ) -> None:
         self.take = take
         self._drawing = drawing
         self._memory = memory
+        self._weights = weights
         self.settings = settings
         self._output = output
         self._stay = stay
@@ -143,8 +150,10 @@ class DensifyWork:
             inputs["labels"] = LABELS_FILE
         if self._checkpoint.exists():
             shutil.copy(self._checkpoint, folder / CHECKPOINT_FILE)
+        elif self._weights:
+            (folder / CHECKPOINT_FILE).write_bytes(base64.b64decode(self._weights))
         files = {"dense": "dense.nrrd", "uncertainty": "uncertainty.nrrd"}
-        write_job(folder, "densify", inputs, {**self.settings, "stay": self._stay, **files})
+        write_job(folder, "densify", inputs, {**self.settings, "stay": self._stay, "weights": True, **files})
 
     def _writeImages(self, folder: Path) -> list[str]:
         """Write the images into memory or, where that cannot be, into the job's folder; their paths."""
@@ -197,6 +206,7 @@ class DensifyWork:
             geometry.crop(objects),
             imageFromArray(uncertainty[unsure]),
             geometry.crop(unsure),
+            base64.b64encode((folder / files["weights"]).read_bytes()).decode("ascii"),
         )
 
     def deliver(self, results: DenseArrays, ending: dict[str, Any]) -> DenseResult:

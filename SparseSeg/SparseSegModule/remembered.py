@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import slicer
+
 from SparseSegLib.annotation import Plane
 from SparseSegModule.densifyWork import DenseResult
 
 if TYPE_CHECKING:
-    from slicer import vtkMRMLSegmentationNode
+    from slicer import vtkMRMLSegmentationNode, vtkMRMLTextNode
 
 ROLES = {
     "labelmapNode": "SparseSeg.resultLabelmap",
@@ -17,6 +19,7 @@ ROLES = {
     "uncertaintyNode": "SparseSeg.resultUncertainty",
 }
 FIGURES_ATTRIBUTE = "SparseSeg.resultFigures"
+WEIGHTS_ROLE = "SparseSeg.weights"
 
 
 def rememberResult(
@@ -41,13 +44,31 @@ def rememberResult(
         "reachesEdge": result.reachesEdge,
     }
     drawnNode.SetAttribute(FIGURES_ATTRIBUTE, json.dumps(figures))
+    if result.weights:
+        _weightsNode(drawnNode).SetText(result.weights)
 
 
 def forgetResult(drawnNode: vtkMRMLSegmentationNode) -> None:
-    """The result of a drawing was applied or removed."""
+    """The result of a drawing was applied or removed; what was learned stays."""
     for role in ROLES.values():
         drawnNode.SetNodeReferenceID(role, None)
     drawnNode.SetAttribute(FIGURES_ATTRIBUTE, None)
+
+
+def rememberedWeights(drawnNode: vtkMRMLSegmentationNode) -> str:
+    """What was learned from a drawing, a checkpoint as base64; empty if nothing is kept."""
+    node = drawnNode.GetNodeReference(WEIGHTS_ROLE)
+    return "" if node is None else node.GetText() or ""
+
+
+def _weightsNode(drawnNode: vtkMRMLSegmentationNode) -> vtkMRMLTextNode:
+    node = drawnNode.GetNodeReference(WEIGHTS_ROLE)
+    if node is None:
+        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTextNode", f"{drawnNode.GetName()} learned by SparseSeg")
+        node.SetHideFromEditors(True)
+        node.SetForceCreateStorageNode(node.CreateStorageNodeAlways)
+        drawnNode.SetNodeReferenceID(WEIGHTS_ROLE, node.GetID())
+    return node
 
 
 def rememberedResult(drawnNode: vtkMRMLSegmentationNode) -> tuple[DenseResult, list[str], float] | None:

@@ -77,6 +77,7 @@ def deliverDense(
         int(figures["steps"]),
         _milliliters(arrays, styles),
         bool(figures.get("reached_edges")),
+        arrays.weights,
     )
 
 

@@ -13,13 +13,14 @@ from SparseSegLib.densify.experts import ExpertRecipe
 from SparseSegLib.densify.problem import Problem, make_problem, next_problem
 from SparseSegLib.densify.rehearsal import rehearse
 from SparseSegLib.densify.result import DensifyResult
-from SparseSegLib.densify.resume import fingerprint, new_ensemble
+from SparseSegLib.densify.resume import fingerprint, new_ensemble, weights_of
 from SparseSegLib.densify.round import Round
 from SparseSegLib.densify.settings import DensifySettings
 from SparseSegLib.devices import choose_device
+from SparseSegLib.errors import UsageError
 from SparseSegLib.image import Volume, check_volume
 from SparseSegLib.memory import give_back_memory
-from SparseSegLib.training.checkpoint import FOREIGN, find_checkpoint
+from SparseSegLib.training.checkpoint import FOREIGN, find_checkpoint, save_checkpoint
 from SparseSegLib.training.loop import on_device_or_cpu
 
 
@@ -118,6 +119,15 @@ class Densifier:
             return result
 
         return on_device_or_cpu(self.device, train, self.control, "Use a smaller region or the fast preset.")
+
+    def save_weights(self, path: Path) -> None:
+        """Write what was learned so far as a checkpoint to start from elsewhere: the weights that predict.
+
+        Raises ResourceError if the disk is full, and UsageError before the first round.
+        """
+        if self._problem is None or self._ensemble is None:
+            raise UsageError("Nothing was learned yet.", "Learn a round first.")
+        save_checkpoint(path, weights_of(self._problem, self._ensemble, self.settings))
 
     def release(self) -> None:
         """Give back the memory that only a round needs: the next one computes features anew, and reads the checkpoint.

@@ -215,11 +215,14 @@ class Ensemble:
             return None
         return self.held_out.estimate(self._blend, probabilities[:, torch.from_numpy(~self.problem.labels.labeled)])
 
-    def state_dict(self) -> dict[str, Any]:
-        """The state that :meth:`load_state_dict` needs to go on to the same result."""
+    def state_dict(self, *, weights_only: bool = False) -> dict[str, Any]:
+        """The state that :meth:`load_state_dict` needs to go on to the same result, or for a warm start alone."""
         self._training.wait()
         return {
-            "experts": {name: expert.state_dict() for name, expert in self._trainable()},
+            "experts": {
+                name: expert.weights_dict() if weights_only else expert.state_dict()
+                for name, expert in self._trainable()
+            },
             "counts": {one.name: one.counts.tolist() for one in self.members if one.counts is not None},
             "judged": {member.name: [member.judged, member.warm] for member in self.members},
             "hidden": [[plane.axis, plane.index] for plane in sorted(self.hidden)],

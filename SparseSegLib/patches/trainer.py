@@ -175,12 +175,15 @@ class PatchTrainer:
         free, _ = torch.cuda.mem_get_info(self.device)
         return self.device if needed < MOST_OF_MEMORY * free else torch.device("cpu")
 
+    def weights_dict(self) -> dict[str, Any]:
+        """The averaged weights, which predict, for a :meth:`warm_start`."""
+        return {"averaged": self.averaged.network.state_dict(), "averaged_steps": self.averaged.steps}
+
     def state(self) -> dict[str, Any]:
         """The state that :meth:`restore` needs to go on to the same result."""
         return {
+            **self.weights_dict(),
             "network": self.network.state_dict(),
-            "averaged": self.averaged.network.state_dict(),
-            "averaged_steps": self.averaged.steps,
             "optimizer": self.optimizer.state_dict(),
             "rng": json.dumps(self.rng.bit_generator.state),
             "generator": self.generator.get_state(),
@@ -202,7 +205,8 @@ class PatchTrainer:
 
         Raises ValueError if they do not fit; nothing has changed then.
         """
-        load_all_or_none([(self.network, state["network"]), (self.averaged.network, state["averaged"])])
+        averaged = state["averaged"]
+        load_all_or_none([(self.network, state.get("network", averaged)), (self.averaged.network, averaged)])
         self.averaged.steps = int(state["averaged_steps"])
 
 

@@ -24,7 +24,8 @@ from SparseSegLib.worker.explain import explain
 from SparseSegLib.worker.job_settings import is_path, make_settings, path_list, switch
 from SparseSegLib.worker.rounds import Rounds
 
-OWN_FILES = (CHECKPOINT_FILE, JOB_FILE, LOCK_FILE, LOG_FILE)
+WEIGHTS_FILE = "weights.pt"
+OWN_FILES = (CHECKPOINT_FILE, JOB_FILE, LOCK_FILE, LOG_FILE, WEIGHTS_FILE)
 
 
 class _Updates:
@@ -69,12 +70,14 @@ def densify_task(folder: Path, job: dict[str, Any], control: Control) -> tuple[d
     Inputs: ``volumes`` (a list of paths, the channels), ``series`` (UIDs of the DICOM series to read, one for each),
     ``labels`` (a path), ``resample`` (bool), ``outputs`` (paths by ``dense`` and ``uncertainty``, where the client will
     copy the results: there must be room for them). Settings: those of
-    ``DensifySettings``, names of the results, ``dense`` and ``uncertainty``, and ``stay``: seconds to wait for further
+    ``DensifySettings``, names of the results, ``dense`` and ``uncertainty``, ``weights`` (whether a checkpoint to start
+    from elsewhere is a result, too), and ``stay``: seconds to wait for further
     annotation after each round. With it ``labels`` may come later, too.
     """
     inputs, chosen = job["inputs"], dict(job["settings"])
     dense_name, uncertainty_name = chosen.pop("dense", "dense.seg.nrrd"), chosen.pop("uncertainty", "uncertainty.nrrd")
     dense, uncertainty = path_inside(folder, dense_name), path_inside(folder, uncertainty_name)
+    keep_weights = switch(chosen.pop("weights", False), "weights")
     stay = _seconds(chosen.pop("stay", 0))
     settings = make_settings(DensifySettings, chosen)
     sources = [folder / path for path in path_list(inputs.get("volumes"), "volumes")]
@@ -94,12 +97,16 @@ def densify_task(folder: Path, job: dict[str, Any], control: Control) -> tuple[d
     updates = _Updates(folder, volume.geometry, control, resample=resample)
     own = replace(control, updates=updates)
     names = {"dense": dense_name, "uncertainty": uncertainty_name}
+    if keep_weights:
+        names["weights"] = WEIGHTS_FILE
     densifier = Densifier(volume, settings, own, folder / CHECKPOINT_FILE)
     if stay:
         return Rounds(folder, densifier, own, updates.settings, names, stay).run(labels)
     assert labels is not None
     result = densifier.learn(labels)
     save_result(result, dense, uncertainty)
+    if keep_weights:
+        densifier.save_weights(folder / WEIGHTS_FILE)
     return names, result.figures()
 
 

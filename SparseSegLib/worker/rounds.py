@@ -30,7 +30,8 @@ class Rounds:
     densifier : Densifier
     control : Control
     settings : brings those of the rounds from then on
-    names : of the results by their kind, ``dense`` and ``uncertainty``; those of a round have its number before them
+    names : of the results by their kind, ``dense``, ``uncertainty`` and perhaps ``weights``; those of a round have its
+        number before them
     stay : seconds to wait for a command
     """
 
@@ -77,6 +78,8 @@ class Rounds:
         self._number += 1
         files = {kind: self._named(name, self._number) for kind, name in self.names.items()}
         save_result(result, path_inside(self.folder, files["dense"]), path_inside(self.folder, files["uncertainty"]))
+        if "weights" in files:
+            self.densifier.save_weights(path_inside(self.folder, files["weights"]))
         self._last = files, result.figures()
         self.control.events.round(self._number, *self._last)
         self._remove_old()

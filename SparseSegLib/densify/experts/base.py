@@ -115,6 +115,10 @@ class TrainableExpert(Expert):
     def state_dict(self) -> dict[str, Any]:
         """The state that :meth:`load_state_dict` needs to go on to the same result."""
 
+    def weights_dict(self) -> dict[str, Any]:
+        """As much of the state as a warm start needs: all of it, unless an expert knows better."""
+        return self.state_dict()
+
     @abstractmethod
     def load_state_dict(self, state: Mapping[str, Any], *, warm_start: bool = False) -> None:
         """Go on where :meth:`state_dict` was taken, or start from its weights alone.

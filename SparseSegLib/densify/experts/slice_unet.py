@@ -158,12 +158,15 @@ class SliceUNetExpert(TrainableExpert):
         """Seconds that a prediction would take."""
         return self.predictor.seconds(request, self.keep)
 
+    def weights_dict(self) -> dict[str, Any]:
+        """The averaged weights, which predict."""
+        return {"averaged": self.averaged.network.state_dict(), "averaged_steps": self.averaged.steps}
+
     def state_dict(self) -> dict[str, Any]:
         """Weights, optimizer and random numbers."""
         return {
+            **self.weights_dict(),
             "network": self.network.state_dict(),
-            "averaged": self.averaged.network.state_dict(),
-            "averaged_steps": self.averaged.steps,
             "optimizer": self.optimizer.state_dict(),
             "rng": json.dumps(self.rng.bit_generator.state),
             "steps": self.steps,
@@ -171,7 +174,8 @@ class SliceUNetExpert(TrainableExpert):
 
     def load_state_dict(self, state: Mapping[str, Any], *, warm_start: bool = False) -> None:
         """Go on where :meth:`state_dict` was taken, or start from its weights alone."""
-        load_all_or_none([(self.network, state["network"]), (self.averaged.network, state["averaged"])])
+        averaged = state["averaged"]
+        load_all_or_none([(self.network, state.get("network", averaged)), (self.averaged.network, averaged)])
         self.averaged.steps = int(state["averaged_steps"])
         if warm_start:
             return

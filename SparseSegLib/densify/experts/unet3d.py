@@ -139,6 +139,10 @@ class UNet3DExpert(TrainableExpert):
             for side, margin, size in zip(request.box, margins, shape, strict=True)
         )
 
+    def weights_dict(self) -> dict[str, Any]:
+        """The averaged weights, which predict."""
+        return self.trainer.weights_dict()
+
     def state_dict(self) -> dict[str, Any]:
         """The state that :meth:`load_state_dict` needs to go on to the same result."""
         return self.trainer.state()
