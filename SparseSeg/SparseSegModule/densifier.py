@@ -22,8 +22,8 @@ from SparseSegModule.planes import PlaneTable
 from SparseSegModule.prediction import Prediction
 from SparseSegModule.regions import regionBox
 from SparseSegModule.remembered import rememberedWeights
-from SparseSegModule.results import deliverDense, inScene
-from SparseSegModule.segments import SegmentStyle, classSegmentIds, resultLabels, segmentStyles
+from SparseSegModule.results import deliverDense, denseLabels
+from SparseSegModule.segments import SegmentStyle, classSegmentIds, segmentStyles
 from SparseSegModule.volumes import volumeArray, volumeGeometry
 
 if TYPE_CHECKING:
@@ -153,13 +153,8 @@ def loopOn(
     if not loop.known:
         loop.setTable(knownPlanes(loop))
     if result is not None:
-        geometry = volumeGeometry(volumeNode)
-        labels = (
-            np.array(volumeArray(result.labelmapNode))
-            if inScene(result.labelmapNode)
-            else resultLabels(result.segmentationNode, volumeNode)
-        )
-        loop.prediction = Prediction(labels, geometry, tuple(classSegmentIds(segmentationNode)))
+        labels, segmentIds = denseLabels(result, volumeNode), tuple(classSegmentIds(segmentationNode))
+        loop.prediction = Prediction(labels, volumeGeometry(volumeNode), segmentIds)
     return loop
 
 

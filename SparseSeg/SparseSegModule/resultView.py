@@ -16,12 +16,18 @@ from SparseSegModule.densifyWork import DenseResult
 from SparseSegModule.finishing import WAYS, finished
 from SparseSegModule.prediction import Prediction, classesFrom
 from SparseSegModule.remembered import forgetResult, rememberedResult, rememberResult
-from SparseSegModule.results import INPUT_ATTRIBUTE, addSegmentation, inScene, keepCopy, showPreview
+from SparseSegModule.results import (
+    INPUT_ATTRIBUTE,
+    addSegmentation,
+    denseLabels,
+    inScene,
+    keepCopy,
+    showPreview,
+)
 from SparseSegModule.segments import (
     SegmentStyle,
     classSegmentIds,
     editableStyles,
-    resultLabels,
     setSlice,
 )
 from SparseSegModule.views import blend
@@ -104,7 +110,7 @@ class ResultView:
             self.removePreview()
             if self._loop() is not None:
                 whole = volumeGeometry(self._volumeNode)
-                self.annotate.predict(Prediction(self._labels(), whole, tuple(self._segmentIds)))
+                self.annotate.predict(Prediction(denseLabels(result, self._volumeNode), whole, tuple(self._segmentIds)))
             self.showDrawn()
         elif result.labelmapNode is not None:
             labels = volumeArray(result.labelmapNode)
@@ -184,7 +190,9 @@ class ResultView:
             return
         with slicer.util.tryWithErrorDisplay(_("The result could not be applied."), waitCursor=True):
             node, spacing = self.panel.parameterNode, volumeGeometry(self._volumeNode).spacing
-            labels = finished(self._labels(), spacing, **{name: getattr(node, name) for name in WAYS})
+            labels = finished(
+                denseLabels(self.result, self._volumeNode), spacing, **{name: getattr(node, name) for name in WAYS}
+            )
             applyResult(self._loop(), labels, self._segmentIds)
             self.annotate.ignoreChange()
             name = self._drawnNode.GetName()
@@ -235,12 +243,6 @@ class ResultView:
         self.result = None
         self.annotate.predict(None)
         self.updateButtons(runs=False)
-
-    def _labels(self) -> np.ndarray:
-        """The dense labels on the volume's grid ``(Z, Y, X)``."""
-        if inScene(self.result.labelmapNode):
-            return np.array(volumeArray(self.result.labelmapNode))
-        return resultLabels(self.result.segmentationNode, self._volumeNode)
 
     def _classes(self) -> np.ndarray:
         """From the segments as they are now to the classes of the training, ``(256,)``."""

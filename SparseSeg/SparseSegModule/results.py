@@ -10,8 +10,14 @@ import slicer
 from SparseSegLib.image import Geometry
 from SparseSegModule.densifyWork import DenseArrays, DenseResult, nextSlice, settingsText
 from SparseSegModule.names import freeName, freeNumber
-from SparseSegModule.segments import SegmentStyle, setLabels
-from SparseSegModule.volumes import addLabelmapNode, addUncertaintyNode, matrixFromGeometry, replaceImage
+from SparseSegModule.segments import SegmentStyle, resultLabels, setLabels
+from SparseSegModule.volumes import (
+    addLabelmapNode,
+    addUncertaintyNode,
+    matrixFromGeometry,
+    replaceImage,
+    volumeArray,
+)
 
 if TYPE_CHECKING:
     from slicer import vtkMRMLDisplayableNode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
@@ -85,6 +91,13 @@ def _milliliters(arrays: DenseArrays, styles: dict[int, SegmentStyle]) -> dict[s
     voxel = float(np.prod(arrays.objectsGeometry.spacing)) / 1000
     counts = arrays.voxels
     return {style.name: float(counts[value]) * voxel for value, style in styles.items()}
+
+
+def denseLabels(result: DenseResult, volumeNode: vtkMRMLScalarVolumeNode) -> np.ndarray:
+    """The dense labels of a result on the volume's grid ``(Z, Y, X)``."""
+    if inScene(result.labelmapNode):
+        return np.array(volumeArray(result.labelmapNode))
+    return resultLabels(result.segmentationNode, volumeNode)
 
 
 def inScene(node: vtkMRMLDisplayableNode | None) -> bool:

@@ -218,11 +218,9 @@ class Ensemble:
     def state_dict(self, *, weights_only: bool = False) -> dict[str, Any]:
         """The state that :meth:`load_state_dict` needs to go on to the same result, or for a warm start alone."""
         self._training.wait()
+        name_of = "weights_dict" if weights_only else "state_dict"
         return {
-            "experts": {
-                name: expert.weights_dict() if weights_only else expert.state_dict()
-                for name, expert in self._trainable()
-            },
+            "experts": {name: getattr(expert, name_of)() for name, expert in self._trainable()},
             "counts": {one.name: one.counts.tolist() for one in self.members if one.counts is not None},
             "judged": {member.name: [member.judged, member.warm] for member in self.members},
             "hidden": [[plane.axis, plane.index] for plane in sorted(self.hidden)],
