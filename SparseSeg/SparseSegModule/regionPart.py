@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import slicer
 
-from SparseSegLib.densify.region import region_around
 from SparseSegLib.image import Box
 from SparseSegModule.annotatePart import AnnotatePart
 from SparseSegModule.loop import AnnotationLoop
@@ -63,6 +62,8 @@ def annotatedRegion(loop: AnnotationLoop, margin: float) -> Box | None:
 
     Strokes off these slices, which the region of the learning takes in as well, are not looked for.
     """
+    from SparseSegLib.densify.region import region_around
+
     places = []
     for plane in loop.table.finished:
         drawn = np.argwhere(loop.labels[plane.voxels])
