@@ -9,7 +9,7 @@ import pytest
 from phantoms import GEOMETRIES, blob
 
 from SparseSegLib.annotation import UNLABELED, ObliquePlane, SparseLabels, sparsify, write_sparse_labels
-from SparseSegLib.cli import COMMANDS, main
+from SparseSegLib.cli import COMMANDS, demo, main
 from SparseSegLib.files import write_text
 from SparseSegLib.image import Geometry
 from SparseSegLib.io import default_segment, read_labels, read_volume, write_image, write_labels
@@ -195,12 +195,14 @@ def test_help_teaches(command, capsys):
     assert len(capsys.readouterr().out) > 150
 
 
-def test_the_demo_writes_everything(capsys, tmp_path):
+def test_the_demo_writes_everything(capsys, tmp_path, monkeypatch, workers):
     pytest.importorskip("matplotlib")
+    monkeypatch.setattr(demo, "PEERS", ("Grow from seeds",))
     status, text, err = _run(capsys, "demo", "-o", tmp_path, "--seconds", 3, "--json")
     assert status == 0, err
     values = json.loads(text)
     assert values["scores"]["SparseSeg"]["iou"] > 0.6
+    assert set(values["scores"]) == {"SparseSeg", "Grow from seeds"}
     names = {path.name for path in tmp_path.iterdir()}
     assert {"annotation.seg.nrrd", "dense.seg.nrrd", "uncertainty.nrrd", "picture.png"} <= names
     assert (tmp_path / "picture.png").stat().st_size > 100_000

@@ -16,6 +16,8 @@ from SparseSegLib.cli.watch import SETTLE_SECONDS, Watch
 from SparseSegLib.image import Geometry
 from SparseSegLib.io import read_labels, write_image
 
+pytestmark = pytest.mark.usefixtures("workers")
+
 ROOT = Path(__file__).parents[1]
 
 

@@ -19,6 +19,8 @@ from SparseSegLib.prediction.predictor import Predictor
 from SparseSegLib.worker.segment_task import segment_task
 from SparseSegLib.worker.train_task import train_task
 
+pytestmark = pytest.mark.usefixtures("workers")
+
 
 def _inputs(study, *more):
     cases = [

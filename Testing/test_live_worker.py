@@ -19,6 +19,8 @@ from SparseSegLib.training.checkpoint import load_checkpoint
 from SparseSegLib.worker.commands import Commands
 from SparseSegLib.worker.rounds import IDLE_SECONDS, Rounds
 
+pytestmark = pytest.mark.usefixtures("workers")
+
 QUICK = {"budget_steps": 5, "device": "cpu", "experts": ["slice-unet", "random-walk"]}
 
 

@@ -13,6 +13,7 @@ PAGE = Path(__file__).resolve().parents[1] / "Resources" / "Documentation" / "co
 
 MIDDLE = (slice(60, 108), slice(70, 134), slice(50, 114))
 FRACTION = 8
+MOST_SECONDS = 2.5
 
 
 def _cropped(node):
@@ -26,7 +27,9 @@ def _cropped(node):
 
 
 def _quicker(example: str) -> str:
-    return re.sub(r"(?<=budgetSeconds=)\d+", lambda seconds: str(int(seconds[0]) / FRACTION), example)
+    return re.sub(
+        r"(?<=budgetSeconds=)\d+", lambda seconds: str(min(int(seconds[0]) / FRACTION, MOST_SECONDS)), example
+    )
 
 
 def test_the_examples_of_the_page_run(panel, capsys, monkeypatch):
