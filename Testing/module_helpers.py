@@ -33,7 +33,7 @@ def add_phantom(geometry: Geometry | None = None, name: str = "phantom") -> tupl
 
 def paint(segmentation_node, segment_id: str, mask: np.ndarray, matrix: np.ndarray, *, erase: bool = False) -> None:
     """Change a segment by a mask ``(Z, Y, X)`` on the grid of ``matrix`` (IJK to RAS), as every effect does."""
-    from SparseSegModule.segments import orientedImage
+    from SparseSegModule.segmentChanges import orientedImage
 
     logic = slicer.vtkSlicerSegmentationsModuleLogic
     value = segmentation_node.GetSegmentation().GetSegment(segment_id).GetLabelValue()

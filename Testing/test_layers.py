@@ -31,6 +31,12 @@ def test_imports_between_packages_go_one_way():
     assert order.index("errors") < order.index("image") < order.index("densify") < order.index("cli")
 
 
+def test_nothing_that_runs_inside_slicer_uses_multiprocessing():
+    sources = [*PACKAGE.rglob("*.py"), *(ROOT / "SparseSeg").rglob("*.py")]
+    assert len(sources) > 100
+    assert not [path.name for path in sources if "multiprocessing" in path.read_text(encoding="utf-8")]
+
+
 def test_at_most_a_dozen_modules_lie_loose():
     assert 0 < len(list(PACKAGE.glob("*.py"))) <= 12
 

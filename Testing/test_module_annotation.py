@@ -199,7 +199,8 @@ def test_an_oblique_plane_has_a_row_to_jump_to_it_and_to_remove_it(drawn):
 
 def test_after_apply_only_new_strokes_count(drawn):
     from SparseSegModule.loop import APPLIED_ROLE
-    from SparseSegModule.segments import SegmentStyle, applyLabels, classSegmentIds
+    from SparseSegModule.segmentChanges import applyLabels
+    from SparseSegModule.segments import SegmentStyle, classSegmentIds
     from SparseSegModule.volumes import addLabelmapNode, ijkToRas, imageFromArray
 
     panel, phantom, volume_node, segmentation_node, segment_id = drawn
@@ -238,7 +239,8 @@ def test_after_apply_only_new_strokes_count(drawn):
 
 def test_after_apply_is_undone_the_annotation_is_what_it_was(drawn):
     from SparseSegModule.loop import APPLIED_ROLE
-    from SparseSegModule.segments import applyLabels, classSegmentIds
+    from SparseSegModule.segmentChanges import applyLabels
+    from SparseSegModule.segments import classSegmentIds
     from SparseSegModule.volumes import addLabelmapNode, ijkToRas, imageFromArray
 
     panel, phantom, volume_node, segmentation_node, _ = drawn

@@ -17,7 +17,8 @@ NAMES = ("shell", "core", "rod")
 def _segmented(labels, geometry, volume_node, names, name):
     """A segmentation node with ``labels`` (Z, Y, X) on a grid of its own."""
     from SparseSegModule.results import addSegmentation
-    from SparseSegModule.segments import SegmentStyle, setLabels
+    from SparseSegModule.segmentChanges import setLabels
+    from SparseSegModule.segments import SegmentStyle
     from SparseSegModule.volumes import matrixFromGeometry
 
     node = addSegmentation(volume_node, name)

@@ -36,7 +36,8 @@ def _show_result(panel, labels, volume_node):
     """Have the panel show a result, as after a densification."""
     from SparseSegModule.densifyWork import DenseResult
     from SparseSegModule.results import addSegmentation, describe
-    from SparseSegModule.segments import editableStyles, setLabels
+    from SparseSegModule.segmentChanges import setLabels
+    from SparseSegModule.segments import editableStyles
     from SparseSegModule.volumes import addUncertaintyNode, ijkToRas, imageFromArray, volumeGeometry
 
     view, drawing = panel.parts[DENSIFY].view, panel.parameterNode.segmentation
@@ -58,7 +59,7 @@ def _stroke(segmentation_node, segment_id, volume_node, mask, **how) -> None:
 
 
 def _now(segmentation_node, volume_node, shape):
-    from SparseSegModule.segments import classLabels
+    from SparseSegModule.segmentLabels import classLabels
 
     return classLabels(segmentation_node, volume_node).whole(shape)
 

@@ -28,7 +28,8 @@ def _rotation() -> np.ndarray:
 
 def _segmentation(volume_node, labels: np.ndarray):
     from SparseSegModule.results import addSegmentation
-    from SparseSegModule.segments import SegmentStyle, setLabels
+    from SparseSegModule.segmentChanges import setLabels
+    from SparseSegModule.segments import SegmentStyle
     from SparseSegModule.volumes import ijkToRas
 
     node = addSegmentation(volume_node, "drawn")
@@ -55,7 +56,8 @@ def test_a_grid_survives_the_way_to_a_node_and_back(panel, name):
 @pytest.mark.parametrize("name", GEOMETRIES)
 def test_segments_come_out_as_they_were_put_in_and_share_one_layer(panel, name):
     from phantoms import multi_class
-    from SparseSegModule.segments import classLabels, segmentStyles
+    from SparseSegModule.segmentLabels import classLabels
+    from SparseSegModule.segments import segmentStyles
 
     phantom = multi_class(GEOMETRIES[name])
     volume_node = add_volume(phantom.volume.array[0], GEOMETRIES[name], "three")
@@ -67,7 +69,7 @@ def test_segments_come_out_as_they_were_put_in_and_share_one_layer(panel, name):
 
 @pytest.mark.parametrize("under", ["volume", "segmentation", "both the same", "different"])
 def test_transforms_are_followed(panel, under):
-    from SparseSegModule.segments import classLabels
+    from SparseSegModule.segmentLabels import classLabels
 
     phantom, volume_node = add_phantom(GEOMETRIES["oblique"])
     node = _segmentation(volume_node, phantom.labels)
@@ -109,7 +111,7 @@ def _by_points(segmentation_node, volume_node, phantom) -> np.ndarray:
 
 
 def test_a_transform_that_is_not_linear_is_followed_by_slicers_own_export(panel):
-    from SparseSegModule.segments import classLabels
+    from SparseSegModule.segmentLabels import classLabels
 
     from SparseSegLib.evaluation import iou
 
@@ -132,7 +134,9 @@ def test_a_transform_that_is_not_linear_is_followed_by_slicers_own_export(panel)
 
 
 def test_applying_a_result_follows_the_transforms_too(panel):
-    from SparseSegModule.segments import applyLabels, classLabels, classSegmentIds
+    from SparseSegModule.segmentChanges import applyLabels
+    from SparseSegModule.segmentLabels import classLabels
+    from SparseSegModule.segments import classSegmentIds
     from SparseSegModule.volumes import ijkToRas
 
     phantom, volume_node = add_phantom(GEOMETRIES["flipped"])
@@ -145,7 +149,8 @@ def test_applying_a_result_follows_the_transforms_too(panel):
 
 
 def test_a_segmentation_drawn_on_a_cropped_or_larger_grid_is_put_in_its_place(panel):
-    from SparseSegModule.segments import classLabels, orientedImage
+    from SparseSegModule.segmentChanges import orientedImage
+    from SparseSegModule.segmentLabels import classLabels
     from SparseSegModule.volumes import matrixFromGeometry
 
     phantom, volume_node = add_phantom(GEOMETRIES["oblique"])
@@ -176,7 +181,7 @@ def test_a_shearing_transform_and_a_color_volume_are_refused_with_words(panel):
 
 def test_overlapping_segments_the_later_one_counts(panel):
     from SparseSegModule.results import addSegmentation
-    from SparseSegModule.segments import classLabels
+    from SparseSegModule.segmentLabels import classLabels
 
     phantom, volume_node = add_phantom()
     node = addSegmentation(volume_node, "drawn")

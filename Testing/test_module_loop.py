@@ -63,7 +63,7 @@ def _stroke(panel, volume_node, segmentation_node, plane, mask, tool="Paint"):
 
 
 def _drawn(segmentation_node, volume_node, shape):
-    from SparseSegModule.segments import classLabels
+    from SparseSegModule.segmentLabels import classLabels
 
     return classLabels(segmentation_node, volume_node).whole(shape)
 
@@ -363,7 +363,7 @@ def _memory(segmentation_node):
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_a_slice_changes_in_place_and_the_labelmap_is_not_copied(panel, axis):
-    from SparseSegModule.segments import changeSlice
+    from SparseSegModule.segmentChanges import changeSlice
     from SparseSegModule.volumes import ijkToRas
 
     _phantom, volume_node = add_phantom(GEOMETRIES["anisotropic"])

@@ -64,7 +64,7 @@ def _editor():
 
 
 def _labels(drawing, volume):
-    from SparseSegModule.segments import classLabels
+    from SparseSegModule.segmentLabels import classLabels
 
     return classLabels(drawing, volume).whole(SHAPE)
 
@@ -184,7 +184,7 @@ def test_apply_keeps_locked_segments_and_the_editable_area(organs):
 def test_modify_other_segments_decides_about_hidden_ones(organs, mode, overwritten):
     from SparseSegModule.applying import applyResult
     from SparseSegModule.loop import AnnotationLoop
-    from SparseSegModule.segments import segmentsMask
+    from SparseSegModule.segmentLabels import segmentsMask
 
     _, volume, drawing, ids = organs
     editor = _editor()
@@ -202,7 +202,9 @@ def test_modify_other_segments_decides_about_hidden_ones(organs, mode, overwritt
 
 def test_a_result_has_the_learned_structures_and_no_other(organs):
     from SparseSegModule.results import addSegmentation
-    from SparseSegModule.segments import editableStyles, resultLabels, setLabels
+    from SparseSegModule.segmentChanges import setLabels
+    from SparseSegModule.segmentLabels import resultLabels
+    from SparseSegModule.segments import editableStyles
     from SparseSegModule.volumes import ijkToRas
 
     _, volume, drawing, ids = organs

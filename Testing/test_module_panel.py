@@ -42,7 +42,9 @@ def test_the_hints_lead_from_the_sample_to_densify_and_go_with_the_first_result(
 def test_an_applied_result_is_finished_as_chosen_and_drawn_slices_are_not(panel):
     from SparseSegModule.densifyWork import DenseResult
     from SparseSegModule.results import addSegmentation, describe
-    from SparseSegModule.segments import classLabels, editableStyles, setLabels
+    from SparseSegModule.segmentChanges import setLabels
+    from SparseSegModule.segmentLabels import classLabels
+    from SparseSegModule.segments import editableStyles
     from SparseSegModule.volumes import addUncertaintyNode, ijkToRas, imageFromArray, volumeGeometry
 
     phantom, volume_node = add_phantom()

@@ -117,6 +117,21 @@ def test_the_panel_shows_the_region_that_will_be_worked_on_until_the_user_choose
     assert panel.region.shownNode is not None
 
 
+def test_a_locked_segment_does_not_widen_the_region(annotated):
+    from SparseSegModule.regionPart import annotatedRegion
+
+    panel, volume, expected = annotated
+    drawing, loop = panel.parameterNode.segmentation, panel.parts[1].loop
+    segment_id = drawing.GetSegmentation().AddEmptySegment("", "finished")
+    rest = (loop.labels == 0).astype(np.uint8)
+    slicer.util.updateSegmentBinaryLabelmapFromArray(rest, drawing, segment_id, volume)
+    loop.ignoreChange()
+    assert annotatedRegion(loop, panel.parameterNode.margin) != expected
+    logic = slicer.vtkSlicerSegmentationsModuleLogic
+    logic.SetSegmentStatus(drawing.GetSegmentation().GetSegment(segment_id), logic.Completed)
+    assert annotatedRegion(loop, panel.parameterNode.margin) == expected
+
+
 def test_a_chosen_region_is_fitted_and_worked_in(annotated):
     from SparseSegModule.regions import regionBox
 

@@ -94,7 +94,7 @@ def test_a_second_result_updates_the_first_and_leaves_a_copy_alone(densified):
 
 
 def _dense(segmentation_node, volume_node):
-    from SparseSegModule.segments import classLabels
+    from SparseSegModule.segmentLabels import classLabels
 
     return classLabels(segmentation_node, volume_node).whole(volume_node.GetImageData().GetDimensions()[::-1])
 
@@ -154,7 +154,7 @@ def test_the_uncertainty_is_one_color_and_transparent_where_the_result_is_sure(d
 
 
 def test_discard_removes_the_result_and_leaves_the_drawing(densified):
-    from SparseSegModule.segments import classLabels
+    from SparseSegModule.segmentLabels import classLabels
 
     panel, phantom, volume_node = densified
     view, drawn = panel.parts[2].view, panel.parameterNode.segmentation
@@ -186,7 +186,7 @@ def test_apply_needs_the_segmentation_that_was_drawn_on(densified):
 
 
 def test_apply_leaves_segments_alone_that_came_later_and_refuses_where_one_is_gone(densified):
-    from SparseSegModule.segments import classLabels
+    from SparseSegModule.segmentLabels import classLabels
 
     panel, phantom, volume_node = densified
     drawn = panel.parameterNode.segmentation
@@ -276,7 +276,7 @@ def test_plot_pressed_again_brings_the_layout_back(densified):
 
 @pytest.mark.parametrize(("output", "kinds"), [("labelmap", (True, False)), ("segmentation", (False, True))])
 def test_the_user_chooses_what_to_keep_and_applies_it_all_the_same(panel, monkeypatch, output, kinds):
-    from SparseSegModule.segments import classLabels
+    from SparseSegModule.segmentLabels import classLabels
 
     phantom, volume_node = add_phantom()
     node = panel.parameterNode

@@ -30,7 +30,7 @@ def beating():
 
 
 def test_every_frame_gets_its_own_segmentation_on_request(panel, bundle, beating):
-    from SparseSegModule.segments import classLabels
+    from SparseSegModule.segmentLabels import classLabels
 
     browser, volume_node, truths = beating
     (result,) = panel.logic.applyModel(str(bundle), volume_node, allFrames=True, device="cpu")

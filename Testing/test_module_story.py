@@ -41,7 +41,7 @@ def _looks_like_something(picture) -> bool:
 
 
 def test_from_an_open_volume_to_an_applied_segmentation_and_back(panel, plain_workers, tmp_path):
-    from SparseSegModule.segments import classLabels
+    from SparseSegModule.segmentLabels import classLabels
     from SparseSegModule.volumes import volumeArray
 
     host, ui, node = Host.instance(), panel.ui, panel.parameterNode

@@ -64,6 +64,7 @@ def test_the_region_stays_when_slices_are_added_and_reaches_no_edge_where_the_ba
 def test_a_structure_reaches_an_edge_only_where_the_volume_goes_on():
     labels = np.zeros((6, 7, 8), np.uint8)
     labels[2:4, 0:7, 3:6] = 1
+    labels[4, 3, 7] = 1  # drawn outside of the region, in the plane of one of its faces
     box = (slice(2, 5), slice(0, 7), slice(1, 6))
     assert reached_edges(labels, box) == (Plane(0, 2), Plane(2, 5))
 

@@ -13,16 +13,8 @@ from SparseSegLib.image import Geometry
 from SparseSegModule.masking import protectedVoxels
 from SparseSegModule.planes import PlaneTable
 from SparseSegModule.prediction import Prediction
-from SparseSegModule.segments import (
-    Block,
-    SegmentStyle,
-    backgroundStrokes,
-    classLabels,
-    editableSegmentIds,
-    editableStyles,
-    lockedSegmentIds,
-    segmentStyles,
-)
+from SparseSegModule.segmentLabels import Block, backgroundStrokes, classLabels
+from SparseSegModule.segments import SegmentStyle, editableSegmentIds, editableStyles, lockedSegmentIds, segmentStyles
 from SparseSegModule.volumes import volumeArray, volumeGeometry
 
 if TYPE_CHECKING:

@@ -10,14 +10,9 @@ from SparseSegLib.annotation import UNLABELED
 from SparseSegModule.loop import AnnotationLoop
 from SparseSegModule.masking import protectedVoxels
 from SparseSegModule.prediction import classesFrom
-from SparseSegModule.segments import (
-    applyLabels,
-    classLabels,
-    classSegmentIds,
-    editableSegmentIds,
-    eraseLabels,
-    lockedSegmentIds,
-)
+from SparseSegModule.segmentChanges import applyLabels, eraseLabels
+from SparseSegModule.segmentLabels import classLabels
+from SparseSegModule.segments import classSegmentIds, editableSegmentIds, lockedSegmentIds
 from SparseSegModule.volumes import ijkToRas
 
 

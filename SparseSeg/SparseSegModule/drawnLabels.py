@@ -8,7 +8,8 @@ import numpy as np
 import slicer
 
 from SparseSegLib.annotation import Plane
-from SparseSegModule.segments import boxAround, classLabels, classSegmentIds, sliceLabels
+from SparseSegModule.segmentLabels import boxAround, classLabels, sliceLabels
+from SparseSegModule.segments import classSegmentIds
 from SparseSegModule.volumes import volumeGeometry
 
 if TYPE_CHECKING:

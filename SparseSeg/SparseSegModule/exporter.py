@@ -19,7 +19,8 @@ from SparseSegModule.dicomScan import gather, scanFiles, seriesUid
 from SparseSegModule.exportFormats import ExportFormat
 from SparseSegModule.names import fileName
 from SparseSegModule.results import inputOf
-from SparseSegModule.segments import SegmentStyle, classLabels, segmentStyles
+from SparseSegModule.segmentLabels import classLabels
+from SparseSegModule.segments import SegmentStyle, segmentStyles
 from SparseSegModule.temporary import TemporaryFolder
 from SparseSegModule.volumes import volumeGeometry
 

@@ -15,13 +15,9 @@ from SparseSegModule.drawnLabels import DrawnLabels
 from SparseSegModule.planes import PlaneTable
 from SparseSegModule.planeTags import readTag, writeTag
 from SparseSegModule.prediction import Prediction, classesFrom
-from SparseSegModule.segments import (
-    Block,
-    changeSlice,
-    classSegmentIds,
-    editableSegmentIds,
-    segmentStyles,
-)
+from SparseSegModule.segmentChanges import changeSlice
+from SparseSegModule.segmentLabels import Block
+from SparseSegModule.segments import classSegmentIds, editableSegmentIds, segmentStyles
 from SparseSegModule.strokes import afterStroke, crossingLines, fillsVolume
 from SparseSegModule.volumes import addLabelmapNode, imageFromArray, volumeGeometry
 

@@ -7,12 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import slicer
 
-from SparseSegModule.segments import (
-    editableSegmentIds,
-    lockedSegmentIds,
-    segmentsMask,
-    visibleSegmentIds,
-)
+from SparseSegModule.segmentLabels import segmentsMask
+from SparseSegModule.segments import editableSegmentIds, lockedSegmentIds, visibleSegmentIds
 from SparseSegModule.volumes import volumeArray
 
 if TYPE_CHECKING:

@@ -21,7 +21,8 @@ from SparseSegModule.modelWork import ModelArrays, ModelCase, ModelResult, Segme
 from SparseSegModule.names import freeNumber
 from SparseSegModule.networks import Network
 from SparseSegModule.results import addSegmentation, describe
-from SparseSegModule.segments import DEFAULT_TERMINOLOGY, SegmentStyle, segmentStyles, setLabels
+from SparseSegModule.segmentChanges import setLabels
+from SparseSegModule.segments import DEFAULT_TERMINOLOGY, SegmentStyle, segmentStyles
 from SparseSegModule.sequences import Frames
 from SparseSegModule.volumes import VolumeImage, addLabelmapNode, imageFromArray, matrixFromGeometry
 

@@ -9,6 +9,7 @@ from SparseSegLib.image import Box
 from SparseSegModule.annotatePart import AnnotatePart
 from SparseSegModule.loop import AnnotationLoop
 from SparseSegModule.regions import fitRegion, showRegion
+from SparseSegModule.segments import editableStyles
 from SparseSegModule.volumes import volumeGeometry
 
 
@@ -58,15 +59,15 @@ class RegionPart:
 
 
 def annotatedRegion(loop: AnnotationLoop, margin: float) -> Box | None:
-    """The region around what is drawn on the annotated slices; None where nothing is.
+    """The region around what is drawn of the segments that are worked on, on the annotated slices; None if nothing is.
 
     Strokes off these slices, which the region of the learning takes in as well, are not looked for.
     """
     from SparseSegLib.densify.region import region_around
 
-    places = []
+    values, places = [*editableStyles(loop.segmentationNode)], []
     for plane in loop.table.finished:
-        drawn = np.argwhere(loop.labels[plane.voxels])
+        drawn = np.argwhere(np.isin(loop.labels[plane.voxels], values))
         places.append(np.insert(drawn, plane.axis, plane.index, axis=1))
     found = np.concatenate(places) if places else np.empty((0, 3), int)
     if not len(found):

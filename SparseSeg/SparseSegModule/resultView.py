@@ -24,12 +24,8 @@ from SparseSegModule.results import (
     keepCopy,
     showPreview,
 )
-from SparseSegModule.segments import (
-    SegmentStyle,
-    classSegmentIds,
-    editableStyles,
-    setSlice,
-)
+from SparseSegModule.segmentChanges import setSlice
+from SparseSegModule.segments import SegmentStyle, classSegmentIds, editableStyles
 from SparseSegModule.views import blend
 from SparseSegModule.volumes import volumeArray, volumeGeometry
 

@@ -10,7 +10,9 @@ import slicer
 from SparseSegLib.image import Geometry
 from SparseSegModule.densifyWork import DenseArrays, DenseResult, nextSlice, settingsText
 from SparseSegModule.names import freeName, freeNumber
-from SparseSegModule.segments import SegmentStyle, resultLabels, setLabels
+from SparseSegModule.segmentChanges import setLabels
+from SparseSegModule.segmentLabels import resultLabels
+from SparseSegModule.segments import SegmentStyle
 from SparseSegModule.volumes import (
     addLabelmapNode,
     addUncertaintyNode,

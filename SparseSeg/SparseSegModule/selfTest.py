@@ -10,7 +10,9 @@ from SparseSegLib.errors import AnnotationError
 from SparseSegModule.planes import AnnotatedPlane, PlaneTable
 from SparseSegModule.results import addSegmentation
 from SparseSegModule.sampleData import LABELS, VOLUME, registerSampleData
-from SparseSegModule.segments import SegmentStyle, applyLabels, classLabels, classSegmentIds, setLabels
+from SparseSegModule.segmentChanges import applyLabels, setLabels
+from SparseSegModule.segmentLabels import classLabels
+from SparseSegModule.segments import SegmentStyle, classSegmentIds
 from SparseSegModule.volumes import ijkToRas, volumeArray, volumeGeometry
 
 SLICES = (2, 3, 3)  # along z, y, x

@@ -12,7 +12,8 @@ from SparseSegLib.annotation import Plane
 from SparseSegLib.errors import UsageError
 from SparseSegLib.image import Geometry
 from SparseSegModule.results import inputOf
-from SparseSegModule.segments import Block, classLabels, segmentStyles
+from SparseSegModule.segmentLabels import Block, classLabels
+from SparseSegModule.segments import segmentStyles
 from SparseSegModule.volumes import volumeGeometry
 
 if TYPE_CHECKING:

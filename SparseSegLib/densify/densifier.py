@@ -127,7 +127,7 @@ class Densifier:
         """
         if self._problem is None or self._ensemble is None:
             raise UsageError("Nothing was learned yet.", "Learn a round first.")
-        save_checkpoint(path, weights_of(self._problem, self._ensemble, self.settings))
+        save_checkpoint(path, weights_of(self._problem, self._ensemble))
 
     def release(self) -> None:
         """Give back the memory that only a round needs: the next one computes features anew, and reads the checkpoint.

@@ -78,5 +78,5 @@ def reached_edges(labels: np.ndarray, box: Box) -> tuple[Plane, ...]:
         Plane(axis, index)
         for axis, (side, size) in enumerate(zip(box, labels.shape, strict=True))
         for index, goes_on in ((side.start, side.start > 0), (side.stop - 1, side.stop < size))
-        if goes_on and np.take(labels, index, axis).any()
+        if goes_on and np.take(labels[box], index - side.start, axis).any()
     )

@@ -196,7 +196,8 @@ class _Loop:
         return self._labels(self.panel.parameterNode.segmentation)
 
     def _draw(self, plane: Plane, mask: np.ndarray, *, erase: bool = False) -> None:
-        from SparseSegModule.segments import changeSlice, classSegmentIds
+        from SparseSegModule.segmentChanges import changeSlice
+        from SparseSegModule.segments import classSegmentIds
 
         drawn = self.panel.parameterNode.segmentation
         changeSlice(drawn, self.node, plane, {classSegmentIds(drawn)[0]: mask}, erase=erase)
@@ -216,7 +217,7 @@ class _Loop:
         return Waiting(first - start, whole - start)
 
     def _labels(self, segmentation: Any) -> np.ndarray:
-        from SparseSegModule.segments import classLabels
+        from SparseSegModule.segmentLabels import classLabels
 
         return classLabels(segmentation, self.node).whole(self.truth.shape) > 0
 
@@ -278,7 +279,7 @@ def _strokes(
 ) -> dict[str, tuple[float, float]]:
     """The longest gaps of strokes, by where they are."""
     import slicer
-    from SparseSegModule.segments import classLabels
+    from SparseSegModule.segmentLabels import classLabels
 
     editor.setActiveEffectByName("Paint")
     gaps, brush = Gaps(), None if has_bare_editor() else _Brush(editor, drawn, volume)
@@ -324,7 +325,8 @@ class _Brush:
 
     def paint(self, view: Any) -> None:
         """A square on the slice that a view shows."""
-        from SparseSegModule.segments import changeSlice, classSegmentIds
+        from SparseSegModule.segmentChanges import changeSlice
+        from SparseSegModule.segments import classSegmentIds
         from SparseSegModule.views import shownPlane
 
         plane = shownPlane(view, self._volume)
