@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import qt
 import slicer
 import vtk
 from slicer.i18n import tr as _
@@ -139,6 +140,7 @@ class SparseSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.parts[0].endLoading()
         if self.parent.isEntered:
             self.initializeParameterNode()
+            qt.QTimer.singleShot(0, self.refresh)  # the Segment Editor forgets its segmentation after this event
 
     def initializeParameterNode(self):
         """Take the scene's parameter node, and choose the first volume where none is chosen."""

@@ -330,6 +330,7 @@ def test_a_loaded_scene_goes_on_with_its_result(densified, tmp_path, monkeypatch
     figures = ("estimatedIoU", "nextSlice", "seconds", "steps", "milliliters", "reachesEdge")
     assert [getattr(result, name) for name in figures] == [getattr(before, name) for name in figures]
     np.testing.assert_array_equal(_dense(result.segmentationNode, volume_node), shown)
+    assert panel.ui.segmentEditorWidget.segmentationNode() is panel.parameterNode.segmentation, "it can be drawn in"
     assert annotate.suggestion == before.nextSlice
     assert panel.ui.progressLabel.text.startswith("Done in")
     works = []

@@ -71,6 +71,10 @@ class AnnotatePart(VTKObservationMixin):
         if volumeNode is not None and volumeNode.GetImageData() is None:
             volumeNode = None
         chosen = (volumeNode, segmentationNode) if volumeNode is not None and segmentationNode is not None else None
+        editor = self.panel.ui.segmentEditorWidget
+        if (editor.segmentationNode(), editor.sourceVolumeNode()) != (segmentationNode, volumeNode):
+            editor.setSegmentationNode(segmentationNode)
+            editor.setSourceVolumeNode(volumeNode)
         if chosen != (None if self.loop is None else (self.loop.volumeNode, self.loop.segmentationNode)):
             self._follow(volumeNode, segmentationNode)
         self._show()
@@ -131,15 +135,13 @@ class AnnotatePart(VTKObservationMixin):
 
     def _follow(self, volumeNode, segmentationNode) -> None:
         self.removeObservers()
-        editor = self.panel.ui.segmentEditorWidget
-        editor.setSegmentationNode(segmentationNode)
-        editor.setSourceVolumeNode(volumeNode)
         self.suggestion, self.loop = None, None
         if volumeNode is None or segmentationNode is None:
             return
-        self.loop = AnnotationLoop(volumeNode, segmentationNode, editor.saveStateForUndo, self._editorNode)
+        saveUndo = self.panel.ui.segmentEditorWidget.saveStateForUndo
+        self.loop = AnnotationLoop(volumeNode, segmentationNode, saveUndo, self._editorNode)
         self.loop.scribble = self.panel.ui.scribbleButton.checked
-        cutOneSlice(editor.mrmlSegmentEditorNode())
+        cutOneSlice(self._editorNode)
         segmentation = segmentationNode.GetSegmentation()
         for event in (
             segmentation.SourceRepresentationModified,

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from slicer import vtkMRMLMarkupsROINode, vtkMRMLScalarVolumeNode
 
 NEARLY = 1e-6  # voxels
+OPACITY = 0.5
+"""Of the box that shows the region; the images are to be seen."""
 
 
 def regionBox(roiNode: vtkMRMLMarkupsROINode, volumeNode: vtkMRMLScalarVolumeNode) -> Box:
@@ -64,6 +66,9 @@ def showRegion(
         display.SetHandlesInteractive(False)
         display.SetFillVisibility(False)
         display.SetPropertiesLabelVisibility(False)
+        display.SetOpacity(OPACITY)
         display.SetSaveWithScene(False)
     fitRegion(node, volumeNode, box)
+    for number in range(node.GetNumberOfControlPoints()):
+        node.SetNthControlPointVisibility(number, False)
     return node

@@ -10,10 +10,11 @@ from typing import Any
 
 import slicer
 from PySide6.QtCore import QEvent, QEventLoop
-from PySide6.QtWidgets import QWidget
+from PySide6.QtWidgets import QApplication, QWidget
 
 from . import completion, coreIO, dialogs, displayableManagers
 from .modules import LoadedModule, load, registerLogics, unload
+from .segmentEditor import qMRMLSegmentEditorWidget
 
 EVENTS_MSEC = 20
 
@@ -146,9 +147,12 @@ class Host:
         return written
 
     def loadScene(self, path: Path | str) -> None:
-        """Close the scene and load another one."""
+        """Close the scene and load another one; Segment Editors edit nothing then, as after Slicer's EndImportEvent."""
         if not coreIO.loadScene(Path(path)):
             raise OSError(f"cannot read the scene {path}")
+        for widget in QApplication.allWidgets():
+            if isinstance(widget, qMRMLSegmentEditorWidget):
+                widget.setSegmentationNode(None)
         self.processEvents()
 
     def quit(self) -> None:
