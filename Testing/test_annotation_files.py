@@ -137,10 +137,12 @@ def test_planes_that_do_not_exist_are_refused(tmp_path, name, axis, index):
         read_sparse_labels(tmp_path / name, GEOMETRY)
 
 
-def test_a_listed_plane_with_unlabeled_voxels_is_refused(tmp_path):
-    write_sparse_labels(sparsify(TRUTH, GEOMETRY, (1, 1, 1)), tmp_path / "a.nrrd")
-    _rewrite(tmp_path, planes=[{"axis": "z", "index": 3}])
-    with pytest.raises(FileError, match="not all of it is labeled"):
+def test_a_listed_plane_on_which_nothing_is_labeled_is_refused(tmp_path):
+    labels = sparsify(TRUTH, GEOMETRY, (1, 1, 1))
+    write_sparse_labels(labels, tmp_path / "a.nrrd")
+    crossing = [{"axis": "zyx"[plane.axis], "index": plane.index} for plane in labels.planes if plane.axis]
+    _rewrite(tmp_path, planes=[{"axis": "z", "index": 3}, *crossing])
+    with pytest.raises(FileError, match="nothing on it is labeled"):
         read_sparse_labels(tmp_path / "a.nrrd")
 
 

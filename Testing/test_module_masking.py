@@ -5,7 +5,7 @@ import pytest
 import slicer
 from module_helpers import add_volume, paint
 
-from SparseSegLib.annotation import UNLABELED, Plane
+from SparseSegLib.annotation import UNLABELED, Plane, read_sparse_labels, write_sparse_labels
 from SparseSegLib.image import Geometry
 
 SHAPE = (12, 14, 16)
@@ -130,7 +130,7 @@ def test_the_editable_area_of_the_segment_editor_is_kept(organs, mode, expected)
     np.testing.assert_array_equal(protectedVoxels(volume, drawing, editor), expected)
 
 
-def test_the_editable_intensity_range_is_kept_and_says_nothing_of_what_lies_outside(organs):
+def test_the_editable_intensity_range_is_kept_and_says_nothing_of_what_lies_outside(organs, tmp_path):
     _, volume, drawing, ids = organs
     _lock(drawing, ids[0])
     editor = _editor()
@@ -146,6 +146,11 @@ def test_the_editable_intensity_range_is_kept_and_says_nothing_of_what_lies_outs
     assert (labels[LIVER > 0] == 0).all(), "but of the locked segment it is known"
     inside = ~outside[MIDDLE.voxels] & (LIVER[MIDDLE.voxels] == 0)
     np.testing.assert_array_equal(labels[MIDDLE.voxels][inside], SECOND * KIDNEY[MIDDLE.voxels][inside])
+
+    write_sparse_labels(taken.sparseLabels(), tmp_path / "drawn.nrrd")
+    arrived = read_sparse_labels(tmp_path / "drawn.nrrd", taken.geometry)
+    np.testing.assert_array_equal(arrived.labeled, labels != UNLABELED)
+    assert arrived.planes == (MIDDLE,)
 
 
 def test_a_prediction_leaves_what_is_protected_as_it_is(organs):

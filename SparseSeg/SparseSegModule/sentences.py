@@ -807,7 +807,7 @@ def sentences(_: Callable[[str], str]) -> tuple[str, ...]:
         _("{path} is not a regular file."),
         _("{path} is there already."),
         _("{path} is {kind}, not an image."),
-        _("{path} lists slice {index} along {axis}, but not all of it is labeled in {name}."),
+        _("{path} lists slice {index} along {axis}, but nothing on it is labeled in {name}."),
         _("{path} lists slice {index} along {axis}, which does not exist."),
         _("{path} needs the network {network}, which is not known here."),
         _("{planes} annotated slices from now on."),

@@ -234,9 +234,14 @@ def _names(path: Path, segments: list[SegmentInfo], listed: PlaneList) -> dict[i
 
 def _check_planes(path: Path, labels: SparseLabels) -> None:
     for plane in labels.planes:
-        if (labels.array[plane.voxels] == UNLABELED).any():
+        own = labels.array[plane.voxels] != UNLABELED
+        for other in labels.planes:
+            if other.axis != plane.axis:
+                line = np.moveaxis(own, other.axis - (other.axis > plane.axis), 0)
+                line[other.index] = False
+        if not own.any():
             raise FileError(
                 f"{planes_path(path)} lists slice {plane.index} along {'zyx'[plane.axis]}, "
-                f"but not all of it is labeled in {path.name}.",
+                f"but nothing on it is labeled in {path.name}.",
                 "Delete the list; the planes are then found in the labels.",
             )

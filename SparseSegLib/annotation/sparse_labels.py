@@ -31,7 +31,7 @@ class SparseLabels:
     geometry : Geometry
         The grid, the same as the volume's.
     planes : annotated planes
-        On each of them every voxel is labeled.
+        On each of them every voxel is labeled, but for those where nothing may be drawn.
     names : names of the classes 1..n
     oblique : annotated planes that are oblique to the grid
         On the voxels of each (see :meth:`ObliquePlane.mask`) there are labels too.
