@@ -17,6 +17,7 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 from SparseSegModule.engine import addEngineToPath, forgetLoadedParts
+from SparseSegModule.face import Face
 from SparseSegModule.parameterNode import SparseSegParameterNode
 from SparseSegModule.sampleData import registerSampleData
 
@@ -41,8 +42,12 @@ class SparseSeg(ScriptedLoadableModule):
         slicer.app.connect("startupCompleted()", registerSampleData)
 
 
-class SparseSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """The panel: it joins the parts in SparseSegModule, and keeps them on one parameter node."""
+FIRST = 1.0
+"""Priority of an observer that is called before the others."""
+
+
+class SparseSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin, Face):
+    """The panel: it joins the parts in SparseSegModule, and shows the session on one parameter node."""
 
     def __init__(self, parent=None):
         ScriptedLoadableModuleWidget.__init__(self, parent)
@@ -50,22 +55,26 @@ class SparseSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic = None
         self.parameterNode = None
         self.parts = []
-        self.status = None
         self._selectors = None
         self._guiTag = None
 
     def setup(self):
         """Build the panel."""
         ScriptedLoadableModuleWidget.setup(self)
-        self.logic = SparseSegLogic()
+        from SparseSegModule.loopBar import LoopBar, loadBar
+
+        self.logic = SparseSegLogic.instance()
         root = slicer.util.loadUI(self.resourcePath("UI/SparseSeg.ui"))
         self.layout.addWidget(root)
+        slicer.util.childWidgetVariables(root).segmentTab.layout().addWidget(loadBar())
         self.ui = slicer.util.childWidgetVariables(root)
         root.setMRMLScene(slicer.mrmlScene)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartImportEvent, self.onSceneStartImport)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
+        self.session.faces.append(self)
+        LoopBar(self.ui, self.session).takeKeys()
         self._makeParts()
         self.initializeParameterNode()
 
@@ -81,13 +90,10 @@ class SparseSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from SparseSegModule.selectors import NodeSelectors
         from SparseSegModule.statusPart import StatusPart
 
-        inputs, annotate = InputsPart(self), AnnotatePart(self)
-        self.region = RegionPart(self, annotate)
-        densify, automatic = DensifyPart(self, annotate, self.region), AutomaticPart(self)
-        self.status = StatusPart(self)
-        hints = HintsPart(self, annotate, densify.view)
-        others = [ComparePart(self), ExportPart(self), self.status, hints, self.region]
-        self.parts = [inputs, annotate, densify, automatic, *others]
+        inputs, automatic = InputsPart(self), AutomaticPart(self)
+        self.region = RegionPart(self)
+        others = [ComparePart(self), ExportPart(self), StatusPart(self), HintsPart(self), self.region]
+        self.parts = [inputs, AnnotatePart(self), DensifyPart(self), automatic, *others]
         ui = self.ui
         own = [ui.volumeSelector, ui.segmentationSelector, ui.regionSelector, ui.shownSelector, ui.referenceSelector]
         self._selectors = NodeSelectors(lambda: own + automatic.selectors(), inputs.letGo)
@@ -101,7 +107,7 @@ class SparseSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._selectors.removeObservers()
         self.setParameterNode(None)
         if self.logic is not None:
-            self.logic.abandonJobs()
+            self.logic.end()
         self.removeObservers()
 
     def enter(self):
@@ -121,8 +127,7 @@ class SparseSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ScriptedLoadableModuleWidget.onReload(self)
 
     def onSceneStartClose(self, caller=None, event=None):
-        """The scene goes, and every job on it; a tool that went on drawing would crash Slicer."""
-        self.logic.abandonJobs()
+        """The scene goes; a tool that went on drawing would crash Slicer."""
         self.parts[1].exit()
         self.setParameterNode(None)
 
@@ -154,11 +159,26 @@ class SparseSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Show another parameter node, or none."""
         if self.parameterNode is not None:
             self.parameterNode.disconnectGui(self._guiTag)
-            self.removeObserver(self.parameterNode, vtk.vtkCommand.ModifiedEvent, self.refresh)
+            self.removeObserver(self.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onChoice)
         self.parameterNode = parameterNode
         if parameterNode is not None:
             self._guiTag = parameterNode.connectGui(self.ui)
-            self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self.refresh)
+            self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self._onChoice, priority=FIRST)
+            self.session.follow(parameterNode)
+        else:
+            self.refresh()
+
+    @property
+    def session(self):
+        """The loop on the drawing that is chosen."""
+        return self.logic.session
+
+    def _onChoice(self, caller, event):
+        """What was chosen may be no input, or need another one beside it: before the session takes it."""
+        self.parts[0].refresh()
+
+    def onChosen(self):
+        """The session has taken what was chosen."""
         self.refresh()
 
     def channels(self):
@@ -167,9 +187,9 @@ class SparseSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def requireTorch(self):
         """Whether PyTorch is there; if not, offer to install it."""
-        return self.status.requireTorch()
+        return self.session.installation.require()
 
-    def refresh(self, caller=None, event=None):
+    def refresh(self):
         """Bring every part up to date with the parameter node."""
         for part in self.parts:
             part.refresh()
@@ -178,12 +198,38 @@ class SparseSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 class SparseSegLogic(ScriptedLoadableModuleLogic):
     """The module's functions for the Python console: nodes in, nodes out."""
 
+    _instance = None
+
     def __init__(self):
         ScriptedLoadableModuleLogic.__init__(self)
         addEngineToPath()
         from SparseSegModule.jobs import Jobs
 
         self._jobs = Jobs()
+        self._session = None
+
+    @classmethod
+    def instance(cls):
+        """The logic that panel and Segment Editor effect share, and with it their session."""
+        if cls._instance is None:
+            cls._instance = cls()
+        return cls._instance
+
+    @property
+    def session(self):
+        """The loop on the drawing that is chosen in the scene, which panel and effect show: a Session."""
+        if self._session is None:
+            from SparseSegModule.session import Session
+
+            self._session = Session(self)
+        return self._session
+
+    def end(self):
+        """End session and jobs: the module is loaded again, or Slicer quits."""
+        if self._session is not None:
+            self._session.close()
+        self.abandonJobs()
+        type(self)._instance = None
 
     def getParameterNode(self):
         """The module's parameter node in the scene, with typed members."""

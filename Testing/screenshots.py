@@ -40,7 +40,7 @@ def main() -> None:
     panel.parameterNode.segmentation = drawn
     host.processEvents(0.1)
     slicer.mrmlScene.RemoveNode(empty)
-    panel.parts[1].loop.setTable(table)
+    panel.session.loop.setTable(table)
     panel.parameterNode.budgetSeconds = SECONDS
     panel.ui.densifyButton.click()
     bar = panel.ui.progressBar

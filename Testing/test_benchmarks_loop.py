@@ -18,7 +18,7 @@ def test_the_loop_is_gone_through_with_two_clicks(panel):
     before, after = figures.beside
     assert after >= before - 0.05
     assert figures.applied > 0.8
-    assert panel.parts[2].handle is None
+    assert panel.session.rounds.handle is None
 
 
 def test_strokes_are_measured_in_three_views_on_new_slices_and_known_ones(panel):
@@ -26,7 +26,7 @@ def test_strokes_are_measured_in_three_views_on_new_slices_and_known_ones(panel)
     assert [where for where, *_ in found][:4] == ["1: Red, new", "2: Green, new", "3: Yellow, new", "4: Red, same"]
     assert all(bare is None for _, bare, _ in found), "the stand-in host has no tools that draw"
     assert all(seconds > 0 for _, _, (seconds, _) in found)
-    assert len(panel.parts[1].planes().planes) == 6
+    assert len(panel.session.planes().planes) == 6
 
 
 def test_gaps_are_those_of_the_event_loop(host):

@@ -25,7 +25,7 @@ def drawn(panel):
 
 
 def _table(panel):
-    return panel.parts[1].planes()
+    return panel.session.planes()
 
 
 def _stroke(segmentation_node, segment_id, volume_node, mask, **how) -> None:
@@ -36,7 +36,7 @@ def _stroke(segmentation_node, segment_id, volume_node, mask, **how) -> None:
 
 
 def _labels(panel):
-    labels = panel.parts[1].loop.drawn()
+    labels = panel.session.loop.drawn()
     labels.validate()
     return labels
 
@@ -55,8 +55,8 @@ def test_a_stroke_on_one_slice_makes_it_an_annotated_one(drawn, axis):
 
 def test_a_stroke_is_one_change_whether_its_slice_is_new_or_not(drawn):
     panel, phantom, volume_node, segmentation_node, segment_id = drawn
-    part, changes = panel.parts[1], []
-    part.onChanged = lambda: changes.append(part.planes().finished)
+    session, changes = panel.session, []
+    session.rounds.annotationChanged = lambda: changes.append(session.planes().finished)
     plane = middle(phantom.labels, 0)
     paint_plane(segmentation_node, volume_node, phantom.labels, plane)
     assert changes == [(plane,)]
@@ -218,8 +218,8 @@ def test_after_apply_only_new_strokes_count(drawn):
         dict(enumerate(classSegmentIds(segmentation_node), start=1)),
     )
     segmentation_node.SetNodeReferenceID(APPLIED_ROLE, node.GetID())
-    panel.parts[1].ignoreChange()
-    panel.parts[1].loop.ignoreChange()
+    panel.session.ignoreChange()
+    panel.session.loop.ignoreChange()
     Host.instance().processEvents(0.05)
     assert _table(panel).finished == (plane,)
     assert not _labels(panel).strokes.any()
@@ -252,8 +252,8 @@ def test_after_apply_is_undone_the_annotation_is_what_it_was(drawn):
     segment_ids = dict(enumerate(classSegmentIds(segmentation_node), start=1))
     applyLabels(segmentation_node, volume_node, phantom.labels, ijkToRas(volume_node), segment_ids)
     segmentation_node.SetNodeReferenceID(APPLIED_ROLE, node.GetID())
-    panel.parts[1].ignoreChange()
-    panel.parts[1].loop.ignoreChange()
+    panel.session.ignoreChange()
+    panel.session.loop.ignoreChange()
     panel.ui.segmentEditorWidget.undo()
     Host.instance().processEvents(0.05)
     after = _labels(panel)
@@ -289,7 +289,7 @@ def test_slices_of_a_segmentation_drawn_earlier_are_found_and_the_user_is_asked(
         paint_plane(segmentation_node, volume_node, phantom.labels, plane)
     from SparseSegModule.planes import PlaneTable
 
-    panel.parts[1].loop.setTable(PlaneTable())
+    panel.session.loop.setTable(PlaneTable())
     host = Host.instance()
     host.answers.append(False)
     panel.ui.findPlanesButton.click()
@@ -326,9 +326,9 @@ def test_positions_are_where_the_slice_views_show_them(drawn):
         where = f"{round(abs(right), 2):g} mm {'R' if right >= 0 else 'L'} (slice 5)"
         assert describePlane(plane, geometry, volume_node) == ("Sagittal", where)
         volume_node.SetAndObserveTransformNodeID(transform.GetID())
-    panel.parts[1].suggest(plane)
+    panel.session.suggest(plane)
     assert panel.ui.suggestButton.toolTip.endswith(f"Sagittal {where}")
-    panel.parts[1].suggest(None)
+    panel.session.suggest(None)
     assert panel.ui.suggestButton.toolTip == "Press Densify first."
     assert segmentation_node is panel.parameterNode.segmentation
 

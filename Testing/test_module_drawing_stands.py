@@ -10,8 +10,6 @@ from phantoms import GEOMETRIES
 
 from SparseSegLib.annotation import UNLABELED
 
-DENSIFY = 2
-
 
 @pytest.fixture
 def drawn(panel):
@@ -40,7 +38,7 @@ def _show_result(panel, labels, volume_node):
     from SparseSegModule.segments import editableStyles
     from SparseSegModule.volumes import addUncertaintyNode, ijkToRas, imageFromArray, volumeGeometry
 
-    view, drawing = panel.parts[DENSIFY].view, panel.parameterNode.segmentation
+    view, drawing = panel.session.view, panel.parameterNode.segmentation
     view.begin(volume_node, drawing)
     result = addSegmentation(volume_node, "result")
     setLabels(result, labels, ijkToRas(volume_node), editableStyles(drawing))
@@ -48,7 +46,6 @@ def _show_result(panel, labels, volume_node):
     for node in (result, unsure):
         describe(node, volume_node, {"preset": "fast"})
     view.end(DenseResult(None, result, unsure, None, None, 1.0, 1))
-    view.updateButtons(False)
 
 
 def _stroke(segmentation_node, segment_id, volume_node, mask, **how) -> None:
@@ -93,7 +90,7 @@ def test_scribbles_oblique_planes_and_background_drawn_after_the_result_stand(dr
     _stroke(segmentation_node, background, volume_node, bar)
     stroke, plane = _oblique_stroke(volume_node, phantom)
     _stroke(segmentation_node, segment_id, volume_node, stroke)
-    before = panel.parts[1].loop.drawn()
+    before = panel.session.loop.drawn()
     assert len(before.oblique) == 1
     panel.ui.applyButton.click()
     found = _now(segmentation_node, volume_node, shape)
@@ -103,7 +100,7 @@ def test_scribbles_oblique_planes_and_background_drawn_after_the_result_stand(dr
     np.testing.assert_array_equal(found[plane], stroke[plane] | (before.array[plane] == 1))
     np.testing.assert_array_equal(found[~before.labeled], dense[~before.labeled])
 
-    after = panel.parts[1].loop.drawn()  # it is still annotation, and the result is none
+    after = panel.session.loop.drawn()  # it is still annotation, and the result is none
     np.testing.assert_array_equal(after.array, before.array)
     _show_result(panel, 1 - dense, volume_node)
     panel.ui.applyButton.click()
@@ -121,7 +118,7 @@ def test_what_was_drawn_in_a_segment_that_the_training_did_not_know_stands(drawn
     _stroke(segmentation_node, later, volume_node, ball)
     panel.ui.applyButton.click()
     np.testing.assert_array_equal(_now(segmentation_node, volume_node, shape) == 2, ball)
-    labels = panel.parts[1].loop.drawn()
+    labels = panel.session.loop.drawn()
     assert (labels.array[ball] == 2).all()
     assert (labels.array == UNLABELED).any()
 
@@ -132,7 +129,7 @@ def test_a_result_is_applied_where_everything_drawn_was_erased(drawn):
     _show_result(panel, phantom.labels, volume_node)
     segment_id = segmentation_node.GetSegmentation().GetNthSegmentID(0)
     _stroke(segmentation_node, segment_id, volume_node, np.ones(shape, bool), erase=True)
-    assert panel.parts[1].planes().planes == ()
+    assert panel.session.planes().planes == ()
     panel.ui.applyButton.click()
     np.testing.assert_array_equal(_now(segmentation_node, volume_node, shape), phantom.labels)
 
@@ -156,8 +153,8 @@ def test_slices_drawn_before_the_panel_knew_them_are_asked_about(drawn, started,
 
     panel, _phantom, _volume_node, segmentation_node = drawn
     host = Host.instance()
-    known = panel.parts[1].planes()
-    panel.parts[1].loop.setTable(PlaneTable())
+    known = panel.session.planes()
+    panel.session.loop.setTable(PlaneTable())
     segmentation_node.SetNodeReferenceID("SparseSeg.planesVolume", None)
     host.answers.append(agrees)
     panel.ui.densifyButton.click()

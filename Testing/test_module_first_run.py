@@ -7,6 +7,8 @@ import slicer
 from host import Host
 from module_helpers import add_phantom, middle, paint_plane
 
+STATUS = 6
+
 
 @pytest.fixture
 def packages(panel, monkeypatch):
@@ -20,10 +22,7 @@ def packages(panel, monkeypatch):
 
 
 def _look_again(panel):
-    from SparseSegModule.dependencies import findMissing
-
-    panel.status.missing = findMissing()
-    panel.status._look()
+    panel.session.installation.look()
 
 
 def _press_install(panel, monkeypatch, logic) -> None:
@@ -62,7 +61,7 @@ def test_without_the_pytorch_extension_it_says_where_to_get_it(panel, packages, 
     Host.instance().processEvents(0.05)
     paint_plane(panel.parameterNode.segmentation, volume_node, phantom.labels, middle(phantom.labels, 0))
     panel.ui.densifyButton.click()
-    assert panel.parts[2].handle is None
+    assert panel.session.rounds.handle is None
     ((kind, text),) = Host.instance().dialogs
     assert kind == "warning"
     assert "Extensions Manager" in text
@@ -80,7 +79,7 @@ def test_install_asks_pytorch_utils_and_goes_on(panel, packages, monkeypatch):
     packages["torch"] = None
     _press_install(panel, monkeypatch, Logic)
     assert asked == [(True, ">=2.10")]
-    assert not panel.status.missing.anything
+    assert not panel.session.installation.missing.anything
 
 
 @pytest.mark.parametrize(("version", "fits"), [("2.9.1", False), ("2.10.0", True), ("2.10.0.dev1+cu130", False)])
@@ -90,7 +89,7 @@ def test_a_pytorch_that_is_too_old_is_named_with_what_is_needed(panel, packages,
     monkeypatch.setattr(dependencies, "hasPyTorchExtension", lambda: True)
     packages["torch"] = version
     _look_again(panel)
-    assert panel.status.missing.torch is not fits
+    assert panel.session.installation.missing.torch is not fits
     if not fits:
         assert f"PyTorch {version} is too old: 2.10 is needed at least" in panel.ui.setupLabel.text
     packages["torch"], packages["scikit-image"] = "2.10", "0.19"
@@ -103,7 +102,7 @@ def test_a_second_press_starts_no_second_installation(panel, packages, monkeypat
     class Logic:
         def installTorch(self, **_options):
             seen.append((panel.ui.installButton.enabled, panel.ui.setupLabel.text))
-            panel.status._onInstall()  # as from the event loop
+            panel.session.installation.install()  # as from the event loop
             packages["torch"] = "2.13.0"
             return sys
 
@@ -125,7 +124,7 @@ def test_no_internet_is_said_and_nothing_breaks(panel, packages, monkeypatch):
     ((kind, text),) = Host.instance().dialogs
     assert kind == "error"
     assert "internet" in text
-    assert panel.status.missing.torch
+    assert panel.session.installation.missing.torch
 
 
 def test_other_packages_come_through_pip_ensure_or_in_older_slicers_pip_install(panel, packages, monkeypatch):
@@ -152,7 +151,7 @@ def test_the_status_line_names_the_device_and_points_out_an_idle_gpu(panel, monk
     assert Host.instance().wait(lambda: "PyTorch" in panel.ui.statusLabel.text, 30)
     assert "CPU" in panel.ui.statusLabel.text
     monkeypatch.setattr(statusPart, "hasNvidiaCard", lambda: True)
-    panel.status._show({"device": "cpu", "device_name": "CPU, 2 threads", "packages": {"torch": "2.13.0"}})
+    panel.parts[STATUS]._show({"device": "cpu", "device_name": "CPU, 2 threads", "packages": {"torch": "2.13.0"}})
     assert "<b>" in panel.ui.statusLabel.text
     assert "NVIDIA" in panel.ui.statusLabel.text
 
@@ -166,6 +165,6 @@ def test_why_the_workers_python_could_not_be_asked_is_said(panel, tmp_path, monk
     (tmp_path / "SparseSegLib" / "__init__.py").write_text("raise ImportError('a library is missing')")
     monkeypatch.setattr(statusPart, "addEngineToPath", lambda: tmp_path)
     monkeypatch.chdir(tmp_path)
-    panel.status._look()
+    panel.session.installation.look()
     assert host.wait(lambda: "could not be asked" in label.text, 30)
     assert label.text.endswith("could not be asked: ImportError: a library is missing")

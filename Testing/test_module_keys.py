@@ -64,6 +64,7 @@ def test_keys_choose_the_editors_effects(panel, keys, effect):
     _phantom, volume_node = add_phantom()
     panel.parameterNode.inputVolume = volume_node
     editor = panel.ui.segmentEditorWidget
+    editor.unorderedEffectsVisible = True
     editor.setEffectNameOrder(["Threshold", "Paint", "Draw", "Erase"])
     _press(panel, *keys)
     active = editor.activeEffect()

@@ -31,25 +31,25 @@ def drawn(panel, monkeypatch):
 
 
 def _wait_for_round(panel):
-    part = panel.parts[2]
-    assert Host.instance().wait(lambda: part.view.result is not None and not part.learner.learns, 60)
-    return part.view.result
+    rounds = panel.session.rounds
+    assert Host.instance().wait(lambda: panel.session.view.result is not None and not rounds.learner.learns, 60)
+    return panel.session.view.result
 
 
 def _process(panel):
-    return panel.parts[2].learner.handle._job._process
+    return panel.session.rounds.learner.handle._job._process
 
 
 @pytest.mark.prepares
 def test_the_first_stroke_prepares_a_worker_that_learns_and_stays(drawn):
     panel, phantom, _volume_node = drawn
-    host, part = Host.instance(), panel.parts[2]
-    assert host.wait(lambda: part.learner.handle._job is not None, 20)
+    host, rounds = Host.instance(), panel.session.rounds
+    assert host.wait(lambda: rounds.learner.handle._job is not None, 20)
     process = _process(panel)
-    assert not part.learner.learns
+    assert not rounds.learner.learns
     assert panel.ui.densifyButton.enabled
-    previews, show = [], part.view.showPreview
-    part.view.showPreview = lambda labels, geometry: (previews.append(labels), show(labels, geometry))
+    previews, show = [], panel.session.view.showPreview
+    panel.session.view.showPreview = lambda labels, geometry: (previews.append(labels), show(labels, geometry))
     panel.ui.densifyButton.click()
     first = _wait_for_round(panel)
     assert previews
@@ -65,20 +65,20 @@ def test_the_first_stroke_prepares_a_worker_that_learns_and_stays(drawn):
 
 def test_live_learns_from_a_slice_when_it_is_confirmed(drawn):
     panel, phantom, volume_node = drawn
-    host, part = Host.instance(), panel.parts[2]
+    host, rounds = Host.instance(), panel.session.rounds
     panel.ui.densifyButton.click()
     first = _wait_for_round(panel)
-    process, rounds = _process(panel), []
+    process, results = _process(panel), []
     panel.parameterNode.live = True
-    end = part.view.end
-    part.view.end = lambda result: (rounds.append(result), end(result))
+    end = panel.session.view.end
+    panel.session.view.end = lambda result: (results.append(result), end(result))
     plane = middle(phantom.labels, 0, 0.2)
     paint_plane(panel.parameterNode.segmentation, volume_node, phantom.labels, plane)
     host.processEvents(0.5)
-    assert not part.learner.learns
+    assert not rounds.learner.learns
     panel.ui.confirmButton.click()
-    assert host.wait(lambda: rounds, 60)
-    assert rounds[0].labelmapNode is first.labelmapNode
+    assert host.wait(lambda: results, 60)
+    assert results[0].labelmapNode is first.labelmapNode
     np.testing.assert_array_equal(
         slicer.util.arrayFromVolume(first.labelmapNode)[plane.voxels], phantom.labels[plane.voxels]
     )
@@ -87,9 +87,9 @@ def test_live_learns_from_a_slice_when_it_is_confirmed(drawn):
 
 def test_a_worker_that_dies_in_a_round_is_started_again_and_loses_no_stroke(drawn):
     panel, phantom, _volume_node = drawn
-    host, part = Host.instance(), panel.parts[2]
+    host, rounds = Host.instance(), panel.session.rounds
     panel.ui.densifyButton.click()
-    assert host.wait(lambda: part.learner.handle._job is not None, 20)
+    assert host.wait(lambda: rounds.learner.handle._job is not None, 20)
     first = _process(panel)
     first.kill_tree()
     result = _wait_for_round(panel)
@@ -103,23 +103,23 @@ def test_a_worker_that_dies_in_a_round_is_started_again_and_loses_no_stroke(draw
 
 def test_a_worker_that_dies_while_it_waits_is_replaced_in_the_next_round(drawn):
     panel, _phantom, _volume_node = drawn
-    host, part = Host.instance(), panel.parts[2]
+    host, rounds = Host.instance(), panel.session.rounds
     panel.ui.densifyButton.click()
     _wait_for_round(panel)
     _process(panel).kill_tree()
-    assert host.wait(lambda: part.learner.handle is None, 20)
+    assert host.wait(lambda: rounds.learner.handle is None, 20)
     assert host.dialogs == []
     assert "next round" in panel.ui.progressLabel.text
     panel.ui.densifyButton.click()
-    assert host.wait(lambda: part.learner.learns, 20)
+    assert host.wait(lambda: rounds.learner.learns, 20)
     _wait_for_round(panel)
 
 
 def test_a_segment_that_is_added_in_a_round_is_learned_too(drawn):
     panel, phantom, volume_node = drawn
-    host, part = Host.instance(), panel.parts[2]
+    host, rounds = Host.instance(), panel.session.rounds
     panel.ui.densifyButton.click()
-    assert host.wait(lambda: part.learner.handle._job is not None, 20)
+    assert host.wait(lambda: rounds.learner.handle._job is not None, 20)
     node = panel.parameterNode.segmentation
     node.GetSegmentation().AddEmptySegment("", "second")
     plane = middle(phantom.labels, 0, 0.2)
@@ -132,20 +132,20 @@ def test_a_segment_that_is_added_in_a_round_is_learned_too(drawn):
     assert list(result.milliliters) == ["object", "second"]
     dense = slicer.util.arrayFromVolume(result.labelmapNode)
     np.testing.assert_array_equal(dense[plane.voxels], both[plane.voxels])
-    assert part.view.shownNode().GetSegmentation().GetNumberOfSegments() == 2
+    assert panel.session.view.shownNode().GetSegmentation().GetNumberOfSegments() == 2
 
 
 @pytest.mark.prepares
 def test_settings_of_a_round_keep_the_worker(drawn):
     panel, _phantom, _volume_node = drawn
-    host, part, node = Host.instance(), panel.parts[2], panel.parameterNode
-    assert host.wait(lambda: part.learner.handle._job is not None, 20)
+    host, rounds, node = Host.instance(), panel.session.rounds, panel.parameterNode
+    assert host.wait(lambda: rounds.learner.handle._job is not None, 20)
     process = _process(panel)
     steps = []
     for changes in ({"budgetSeconds": 30}, {"seed": 5, "margin": 0.2}, {"preset": "balanced"}):
         for name, value in changes.items():
             setattr(node, name, value)
-        part.view.result = None
+        panel.session.view.result = None
         panel.ui.densifyButton.click()
         result = _wait_for_round(panel)
         steps.append(result.steps)
@@ -159,14 +159,14 @@ def test_settings_of_a_round_keep_the_worker(drawn):
 
 def test_the_output_is_chosen_anew_for_each_round(drawn):
     panel, _phantom, _volume_node = drawn
-    part, process = panel.parts[2], None
+    process = None
     for output, has in (("both", True), ("segmentation", False)):
         panel.parameterNode.output = output
         panel.ui.densifyButton.click()
         result = _wait_for_round(panel)
         assert (result.labelmapNode is not None) is has
         assert process in (None, _process(panel))
-        process, part.view.result = _process(panel), None
+        process, panel.session.view.result = _process(panel), None
 
 
 def test_another_image_has_another_worker(drawn):
@@ -177,25 +177,25 @@ def test_another_image_has_another_worker(drawn):
     slicer.util.arrayFromVolume(volume_node)[0, 0, 0] += 1
     slicer.util.arrayFromVolumeModified(volume_node)
     panel.ui.densifyButton.click()
-    assert Host.instance().wait(lambda: panel.parts[2].learner.handle._job is not None, 20)
+    assert Host.instance().wait(lambda: panel.session.rounds.learner.handle._job is not None, 20)
     assert _process(panel) is not first
     assert Host.instance().wait(lambda: first.poll() is not None, 20)
 
 
 def test_what_cannot_be_learned_from_is_said_and_the_worker_goes_on_waiting(drawn):
     panel, _phantom, _volume_node = drawn
-    host, part = Host.instance(), panel.parts[2]
+    host, rounds = Host.instance(), panel.session.rounds
     panel.ui.densifyButton.click()
     _wait_for_round(panel)
-    loop, table = panel.parts[1].loop, panel.parts[1].planes()
+    loop, table = panel.session.loop, panel.session.planes()
     for plane in table.finished:
         loop.setFinished(plane, False)
     panel.ui.densifyButton.click()
     assert host.wait(lambda: "no background" in panel.ui.progressLabel.text, 20)
-    assert not part.learner.learns
+    assert not rounds.learner.learns
     loop.setTable(table)
     panel.ui.densifyButton.click()
-    assert part.learner.learns
+    assert rounds.learner.learns
     _wait_for_round(panel)
 
 
@@ -262,14 +262,14 @@ def test_what_is_taken_of_a_drawing_is_taken_once(drawn, monkeypatch):
     panel, _phantom, _volume_node = drawn
     monkeypatch.setattr(densifier, "takeDrawing", lambda *_: pytest.fail("taken again"))
     panel.ui.densifyButton.click()
-    assert panel.parts[2].learner.learns
+    assert panel.session.rounds.learner.learns
 
 
 def test_what_is_on_display_is_predicted_first_and_anew_when_the_user_scrolls(drawn, monkeypatch):
     from SparseSegModule.views import shownPlane, sliceNodes
 
     panel, _phantom, volume_node = drawn
-    part, told = panel.parts[2], []
+    rounds, told = panel.session.rounds, []
     (view, *_others) = sliceNodes()
     index = shownPlane(view, volume_node).index
     look = Job.look
@@ -279,11 +279,11 @@ def test_what_is_on_display_is_predicted_first_and_anew_when_the_user_scrolls(dr
     shown = [shownPlane(one, volume_node) for one in sliceNodes()]
     assert told == [[(plane.axis, plane.index) for plane in shown]]
     progress = {"step": 1, "fraction": 0.1, "loss": None, "seconds_left": None}
-    part.onProgress(progress)
+    rounds.onProgress(progress)
     assert len(told) == 1
     view.SetSliceOffset(view.GetSliceOffset() + 2 * volume_node.GetSpacing()[2 - shown[0].axis])
-    part.onProgress(progress)
-    part.onProgress(progress)
+    rounds.onProgress(progress)
+    rounds.onProgress(progress)
     assert len(told) == 2
     assert abs(told[1][0][1] - index) == 2
     assert told[1][1:] == told[0][1:]

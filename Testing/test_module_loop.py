@@ -9,8 +9,6 @@ from phantoms import GEOMETRIES
 
 from SparseSegLib.annotation import UNLABELED, Plane
 
-DENSIFY = 2
-
 
 @pytest.fixture
 def shown(panel):
@@ -22,7 +20,7 @@ def shown(panel):
     paint_plane(segmentation_node, volume_node, phantom.labels, middle(phantom.labels, 0))
     panel.parts[1].enter()
     predicted = np.roll(phantom.labels, 2, axis=2)
-    view = panel.parts[DENSIFY].view
+    view = panel.session.view
     view.begin(volume_node, segmentation_node)
     view.showPreview(predicted, phantom.volume.geometry)
     return panel, phantom, predicted, volume_node, segmentation_node
@@ -69,15 +67,15 @@ def _drawn(segmentation_node, volume_node, shape):
 
 
 def _shown(panel, volume_node, shape):
-    return _drawn(panel.parts[DENSIFY].view.shownNode(), volume_node, shape)
+    return _drawn(panel.session.view.shownNode(), volume_node, shape)
 
 
 def _corner(mask):
     """A part of an object's mask, and what is left without it."""
-    part = np.zeros(mask.shape, np.uint8)
+    session = np.zeros(mask.shape, np.uint8)
     places = np.argwhere(mask)
-    part[tuple(places[: len(places) // 3].T)] = 1
-    return part
+    session[tuple(places[: len(places) // 3].T)] = 1
+    return session
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
@@ -93,7 +91,7 @@ def test_erasing_on_a_predicted_slice_corrects_it_where_it_stands(shown, axis):
         corrected[line] = np.where(leak[line], 0, phantom.labels[plane.voxels][line])
     np.testing.assert_array_equal(_drawn(segmentation_node, volume_node, shape)[plane.voxels], corrected)
     np.testing.assert_array_equal(_shown(panel, volume_node, shape)[plane.voxels], corrected)
-    assert panel.parts[1].planes().edited == plane
+    assert panel.session.planes().edited == plane
     away = [index for index in range(shape[axis]) if index != plane.index]
     rest = np.take(_shown(panel, volume_node, shape), away, axis) == np.take(predicted, away, axis)
     assert rest.mean() > 0.9
@@ -111,57 +109,57 @@ def test_a_painted_bit_joins_the_prediction_on_its_slice(shown):
 
 def test_nothing_is_learned_from_a_slice_that_is_being_edited_until_it_is_confirmed(shown):
     panel, phantom, predicted, volume_node, segmentation_node = shown
-    part, first, plane = panel.parts[1], middle(phantom.labels, 0), middle(predicted, 0, 0.3)
+    session, first, plane = panel.session, middle(phantom.labels, 0), middle(predicted, 0, 0.3)
     bit = np.zeros(predicted.shape[1:], np.uint8)
     bit[0, 0] = 1
     _stroke(panel, volume_node, segmentation_node, plane, bit)
-    labels = part.loop.drawing().sparseLabels()
+    labels = session.loop.drawing().sparseLabels()
     assert labels.planes == (first,)
     assert (labels.array[plane.voxels] == UNLABELED).all()
     assert panel.ui.planeTable.item(0, 3).text() == "being edited"
     panel.ui.confirmButton.click()
-    labels = part.loop.drawing().sparseLabels()
+    labels = session.loop.drawing().sparseLabels()
     assert set(labels.planes) == {first, plane}
     np.testing.assert_array_equal(labels.array[plane.voxels], np.maximum(predicted[plane.voxels], bit))
-    assert part.planes().edited is None
+    assert session.planes().edited is None
     assert not panel.ui.confirmButton.enabled
 
 
 def test_what_there_is_to_learn_from_changes_with_confirmations_and_not_with_strokes(shown):
     panel, _phantom, predicted, volume_node, segmentation_node = shown
-    part, plane = panel.parts[1], middle(predicted, 0, 0.3)
-    part.confirm()
-    revision = part.loop.revision
+    session, plane = panel.session, middle(predicted, 0, 0.3)
+    session.confirm()
+    revision = session.loop.revision
     bit = np.zeros(predicted.shape[1:], np.uint8)
     bit[0, 0] = 1
     _stroke(panel, volume_node, segmentation_node, plane, bit)
     _stroke(panel, volume_node, segmentation_node, plane, np.roll(bit, 3))
-    assert part.loop.revision == revision
+    assert session.loop.revision == revision
     panel.ui.confirmButton.click()
-    confirmed = part.loop.revision
+    confirmed = session.loop.revision
     assert confirmed > revision
     _stroke(panel, volume_node, segmentation_node, plane, np.roll(bit, 5))  # it is not learned from any more
-    assert part.loop.revision > confirmed
+    assert session.loop.revision > confirmed
 
 
 def test_drawing_on_another_slice_confirms_and_scrolling_does_not(shown):
     panel, _phantom, predicted, volume_node, segmentation_node = shown
-    part, plane, other = panel.parts[1], middle(predicted, 0, 0.3), middle(predicted, 0, 0.7)
+    session, plane, other = panel.session, middle(predicted, 0, 0.3), middle(predicted, 0, 0.7)
     bit = np.zeros(predicted.shape[1:], np.uint8)
     bit[0, 0] = 1
     _stroke(panel, volume_node, segmentation_node, plane, bit)
-    part.jump(other)
+    session.jump(other)
     Host.instance().processEvents(0.05)
-    assert part.planes().edited == plane
+    assert session.planes().edited == plane
     _stroke(panel, volume_node, segmentation_node, other, bit)
-    assert part.planes().edited == other
-    assert plane in part.loop.drawing().sparseLabels().planes
+    assert session.planes().edited == other
+    assert plane in session.loop.drawing().sparseLabels().planes
 
 
 def test_undo_takes_back_stroke_take_over_and_confirmation(shown):
     panel, _phantom, predicted, volume_node, segmentation_node = shown
-    part, editor, shape = panel.parts[1], panel.ui.segmentEditorWidget, predicted.shape
-    part.confirm()
+    session, editor, shape = panel.session, panel.ui.segmentEditorWidget, predicted.shape
+    session.confirm()
     plane = middle(predicted, 0, 0.3)
     before = _drawn(segmentation_node, volume_node, shape)
     bit = np.zeros(shape[1:], np.uint8)
@@ -170,10 +168,10 @@ def test_undo_takes_back_stroke_take_over_and_confirmation(shown):
     def back():
         editor.undo()
         Host.instance().processEvents(0.05)
-        return _drawn(segmentation_node, volume_node, shape)[plane.voxels], part.planes()
+        return _drawn(segmentation_node, volume_node, shape)[plane.voxels], session.planes()
 
     _stroke(panel, volume_node, segmentation_node, plane, bit)
-    part.confirm()
+    session.confirm()
     there, table = back()
     assert there[0, 0] == 1
     assert table.edited == plane
@@ -185,31 +183,31 @@ def test_undo_takes_back_stroke_take_over_and_confirmation(shown):
     assert table.find(0, plane.index) is None
     editor.redo()
     Host.instance().processEvents(0.05)
-    assert part.planes().edited == plane
+    assert session.planes().edited == plane
 
 
 def test_a_slice_is_taken_over_by_the_button_and_stays_as_it_is_in_later_previews(shown):
     panel, phantom, predicted, volume_node, segmentation_node = shown
-    part, plane = panel.parts[1], middle(predicted, 1, 0.3)
+    session, plane = panel.session, middle(predicted, 1, 0.3)
     _interactor(volume_node, plane).InvokeEvent("EnterEvent")
     assert panel.ui.takeOverButton.enabled
     panel.ui.takeOverButton.click()
-    assert part.planes().edited == plane
+    assert session.planes().edited == plane
     taken = _drawn(segmentation_node, volume_node, predicted.shape)[plane.voxels]
-    panel.parts[DENSIFY].view.showPreview(np.roll(predicted, 3, axis=0), phantom.volume.geometry)
+    panel.session.view.showPreview(np.roll(predicted, 3, axis=0), phantom.volume.geometry)
     np.testing.assert_array_equal(_shown(panel, volume_node, predicted.shape)[plane.voxels], taken)
 
 
 def test_a_preview_of_the_slices_on_display_changes_these_and_can_be_corrected(shown):
     panel, phantom, predicted, volume_node, _segmentation_node = shown
-    view, plane = panel.parts[DENSIFY].view, middle(predicted, 0, 0.3)
+    view, plane = panel.session.view, middle(predicted, 0, 0.3)
     better = np.full(predicted.shape, UNLABELED, np.uint8)
     better[plane.voxels] = np.roll(predicted[plane.voxels], 4, axis=0)
     view.showPreview(better, phantom.volume.geometry)
     found = _shown(panel, volume_node, predicted.shape)
     np.testing.assert_array_equal(found[plane.voxels], better[plane.voxels])
     np.testing.assert_array_equal(found[plane.index + 1], predicted[plane.index + 1])
-    np.testing.assert_array_equal(panel.parts[1].loop.predictedOn(plane), better[plane.voxels])
+    np.testing.assert_array_equal(panel.session.loop.predictedOn(plane), better[plane.voxels])
 
 
 def test_hidden_and_locked_segments_are_not_taken_over(panel):
@@ -225,10 +223,10 @@ def test_hidden_and_locked_segments_are_not_taken_over(panel):
     Host.instance().processEvents(0.05)
     predicted = np.zeros(phantom.labels.shape, np.uint8)
     predicted[5, 2:4], predicted[5, 4:6], predicted[5, 6:8] = 1, 2, 3
-    view = panel.parts[DENSIFY].view
+    view = panel.session.view
     view.begin(volume_node, node)
     view.showPreview(predicted, phantom.volume.geometry)
-    assert panel.parts[1].loop.takeOver(Plane(0, 5))
+    assert panel.session.loop.takeOver(Plane(0, 5))
     np.testing.assert_array_equal(_drawn(node, volume_node, predicted.shape)[5], predicted[5] * (predicted[5] == 1))
 
 
@@ -240,7 +238,7 @@ def test_a_press_with_a_modifier_or_without_a_drawing_tool_takes_nothing_over(sh
     for tool in ("Threshold", ""):
         panel.ui.segmentEditorWidget.setActiveEffectByName(tool)
         _press(volume_node, plane)
-    assert panel.parts[1].planes().find(0, plane.index) is None
+    assert panel.session.planes().find(0, plane.index) is None
 
 
 def test_a_scribble_labels_its_own_voxels_and_takes_nothing_over(shown):
@@ -250,10 +248,10 @@ def test_a_scribble_labels_its_own_voxels_and_takes_nothing_over(shown):
     bit = np.zeros(predicted.shape[1:], np.uint8)
     bit[0, :3] = 1
     _stroke(panel, volume_node, segmentation_node, plane, bit)
-    part = panel.parts[1]
-    assert part.planes().find(0, plane.index) is None
-    part.confirm()
-    labels = part.loop.drawing().sparseLabels()
+    session = panel.session
+    assert session.planes().find(0, plane.index) is None
+    session.confirm()
+    labels = session.loop.drawing().sparseLabels()
     there = labels.array[plane.voxels]
     np.testing.assert_array_equal(there == 1, bit == 1)
     assert (there[bit == 0] == UNLABELED).all()
@@ -264,8 +262,8 @@ def test_what_fills_a_volume_is_annotation_only_if_the_user_says_so(shown, learn
     from SparseSegModule.volumes import ijkToRas
 
     panel, phantom, predicted, volume_node, segmentation_node = shown
-    part, host = panel.parts[1], Host.instance()
-    part.confirm()
+    session, host = panel.session, Host.instance()
+    session.confirm()
     panel.ui.segmentEditorWidget.setActiveEffectByName("Threshold")
     host.answers.append(learn)
     ball = np.zeros(predicted.shape, np.uint8)
@@ -274,7 +272,7 @@ def test_what_fills_a_volume_is_annotation_only_if_the_user_says_so(shown, learn
     paint(segmentation_node, segment_id, ball, ijkToRas(volume_node))
     host.processEvents(0.05)
     assert "learn from them" in host.dialogs[-1][1]
-    labels, plane = part.loop.drawing().sparseLabels(), middle(phantom.labels, 0)
+    labels, plane = session.loop.drawing().sparseLabels(), middle(phantom.labels, 0)
     assert (labels.array[ball == 1] == (1 if learn else UNLABELED)).all()
     np.testing.assert_array_equal(labels.array[plane.voxels], phantom.labels[plane.voxels])
 
@@ -287,7 +285,7 @@ def test_a_later_stroke_across_a_confirmed_slice_wins_and_the_table_says_so(show
     line[first.index + 1, :3] = 1
     _stroke(panel, volume_node, segmentation_node, plane, line)
     panel.ui.confirmButton.click()
-    labels = panel.parts[1].loop.drawing().sparseLabels()
+    labels = panel.session.loop.drawing().sparseLabels()
     assert (labels.array[first.index, plane.index, :3] == 1).all()
     states = {panel.ui.planeTable.item(row, 1).text(): panel.ui.planeTable.item(row, 3).text() for row in range(2)}
     assert states["Axial"].startswith("changed on Coronal")
@@ -309,7 +307,7 @@ def test_a_stroke_and_its_take_over_read_one_slice(shown, whole_readings, tool):
     panel, _phantom, predicted, volume_node, segmentation_node = shown
     plane = middle(predicted, 0, 0.3)
     _stroke(panel, volume_node, segmentation_node, plane, _corner(predicted[plane.voxels]), tool)
-    assert panel.parts[1].planes().edited == plane
+    assert panel.session.planes().edited == plane
     panel.ui.confirmButton.click()
     Host.instance().processEvents(0.05)
     segmentation_node.GetSegmentation().GetNthSegment(0).SetName("another name")
@@ -322,7 +320,7 @@ def _off_plane(panel, volume_node, segmentation_node, plane, other, tool):
     editor = panel.ui.segmentEditorWidget
     editor.setActiveEffectByName(tool)
     interactor = _press(volume_node, plane)
-    paint_plane(segmentation_node, volume_node, np.ones_like(panel.parts[1].loop.labels), other)
+    paint_plane(segmentation_node, volume_node, np.ones_like(panel.session.loop.labels), other)
     interactor.InvokeEvent("LeftButtonReleaseEvent")
     Host.instance().processEvents(0.05)
 
@@ -335,8 +333,8 @@ def test_scissors_that_cut_several_slices_are_followed_on_all_of_them(shown, mod
     node.SetAttribute("Scissors.SliceCutDepthMm", depth)
     plane, other = middle(predicted, 0, 0.3), middle(predicted, 0, 0.4)
     _off_plane(panel, volume_node, segmentation_node, plane, other, "Scissors")
-    assert panel.parts[1].loop.labels[other.voxels].all()
-    assert panel.parts[1].planes().find(plane.axis, plane.index) is None
+    assert panel.session.loop.labels[other.voxels].all()
+    assert panel.session.planes().find(plane.axis, plane.index) is None
 
 
 def test_what_another_tool_does_after_a_press_with_draw_is_seen_everywhere(panel):
@@ -349,7 +347,7 @@ def test_what_another_tool_does_after_a_press_with_draw_is_seen_everywhere(panel
     _press(volume_node, Plane(0, 1)).InvokeEvent("LeftButtonReleaseEvent")
     editor.setActiveEffectByName("Islands")
     paint_plane(node, volume_node, phantom.labels, middle(phantom.labels, 0))
-    assert panel.parts[1].planes().finished == (middle(phantom.labels, 0),)
+    assert panel.session.planes().finished == (middle(phantom.labels, 0),)
 
 
 def _memory(segmentation_node):

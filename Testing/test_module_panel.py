@@ -31,10 +31,10 @@ def test_the_hints_lead_from_the_sample_to_densify_and_go_with_the_first_result(
     paint_plane(panel.parameterNode.segmentation, volume_node, square, Plane(0, 30))
     panel.refresh()
     assert "<b>3</b>" in ui.hintLabel.text
-    panel.parts[2].view.result = DenseResult(None, None, None, None, None, 1.0, 1)
+    panel.session.view.result = DenseResult(None, None, None, None, None, 1.0, 1)
     panel.refresh()
     assert not ui.hintFrame.visible
-    panel.parts[2].view.result = None
+    panel.session.view.result = None
     panel.refresh()
     assert not ui.hintFrame.visible
 
@@ -60,7 +60,7 @@ def test_an_applied_result_is_finished_as_chosen_and_drawn_slices_are_not(panel)
     hole = tuple(np.argwhere(inside)[0])
     dense[hole] = 0
     dense[1, 1, 1] = 1
-    view = panel.parts[2].view
+    view = panel.session.view
     view.begin(volume_node, node.segmentation)
     result = addSegmentation(volume_node, "result")
     setLabels(result, dense, ijkToRas(volume_node), editableStyles(node.segmentation))
@@ -68,7 +68,6 @@ def test_an_applied_result_is_finished_as_chosen_and_drawn_slices_are_not(panel)
     for each in (result, unsure):
         describe(each, volume_node, {"preset": "fast"})
     view.end(DenseResult(None, result, unsure, None, None, 1.0, 1))
-    view.updateButtons(False)
     node.largestIsland = node.fillHoles = True
     panel.ui.applyButton.click()
     applied = classLabels(node.segmentation, volume_node).whole(dense.shape)

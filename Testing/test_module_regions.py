@@ -92,8 +92,8 @@ def annotated(panel):
     node.inputVolume = volume
     for axis in range(3):
         paint_plane(node.segmentation, volume, phantom.labels, middle(phantom.labels, axis))
-    panel.parts[1].confirm()
-    labels = readDrawing(volume, node.segmentation, panel.parts[1].planes()).sparseLabels()
+    panel.session.confirm()
+    labels = readDrawing(volume, node.segmentation, panel.session.planes()).sparseLabels()
     return panel, volume, region_of_interest(labels, node.margin)
 
 
@@ -121,7 +121,7 @@ def test_a_locked_segment_does_not_widen_the_region(annotated):
     from SparseSegModule.regionPart import annotatedRegion
 
     panel, volume, expected = annotated
-    drawing, loop = panel.parameterNode.segmentation, panel.parts[1].loop
+    drawing, loop = panel.parameterNode.segmentation, panel.session.loop
     segment_id = drawing.GetSegmentation().AddEmptySegment("", "finished")
     rest = (loop.labels == 0).astype(np.uint8)
     slicer.util.updateSegmentBinaryLabelmapFromArray(rest, drawing, segment_id, volume)
@@ -140,13 +140,13 @@ def test_a_chosen_region_is_fitted_and_worked_in(annotated):
     panel.parameterNode.region = own
     panel.ui.fitRegionButton.click()
     assert regionBox(own, volume) == expected
-    settings = panel.parts[2]._learning(inRegion=True).settings
+    settings = panel.session.rounds._learning(inRegion=True).settings
     assert settings["region"] == [end for side in expected for end in (side.start, side.stop)]
 
 
 def test_a_result_that_reaches_the_edge_of_its_region_says_so(annotated):
-    from SparseSegModule.densifyPart import summary
     from SparseSegModule.regions import fitRegion
+    from SparseSegModule.rounds import summary
 
     panel, volume, expected = annotated
     own = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "own")

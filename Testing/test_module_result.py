@@ -41,14 +41,14 @@ def densified(panel, played_back, monkeypatch):
     start = panel.logic.densify
     monkeypatch.setattr(panel.logic, "densify", lambda *a, **k: start(*a, **{**k, "budgetSteps": STEPS}))
     panel.ui.densifyButton.click()
-    assert host.wait(lambda: panel.parts[2].handle is None, 60)
+    assert host.wait(lambda: panel.session.rounds.handle is None, 60)
     assert host.dialogs == []
     return panel, phantom, volume_node
 
 
 def test_the_nodes_say_where_they_come_from_and_lie_in_the_volumes_study(densified):
     panel, phantom, volume_node = densified
-    result = panel.parts[2].view.result
+    result = panel.session.view.result
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
     study = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(volume_node))
     assert hierarchy.GetItemName(study) == "study"
@@ -76,15 +76,15 @@ def test_the_nodes_say_where_they_come_from_and_lie_in_the_volumes_study(densifi
 
 def test_a_second_result_updates_the_first_and_leaves_a_copy_alone(densified):
     panel, _phantom, volume_node = densified
-    view = panel.parts[2].view
+    view = panel.session.view
     first = view.result
     panel.ui.keepButton.click()
     (copy,) = [node for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode") if "copy" in node.GetName()]
     kept = _dense(copy, volume_node)
     np.testing.assert_array_equal(kept, _dense(first.segmentationNode, volume_node))
-    panel.parts[2].learner.abandon()  # what was recorded has one round
+    panel.session.rounds.learner.abandon()  # what was recorded has one round
     panel.ui.densifyButton.click()
-    assert Host.instance().wait(lambda: panel.parts[2].handle is None, 60)
+    assert Host.instance().wait(lambda: panel.session.rounds.handle is None, 60)
     second = view.result
     for kind in ("labelmap", "segmentation", "uncertainty"):
         assert getattr(second, f"{kind}Node") is getattr(first, f"{kind}Node")
@@ -101,7 +101,7 @@ def _dense(segmentation_node, volume_node):
 
 def test_the_opacity_slider_fades_from_inputs_to_results(densified):
     panel, _phantom, _volume_node = densified
-    result = panel.parts[2].view.result
+    result = panel.session.view.result
     drawn = panel.parameterNode.segmentation
     for share in (0.0, 0.25, 1.0):
         panel.ui.opacitySlider.value = share
@@ -112,7 +112,7 @@ def test_the_opacity_slider_fades_from_inputs_to_results(densified):
 
 def test_show_3d_makes_a_surface_and_takes_it_away(densified):
     panel, _phantom, _volume_node = densified
-    node = panel.parts[2].view.result.segmentationNode
+    node = panel.session.view.result.segmentationNode
     surface = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
     segment = node.GetSegmentation().GetNthSegment(0)
     panel.ui.show3DButton.click()
@@ -123,7 +123,7 @@ def test_show_3d_makes_a_surface_and_takes_it_away(densified):
 
 def test_the_uncertainty_lies_over_the_image_while_its_button_is_down(densified):
     panel, _phantom, volume_node = densified
-    uncertainty = panel.parts[2].view.result.uncertaintyNode
+    uncertainty = panel.session.view.result.uncertaintyNode
     composite = slicer.app.layoutManager().sliceWidget("Red").sliceLogic().GetSliceCompositeNode()
     panel.ui.uncertaintyButton.click()
     Host.instance().processEvents()
@@ -136,7 +136,7 @@ def test_the_uncertainty_lies_over_the_image_while_its_button_is_down(densified)
 
 def test_the_uncertainty_is_one_color_and_transparent_where_the_result_is_sure(densified):
     panel, _phantom, _volume_node = densified
-    display = panel.parts[2].view.result.uncertaintyNode.GetDisplayNode()
+    display = panel.session.view.result.uncertaintyNode.GetDisplayNode()
     assert display.GetApplyThreshold()
     assert display.GetLowerThreshold() == 0.25
     assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == (0, 1)
@@ -147,17 +147,17 @@ def test_the_uncertainty_is_one_color_and_transparent_where_the_result_is_sure(d
     hues = shades[:, :3] / shades[:, :3].max(1, keepdims=True)
     np.testing.assert_allclose(hues, hues[:1].repeat(256, 0), atol=0.01)
     assert (np.diff(shades[:, 0]) >= 0).all() and shades[255, 0] > 1.5 * shades[0, 0]
-    panel.parts[2].learner.abandon()  # what was recorded has one round
+    panel.session.rounds.learner.abandon()  # what was recorded has one round
     panel.ui.densifyButton.click()
-    assert Host.instance().wait(lambda: panel.parts[2].handle is None, 60)
-    assert panel.parts[2].view.result.uncertaintyNode.GetDisplayNode().GetColorNode() is colors
+    assert Host.instance().wait(lambda: panel.session.rounds.handle is None, 60)
+    assert panel.session.view.result.uncertaintyNode.GetDisplayNode().GetColorNode() is colors
 
 
 def test_discard_removes_the_result_and_leaves_the_drawing(densified):
     from SparseSegModule.segmentLabels import classLabels
 
     panel, phantom, volume_node = densified
-    view, drawn = panel.parts[2].view, panel.parameterNode.segmentation
+    view, drawn = panel.session.view, panel.parameterNode.segmentation
     tables = len(slicer.util.getNodesByClass("vtkMRMLColorTableNode"))
     before, result = classLabels(drawn, volume_node).whole(phantom.labels.shape), view.result
     panel.ui.show3DButton.click()
@@ -214,14 +214,14 @@ def test_a_result_whose_segment_was_removed_is_not_applied(densified):
     assert kind == "error"
     assert "removed" in text
     Host.instance().errors.clear()  # Slicer's tryWithErrorDisplay shows the error and raises it again
-    assert panel.parts[2].view.result is not None
+    assert panel.session.view.result is not None
 
 
 def test_weights_stay_in_their_scene(densified):
     panel, _phantom, _volume_node = densified
     host, jobs = Host.instance(), panel.logic.jobRunner
     weights = jobs.checkpoint("").parent
-    panel.parts[2].learner.abandon()  # another worker will start from them
+    panel.session.rounds.learner.abandon()  # another worker will start from them
     assert host.wait(lambda: list(weights.glob("*.pt")), 5)
     panel.ui.show3DButton.click()
     host.closeScene()
@@ -242,7 +242,7 @@ def test_the_training_is_a_plot_of_loss_and_held_out_iou(densified):
     assert [table.GetColumnName(column) for column in range(3)] == ["step", "loss", "IoU held out"]
     assert np.isfinite(table.GetValue(0, 1).ToDouble())
     last = table.GetValue(table.GetNumberOfRows() - 1, 2).ToDouble()
-    assert last == panel.parts[2].view.result.estimatedIoU
+    assert last == panel.session.view.result.estimatedIoU
     excluded = slicer.vtkMRMLSubjectHierarchyConstants.GetSubjectHierarchyExcludeFromTreeAttributeName()
     for node in (chart.tableNode, chart.chartNode, *chart.seriesNodes):
         assert node.GetAttribute(excluded)
@@ -258,9 +258,9 @@ def test_plot_pressed_again_brings_the_layout_back(densified):
     with_plot = manager.layout
     assert with_plot != layouts.SlicerLayoutOneUpRedSliceView
     assert selection.GetActivePlotChartID() == panel.parts[2].chart.chartNode.GetID()
-    panel.parts[2].learner.abandon()  # what was recorded has one round
+    panel.session.rounds.learner.abandon()  # what was recorded has one round
     panel.ui.densifyButton.click()
-    assert Host.instance().wait(lambda: panel.parts[2].handle is None, 60)
+    assert Host.instance().wait(lambda: panel.session.rounds.handle is None, 60)
     button.click()
     assert manager.layout == with_plot
     assert selection.GetActivePlotChartID() == panel.parts[2].chart.chartNode.GetID()
@@ -286,15 +286,15 @@ def test_the_user_chooses_what_to_keep_and_applies_it_all_the_same(panel, monkey
     start = panel.logic.densify
     monkeypatch.setattr(panel.logic, "densify", lambda *a, **k: start(*a, **{**k, "budgetSteps": STEPS}))
     panel.ui.densifyButton.click()
-    assert Host.instance().wait(lambda: panel.parts[2].handle is None, 60)
-    result = panel.parts[2].view.result
+    assert Host.instance().wait(lambda: panel.session.rounds.handle is None, 60)
+    result = panel.session.view.result
     assert (result.labelmapNode is not None, result.segmentationNode is not None) == kinds
     before = classLabels(node.segmentation, volume_node).whole(phantom.labels.shape)
     panel.ui.applyButton.click()
     assert panel.ui.progressLabel.text == f"The result was applied to {node.segmentation.GetName()}."
     after = classLabels(node.segmentation, volume_node).whole(phantom.labels.shape)
     assert after.sum() > before.sum()
-    assert panel.parts[1].loop.applied is not None
+    assert panel.session.loop.applied is not None
 
 
 @pytest.mark.slow
@@ -316,7 +316,7 @@ def test_the_self_test_of_bad_input_passes_alone_before_there_are_parameters(pan
 
 def test_a_loaded_scene_goes_on_with_its_result(densified, tmp_path, monkeypatch):
     panel, phantom, _ = densified
-    view, annotate = panel.parts[2].view, panel.parts[1]
+    view, session = panel.session.view, panel.session
     before = view.result
     shown = _dense(before.segmentationNode, view._volumeNode)
     panel.parameterNode.resultOpacity = 0.9
@@ -331,7 +331,7 @@ def test_a_loaded_scene_goes_on_with_its_result(densified, tmp_path, monkeypatch
     assert [getattr(result, name) for name in figures] == [getattr(before, name) for name in figures]
     np.testing.assert_array_equal(_dense(result.segmentationNode, volume_node), shown)
     assert panel.ui.segmentEditorWidget.segmentationNode() is panel.parameterNode.segmentation, "it can be drawn in"
-    assert annotate.suggestion == before.nextSlice
+    assert session.suggestion == before.nextSlice
     assert panel.ui.progressLabel.text.startswith("Done in")
     works = []
     monkeypatch.setattr(panel.logic.jobRunner, "start", lambda work, listener, learning: works.append(work))
@@ -342,7 +342,7 @@ def test_a_loaded_scene_goes_on_with_its_result(densified, tmp_path, monkeypatch
     assert learned["finished"], "the next job starts from what was learned"
     assert learned["ensemble"]["experts"]["slice-unet"]["averaged_steps"] == STEPS
     plane = middle(phantom.labels, 0, 0.3)
-    assert annotate.loop.predictedOn(plane) is not None, "corrections start from it"
+    assert session.loop.predictedOn(plane) is not None, "corrections start from it"
     drawing = panel.parameterNode.segmentation
     assert drawing.GetDisplayNode().GetOpacity() == pytest.approx(dimmed)
     panel.ui.applyButton.click()
@@ -354,7 +354,7 @@ def test_a_loaded_scene_goes_on_with_its_result(densified, tmp_path, monkeypatch
 
 def test_a_result_comes_back_with_its_drawing(densified):
     panel, _, volume_node = densified
-    view, node = panel.parts[2].view, panel.parameterNode
+    view, node = panel.session.view, panel.parameterNode
     first, drawing = view.result, node.segmentation
     other = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "other")
     node.segmentation = other

@@ -237,12 +237,12 @@ def test_no_tool_listens_while_the_scene_closes_and_strokes_are_followed_in_the_
     phantom, volume_node = add_phantom()
     panel.parameterNode.inputVolume = volume_node
     plane = middle(phantom.labels, 0)
-    panel.parts[1].jump(plane)
+    panel.session.jump(plane)
     editor.setActiveEffectByName("Paint")
     interactor = slicer.app.layoutManager().sliceWidget("Red").sliceView().interactor()
     interactor.InvokeEvent("LeftButtonPressEvent")
     paint_plane(panel.parameterNode.segmentation, volume_node, phantom.labels, plane)
-    assert panel.parts[1].planes().planes == ()  # the stroke goes on
+    assert panel.session.planes().planes == ()  # the stroke goes on
     interactor.InvokeEvent("LeftButtonReleaseEvent")
     Host.instance().processEvents(0.05)
-    assert panel.parts[1].planes().finished == (plane,)
+    assert panel.session.planes().finished == (plane,)

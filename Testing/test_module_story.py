@@ -22,8 +22,8 @@ def plain_workers(workers, monkeypatch):
     launch_with(start_worker, monkeypatch)
 
 
-def _densify_part(panel):
-    return panel.parts[2]
+def _rounds(panel):
+    return panel.session.rounds
 
 
 def _drawn_on(node):
@@ -56,15 +56,15 @@ def test_from_an_open_volume_to_an_applied_segmentation_and_back(panel, plain_wo
     planes = [middle(phantom.labels, 0), middle(phantom.labels, 1), middle(phantom.labels, 0, 0.2)]
     for plane in planes:
         paint_plane(segmentation_node, volume_node, phantom.labels, plane)
-    assert set(panel.parts[1].planes().finished) == set(planes)
+    assert set(panel.session.planes().finished) == set(planes)
     assert ui.planeTable.rowCount == 3
 
     node.budgetSeconds = 40
     ui.densifyButton.click()
-    part = _densify_part(panel)
-    assert part.handle is not None
+    rounds = _rounds(panel)
+    assert rounds.handle is not None
     assert ui.finishButton.enabled
-    assert host.wait(lambda: part.view.previewNode is not None, 40)
+    assert host.wait(lambda: panel.session.view.previewNode is not None, 40)
     untouched = drawn()
     host.screenshot(panel.parent, tmp_path / "panel.png")
     assert _looks_like_something(tmp_path / "panel.png")
@@ -72,15 +72,15 @@ def test_from_an_open_volume_to_an_applied_segmentation_and_back(panel, plain_wo
     added = middle(phantom.labels, 0, 0.8)
     paint_plane(segmentation_node, volume_node, phantom.labels, added)
     ui.confirmButton.click()
-    assert host.wait(lambda: "4 annotated slices from now on" in part._message, 20)
+    assert host.wait(lambda: "4 annotated slices from now on" in rounds._message, 20)
     ui.finishButton.click()
-    assert host.wait(lambda: part.handle is None, 40)
+    assert host.wait(lambda: rounds.handle is None, 40)
     assert host.dialogs == []
 
     host.renderSlices(tmp_path / "slices.png", fit=True)
     assert _looks_like_something(tmp_path / "slices.png")
 
-    result = part.view.result
+    result = panel.session.view.result
     dense = np.array(volumeArray(result.labelmapNode))
     assert iou(dense > 0, phantom.labels > 0) > 0.85
     for plane in [*planes, added]:
@@ -89,22 +89,22 @@ def test_from_an_open_volume_to_an_applied_segmentation_and_back(panel, plain_wo
     assert (before != untouched).any()
     assert before.sum() < dense.sum()
     assert result.labelmapNode.GetAttribute("SparseSeg.Input") == volume_node.GetName()
-    assert part.view.previewNode is None
+    assert panel.session.view.previewNode is None
 
     ui.applyButton.click()
     host.processEvents(0.1)
     np.testing.assert_array_equal(drawn(), dense)
-    assert set(panel.parts[1].planes().finished) == {*planes, added}
+    assert set(panel.session.planes().finished) == {*planes, added}
     ui.segmentEditorWidget.undo()
     host.processEvents(0.1)
     np.testing.assert_array_equal(drawn(), before)
 
-    saved, table = host.saveScene(tmp_path / "scene"), panel.parts[1].planes()
+    saved, table = host.saveScene(tmp_path / "scene"), panel.session.planes()
     host.closeScene()
     assert panel.parameterNode.inputVolume is None
     host.loadScene(saved)
     again = panel.parameterNode
-    assert panel.parts[1].planes() == table
+    assert panel.session.planes() == table
     assert again.budgetSeconds == 40
     assert again.inputVolume.GetName() == volume_node.GetName()
     assert again.segmentation.GetName() == segmentation_node.GetName()
@@ -117,14 +117,14 @@ def test_cancel_leaves_no_node_no_process_and_the_drawing_as_it_was(panel, plain
     names = {each.GetName() for each in slicer.util.getNodesByClass("vtkMRMLVolumeNode")}
     node.budgetSeconds = 60
     ui.densifyButton.click()
-    part = _densify_part(panel)
-    handle = part.handle
-    assert host.wait(lambda: part.view.previewNode is not None, 40)
+    rounds = _rounds(panel)
+    handle = rounds.handle
+    assert host.wait(lambda: panel.session.view.previewNode is not None, 40)
     process = handle._job._process
     ui.cancelButton.click()
-    assert host.wait(lambda: part.handle is None, 2.5)
+    assert host.wait(lambda: rounds.handle is None, 2.5)
     assert process.poll() is not None
-    assert part.view.previewNode is None
+    assert panel.session.view.previewNode is None
     assert {each.GetName() for each in slicer.util.getNodesByClass("vtkMRMLVolumeNode")} == names
     assert host.wait(lambda: not handle.folder.exists(), 5)
     assert ui.progressLabel.text == "Canceled."
@@ -137,14 +137,14 @@ def test_whatever_ends_while_a_job_runs_nothing_crashes_and_no_process_stays(pan
     _phantom, volume_node = _drawn_on(node)
     node.budgetSeconds = 2
     ui.densifyButton.click()
-    part = _densify_part(panel)
-    handle = part.handle
+    rounds = _rounds(panel)
+    handle = rounds.handle
     assert host.wait(lambda: handle._job is not None, 10)
     process = handle._job._process
     if end == "leave":
         panel.exit()
         assert host.wait(lambda: handle.result is not None, 30)
-        part.learner.abandon()  # it would wait for the next round
+        rounds.learner.abandon()  # it would wait for the next round
     elif end == "close scene":
         host.closeScene()
     elif end == "delete volume":
@@ -189,7 +189,7 @@ def test_errors_of_the_worker_are_shown_in_words(panel):
     _phantom, volume_node = _drawn_on(node)
     slicer.util.arrayFromVolume(volume_node)[:] = 7
     ui.densifyButton.click()
-    assert host.wait(lambda: _densify_part(panel).handle is None, 30)
+    assert host.wait(lambda: _rounds(panel).handle is None, 30)
     ((kind, text),) = host.dialogs
     assert kind == "error"
     assert "phantom" in text
@@ -206,7 +206,7 @@ def test_a_volume_that_is_changed_while_the_job_is_prepared_is_not_trained_on(pa
     write = DensifyWork.write
     monkeypatch.setattr(DensifyWork, "write", lambda self, folder: (time.sleep(0.3), write(self, folder)))
     ui.densifyButton.click()
-    handle = _densify_part(panel).handle
+    handle = _rounds(panel).handle
     slicer.util.arrayFromVolume(volume_node)[:10] = 0
     slicer.util.arrayFromVolumeModified(volume_node)
     assert host.wait(lambda: handle.ended, 30)
@@ -225,7 +225,7 @@ def test_a_scene_that_is_added_while_a_job_runs_leaves_the_job_its_result(panel,
     phantom, _volume_node = _drawn_on(node)
     node.budgetSeconds = 6
     ui.densifyButton.click()
-    handle = _densify_part(panel).handle
+    handle = _rounds(panel).handle
     assert host.wait(lambda: handle._job is not None, 10)
     slicer.mrmlScene.SetURL(str(added))
     assert slicer.mrmlScene.Import()

@@ -126,9 +126,9 @@ def test_a_worker_is_heard_in_the_users_language(panel, translation, monkeypatch
     phantom, volume_node = add_phantom()
     panel.parameterNode.inputVolume = volume_node
     paint_plane(panel.parameterNode.segmentation, volume_node, phantom.labels, middle(phantom.labels, 0))
-    heard, part = [], panel.parts[2]
-    on_message = part.onMessage
-    monkeypatch.setattr(part, "onMessage", lambda text: (heard.append(text), on_message(text)))
+    heard, rounds = [], panel.session.rounds
+    on_message = rounds.onMessage
+    monkeypatch.setattr(rounds, "onMessage", lambda text: (heard.append(text), on_message(text)))
     panel.ui.densifyButton.click()
     host = Host.instance()
     assert host.wait(lambda: host.dialogs, 20)

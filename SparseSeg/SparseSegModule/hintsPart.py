@@ -5,8 +5,6 @@ from __future__ import annotations
 import slicer
 from slicer.i18n import tr as _
 
-from SparseSegModule.annotatePart import AnnotatePart
-from SparseSegModule.resultView import ResultView
 from SparseSegModule.sampleData import SARCOMA, registerSampleData
 
 SEEN_SETTING = "SparseSeg/HintsSeen"
@@ -15,29 +13,28 @@ SEEN_SETTING = "SparseSeg/HintsSeen"
 class HintsPart:
     """Says what to do next, and loads the sample volume."""
 
-    def __init__(self, panel, annotate: AnnotatePart, view: ResultView) -> None:
+    def __init__(self, panel) -> None:
         self.panel = panel
-        self._annotate, self._view = annotate, view
         self._seen = slicer.util.settingsValue(SEEN_SETTING, False, converter=slicer.util.toBool)
         panel.ui.sampleButton.connect("clicked()", self._onSample)
 
     def refresh(self) -> None:
         """Show the hint for what is to be done next; none once there was a result."""
         ui = self.panel.ui
-        if self._view.result is not None and not self._seen:
+        if self.panel.session.view.result is not None and not self._seen:
             self._seen = True
             slicer.app.userSettings().setValue(SEEN_SETTING, True)
         ui.hintFrame.visible = not self._seen
-        ui.sampleButton.visible = self._annotate.loop is None
+        ui.sampleButton.visible = self.panel.session.loop is None
         ui.hintLabel.text = self._hint()
 
     def cleanup(self) -> None:
         """Nothing to let go of."""
 
     def _hint(self) -> str:
-        if self._annotate.loop is None:
+        if self.panel.session.loop is None:
             return _("<b>1</b>  Choose a volume, or load a sample.")
-        if not self._annotate.planes().planes:
+        if not self.panel.session.planes().planes:
             return _(
                 "<b>2</b>  Outline the structure on one slice, with any tool; then on two or three more, of other"
                 " orientations, too."

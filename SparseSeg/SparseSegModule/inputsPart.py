@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 import qt
 import slicer
-from slicer.i18n import tr as _
 
 from SparseSegModule.parameterNode import CHANNEL_ROLE
+from SparseSegModule.refusals import whyNoDrawing, whyNoImage
 from SparseSegModule.results import addSegmentation, layOnVolume
 from SparseSegModule.selectors import NewNodes, hideMade, isMade
-from SparseSegModule.translation import translated
 from SparseSegModule.views import turnToVolume
 from SparseSegModule.volumes import shearOf
 
@@ -48,7 +47,7 @@ class InputsPart:
         if volumeId != self._volumeId:
             self._volumeId = volumeId
             known = first and node.segmentation is not None  # the scene came with both: its views stay as they are
-            if volumeNode is not None and not known:
+            if volumeNode is not None and not known and not self.panel.session.choseBoth:
                 self._onNewVolume(volumeNode)
         self._showChannels()
 
@@ -58,9 +57,9 @@ class InputsPart:
 
     def channels(self) -> list[vtkMRMLScalarVolumeNode]:
         """The further channels: checked, and not the volume itself."""
-        node = self.panel.parameterNode
         checked = self.panel.ui.channelSelector.checkedNodes()
-        return [channel for channel in checked if channel is not node.inputVolume and not isMade(channel)]
+        volumeNode = self.panel.parameterNode.inputVolume
+        return [channel for channel in checked if channel is not volumeNode and not isMade(channel)]
 
     def letGo(self, node) -> None:
         """A node is about to leave the scene: what is drawn on a volume is nothing to go on with on another one."""
@@ -112,18 +111,12 @@ class InputsPart:
         """Refuse SparseSeg's own results as inputs, and sheared volumes, on which nothing can be drawn."""
         node = self.panel.parameterNode
         volumeNode, segmentationNode = node.inputVolume, node.segmentation
-        problem = shearOf(volumeNode) if volumeNode is not None else ""
-        if problem:
+        if volumeNode is not None and (why := whyNoImage(volumeNode)):
             node.inputVolume = None
-            slicer.util.warningDisplay(translated(problem))
-        if isMade(volumeNode):
-            node.inputVolume = None
-            text = _("{name} is a result of SparseSeg, and no image to segment. Choose the image itself.")
-            slicer.util.warningDisplay(text.format(name=volumeNode.GetName()))
-        if isMade(segmentationNode):
+            slicer.util.warningDisplay(why)
+        if why := whyNoDrawing(segmentationNode):
             node.segmentation = None
-            text = _("{name} is a result of SparseSeg, and nothing that you drew. Apply takes a result over.")
-            slicer.util.warningDisplay(text.format(name=segmentationNode.GetName()))
+            slicer.util.warningDisplay(why)
 
     def _onChannels(self) -> None:
         if self._updating or self._loading or slicer.mrmlScene.IsBatchProcessing():

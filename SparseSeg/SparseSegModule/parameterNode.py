@@ -25,8 +25,9 @@ class SparseSegParameterNode:
     preset, budgetSeconds, margin, seed, device, output - how to densify; 0 seconds is the preset's.
     region - the box to work in, or None for what is annotated with a margin around it.
     live - whether every confirmed slice is learned from at once.
+    scribble - whether strokes on a new slice label their own voxels alone.
     largestIsland, fillHoles, smooth - how a result is finished when it is applied.
-    resultOpacity, showUncertainty - how the result is shown.
+    resultOpacity, showUncertainty, show3D - how the result is shown.
     allFrames - whether a model runs on every frame of a volume that belongs to a sequence.
     flips, force - whether a model averages over mirror images, and whether it runs on images that it is not for.
     startModel - the model that a training begins with, or "" for none; it decides network, channelNames and nested.
@@ -47,8 +48,10 @@ class SparseSegParameterNode:
     device: Annotated[str, Choice(DEVICES)] = "auto"
     output: Annotated[str, Choice(OUTPUTS)] = "both"
     live: bool = False
+    scribble: bool = False
     resultOpacity: Annotated[float, WithinRange(0, 1)] = 0.7
     showUncertainty: bool = False
+    show3D: bool = False
     largestIsland: bool = False
     fillHoles: bool = False
     smooth: bool = False
@@ -61,3 +64,19 @@ class SparseSegParameterNode:
     noisyLabels: bool = False
     nested: bool = False
     exportFormat: ExportFormat = ExportFormat.SEG_NRRD
+
+
+def chosenNodes(
+    node: SparseSegParameterNode | None,
+) -> tuple[vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode] | None:
+    """The image and what is drawn on it, as they are chosen; None where one is missing, or the image is empty."""
+    if node is None or node.inputVolume is None or node.segmentation is None or node.inputVolume.GetImageData() is None:
+        return None
+    return node.inputVolume, node.segmentation
+
+
+def chosenChannels(node: SparseSegParameterNode) -> list[vtkMRMLScalarVolumeNode]:
+    """The further channels: checked, and not the volume itself."""
+    count = node.parameterNode.GetNumberOfNodeReferences(CHANNEL_ROLE)
+    chosen = [node.parameterNode.GetNthNodeReference(CHANNEL_ROLE, number) for number in range(count)]
+    return [channel for channel in chosen if channel is not None and channel is not node.inputVolume]

@@ -6,27 +6,27 @@ import numpy as np
 import slicer
 
 from SparseSegLib.image import Box
-from SparseSegModule.annotatePart import AnnotatePart
+from SparseSegModule.face import Face
 from SparseSegModule.loop import AnnotationLoop
 from SparseSegModule.regions import fitRegion, showRegion
 from SparseSegModule.segments import editableStyles
 from SparseSegModule.volumes import volumeGeometry
 
 
-class RegionPart:
+class RegionPart(Face):
     """Shows the region that is worked on while the panel is open and the user has chosen none."""
 
-    def __init__(self, panel, annotate: AnnotatePart) -> None:
+    def __init__(self, panel) -> None:
         self.panel = panel
-        self.annotate = annotate
         self.shownNode = None
         ui = panel.ui
         ui.regionSelector.connect("nodeAddedByUser(vtkMRMLNode*)", self._fit)
         ui.fitRegionButton.connect("clicked()", lambda: self._fit(panel.parameterNode.region))
+        panel.session.faces.append(self)
 
     def refresh(self) -> None:
         """Follow the parameter node and the annotation."""
-        node, loop = self.panel.parameterNode, self.annotate.loop
+        node, loop = self.panel.parameterNode, self.panel.session.loop
         self.panel.ui.fitRegionButton.enabled = node is not None and node.region is not None and loop is not None
         box = None
         if node is not None and node.region is None and loop is not None and self.panel.parent.isEntered:
@@ -35,6 +35,10 @@ class RegionPart:
             self._hide()
         else:
             self.shownNode = showRegion(loop.volumeNode, box, self.shownNode)
+
+    def onAnnotated(self) -> None:
+        """The annotation has changed."""
+        self.refresh()
 
     def cleanup(self) -> None:
         """The panel goes."""
@@ -51,7 +55,7 @@ class RegionPart:
 
     def _fit(self, roiNode) -> None:
         """Lay a region around what is annotated, or around the volume where nothing is."""
-        loop = self.annotate.loop
+        loop = self.panel.session.loop
         if loop is None or roiNode is None:
             return
         z, y, x = (slice(0, size) for size in volumeGeometry(loop.volumeNode).shape)

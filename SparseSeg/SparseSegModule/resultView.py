@@ -1,4 +1,4 @@
-"""The live preview and the result over the user's drawing: fade, Show 3D, uncertainty, Apply, Discard."""
+"""The live preview and the result in the views, over the user's drawing: fade, 3D, uncertainty, Apply, Discard."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from slicer.i18n import tr as _
 
 from SparseSegLib.annotation import Plane
 from SparseSegLib.image import Geometry
-from SparseSegModule.annotatePart import AnnotatePart
 from SparseSegModule.applying import applyResult
 from SparseSegModule.densifyWork import DenseResult
 from SparseSegModule.finishing import WAYS, finished
@@ -33,27 +32,28 @@ if TYPE_CHECKING:
     from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 
     from SparseSegModule.loop import AnnotationLoop
+    from SparseSegModule.session import Session
 
 
 class ResultView:
-    """Preview and result of a densification in the views, and their buttons."""
+    """Preview and result of a densification in the views.
 
-    def __init__(self, panel, annotate: AnnotatePart) -> None:
-        self.panel = panel
-        self.annotate = annotate
+    Attributes
+    ----------
+    previewNode : the segmentation that shows a preview, or None
+    result : DenseResult or None
+    """
+
+    def __init__(self, session: Session) -> None:
         self.previewNode: vtkMRMLSegmentationNode | None = None
         self.result: DenseResult | None = None
+        self._session = session
         self._volumeNode: vtkMRMLScalarVolumeNode | None = None
         self._drawnNode: vtkMRMLSegmentationNode | None = None
         self._segmentIds: list[str] = []
         self._styles: dict[int, SegmentStyle] = {}
         self._opacity = 1.0
-        self._uncertaintyShown = False
-        ui = panel.ui
-        ui.applyButton.connect("clicked()", self.apply)
-        ui.discardButton.connect("clicked()", self.discard)
-        ui.keepButton.connect("clicked()", self.keep)
-        ui.show3DButton.connect("toggled(bool)", self._onShow3D)
+        self._uncertaintyShown = self._shown3D = False
 
     def begin(self, volumeNode: vtkMRMLScalarVolumeNode, drawnNode: vtkMRMLSegmentationNode) -> None:
         """A job has started on these nodes; a result on others stays in the scene, but is no longer on show here."""
@@ -88,15 +88,14 @@ class ResultView:
         drawn, planes = (None, ()) if loop is None else (loop.labels, loop.table.finished)
         if loop is not None:
             prediction = prediction.completedBy(loop.prediction)
-            self.annotate.predict(prediction)
+            self._session.predict(prediction)
         labels = prediction.withDrawn(drawn, planes, volumeGeometry(self._volumeNode), self._classes())
         if not inScene(self.previewNode):
             self.previewNode = addSegmentation(self._volumeNode, f"{self._drawnNode.GetName()} preview")
             self.previewNode.SetAttribute(INPUT_ATTRIBUTE, self._volumeNode.GetName())
             self._showResult(False)
         showPreview(self.previewNode, labels, geometry, self._styles)
-        self.refresh()
-        self._onShow3D(self.panel.ui.show3DButton.checked)
+        self._show()
 
     def end(self, result: DenseResult) -> None:
         """The job has ended with a result."""
@@ -106,13 +105,18 @@ class ResultView:
             self.removePreview()
             if self._loop() is not None:
                 whole = volumeGeometry(self._volumeNode)
-                self.annotate.predict(Prediction(denseLabels(result, self._volumeNode), whole, tuple(self._segmentIds)))
+                self._session.predict(Prediction(denseLabels(result, self._volumeNode), whole, tuple(self._segmentIds)))
             self.showDrawn()
         elif result.labelmapNode is not None:
             labels = volumeArray(result.labelmapNode)
             self.showPreview(np.array(labels), volumeGeometry(result.labelmapNode))
+        self._show()
+
+    def _show(self) -> None:
+        """Show what is new as the user wants it."""
         self.refresh()
-        self._onShow3D(self.panel.ui.show3DButton.checked)
+        self._show3D()
+        self._session.tellState()
 
     def showDrawn(self, plane: Plane | None = None) -> None:
         """Show what is drawn on a slice, by default on each annotated one, in the place of what is predicted there."""
@@ -124,7 +128,7 @@ class ResultView:
 
     def _loop(self) -> AnnotationLoop | None:
         """The state of the drawing that the result is of; None where another one is chosen."""
-        loop = self.annotate.loop
+        loop = self._session.loop
         same = loop is not None and loop.segmentationNode is self._drawnNode and loop.volumeNode is self._volumeNode
         return loop if same else None
 
@@ -143,13 +147,16 @@ class ResultView:
             self._resultNode().GetDisplayNode().SetVisibility(shown)
 
     def refresh(self) -> None:
-        """Follow the opacity slider and the uncertainty button."""
-        node = self.panel.parameterNode
+        """Follow the parameter node: how the result is shown."""
+        node = self._session.parameterNode
         if node is None:
+            self.previewNode = self.result = self._volumeNode = self._drawnNode = None  # the scene closes
             return
         if self.shownNode() is not None:
             blend(self._drawnNode if inScene(self._drawnNode) else None, self.shownNode(), node.resultOpacity)
         self._showUncertainty(node.showUncertainty)
+        if node.show3D != self._shown3D:
+            self._show3D()
 
     def _showUncertainty(self, wanted: bool) -> None:
         """Put the uncertainty over the image or take it away; another overlay of the user's is left alone."""
@@ -162,35 +169,24 @@ class ResultView:
         else:
             slicer.util.setSliceViewerLayers(foreground=None)
 
-    def updateButtons(self, runs: bool) -> None:
-        """Enable what can be done now."""
-        ui = self.panel.ui
-        shown = self.shownNode() is not None
-        ui.previewFrame.enabled = shown
-        done = not runs and self.result is not None
-        ui.discardButton.enabled = ui.keepButton.enabled = done
-        ui.applyButton.enabled = done and self._canApply()
-        ui.uncertaintyButton.enabled = self.result is not None
-
-    def _canApply(self) -> bool:
-        """Apply can only be undone where the Segment Editor is on the segmentation that it changes."""
-        node = self.panel.parameterNode
-        if node is None or not inScene(self._drawnNode) or not inScene(self._volumeNode):
+    @property
+    def canApply(self) -> bool:
+        """Whether there is a result of the drawing that is chosen, which the Segment Editor can undo in."""
+        if self.result is None or self._loop() is None:
             return False
-        chosen = node.segmentation is self._drawnNode and node.inputVolume is self._volumeNode
-        return chosen and (inScene(self.result.labelmapNode) or inScene(self.result.segmentationNode))
+        return inScene(self.result.labelmapNode) or inScene(self.result.segmentationNode)
 
     def apply(self) -> None:
         """Write the result into the user's segmentation; the Segment Editor can undo it."""
-        if self.result is None or not self._canApply():
+        if not self.canApply:
             return
         with slicer.util.tryWithErrorDisplay(_("The result could not be applied."), waitCursor=True):
-            node, spacing = self.panel.parameterNode, volumeGeometry(self._volumeNode).spacing
+            node, spacing = self._session.parameterNode, volumeGeometry(self._volumeNode).spacing
             labels = finished(
                 denseLabels(self.result, self._volumeNode), spacing, **{name: getattr(node, name) for name in WAYS}
             )
             applyResult(self._loop(), labels, self._segmentIds)
-            self.annotate.ignoreChange()
+            self._session.ignoreChange()
             name = self._drawnNode.GetName()
             self._finish(_("The result was applied to {segmentation}.").format(segmentation=name))
 
@@ -199,7 +195,7 @@ class ResultView:
         node = self.shownNode()
         if node is not None:
             name = keepCopy(node).GetName()
-            self.panel.ui.progressLabel.text = _("A copy is kept: {name}.").format(name=name)
+            self._session.rounds.say(_("A copy is kept: {name}.").format(name=name))
 
     def discard(self) -> None:
         """Remove the result; the user's segmentation stays as it is."""
@@ -219,33 +215,29 @@ class ResultView:
         if inScene(self._drawnNode) and self._drawnNode.GetDisplayNode() is not None:
             self._drawnNode.GetDisplayNode().SetOpacity(self._opacity)
 
-    def forget(self) -> None:
-        """The scene closes."""
-        self.previewNode = self.result = self._volumeNode = self._drawnNode = None
-        self.panel.ui.show3DButton.checked = False
-
     def _finish(self, text: str) -> None:
         """The user is done with the result."""
         if inScene(self._drawnNode):
             forgetResult(self._drawnNode)
         self._close()
-        self.panel.ui.show3DButton.checked = False
-        self.panel.ui.progressLabel.text = text
+        self._session.parameterNode.show3D = False
+        self._session.rounds.say(text)
 
     def _close(self) -> None:
         self._showUncertainty(False)
         self.removePreview()
         self._showResult(False)
         self.result = None
-        self.annotate.predict(None)
-        self.updateButtons(runs=False)
+        self._session.predict(None)
 
     def _classes(self) -> np.ndarray:
         """From the segments as they are now to the classes of the training, ``(256,)``."""
         return classesFrom(classSegmentIds(self._drawnNode), self._segmentIds)
 
-    def _onShow3D(self, shown: bool) -> None:
-        node = self.shownNode()
+    def _show3D(self) -> None:
+        """Show what is shown as a surface, too, or take the surface away."""
+        node, shown = self.shownNode(), self._session.parameterNode.show3D
+        self._shown3D = shown
         if node is None:
             return
         if shown:

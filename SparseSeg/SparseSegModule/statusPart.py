@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 
-import slicer
 from slicer.i18n import tr as _
 
 from SparseSegModule.background import BackgroundCall
-from SparseSegModule.dependencies import Missing, findMissing, hasNvidiaCard, install
+from SparseSegModule.dependencies import hasNvidiaCard
 from SparseSegModule.engine import addEngineToPath, pythonExecutable
 from SparseSegModule.waiting import Waiting
 
@@ -21,10 +20,10 @@ class StatusPart:
 
     def __init__(self, panel) -> None:
         self.panel = panel
-        self.missing: Missing = findMissing()
-        self._installing = False
+        self._installation = panel.session.installation
+        self._installation.onChanged = self._onInstallation
         self._waiting = Waiting(self._onAnswer, POLL_MILLISECONDS)
-        panel.ui.installButton.connect("clicked()", self._onInstall)
+        panel.ui.installButton.connect("clicked()", self._installation.install)
         self._look()
 
     def refresh(self) -> None:
@@ -32,56 +31,33 @@ class StatusPart:
 
     def cleanup(self) -> None:
         """Stop asking."""
+        self._installation.onChanged = lambda: None
         self._waiting.forget()
 
-    def requireTorch(self) -> bool:
-        """Whether a job can run; if not, offer to install what is missing."""
-        if self.missing.anything:
-            self.missing = findMissing()
-        if not self.missing.anything:
-            return True
-        self._onInstall()
-        return not self.missing.anything
+    def _onInstallation(self) -> None:
+        """What is installed has changed, or is about to."""
+        if self._installation.installs:
+            self._showInstalling()
+        else:
+            self.panel.ui.installButton.enabled = True
+            self._look()
 
     def _look(self) -> None:
-        ui = self.panel.ui
-        ui.setupFrame.visible = self.missing.anything
-        ui.installButton.visible = not (self.missing.torch and self.missing.extension)
-        if self.missing.anything:
-            ui.setupLabel.text = self.missing.inWords()
+        ui, missing = self.panel.ui, self._installation.missing
+        ui.setupFrame.visible = missing.anything
+        ui.installButton.visible = not (missing.torch and missing.extension)
+        if missing.anything:
+            ui.setupLabel.text = missing.inWords()
             ui.statusLabel.text = ""
             return
         ui.statusLabel.text = _("Looking for a GPU...")
         self._waiting.start(_askWorker)
 
-    def _onInstall(self) -> None:
-        if self.missing.torch and self.missing.extension:
-            slicer.util.warningDisplay(self.missing.inWords())
-            return
-        if self._installing:  # what installs may run the event loop
-            return
-        self._installing = True
-        self._showInstalling()
-        try:
-            install(self.missing)
-        except Exception as error:  # whatever pip and the PyTorch extension raise
-            slicer.util.errorDisplay(
-                _("The installation failed. Is there an internet connection?") + f"\n\n{error}",
-                detailedText=repr(error),
-            )
-        finally:
-            self._installing = False
-            self.panel.ui.installButton.enabled = True
-        self.missing = findMissing()
-        self._look()
-
     def _showInstalling(self) -> None:
-        """Show a message, for Slicer may stand still meanwhile."""
         ui = self.panel.ui
         ui.installButton.enabled = False
         ui.setupFrame.visible = True
         ui.setupLabel.text = _("Installing. This takes some minutes, in which Slicer may not answer.")
-        slicer.app.processEvents()
 
     def _onAnswer(self, call: BackgroundCall) -> None:
         try:

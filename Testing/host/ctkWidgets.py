@@ -125,6 +125,10 @@ class ctkSliderWidget(QWidget):
         self._spinBox.valueChanged.connect(self._follow)
         self._slider.sliderMoved.connect(self._drag)
 
+    spinBoxVisible = Property(
+        bool, lambda self: not self._spinBox.isHidden(), lambda self, visible: self._spinBox.setVisible(visible)
+    )
+
     def _follow(self, value: float) -> None:
         low, high = self.minimum, self.maximum
         self._slider.setValue(round(SLIDER_TICKS * (value - low) / (high - low)) if high > low else 0)

@@ -27,14 +27,14 @@ def main() -> None:
     panel = open_panel()
     _prepare(panel, tuple(arguments.size))
     panel.parameterNode.budgetSeconds = arguments.seconds
-    part, gaps = panel.parts[2], Gaps()
+    rounds, gaps = panel.session.rounds, Gaps()
     gaps.phase = "pressing Densify"
     panel.ui.densifyButton.click()
-    handle = part.handle
+    handle = rounds.handle
     gaps.phase = "writing the inputs"
     wait_for(lambda: handle._job is not None, 120)
     gaps.phase = "first preview"
-    wait_for(lambda: part.view.previewNode is not None or handle.ended, 120)
+    wait_for(lambda: panel.session.view.previewNode is not None or handle.ended, 120)
     gaps.phase = "training and previews"
     wait_for(lambda: handle._results.busy or not handle.learning, 300)
     gaps.phase = "delivering the result"
@@ -43,8 +43,8 @@ def main() -> None:
     print("progress:", panel.ui.progressLabel.text)
     for phase, (gap, _) in gaps.longest().items():
         print(f"{1000 * gap:7.0f} ms  {phase}")
-    _cancel(panel, part)
-    part.learner.abandon()
+    _cancel(panel, rounds)
+    rounds.learner.abandon()
 
 
 def _prepare(panel: Any, shape: tuple[int, int, int]) -> None:
@@ -60,14 +60,14 @@ def _prepare(panel: Any, shape: tuple[int, int, int]) -> None:
     drawn, table = annotate(volume, truth)
     panel.parameterNode.segmentation = drawn
     run_events(0.1)
-    panel.parts[1].loop.setTable(table)
+    panel.session.loop.setTable(table)
     run_events(0.1)
 
 
-def _cancel(panel: Any, part: Any) -> None:
+def _cancel(panel: Any, rounds: Any) -> None:
     panel.ui.densifyButton.click()
-    handle = part.handle
-    wait_for(lambda: part.view.previewNode is not None, 120)
+    handle = rounds.handle
+    wait_for(lambda: panel.session.view.previewNode is not None, 120)
     process, start = handle._job._process, time.perf_counter()
     panel.ui.cancelButton.click()
     wait_for(lambda: process.poll() is not None, 10)

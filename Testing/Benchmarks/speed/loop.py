@@ -124,7 +124,7 @@ def measure(panel: Any, volume: Volume, truth: np.ndarray, seconds: int, warm: f
         prepared = loop.densify()
         live, beside = loop.correct()
         loop.outline()
-        panel.parts[2].learner.abandon()
+        panel.session.rounds.learner.abandon()
         loop.clicks = 0
         cold = loop.densify()
         loop.click(panel.ui.applyButton)
@@ -139,15 +139,15 @@ class _Loop:
     def __init__(self, panel: Any, volume: Volume, truth: np.ndarray, seconds: int) -> None:
         self.panel, self.volume, self.truth, self.seconds = panel, volume, truth, seconds
         self.clicks = 0
-        self.annotate, self.part = panel.parts[1], panel.parts[2]
+        self.session = panel.session
         self._previews: list[tuple[float, bool]] = []
-        self._show = self.part.view.showPreview
-        self.part.view.showPreview = self._shown
+        self._show = self.panel.session.view.showPreview
+        self.panel.session.view.showPreview = self._shown
 
     def close(self) -> None:
         """The user goes."""
-        self.part.learner.abandon()
-        self.part.view.showPreview = self._show
+        self.session.rounds.learner.abandon()
+        self.panel.session.view.showPreview = self._show
 
     def _shown(self, labels: np.ndarray, geometry: Geometry) -> None:
         self._show(labels, geometry)
@@ -179,11 +179,11 @@ class _Loop:
 
     def correct(self) -> tuple[Waiting, tuple[float, float]]:
         """Correct the slice that the panel suggests, and confirm it in *Live*; IoU beside it before and after."""
-        plane = self.annotate.suggestion or self._worst()
-        self.annotate.jump(plane)
+        plane = self.session.suggestion or self._worst()
+        self.session.jump(plane)
         before = self._beside(plane)
-        self.annotate.loop.press(plane)
-        there, wanted = self.annotate.loop.labels[plane.voxels] > 0, self.truth[plane.voxels] > 0
+        self.session.loop.press(plane)
+        there, wanted = self.session.loop.labels[plane.voxels] > 0, self.truth[plane.voxels] > 0
         self._draw(plane, wanted & ~there)
         self._draw(plane, there & ~wanted, erase=True)
         self.panel.parameterNode.live = True
@@ -207,8 +207,8 @@ class _Loop:
         self._previews.clear()
         start = time.perf_counter()
         begin()
-        if not wait_for(lambda: self.part.handle is not None, 10) or not wait_for(
-            lambda: self.part.handle is None, self.seconds + LONGEST
+        if not wait_for(lambda: self.session.rounds.handle is not None, 10) or not wait_for(
+            lambda: self.session.rounds.handle is None, self.seconds + LONGEST
         ):
             raise JobError("The round did not begin, or did not end.")
         end = time.perf_counter()
@@ -223,12 +223,12 @@ class _Loop:
 
     def _beside(self, plane: Plane) -> float:
         """IoU of what is shown on the two slices beside one."""
-        found = self._labels(self.part.view.shownNode())
+        found = self._labels(self.panel.session.view.shownNode())
         near = [index for index in (plane.index - 1, plane.index + 1) if 0 <= index < self.truth.shape[plane.axis]]
         return iou(np.take(found, near, plane.axis), np.take(self.truth, near, plane.axis) > 0)
 
     def _worst(self) -> Plane:
-        wrong = self._labels(self.part.view.shownNode()) != (self.truth > 0)
+        wrong = self._labels(self.panel.session.view.shownNode()) != (self.truth > 0)
         return Plane(0, int(wrong.sum((1, 2)).argmax()))
 
 
