@@ -40,6 +40,16 @@ class SparseSeg(ScriptedLoadableModule):
             "After 3D U-Net: Learning Dense Volumetric Segmentation from Sparse Annotation (Çiçek et al., MICCAI 2016)."
         )
         slicer.app.connect("startupCompleted()", registerSampleData)
+        slicer.app.connect("startupCompleted()", self.registerEffect)
+
+    def registerEffect(self):
+        """Add the effect SparseSeg to the Segment Editors."""
+        import qSlicerSegmentationsEditorEffectsPythonQt as effects
+
+        effect = effects.qSlicerSegmentEditorScriptedEffect(None)
+        path = os.path.join(os.path.dirname(self.parent.path), "SparseSegEffect", "SegmentEditorEffect.py")
+        effect.setPythonSource(path.replace("\\", "/"))
+        effect.self().register()
 
 
 FIRST = 1.0

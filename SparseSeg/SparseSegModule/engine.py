@@ -29,5 +29,6 @@ def pythonExecutable() -> str:
 
 def forgetLoadedParts() -> None:
     """Drop the loaded modules of this extension, so that reloading the module reloads all of it."""
-    for name in [name for name in sys.modules if name.split(".")[0] in ("SparseSegModule", "SparseSegLib")]:
+    parts = ("SparseSegModule", "SparseSegEffect", "SparseSegLib")
+    for name in [name for name in sys.modules if name.split(".")[0] in parts]:
         del sys.modules[name]

@@ -36,10 +36,12 @@ def installQt() -> None:
     pythonqt.patchQObject()
     names = {name: each for name, each in names.items() if name not in NOT_IN_PYTHONQT}
     _module("qt", **{**names, "Qt": QtCore.Qt, "QUiLoader": QUiLoader})
-    from . import ctkWidgets, segmentEditor  # noqa: F401 (they register their classes)
+    from . import ctkWidgets, effects, segmentEditor  # noqa: F401 (they register their classes)
 
     _module("ctk", **CLASSES["ctk"])
     vars(slicer).update(CLASSES["slicer"])
+    _module("qSlicerSegmentationsEditorEffectsPythonQt", **CLASSES["slicer"])
+    _module("SegmentEditorEffects", AbstractScriptedSegmentEditorEffect=effects.AbstractScriptedSegmentEditorEffect)
 
 
 def _installPackaging(calls: list[tuple[str, Any]]) -> None:

@@ -208,8 +208,10 @@ def registerLogics(core: Any) -> None:
         "Sequences": _logic(core, slicer.vtkSlicerSequencesLogic()),
         "Tables": _logic(core, slicer.vtkSlicerTablesLogic()),
     }
+    from .segmentEditorModule import SegmentEditorModule
+
     for name, logic in logics.items():
-        module = LogicModule(name, logic)
+        module = (SegmentEditorModule if name == "SegmentEditor" else LogicModule)(name, logic)
         setattr(slicer.modules, name.lower(), module)
         slicer.app.moduleManager()._modules[name] = module
 

@@ -8,34 +8,14 @@ from PySide6.QtCore import Property, Qt, Signal
 from PySide6.QtGui import QColor, QKeySequence, QShortcut
 from PySide6.QtWidgets import QGridLayout, QListWidget, QListWidgetItem, QPushButton, QVBoxLayout, QWidget
 
+from .effects import NAMES, qSlicerSegmentEditorEffectFactory
 from .mrmlWidgets import _SceneHolder, qMRMLSegmentsTableView
 from .standin import standIn, stored
 
-EFFECTS = ["Threshold", "Paint", "Draw", "Erase", "Level tracing", "Grow from seeds", "Fill between slices"]
-EFFECTS += ["Margin", "Hollow", "Smoothing", "Scissors", "Islands", "Logical operators", "Mask volume"]
 OPTIONS_WIDTH = {"Paint": 384, "Erase": 384}
 """How many pixels the options of an effect need."""
 SEGMENT_KEYS = ("Q", "W", "/", "*", ",", ".", ">", "<")
 """Pairs of keys for the segment before and the next one."""
-
-
-class _Effect:
-    """One tool of the editor: it has a name and parameters, and does nothing."""
-
-    def __init__(self, name: str, editor: "qMRMLSegmentEditorWidget") -> None:
-        self.name, self._editor = name, editor
-
-    def parameterSetNode(self) -> Any:
-        """Return the node with the parameters of all effects."""
-        return self._editor.mrmlSegmentEditorNode()
-
-    def parameter(self, name: str) -> str:
-        """Return a parameter of the effect."""
-        return self._editor.mrmlSegmentEditorNode().GetAttribute(f"{self.name}.{name}") or ""
-
-    def setParameter(self, name: str, value: Any) -> None:
-        """Set a parameter of the effect."""
-        self._editor.mrmlSegmentEditorNode().SetAttribute(f"{self.name}.{name}", str(value))
 
 
 @standIn("slicer")
@@ -54,8 +34,9 @@ class qMRMLSegmentEditorWidget(_SceneHolder, QWidget):
         super().__init__(parent)
         self._logic = slicer.vtkSlicerSegmentEditorLogic()
         self._shown, self._nodeTag = (None, None, ""), None
-        self._order = list(EFFECTS)
-        self._shortcuts, self._lastEffect = [], ""
+        self._order = list(NAMES)
+        self._registered, self._active, self._lastActive = [], None, None
+        self._shortcuts = []
         self._segments, self._effects, self._options, self._buttons = QListWidget(), QWidget(), QWidget(), {}
         self._segments.setMaximumHeight(90)
         QGridLayout(self._effects).setContentsMargins(0, 0, 0, 0)
@@ -64,6 +45,7 @@ class qMRMLSegmentEditorWidget(_SceneHolder, QWidget):
         layout.addWidget(self._segments)
         layout.addWidget(self._effects)
         layout.addWidget(self._options)
+        QVBoxLayout(self._options).setContentsMargins(0, 0, 0, 0)
         qMRMLSegmentsTableView(self).hide()
         self._segments.itemClicked.connect(lambda item: self.setCurrentSegmentID(item.data(Qt.ItemDataRole.UserRole)))
         self.updateEffectList()
@@ -108,6 +90,9 @@ class qMRMLSegmentEditorWidget(_SceneHolder, QWidget):
             before.RemoveObserver(self._nodeTag)
         self._logic.SetSegmentEditorNode(node)
         self._nodeTag = node.AddObserver("ModifiedEvent", self._onNodeModified) if node else None
+        for effect in self._registered:
+            effect.setParameterSetNode(node)
+            effect.setMRMLDefaults()
         self.updateWidgetFromMRML()
 
     def _onNodeModified(self, node: Any, _event: str) -> None:
@@ -166,9 +151,9 @@ class qMRMLSegmentEditorWidget(_SceneHolder, QWidget):
         self._logic.SetSourceVolumeNode(node)
         self.updateWidgetFromMRML()
 
-    def setSourceVolumeNodeID(self, nodeID: str) -> None:
+    def setSourceVolumeNodeID(self, nodeID: str | None) -> None:
         """Set the volume of that ID."""
-        self.setSourceVolumeNode(self._scene.GetNodeByID(nodeID))
+        self.setSourceVolumeNode(self._scene.GetNodeByID(nodeID) if nodeID else None)
 
     def currentSegmentID(self) -> str:
         """Return the ID of the segment that is edited."""
@@ -180,33 +165,30 @@ class qMRMLSegmentEditorWidget(_SceneHolder, QWidget):
         self._needNode()
         self.mrmlSegmentEditorNode().SetSelectedSegmentID(segmentID)
 
-    def availableEffectNames(self) -> list[str]:
-        """Return the names of the effects."""
-        return list(EFFECTS)
+    def availableEffectNames(self) -> tuple[str, ...]:
+        """Return the names of the effects; lists of strings come as tuples out of PythonQt."""
+        return tuple(effect.name for effect in self._registered)
 
-    def effectByName(self, name: str) -> _Effect | None:
-        """Return an effect."""
-        return _Effect(name, self) if name in EFFECTS else None
+    def effectByName(self, name: str) -> Any:
+        """Return an effect, or None."""
+        return next((effect for effect in self._registered if effect.name == name), None)
 
-    def activeEffect(self) -> _Effect | None:
-        """Return the effect in use."""
-        node = self.mrmlSegmentEditorNode()
-        return self.effectByName(node.GetActiveEffectName()) if node else None
+    def activeEffect(self) -> Any:
+        """Return the effect in use, or None."""
+        return self._active
 
-    def setActiveEffect(self, effect: _Effect | None) -> None:
+    def setActiveEffect(self, effect: Any) -> None:
         """Use another effect, or none."""
-        self.setActiveEffectByName(effect.name if effect else "")
+        if self.mrmlSegmentEditorNode():
+            self.mrmlSegmentEditorNode().SetActiveEffectName(effect.name if effect else "")
 
     def setActiveEffectByName(self, name: str) -> None:
         """Use the effect of that name; an unknown one is none."""
-        if self.mrmlSegmentEditorNode():
-            before, name = self.mrmlSegmentEditorNode().GetActiveEffectName() or "", name if name in EFFECTS else ""
-            self._lastEffect = before if before != name else self._lastEffect
-            self.mrmlSegmentEditorNode().SetActiveEffectName(name)
+        self.setActiveEffect(self.effectByName(name))
 
-    def effectNameOrder(self) -> list[str]:
+    def effectNameOrder(self) -> tuple[str, ...]:
         """Return the order of the effects."""
-        return list(self._order)
+        return tuple(self._order)
 
     def setEffectNameOrder(self, names: list[str]) -> None:
         """Set which effects come first."""
@@ -214,11 +196,21 @@ class qMRMLSegmentEditorWidget(_SceneHolder, QWidget):
         self.updateEffectList()
 
     def updateEffectList(self) -> None:
-        """Make the effects' buttons."""
+        """Take over the effects that are new, and make the buttons."""
+        for effect in qSlicerSegmentEditorEffectFactory.instance().copyEffects(self._registered):
+            effect._undo.connect(self.saveStateForUndo)
+            effect._select.connect(self.setActiveEffectByName)
+            if self.mrmlSegmentEditorNode() is not None:
+                effect.setParameterSetNode(self.mrmlSegmentEditorNode())
+                effect.setMRMLDefaults()
+            effect.setupOptionsFrame()
+            effect.optionsFrame().setVisible(False)
+            self._options.layout().addWidget(effect.optionsFrame())
+        known = self.availableEffectNames()
         for button in self._buttons.values():
             button.setParent(None)
-        rest = [name for name in EFFECTS if name not in self._order] if self.unorderedEffectsVisible else []
-        names = [name for name in self._order if name in EFFECTS] + rest
+        rest = [name for name in known if name not in self._order] if self.unorderedEffectsVisible else []
+        names = [name for name in self._order if name in known] + rest
         self._buttons = {name: QPushButton(name) for name in names}
         for index, (name, button) in enumerate(self._buttons.items()):
             button.setCheckable(True)
@@ -259,7 +251,7 @@ class qMRMLSegmentEditorWidget(_SceneHolder, QWidget):
             keys.append((f"{number % 10}", lambda number=number: self._toggleEffect(number)))
             keys.append((f"Shift+{number % 10}", lambda number=number: self._toggleEffect(number + 10)))
         keys.append(("Esc", lambda: self.setActiveEffect(None)))
-        keys.append(("Space", lambda: self.setActiveEffectByName(self._lastEffect)))
+        keys.append(("Space", lambda: self.setActiveEffect(self._lastActive)))
         keys += [(key, self.undo) for key in ("Z", QKeySequence.StandardKey.Undo)]
         keys += [(key, self.redo) for key in ("Y", QKeySequence.StandardKey.Redo)]
         for place, key in enumerate(SEGMENT_KEYS):
@@ -294,6 +286,29 @@ class qMRMLSegmentEditorWidget(_SceneHolder, QWidget):
 
     def updateWidgetFromMRML(self) -> None:
         """Show the nodes, segments and effect as they are, and say what changed."""
+        node = self.mrmlSegmentEditorNode()
+        modified = node.StartModify() if node is not None else 0
+        self._show()
+        if node is not None:
+            node.EndModify(modified)
+
+    def _useEffect(self) -> None:
+        """Change to the effect that the node names."""
+        node = self.mrmlSegmentEditorNode()
+        effect = self.effectByName(node.GetActiveEffectName() or "") if node is not None else None
+        if effect is self._active:
+            return
+        if self._active is not None:
+            self._active.deactivate()
+        if effect is not None:
+            self.setupViewObservations()
+            effect.activate()
+        else:
+            self.removeViewObservations()
+        self._lastActive, self._active = self._active, effect
+
+    def _show(self) -> None:
+        self._useEffect()
         state = (self.segmentationNode(), self.sourceVolumeNode(), self.currentSegmentID())
         before, self._shown = self._shown, state
         self._segments.clear()
@@ -315,6 +330,9 @@ class qMRMLSegmentEditorWidget(_SceneHolder, QWidget):
         for old, new, signal in zip(before, state, signals, strict=True):
             if old != new:
                 signal.emit(new)
+        if state[1] is not before[1]:
+            for effect in self._registered:
+                effect.sourceVolumeNodeChanged()
 
     def _sceneChanged(self) -> None:
         if self.__dict__.get("_logic") and self.mrmlSegmentEditorNode():

@@ -38,7 +38,7 @@ def has_bare_editor() -> bool:
     """Whether the application has Slicer's own Segment Editor, whose tools really draw: the stand-in host has not."""
     import slicer
 
-    return slicer.modules.segmenteditor.widgetRepresentation() is not None
+    return slicer.util.mainWindow() is not None
 
 
 def run_events(seconds: float) -> None:
