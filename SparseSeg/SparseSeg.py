@@ -101,8 +101,7 @@ class SparseSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin, Face):
         from SparseSegModule.statusPart import StatusPart
 
         inputs, automatic = InputsPart(self), AutomaticPart(self)
-        self.region = RegionPart(self)
-        others = [ComparePart(self), ExportPart(self), StatusPart(self), HintsPart(self), self.region]
+        others = [ComparePart(self), ExportPart(self), StatusPart(self), HintsPart(self), RegionPart(self)]
         self.parts = [inputs, AnnotatePart(self), DensifyPart(self), automatic, *others]
         ui = self.ui
         own = [ui.volumeSelector, ui.segmentationSelector, ui.regionSelector, ui.shownSelector, ui.referenceSelector]
@@ -124,12 +123,12 @@ class SparseSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin, Face):
         """Called when the user opens the module."""
         self.initializeParameterNode()
         self.parts[1].enter()
-        self.region.refresh()
+        self.session.showRegion(True)
 
     def exit(self):
         """Called when the user opens another module: jobs go on, drawing tools do not."""
         self.parts[1].exit()
-        self.region.exit()
+        self.session.showRegion(False)
 
     def onReload(self):
         """Reload every part of the extension, not this file alone."""

@@ -247,6 +247,15 @@ def test_masking_of_this_segment_editor_is_respected(module, edited):
     assert ui.confirmButton.enabled
 
 
+def test_the_region_is_shown_while_the_effect_is_active(module, edited):
+    editor, phantom, volume_node, node = edited
+    _choose_effect(editor)
+    paint_plane(node, volume_node, phantom.labels, middle(phantom.labels, 0))
+    assert _session().regionBox.shownNode is not None
+    editor.setActiveEffectByName("Paint")
+    assert _session().regionBox.shownNode is None
+
+
 def test_nothing_to_work_on_is_said_and_can_be_mended(module, edited):
     from SparseSegModule.results import INPUT_ATTRIBUTE
 

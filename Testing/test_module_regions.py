@@ -101,24 +101,24 @@ def test_the_panel_shows_the_region_that_will_be_worked_on_until_the_user_choose
     from SparseSegModule.regions import regionBox
 
     panel, volume, expected = annotated
-    shown = panel.region.shownNode
+    shown = panel.session.regionBox.shownNode
     assert regionBox(shown, volume) == expected
     panel.parameterNode.margin = 1.0
     assert regionBox(shown, volume) != expected
     panel.exit()
-    assert panel.region.shownNode is None
+    assert panel.session.regionBox.shownNode is None
     assert shown.GetScene() is None
     panel.enter()
-    assert panel.region.shownNode is not None
+    assert panel.session.regionBox.shownNode is not None
     own = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "own")
     panel.parameterNode.region = own
-    assert panel.region.shownNode is None
+    assert panel.session.regionBox.shownNode is None
     panel.parameterNode.region = None
-    assert panel.region.shownNode is not None
+    assert panel.session.regionBox.shownNode is not None
 
 
 def test_a_locked_segment_does_not_widen_the_region(annotated):
-    from SparseSegModule.regionPart import annotatedRegion
+    from SparseSegModule.regionBox import annotatedRegion
 
     panel, volume, expected = annotated
     drawing, loop = panel.parameterNode.segmentation, panel.session.loop

@@ -49,6 +49,11 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         """The user chose the effect: work on what is edited."""
         self._currentFace().choose()
 
+    def deactivate(self):
+        """Another tool is taken up: what is drawn with it is followed all the same."""
+        if self._face is not None:
+            self._face.leave()
+
     def sourceVolumeNodeChanged(self):
         """Another source volume was chosen."""
         if self.scriptedEffect.active():

@@ -63,8 +63,13 @@ class EffectFace(VTKObservationMixin, Face):
         self.whyLabel.visible = bool(why)
         if not why:
             self.session.edit(self._editor)
+        self.session.showRegion(not why)
         self.onChosen()
         self._bar.onChosen()
+
+    def leave(self) -> None:
+        """Another tool is taken up, or the Segment Editor left."""
+        self.session.showRegion(False)
 
     def close(self) -> None:
         """The Segment Editor goes, or the session."""

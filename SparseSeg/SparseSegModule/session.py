@@ -20,6 +20,7 @@ from SparseSegModule.parameterNode import SparseSegParameterNode, chosenNodes
 from SparseSegModule.planes import PlaneTable
 from SparseSegModule.prediction import Prediction
 from SparseSegModule.refusals import whyNoDrawing, whyNoImage
+from SparseSegModule.regionBox import RegionBox
 from SparseSegModule.resultView import ResultView
 from SparseSegModule.rounds import Rounds
 from SparseSegModule.strokeWatch import StrokeWatch
@@ -41,7 +42,7 @@ class Session(VTKObservationMixin):
     ----------
     parameterNode : the user's choices, which decide what is worked on; None before a scene is followed
     installation : what is missing for learning
-    view : preview and result in the views
+    regionBox, view : the region that is worked on, and preview and result, in the views
     rounds : the learning
     suggestion : the next slice worth annotating, or None
     choseBoth : whether volume and segmentation are being chosen together, so that neither is looked for
@@ -55,6 +56,7 @@ class Session(VTKObservationMixin):
         self.suggestion: Plane | None = None
         self.choseBoth = False
         self.installation = Installation()
+        self.regionBox = RegionBox()
         self.view = ResultView(self)
         self.rounds = Rounds(self)
         self._strokes = StrokeWatch(self.annotated, self.view.showDrawn, self._tellNamed)
@@ -97,6 +99,7 @@ class Session(VTKObservationMixin):
             self.loop.scribble = self.parameterNode.scribble
         self.rounds.refresh()
         self.view.refresh()
+        self.regionBox.refresh(self.parameterNode, self.loop)
         for face in list(self.faces):
             face.onChosen()
 
@@ -129,8 +132,14 @@ class Session(VTKObservationMixin):
         """The user edits no longer: the mouse means nothing."""
         self._strokes.release()
 
+    def showRegion(self, wanted: bool) -> None:
+        """Show the region that is worked on, or do so no longer."""
+        self.regionBox.wanted = wanted
+        self.regionBox.refresh(self.parameterNode, self.loop)
+
     def close(self) -> None:
         """End the session, and its worker with it."""
+        self.showRegion(False)
         self._strokes.stop()
         self.rounds.stop()
         self.view.removePreview()
@@ -192,6 +201,7 @@ class Session(VTKObservationMixin):
         """The annotation has changed: show it, and tell a worker that learns."""
         for face in list(self.faces):
             face.onAnnotated()
+        self.regionBox.refresh(self.parameterNode, self.loop)
         self.rounds.annotationChanged()
 
     def tellState(self) -> None:
