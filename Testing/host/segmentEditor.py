@@ -1,5 +1,6 @@
 """A stand-in of the Segment Editor's widget, over Slicer's own logic of the Segment Editor."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import shiboken6
@@ -201,10 +202,8 @@ class qMRMLSegmentEditorWidget(EditorEffects, _SceneHolder, QWidget):
     def updateWidgetFromMRML(self) -> None:
         """Show the nodes, segments and effect as they are, and say what changed."""
         node = self.mrmlSegmentEditorNode()
-        modified = node.StartModify() if node is not None else 0
-        self._show()
-        if node is not None:
-            node.EndModify(modified)
+        with slicer.util.NodeModify(node) if node is not None else nullcontext():
+            self._show()
 
     def _show(self) -> None:
         self._useEffect()
