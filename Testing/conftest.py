@@ -48,10 +48,11 @@ def workers(monkeypatch):
 def panel(tmp_path, monkeypatch, workers, request):
     """The module's panel on an empty scene, in the stand-in host: error boxes are recorded, the model library is empty.
 
-    No worker is prepared ahead, unless a test is marked so. No slot may have raised an error in the end.
+    No worker is prepared ahead, and the worker's Python is not asked what it computes on, unless a test is marked so.
+    No slot may have raised an error in the end.
     """
     from host import Host
-    from module_helpers import MODULE
+    from module_helpers import DEVICE, MODULE
 
     monkeypatch.setenv("SPARSESEG_MODELS", str(tmp_path / "models"))
     monkeypatch.setattr("SparseSegLib.models.library.shipped_folders", tuple)
@@ -61,10 +62,12 @@ def panel(tmp_path, monkeypatch, workers, request):
     host.errors.clear()
     host.dialogs.clear()
     host.answers.clear()
-    loaded = host.loadModule(MODULE)
-    loaded.enter()
     if request.node.get_closest_marker("prepares") is None:
         monkeypatch.setattr("SparseSegModule.learner.Learner.prepare", lambda self, learning, options: None)
+    if request.node.get_closest_marker("asks") is None:
+        monkeypatch.setattr("SparseSegModule.statusPart._askWorker", lambda: DEVICE)
+    loaded = host.loadModule(MODULE)
+    loaded.enter()
     yield loaded.widget
     host.unloadModule("SparseSeg")
     host.closeScene()

@@ -14,6 +14,7 @@ from SparseSegLib.annotation import Plane
 from SparseSegLib.image import Geometry
 
 MODULE = Path(__file__).resolve().parents[1] / "SparseSeg" / "SparseSeg.py"
+DEVICE = {"device": "cpu", "device_name": "CPU, 2 threads", "packages": {"torch": "2.13.0"}}  # of sparseseg info
 
 
 def add_volume(array: np.ndarray, geometry: Geometry, name: str):

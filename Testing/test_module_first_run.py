@@ -5,7 +5,7 @@ import sys
 import pytest
 import slicer
 from host import Host
-from module_helpers import add_phantom, middle, paint_plane
+from module_helpers import DEVICE, add_phantom, middle, paint_plane
 
 STATUS = 6
 
@@ -145,17 +145,19 @@ def test_other_packages_come_through_pip_ensure_or_in_older_slicers_pip_install(
     assert "Install them now?" in host.dialogs[-1][1]
 
 
+@pytest.mark.asks
 def test_the_status_line_names_the_device_and_points_out_an_idle_gpu(panel, monkeypatch):
     from SparseSegModule import statusPart
 
     assert Host.instance().wait(lambda: "PyTorch" in panel.ui.statusLabel.text, 30)
     assert "CPU" in panel.ui.statusLabel.text
     monkeypatch.setattr(statusPart, "hasNvidiaCard", lambda: True)
-    panel.parts[STATUS]._show({"device": "cpu", "device_name": "CPU, 2 threads", "packages": {"torch": "2.13.0"}})
+    panel.parts[STATUS]._show(DEVICE)
     assert "<b>" in panel.ui.statusLabel.text
     assert "NVIDIA" in panel.ui.statusLabel.text
 
 
+@pytest.mark.asks
 def test_why_the_workers_python_could_not_be_asked_is_said(panel, tmp_path, monkeypatch):
     from SparseSegModule import statusPart
 
