@@ -137,11 +137,10 @@ class qMRMLNodeComboBox(_SceneHolder, QWidget):
         self._sceneChanged()
 
     def _accepts(self, node: Any) -> bool:
-        exact = node.GetClassName() in self.nodeTypes
-        child = self.showChildNodeTypes and any(node.IsA(each) for each in self.nodeTypes)
-        if node.GetID() in self._filter.hiddenNodeIDs:
+        types = self.nodeTypes
+        if node.GetClassName() not in types and not (self.showChildNodeTypes and any(map(node.IsA, types))):
             return False
-        if not (exact or child) or any(node.IsA(each) for each in self.hideChildNodeTypes):
+        if node.GetID() in self._filter.hiddenNodeIDs or any(map(node.IsA, self.hideChildNodeTypes)):
             return False
         for nodeType, name, value in self._attributes:
             has = node.GetAttribute(name)

@@ -64,10 +64,10 @@ def _setattr(self: QObject, name: str, value: Any) -> None:
         attribute.fset(self, value)
     elif hasattr(type(attribute), "__set__"):
         _pythonSetattr(self, name, value)
-    elif name.encode() in [bytes(each) for each in self.dynamicPropertyNames()]:
-        self.setProperty(name, value)
     elif _ignoring and not name.startswith("_"):
         return
+    elif name.encode() in [bytes(each) for each in self.dynamicPropertyNames()]:
+        self.setProperty(name, value)
     elif ofCppClass(self) and not name.startswith("_"):
         kind = "creation of new attributes" if attribute is None else "overwriting of slots"
         raise AttributeError(f"Attribute '{name}': {kind} on {type(self).__name__} objects is not allowed")
@@ -183,7 +183,8 @@ def _patch(qtClass: type) -> None:
             continue
         setattr(qtClass, name, QtProperty(name, _replaced(qtClass, name), entry.isWritable()))
     qtClass.__setattr__ = _setattr
-    qtClass.__getattribute__ = _getattribute(qtClass.__getattribute__)
+    if "__getattribute__" in vars(qtClass):  # the others have that of a parent
+        qtClass.__getattribute__ = _getattribute(qtClass.__getattribute__)
 
 
 def patch(module: ModuleType) -> None:
