@@ -14,6 +14,8 @@ from SparseSegLib.files import write_text
 from SparseSegLib.image import Geometry
 from SparseSegLib.io import default_segment, read_labels, read_volume, write_image, write_labels
 
+pytestmark = pytest.mark.usefixtures("workers")
+
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
@@ -195,7 +197,7 @@ def test_help_teaches(command, capsys):
     assert len(capsys.readouterr().out) > 150
 
 
-def test_the_demo_writes_everything(capsys, tmp_path, monkeypatch, workers):
+def test_the_demo_writes_everything(capsys, tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
     monkeypatch.setattr(demo, "PEERS", ("Grow from seeds",))
     status, text, err = _run(capsys, "demo", "-o", tmp_path, "--seconds", 3, "--json")

@@ -11,9 +11,9 @@ from SparseSegLib.evaluation import iou
 PAGE = Path(__file__).resolve().parents[1] / "Resources" / "Documentation" / "console.md"
 
 
-MIDDLE = (slice(60, 108), slice(70, 134), slice(50, 114))
+MIDDLE = (slice(68, 100), slice(78, 126), slice(58, 106))
 FRACTION = 8
-MOST_SECONDS = 2.5
+MOST_SECONDS = 1.25
 
 
 def _cropped(node):
