@@ -13,6 +13,7 @@ from SparseSegLib.cli import COMMANDS, demo, main
 from SparseSegLib.files import write_text
 from SparseSegLib.image import Geometry
 from SparseSegLib.io import default_segment, read_labels, read_volume, write_image, write_labels
+from SparseSegLib.resources import sample_data
 
 pytestmark = pytest.mark.usefixtures("workers")
 
@@ -197,10 +198,21 @@ def test_help_teaches(command, capsys):
     assert len(capsys.readouterr().out) > 150
 
 
-def test_the_demo_writes_everything(capsys, tmp_path, monkeypatch):
-    pytest.importorskip("matplotlib")
+@pytest.fixture
+def small_sample(tmp_path_factory, monkeypatch):
+    """The demo works on the middle of the sample volume, and compares with one other method, to be quick."""
+    folder, middle = tmp_path_factory.mktemp("sample"), (slice(60, 108), slice(70, 134), slice(50, 114))
+    volume = read_volume(sample_data("mni152_t1.nrrd"))
+    truth, geometry, segments = read_labels(sample_data("mni152_white_matter.nrrd"))
+    write_image(volume.array[0][middle], volume.geometry.crop(middle), folder / "mni152_t1.nrrd")
+    write_labels(truth[middle], geometry.crop(middle), folder / "mni152_white_matter.nrrd", segments)
+    monkeypatch.setattr(demo, "sample_data", folder.joinpath)
     monkeypatch.setattr(demo, "PEERS", ("Grow from seeds",))
-    status, text, err = _run(capsys, "demo", "-o", tmp_path, "--seconds", 3, "--json")
+
+
+def test_the_demo_writes_everything(capsys, tmp_path, small_sample):
+    pytest.importorskip("matplotlib")
+    status, text, err = _run(capsys, "demo", "-o", tmp_path, "--seconds", 2, "--json")
     assert status == 0, err
     values = json.loads(text)
     assert values["scores"]["SparseSeg"]["iou"] > 0.6
