@@ -4,6 +4,7 @@ import os
 from dataclasses import replace
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 settings.register_profile("sparseseg", deadline=None, derandomize=True)  # cores are shared
@@ -131,15 +132,20 @@ def dataset():
 
 @pytest.fixture(scope="session")
 def bundle(dataset, tmp_path_factory):
-    """A trained model of a bright blob, at 1 mm."""
+    """A trained model of a bright blob, at 1 mm; all processes of a run share it."""
     from cohort_helpers import CARD, QUICK
 
     from SparseSegLib.cohort import train
     from SparseSegLib.models import save_bundle
 
-    path = tmp_path_factory.mktemp("models") / "Blob ü"
-    model = train(dataset, replace(QUICK, budget_steps=100, patch=(20, 24, 24)))
-    save_bundle(path, replace(CARD, arguments=model.arguments, window=model.window), model.weights)
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    path = folder / "Blob ü"
+    with FileLock(folder / "bundle.lock"):
+        if not path.exists():
+            model = train(dataset, replace(QUICK, budget_steps=100, patch=(20, 24, 24)))
+            save_bundle(path, replace(CARD, arguments=model.arguments, window=model.window), model.weights)
     return path
 
 
