@@ -55,6 +55,7 @@ class ForkedWorker:
         self.stdin, self.stdout = os.fdopen(commands[1], "wb"), os.fdopen(events[0], "rb")
         self._process = context.Process(target=_work, args=(folder, dict(os.environ), *theirs), daemon=True)
         self._process.start()
+        self.pid = self._process.pid
         for end in theirs:
             end.close()
 

@@ -11,7 +11,7 @@ from SparseSegLib.image import Geometry
 @pytest.mark.prepares
 def test_the_loop_is_gone_through_with_two_clicks(panel):
     phantom = blob(Geometry.identity((16, 20, 24)))
-    figures = loop.measure(panel, phantom.volume, phantom.labels, seconds=2, warm=0.5)
+    figures = loop.measure(panel, phantom.volume, phantom.labels, seconds=1, warm=0.5)
     assert figures.clicks == 2
     for waiting in (figures.prepared, figures.cold, figures.live):
         assert 0 < waiting.first <= waiting.whole

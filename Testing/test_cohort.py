@@ -104,7 +104,7 @@ def test_a_training_lowers_the_loss_and_segments_a_volume_it_never_saw(dataset, 
 
 
 def test_a_v_net_is_trained_saved_and_run_like_any_other_network(dataset, tmp_path):
-    settings = replace(QUICK, network="vnet-small", arguments={"base": 8}, budget_steps=60, patch=(16, 24, 24))
+    settings = replace(QUICK, network="vnet-small", arguments={"base": 8}, budget_steps=40, patch=(16, 24, 24))
     model = train(dataset, settings)
     card = replace(CARD, network="vnet-small", arguments=model.arguments, window=model.window)
     save_bundle(tmp_path / "v", card, model.weights)

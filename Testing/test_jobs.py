@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from forked import fork_worker
 from phantoms import blob
 from recorded import Recorded
 
@@ -147,7 +148,7 @@ def test_a_full_disk_is_said_and_leaves_no_broken_file(folder, tmp_path):
         assert read_labels(preview)[0].max() == 1
         preview.unlink()
     assert sorted(path.name for path in folder.iterdir()) == sorted([*before, "log.txt", "worker.lock"])
-    assert Job(folder).start().wait(60)["event"] == "result"
+    assert Job(folder, launch=fork_worker).start().wait(60)["event"] == "result"
 
 
 def _alive(process: int) -> bool:

@@ -70,6 +70,7 @@ def inputs(tmp_path_factory):
     return folder
 
 
+@pytest.mark.usefixtures("workers")
 @pytest.mark.parametrize("kind", ["densify", "segment"])
 def test_a_job_that_is_killed_once_is_resumed(kind, inputs, tmp_path):
     _kill_often(kind, 1, inputs, tmp_path)

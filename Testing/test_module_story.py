@@ -135,7 +135,7 @@ def test_cancel_leaves_no_node_no_process_and_the_drawing_as_it_was(panel, plain
 def test_whatever_ends_while_a_job_runs_nothing_crashes_and_no_process_stays(panel, end):
     host, ui, node = Host.instance(), panel.ui, panel.parameterNode
     _phantom, volume_node = _drawn_on(node)
-    node.budgetSeconds = 2
+    node.budgetSeconds = 1
     ui.densifyButton.click()
     rounds = _rounds(panel)
     handle = rounds.handle
@@ -172,7 +172,7 @@ def test_two_jobs_at_once_do_not_disturb_each_other(panel):
         phantom, volume_node = add_phantom(name=name)
         segmentation_node, table = annotate(volume_node, phantom.labels, (2, 2, 2))
         handles.append(
-            panel.logic.densify(volume_node, segmentation_node, budgetSteps=40, planes=table, wait=False, output="both")
+            panel.logic.densify(volume_node, segmentation_node, budgetSteps=15, planes=table, wait=False, output="both")
         )
         truths.append(phantom.labels)
     assert len(panel.logic.jobs) == 2
@@ -223,7 +223,7 @@ def test_a_scene_that_is_added_while_a_job_runs_leaves_the_job_its_result(panel,
     host.closeScene()
     node = panel.parameterNode
     phantom, _volume_node = _drawn_on(node)
-    node.budgetSeconds = 6
+    node.budgetSeconds = 3
     ui.densifyButton.click()
     handle = _rounds(panel).handle
     assert host.wait(lambda: handle._job is not None, 10)
