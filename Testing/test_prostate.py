@@ -26,6 +26,7 @@ from SparseSegLib.worker.segment_task import segment_task
 
 SPACING = (2.0, 1.25, 1.25)
 SIZE = (16, 32, 32)
+pytestmark = pytest.mark.usefixtures("workers")
 TINY = ("--width", "4", "--window", "16", "16", "16", "--phantoms", "1", "--device", "cpu")
 
 
@@ -46,8 +47,12 @@ def data(tmp_path_factory):
 
 @pytest.fixture
 def calls(monkeypatch):
-    """How often a bias field was corrected, which other tests cover, and which takes a second each."""
+    """How often a bias field was corrected, which other tests cover, and which takes a second each.
+
+    What the network sees of the training volumes is measured twice on each.
+    """
     calls = []
+    monkeypatch.setattr(prostate_training, "FEATURE_SAMPLES", 2)
     monkeypatch.setattr(
         "SparseSegLib.preprocessing.for_model.correct_bias_field", lambda volume: calls.append(1) or volume
     )
@@ -145,7 +150,7 @@ def test_several_networks_of_all_volumes_answer_as_one(data, calls, tmp_path, ca
     assert load_network(tmp_path / "two")[0].figures["steps of each"] == 2
 
 
-def test_the_benchmark_measures_a_bundle_and_asks_the_gate(data, tmp_path, capsys):
+def test_the_benchmark_measures_a_bundle_and_asks_the_gate(data, calls, tmp_path, capsys):
     bundle, rows = tmp_path / "tiny", tmp_path / "rows.json"
     given = ["--data", str(data), "-o", str(bundle), "--holdout", "none", "--steps", "1", *TINY]
     assert prostate_training.main(given) == 0

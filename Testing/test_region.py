@@ -15,6 +15,7 @@ from SparseSegLib.errors import AnnotationError, GeometryError, UsageError
 from SparseSegLib.image import Geometry, Volume
 from SparseSegLib.io import write_image, write_labels
 
+pytestmark = pytest.mark.usefixtures("workers")
 EXPERTS = (SliceUNetRecipe(widths=(8, 16), crop=48), ExtraTreesRecipe(trees=10))
 SHAPE = (20, 40, 40)
 

@@ -7,7 +7,7 @@ from Experiments.synthesis.scenes import KINDS, random_scene
 
 @pytest.fixture(scope="module")
 def scenes():
-    return [random_scene(np.random.default_rng(seed)) for seed in range(16)]
+    return [random_scene(np.random.default_rng(seed)) for seed in range(10)]
 
 
 def test_scenes_are_of_all_kinds_and_sizes(scenes):
