@@ -39,7 +39,7 @@ def main() -> int:
     lint = [run(check) for check in ([] if rest else checks)]
     if not rest:
         os.environ.setdefault("OMP_NUM_THREADS", "1")  # the processes share the cores, and often wait for a worker
-        rest = ["-n", "3", "--dist", "loadfile", "--no-loadscope-reorder"]
+        rest = ["-n", "3", "--dist", "loadfile", "--no-loadscope-reorder", "--durations", "15"]
     return run([python, "-m", "pytest", *rest]) or max(lint, default=0)
 
 
