@@ -375,7 +375,7 @@ class SparseSegLogic(ScriptedLoadableModuleLogic):
     ):
         """Write a segmentation as a file, whole or not at all.
 
-        :param path: where to; .seg.nrrd and .nii.gz name the format
+        :param path: where to; .seg.nrrd and .nii.gz name the format. None for Slicer's DICOM database
         :param format: "seg.nrrd", "nifti", "dicom-seg" or "rtstruct"; the last two need it, and end in .dcm
         :param volumeNode: on whose grid; by default the volume that the segmentation was made from
         :param dicomFolder: where the slices of the volume's scan are, if Slicer's DICOM database does not have them
@@ -384,9 +384,14 @@ class SparseSegLogic(ScriptedLoadableModuleLogic):
         """
         from pathlib import Path
 
+        from SparseSegModule.databaseExport import DatabaseExport
         from SparseSegModule.exporter import prepareExport
         from SparseSegModule.exportFormats import formatOf
 
+        if path is None:
+            export = DatabaseExport(segmentationNode, formatOf(Path(), format or "dicom-seg"), volumeNode)
+            export.write()
+            return export.store()
         path = Path(path)
         folder = None if dicomFolder is None else Path(dicomFolder)
         return prepareExport(segmentationNode, path, formatOf(path, format), volumeNode, folder, overwrite=overwrite)()

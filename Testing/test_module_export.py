@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 import slicer
 from host import Host
-from module_helpers import add_volume
+from module_helpers import add_phantom, add_volume
 from phantoms import oblique_geometry
 from test_io_dicom import ARRAY, SHAPE, UID, right_handed, write_series
 from test_module_compare import _segmented
 
-from SparseSegLib.errors import AnnotationError, DependencyError, FileError, UsageError
+from SparseSegLib.errors import AnnotationError, DependencyError, FileError, UsageError, VolumeError
 from SparseSegLib.image import place
 from SparseSegLib.io import read_labels
+
+pydicom = pytest.importorskip("pydicom")
 
 NAMES = ("Shell ü", "Core")
 
@@ -63,7 +65,6 @@ def test_for_slicer_and_for_other_programs(panel, result, tmp_path):
 
 
 def test_a_structure_set_refers_to_the_slices_that_the_database_knows(panel, result, tmp_path):
-    pydicom = pytest.importorskip("pydicom")
     node, _volume_node, labels, geometry, _folder = result
     temporary = Path(slicer.app.temporaryPath)
     before = set(temporary.iterdir())
@@ -81,7 +82,6 @@ def test_a_structure_set_refers_to_the_slices_that_the_database_knows(panel, res
 
 
 def test_without_the_database_the_folder_is_asked_for_and_must_hold_that_series(panel, result, tmp_path):
-    pytest.importorskip("pydicom")
     host, ui = Host.instance(), panel.ui
     node, volume_node, _labels, _geometry, folder = result
     slicer.dicomDatabase.isOpen = False
@@ -155,8 +155,96 @@ def test_a_missing_package_is_named_and_offered(panel, result, tmp_path, monkeyp
 
 
 def test_a_segmentation_object_is_written_where_highdicom_is_there(panel, result, tmp_path):
-    pydicom = pytest.importorskip("pydicom")
     pytest.importorskip("highdicom")
     found = pydicom.dcmread(_write(panel, result[0], tmp_path / "seg.dcm", "dicom-seg"))
     assert found.Modality == "SEG"
     assert [one.SegmentLabel for one in found.SegmentSequence] == list(NAMES)
+
+
+class Database:
+    """Slicer's DICOM database, as far as an export needs it: what is inserted is copied into its folder."""
+
+    def __init__(self, folder: Path, files: list[Path]) -> None:
+        self.folder = folder
+        self.isOpen = True
+        self._files = {self.fileValue(str(file), "0008,0018"): str(file) for file in files}
+
+    def fileValue(self, path: str, tag: str) -> str:  # noqa: N802
+        found = pydicom.dcmread(path, stop_before_pixels=True).get(int(tag.replace(",", ""), 16))
+        return "" if found is None else "\\".join(found.value) if found.VM > 1 else str(found.value)
+
+    def instanceValue(self, uid: str, tag: str) -> str:  # noqa: N802
+        return self.fileValue(self._files[uid], tag)
+
+    def fileForInstance(self, uid: str) -> str:  # noqa: N802
+        return self._files.get(uid, "")
+
+    def insert(self, path: str, store: bool, thumbnail: bool) -> None:
+        copy = self.folder / f"{len(self._files)}.dcm"
+        copy.write_bytes(Path(path).read_bytes())
+        self._files[self.fileValue(path, "0008,0018")] = str(copy)
+
+
+def test_dicom_goes_into_the_database_and_temporary_files_away(panel, result, tmp_path, monkeypatch):
+    host, ui, node = Host.instance(), panel.ui, result[0]
+    stored = tmp_path / "database"
+    stored.mkdir()
+    monkeypatch.setattr(slicer, "dicomDatabase", Database(stored, sorted(result[4].glob("*.dcm"))))
+    temporary = Path(slicer.app.temporaryPath)
+    before = set(temporary.iterdir())
+    path = _write(panel, node, None, "rtstruct")
+    assert path.parent == stored
+    assert pydicom.dcmread(path).Modality == "RTSTRUCT"
+    with pytest.raises(UsageError, match="no DICOM"):
+        _write(panel, node, None, "nifti")
+    panel.parameterNode.shown = node
+    assert not ui.databaseCheckBox.enabled
+    ui.exportFormatSelector.setCurrentIndex(ui.exportFormatSelector.findText("DICOM RTSTRUCT"))
+    assert ui.databaseCheckBox.enabled
+    ui.databaseCheckBox.checked = True
+    ui.exportButton.click()
+    assert host.wait(lambda: "into the DICOM database" in ui.exportLabel.text, 20)
+    assert len(list(stored.iterdir())) == 2
+    monkeypatch.setattr(Database, "insert", lambda *_arguments: None)
+    with pytest.raises(FileError, match="did not take"):
+        _write(panel, node, None, "rtstruct")
+    assert host.dialogs == []
+    assert set(temporary.iterdir()) == before
+
+
+def test_a_wrong_series_is_recognized_before_the_work(panel, bundle, tmp_path, monkeypatch):
+    from dicom_helpers import save_all, slices
+    from SparseSegModule.dicomScan import checkForModel, seriesDoubts
+    from SparseSegModule.inputsPart import firstImage
+
+    phantom, scan = add_phantom(name="T2")
+    assert seriesDoubts(scan) == ""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    files, nodes = [], {}
+    kinds = {"scout": ["ORIGINAL", "PRIMARY", "LOCALIZER"], "ADC": ["DERIVED", "PRIMARY", "ADC"], "few": ["ORIGINAL"]}
+    for name, kind in kinds.items():
+        part = phantom.volume.array[0][: 3 if name == "few" else None] * 100
+        nodes[name] = add_volume(part, phantom.volume.geometry, name)
+        (one, *_others) = slices(ImageType=kind)
+        files += save_all([one], tmp_path / name)
+        nodes[name].SetAttribute("DICOM.instanceUIDs", str(one.SOPInstanceUID))
+        hierarchy.SetItemAttribute(
+            hierarchy.CreateItem(hierarchy.GetSceneItemID(), nodes[name]), "DICOM.Modality", "CT"
+        )
+    monkeypatch.setattr(slicer, "dicomDatabase", Database(tmp_path, files), raising=False)
+    expected = ["a localizer (scout view)", "derived from another series (ADC)", "a scan of 3 slices"]
+    assert [seriesDoubts(node) for node in nodes.values()] == expected
+    panel.parameterNode.inputVolume = nodes["ADC"]
+    assert panel.ui.seriesLabel.text == "Is this the right series? It is derived from another series (ADC)."
+    panel.parameterNode.inputVolume = scan
+    assert panel.ui.seriesLabel.text == ""
+    with pytest.raises(VolumeError, match="scout seems to be the wrong series"):
+        panel.logic.applyModel(str(bundle), nodes["scout"])
+    card = SimpleNamespace(name="prostate", scans="MR")
+    with pytest.raises(VolumeError, match="few is CT, and the model prostate is for MR"):
+        checkForModel(nodes["few"], card)
+    for node in (scan, nodes["few"]):
+        slicer.mrmlScene.RemoveNode(node)
+    panel.parameterNode.inputVolume = None
+    assert firstImage() is nodes["scout"]
+    assert firstImage([nodes["scout"], add_phantom(name="later")[1]]).GetName() == "later"

@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 import slicer
 import vtk
-from module_helpers import add_phantom, add_volume
+from host import Host
+from module_helpers import add_phantom, add_volume, paint_plane
 from phantoms import GEOMETRIES
 
+from SparseSegLib.annotation import Plane
 from SparseSegLib.errors import GeometryError, VolumeError
+from SparseSegLib.image import Geometry
 
 
 def _transform(matrix: np.ndarray):
@@ -24,6 +27,27 @@ def _rotation() -> np.ndarray:
     matrix[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
     matrix[:3, 3] = 11.0, -7.5, 23.0
     return matrix
+
+
+def _spline():
+    """A shift by 4 mm that counts as not linear."""
+    spline = vtk.vtkThinPlateSplineTransform()
+    spline.SetBasisToR()
+    source, target = vtk.vtkPoints(), vtk.vtkPoints()
+    for corner in ((0, 0, 0), (-39, 0, 0), (0, -31, 0), (0, 0, 19), (-39, -31, 19)):
+        source.InsertNextPoint(corner)
+        target.InsertNextPoint(corner[0] + 4, corner[1], corner[2])
+    spline.SetSourceLandmarks(source)
+    spline.SetTargetLandmarks(target)
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode")
+    transform.SetAndObserveTransformToParent(spline)
+    return transform
+
+
+def _shear(amount: float):
+    matrix = np.eye(4)
+    matrix[0, 1] = amount
+    return _transform(matrix)
 
 
 def _segmentation(volume_node, labels: np.ndarray):
@@ -117,16 +141,7 @@ def test_a_transform_that_is_not_linear_is_followed_by_slicers_own_export(panel)
 
     phantom, volume_node = add_phantom()
     node = _segmentation(volume_node, phantom.labels)
-    spline = vtk.vtkThinPlateSplineTransform()
-    spline.SetBasisToR()
-    source, target = vtk.vtkPoints(), vtk.vtkPoints()
-    for corner in ((0, 0, 0), (-39, 0, 0), (0, -31, 0), (0, 0, 19), (-39, -31, 19)):
-        source.InsertNextPoint(corner)
-        target.InsertNextPoint(corner[0] + 4, corner[1], corner[2])
-    spline.SetSourceLandmarks(source)
-    spline.SetTargetLandmarks(target)
-    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode")
-    transform.SetAndObserveTransformToParent(spline)
+    transform = _spline()
     assert not transform.IsTransformToWorldLinear()
     node.SetAndObserveTransformNodeID(transform.GetID())
     moved = np.roll(phantom.labels, -4, axis=2)  # 4 mm to the right in RAS is towards lower x
@@ -168,9 +183,7 @@ def test_a_shearing_transform_and_a_color_volume_are_refused_with_words(panel):
 
     _phantom, first = add_phantom(name="first")
     _phantom, second = add_phantom(name="second")
-    shear = np.eye(4)
-    shear[0, 1] = 0.4
-    second.SetAndObserveTransformNodeID(_transform(shear).GetID())
+    second.SetAndObserveTransformNodeID(_shear(0.4).GetID())
     with pytest.raises(GeometryError, match="shears") as caught:
         channelGeometry(second, first)
     assert "Harden" in caught.value.hint
@@ -195,3 +208,97 @@ def test_overlapping_segments_the_later_one_counts(panel):
     assert node.GetSegmentation().GetNumberOfLayers() == 2
     found = classLabels(node, volume_node).whole(mask.shape)
     np.testing.assert_array_equal(found, np.where(smaller, 2, mask))
+
+
+def test_a_volume_whose_slices_are_none_in_the_views_is_refused(panel):
+    host, node = Host.instance(), panel.parameterNode
+    _phantom, volume_node = add_phantom(GEOMETRIES["oblique"])
+    for transform, refused in ((_shear(0.4), True), (_spline(), True), (_shear(0.02), False), (None, False)):
+        volume_node.SetAndObserveTransformNodeID(transform.GetID() if transform is not None else None)
+        node.inputVolume = volume_node
+        assert (node.inputVolume is None) is refused
+        assert [kind for kind, _text in host.dialogs] == ["warning"] * refused
+        host.dialogs.clear()
+    volume_node.SetAndObserveTransformNodeID(_spline().GetID())  # it is chosen already
+    host.processEvents(0.05)
+    ((_kind, text),) = host.dialogs
+    assert "bends or shears" in text
+    host.dialogs.clear()
+
+
+def test_nothing_is_written_through_a_transform_that_is_not_linear(panel):
+    from SparseSegModule.segmentChanges import applyLabels, changeSlice
+    from SparseSegModule.segments import classSegmentIds
+    from SparseSegModule.volumes import ijkToRas
+
+    phantom, volume_node = add_phantom()
+    node = _segmentation(volume_node, phantom.labels)
+    node.SetAndObserveTransformNodeID(_spline().GetID())
+    (name,) = classSegmentIds(node)
+    with pytest.raises(GeometryError, match="not linear lies between phantom and drawn"):
+        applyLabels(node, volume_node, phantom.labels, ijkToRas(volume_node), {1: name})
+    with pytest.raises(GeometryError, match="not linear lies between phantom and drawn"):
+        changeSlice(node, volume_node, Plane(0, 10), {name: phantom.labels[10] == 1})
+
+
+def test_a_segmentation_of_surfaces_alone_is_read(panel):
+    from SparseSegModule.segmentLabels import classLabels
+
+    from SparseSegLib.evaluation import iou
+
+    phantom, volume_node = add_phantom()
+    node = _segmentation(volume_node, phantom.labels)
+    node.CreateClosedSurfaceRepresentation()
+    segmentation, converter = node.GetSegmentation(), slicer.vtkSegmentationConverter
+    segmentation.SetSourceRepresentationName(converter.GetSegmentationClosedSurfaceRepresentationName())
+    segmentation.RemoveRepresentation(converter.GetSegmentationBinaryLabelmapRepresentationName())
+    assert iou(classLabels(node, volume_node).whole(phantom.labels.shape) > 0, phantom.labels > 0) > 0.9
+
+
+def test_slices_of_another_grid_are_forgotten(panel):
+    from SparseSegModule.volumes import imageFromArray
+
+    host, node, annotate = Host.instance(), panel.parameterNode, panel.session
+    phantom, volume_node = add_phantom()
+    node.inputVolume = volume_node
+    paint_plane(node.segmentation, volume_node, phantom.labels, Plane(0, 10))
+    assert len(annotate.planes().planes) == 1
+    part = np.ascontiguousarray(phantom.volume.array[0][:8, :20, :30])
+    volume_node.SetAndObserveImageData(imageFromArray(part))
+    host.processEvents(0.05)
+    assert annotate.planes().planes == ()
+    paint_plane(node.segmentation, volume_node, phantom.labels[:8, :20, :30], Plane(0, 5))
+    assert [(plane.axis, plane.index) for plane in annotate.planes().planes] == [(0, 5)]
+    volume_node.SetSpacing(2, 2, 2)
+    host.processEvents(0.05)
+    assert annotate.planes().planes == ()
+    assert host.dialogs == []
+
+
+def test_another_image_is_told_from_the_one_that_is_learned(panel):
+    from SparseSegModule.volumes import ImageState, imageFromArray
+
+    phantom, volume_node = add_phantom()
+    other = add_phantom(name="other")[1]
+    image = volume_node.GetImageData()
+    known, channel = ImageState.of(volume_node), ImageState.of(other, volume_node)
+    volume_node.SetAndObserveImageData(imageFromArray(phantom.volume.array[0]))
+    assert ImageState.of(volume_node) != known
+    volume_node.SetAndObserveImageData(image)
+    assert ImageState.of(volume_node) == known
+    volume_node.SetSpacing(2, 1, 1)
+    assert ImageState.of(volume_node) != known
+    volume_node.SetSpacing(1, 1, 1)
+    slicer.util.arrayFromVolumeModified(volume_node)
+    assert ImageState.of(volume_node) != known
+    other.SetAndObserveTransformNodeID(_transform(_rotation()).GetID())
+    assert ImageState.of(other, volume_node) != channel
+
+
+def test_one_slice_is_no_volume(panel):
+    geometry = Geometry((1, 12, 14), (3.0, 1.0, 1.0))
+    labels = np.zeros(geometry.shape, np.uint8)
+    labels[0, 3:8, 4:9] = 1
+    volume_node = add_volume(labels * 100.0, geometry, "radiograph")
+    with pytest.raises(VolumeError, match="radiograph is one slice thick"):
+        panel.logic.densify(volume_node, _segmentation(volume_node, labels))

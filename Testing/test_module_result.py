@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pytest
 import slicer
+import vtk
 from forked import launch_with
 from host import Host
 from module_helpers import add_phantom, middle, paint_plane
@@ -15,6 +16,10 @@ from SparseSegLib.protocol import CHECKPOINT_FILE
 from SparseSegLib.training.checkpoint import load_checkpoint
 
 STEPS = 15
+LIVER = (
+    "Segmentation category and type - 3D Slicer General Anatomy list"
+    "~SCT^123037004^Anatomical Structure~SCT^10200004^Liver~^^~Anatomic codes - DICOM master list~^^~^^"
+)
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +41,7 @@ def densified(panel, played_back, monkeypatch):
     segment = node.segmentation.GetSegmentation().GetNthSegment(0)
     segment.SetName("liver")
     segment.SetColor(0.25, 0.5, 0.75)
+    segment.SetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), LIVER)
     for axis in range(3):
         paint_plane(node.segmentation, volume_node, phantom.labels, middle(phantom.labels, axis))
     start = panel.logic.densify
@@ -44,6 +50,12 @@ def densified(panel, played_back, monkeypatch):
     assert host.wait(lambda: panel.session.rounds.handle is None, 60)
     assert host.dialogs == []
     return panel, phantom, volume_node
+
+
+def _tag(segment, name):
+    value = vtk.reference("")
+    assert segment.GetTag(name, value)
+    return str(value)
 
 
 def test_the_nodes_say_where_they_come_from_and_lie_in_the_volumes_study(densified):
@@ -61,7 +73,12 @@ def test_the_nodes_say_where_they_come_from_and_lie_in_the_volumes_study(densifi
     segment = result.segmentationNode.GetSegmentation().GetNthSegment(0)
     assert segment.GetName() == "liver"
     np.testing.assert_allclose(segment.GetColor(), (0.25, 0.5, 0.75))
-    assert segment.HasTag(slicer.vtkSegment.GetTerminologyEntryTagName())
+    assert _tag(segment, slicer.vtkSegment.GetTerminologyEntryTagName()) == LIVER
+    assert _tag(segment, "DICOM.SegmentAlgorithmType") == "SEMIAUTOMATIC"
+    labelmap = segment.GetRepresentation(
+        slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+    )
+    assert labelmap.GetPointData().GetArray("ImageScalars") is not None  # which Slicer's DICOM SEG export looks for
     assert result.segmentationNode.GetSegmentation().GetNumberOfLayers() == 1
     table = result.labelmapNode.GetDisplayNode().GetColorNode()
     assert table.GetColorName(1) == "liver"
@@ -82,6 +99,7 @@ def test_a_second_result_updates_the_first_and_leaves_a_copy_alone(densified):
     (copy,) = [node for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode") if "copy" in node.GetName()]
     kept = _dense(copy, volume_node)
     np.testing.assert_array_equal(kept, _dense(first.segmentationNode, volume_node))
+    assert _tag(copy.GetSegmentation().GetNthSegment(0), slicer.vtkSegment.GetTerminologyEntryTagName()) == LIVER
     panel.session.rounds.learner.abandon()  # what was recorded has one round
     panel.ui.densifyButton.click()
     assert Host.instance().wait(lambda: panel.session.rounds.handle is None, 60)
@@ -215,6 +233,19 @@ def test_a_result_whose_segment_was_removed_is_not_applied(densified):
     assert "removed" in text
     Host.instance().errors.clear()  # Slicer's tryWithErrorDisplay shows the error and raises it again
     assert panel.session.view.result is not None
+
+
+def test_a_result_of_another_grid_is_not_applied(densified):
+    panel, _phantom, volume_node = densified
+    host, view = Host.instance(), panel.session.view
+    volume_node.SetSpacing(1.0, 1.0, 1.0)
+    panel.ui.applyButton.click()
+    ((kind, text),) = host.dialogs
+    assert kind == "error"
+    assert "another grid than phantom" in text
+    assert view.result is not None
+    host.dialogs.clear()
+    host.errors.clear()
 
 
 def test_weights_stay_in_their_scene(densified):

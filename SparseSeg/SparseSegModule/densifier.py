@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import slicer
 
-from SparseSegLib.errors import UsageError
+from SparseSegLib.errors import UsageError, VolumeError
 from SparseSegLib.image import Geometry
 from SparseSegModule.annotation import Drawing, findPlanes, takeDrawing
 from SparseSegModule.densifyWork import DenseArrays, DenseResult, DensifyWork
@@ -24,6 +24,7 @@ from SparseSegModule.regions import regionBox
 from SparseSegModule.remembered import rememberedWeights
 from SparseSegModule.results import deliverDense, denseLabels
 from SparseSegModule.segments import SegmentStyle, classSegmentIds, segmentStyles
+from SparseSegModule.sequences import frameOf, isOfAnotherFrame
 from SparseSegModule.volumes import volumeArray, volumeGeometry
 
 if TYPE_CHECKING:
@@ -72,6 +73,11 @@ def startDensify(
     """
     if volumeNode is None or segmentationNode is None:
         raise UsageError("A volume and a segmentation are needed.", "Choose both under Inputs.")
+    if isOfAnotherFrame(segmentationNode, volumeNode):
+        raise UsageError(
+            f"{segmentationNode.GetName()} was drawn on another frame than {volumeNode.GetName()} shows.",
+            "Show that frame, or draw on this one in another segmentation.",
+        )
     if output not in OUTPUTS:
         raise UsageError(f"There is no output called {output}.", f"Use one of {', '.join(OUTPUTS)}.")
 
@@ -87,6 +93,8 @@ def startDensify(
         settings["network"] = network
     if budgetSteps:
         settings["budget_steps"] = int(budgetSteps)
+    if min(volumeGeometry(volumeNode).shape) < 2:
+        raise VolumeError(f"{volumeNode.GetName()} is one slice thick.", "Choose a volume of several slices.")
     images = [volumeNode, *channels]
 
     def deliver(
@@ -167,7 +175,8 @@ def knownPlanes(loop: AnnotationLoop, *, everySegment: bool = False) -> PlaneTab
 
 
 def _key(images: list[vtkMRMLScalarVolumeNode], segmentationNode: vtkMRMLSegmentationNode) -> str:
-    """One name for the weights of this segmentation on these images."""
-    text = "|".join([*(node.GetID() for node in images), segmentationNode.GetID()])
+    """One name for the weights of this segmentation on these images; the frames of a sequence share it."""
+    frames = [segmentationNode] if not frameOf(images[0]) else []
+    text = "|".join(node.GetID() for node in [*images, *frames])
     segments = "|".join(style.name for style in segmentStyles(segmentationNode))
     return hashlib.sha256(f"{text}|{segments}".encode()).hexdigest()[:24]

@@ -15,7 +15,7 @@ import numpy as np
 import vtk
 
 from SparseSegLib.annotation import Plane, write_sparse_labels
-from SparseSegLib.errors import SparseSegError
+from SparseSegLib.errors import SparseSegError, VolumeError
 from SparseSegLib.image import Box, Geometry
 from SparseSegLib.image.label_values import counts_in
 from SparseSegLib.io import read_labels, read_volume, write_image
@@ -132,6 +132,7 @@ class DensifyWork:
         self._deliver = deliver
         self._show = show
         self._images = [VolumeImage.of(channels[0]), *(VolumeImage.of(node, channels[0]) for node in channels[1:])]
+        self._states = [(image.name, image.state, image.stateNow) for image in self._images]
         self._updates = 0
 
     def change(self, settings: dict[str, Any], output: str) -> None:
@@ -210,7 +211,13 @@ class DensifyWork:
         )
 
     def deliver(self, results: DenseArrays, ending: dict[str, Any]) -> DenseResult:
-        """Make nodes."""
+        """Make nodes; VolumeError if the image is another one by now, which they must not be laid over."""
+        changed = self._changed()
+        if changed:
+            raise VolumeError(
+                f"{changed} has been changed, or shows another frame: the result is of what it was before.",
+                "Press Densify again; it begins with what was learned.",
+            )
         return self._deliver(results, ending["figures"], self.settings, self._output, self._drawing.styles)
 
     def readPreview(self, path: Path) -> tuple[np.ndarray, Geometry]:
@@ -219,9 +226,13 @@ class DensifyWork:
         return self._drawing.masked(labels.astype(np.uint8), geometry), geometry
 
     def show(self, preview: tuple[np.ndarray, Geometry]) -> None:
-        """Show an intermediate result."""
-        if self._show is not None:
+        """Show an intermediate result, unless the image is another one by now."""
+        if self._show is not None and not self._changed():
             self._show(*preview)
+
+    def _changed(self) -> str:
+        """The name of a volume that has another image than the one that is learned from; "" if none has."""
+        return next((name for name, state, now in self._states if now() != state), "")
 
     def keep(self, folder: Path) -> None:
         """Keep the weights: a run with more annotation or a second budget starts from them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from slicer.i18n import tr as _
 
 from SparseSegLib.errors import SparseSegError
 from SparseSegModule.background import BackgroundCall
+from SparseSegModule.databaseExport import DatabaseExport
 from SparseSegModule.dependencies import installPackages, missingPackages
 from SparseSegModule.dicomScan import scanFiles
 from SparseSegModule.exporter import prepareExport
@@ -22,7 +24,7 @@ from SparseSegModule.translation import errorText
 from SparseSegModule.waiting import Waiting
 
 if TYPE_CHECKING:
-    from slicer import vtkMRMLScalarVolumeNode
+    from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 
 
 class ExportPart:
@@ -31,6 +33,7 @@ class ExportPart:
     def __init__(self, panel) -> None:
         self.panel = panel
         self._waiting = Waiting(self._onWritten)
+        self._storing: DatabaseExport | None = None
         panel.ui.exportButton.connect("clicked()", self.onExport)
 
     def refresh(self) -> None:
@@ -38,6 +41,7 @@ class ExportPart:
         node = self.panel.parameterNode
         ready = node is not None and node.shown is not None and not self._waiting.busy
         self.panel.ui.exportButton.enabled = ready
+        self.panel.ui.databaseCheckBox.enabled = node is not None and bool(node.exportFormat.dicomKind)
 
     def cleanup(self) -> None:
         """The panel goes; a file that is being written is finished."""
@@ -48,6 +52,9 @@ class ExportPart:
         node = self.panel.parameterNode
         kind, segmentationNode = node.exportFormat, node.shown
         if not _hasPackages(kind):
+            return
+        if kind.dicomKind and node.intoDatabase:
+            self._store(segmentationNode, kind)
             return
         folder = None
         volumeNode = inputOf(segmentationNode)
@@ -63,6 +70,18 @@ class ExportPart:
         except SparseSegError as error:
             slicer.util.errorDisplay(errorText(error))
             return
+        self._start(write)
+
+    def _store(self, segmentationNode: vtkMRMLSegmentationNode, kind: ExportFormat) -> None:
+        """Write into Slicer's DICOM database."""
+        try:
+            self._storing = DatabaseExport(segmentationNode, kind)
+        except SparseSegError as error:
+            slicer.util.errorDisplay(errorText(error))
+            return
+        self._start(self._storing.write)
+
+    def _start(self, write: Callable[[], Path]) -> None:
         self._waiting.start(write)
         self.panel.ui.exportLabel.text = _("Writing...")
         self.refresh()
@@ -71,9 +90,12 @@ class ExportPart:
         self.refresh()
         label = self.panel.ui.exportLabel
         label.text = ""
+        storing, self._storing = self._storing, None
         with slicer.util.tryWithErrorDisplay(_("The segmentation could not be exported.")):
             path = call.result()
-            label.text = _("Written: {name}").format(name=path.name)
+            name = path.name if storing is None else _("into the DICOM database")
+            path = path if storing is None else storing.store()
+            label.text = _("Written: {name}").format(name=name)
             label.toolTip = str(path)
 
 

@@ -7,22 +7,29 @@ from typing import TYPE_CHECKING
 
 import qt
 import slicer
+import vtk
+from slicer.i18n import tr as _
+from slicer.util import VTKObservationMixin
 
+from SparseSegModule.dicomScan import seriesDoubts
 from SparseSegModule.parameterNode import CHANNEL_ROLE
 from SparseSegModule.refusals import whyNoDrawing, whyNoImage
-from SparseSegModule.results import addSegmentation, layOnVolume
+from SparseSegModule.results import addSegmentation, inputOf, layOnVolume
+from SparseSegModule.segments import addEmpty, segmentStyles
 from SparseSegModule.selectors import NewNodes, hideMade, isMade
+from SparseSegModule.sequences import frameOf, isOfAnotherFrame
 from SparseSegModule.views import turnToVolume
-from SparseSegModule.volumes import shearOf
+from SparseSegModule.volumes import ijkToRas, shearOf
 
 if TYPE_CHECKING:
     from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 
 
-class InputsPart:
+class InputsPart(VTKObservationMixin):
     """Keeps the Segment Editor, the slice views and the channels in step with the chosen nodes."""
 
     def __init__(self, panel) -> None:
+        VTKObservationMixin.__init__(self)
         self.panel = panel
         self._node = None
         self._volumeId: str | None = None
@@ -31,6 +38,11 @@ class InputsPart:
         for table in slicer.util.findChildren(panel.ui.segmentEditorWidget, className="qMRMLSegmentsTableView"):
             table.useTerminologySelectorSettingsKey = ""  # a double-click renames, in place of a list of terms
         self._updating = self._loading = False
+        self._shown: tuple = ()
+        self._changes = qt.QTimer()
+        self._changes.setSingleShot(True)
+        self._changes.setInterval(0)
+        self._changes.connect("timeout()", self._onChanged)
         self._newNodes = NewNodes(self._onNew)
         self._hideMade()
 
@@ -40,20 +52,26 @@ class InputsPart:
         first, self._node = node is not self._node, node
         if node is None:
             self._volumeId = None
+            self._watch(None)
             return
         self._refuse()
         volumeNode = node.inputVolume
         volumeId = volumeNode.GetID() if volumeNode is not None else None
         if volumeId != self._volumeId:
             self._volumeId = volumeId
+            self._watch(volumeNode)
             known = first and node.segmentation is not None  # the scene came with both: its views stay as they are
             if volumeNode is not None and not known and not self.panel.session.choseBoth:
                 self._onNewVolume(volumeNode)
+        if volumeNode is not None and isOfAnotherFrame(node.segmentation, volumeNode):
+            self._onFrame(volumeNode, node.segmentation)
         self._showChannels()
+        self._showDoubts(volumeNode)
 
     def cleanup(self) -> None:
         """The panel goes."""
         self._newNodes.stop()
+        self.removeObservers()
 
     def channels(self) -> list[vtkMRMLScalarVolumeNode]:
         """The further channels: checked, and not the volume itself."""
@@ -107,6 +125,39 @@ class InputsPart:
         turnToVolume(volumeNode)
         slicer.util.setSliceViewerLayers(background=volumeNode, fit=True)
 
+    def _showDoubts(self, volumeNode: vtkMRMLScalarVolumeNode | None) -> None:
+        """Say so if the volume seems the wrong series."""
+        doubts = seriesDoubts(volumeNode) if volumeNode is not None else ""
+        label = self.panel.ui.seriesLabel
+        label.visible = bool(doubts)
+        label.text = _("Is this the right series? It is {what}.").format(what=doubts) if doubts else ""
+
+    def _watch(self, volumeNode: vtkMRMLScalarVolumeNode | None) -> None:
+        """Follow what the chosen volume shows: it may get another grid, or be the next frame of a sequence."""
+        self.removeObservers()
+        if volumeNode is not None:
+            for event in (slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent, vtk.vtkCommand.ModifiedEvent):
+                self.addObserver(volumeNode, event, self._onVolume)
+            self._shown = _placeOf(volumeNode)
+
+    def _onVolume(self, volumeNode: vtkMRMLScalarVolumeNode, _event: str) -> None:
+        last, self._shown = self._shown, _placeOf(volumeNode)
+        if self._shown != last:
+            self._changes.start()
+
+    def _onChanged(self) -> None:
+        self.panel.refresh()
+        self.panel.session.refresh()
+
+    def _onFrame(self, volumeNode: vtkMRMLScalarVolumeNode, last: vtkMRMLSegmentationNode) -> None:
+        """Another frame is shown: its drawing is, too, and no drawing or result of another one."""
+        drawing = drawnOn(volumeNode) or _likeOn(volumeNode, last)
+        for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
+            if inputOf(node) is volumeNode and isOfAnotherFrame(node, volumeNode):
+                node.SetDisplayVisibility(False)
+        drawing.SetDisplayVisibility(True)
+        self.panel.parameterNode.segmentation = drawing
+
     def _refuse(self) -> None:
         """Refuse SparseSeg's own results as inputs, and sheared volumes, on which nothing can be drawn."""
         node = self.panel.parameterNode
@@ -145,22 +196,30 @@ class InputsPart:
 
 
 def firstImage(nodes: Iterable | None = None) -> vtkMRMLScalarVolumeNode | None:
-    """The first image that SparseSeg did not make, among some nodes or in the whole scene."""
+    """The first image that SparseSeg did not make, among some nodes or in the whole scene; no scout, if it can be."""
+    found = []
     for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if nodes is None else nodes:
         isImage = node.GetClassName() == "vtkMRMLScalarVolumeNode" and node.GetImageData() is not None
         if isImage and not isMade(node) and not shearOf(node):
-            return node
-    return None
+            found.append(node)
+    return min(found, key=lambda node: bool(seriesDoubts(node)), default=None)
 
 
 def drawnOn(volumeNode: vtkMRMLScalarVolumeNode) -> vtkMRMLSegmentationNode | None:
     """The first segmentation that was drawn on a volume; results and previews do not count."""
     for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
-        if isMade(node) or _referenceVolume(node) is not volumeNode:
+        if isMade(node) or _referenceVolume(node) is not volumeNode or isOfAnotherFrame(node, volumeNode):
             continue
         if node.GetSegmentation().GetNumberOfSegments():
             return node
     return None
+
+
+def _placeOf(volumeNode: vtkMRMLScalarVolumeNode) -> tuple:
+    """Where the voxels of a volume lie, and of which frame they are: what its drawing depends on."""
+    image = volumeNode.GetImageData()
+    shape = None if image is None else image.GetDimensions()
+    return shape, ijkToRas(volumeNode).tobytes(), volumeNode.GetTransformNodeID(), frameOf(volumeNode)
 
 
 def _referenceVolume(segmentationNode: vtkMRMLSegmentationNode | None) -> vtkMRMLScalarVolumeNode | None:
@@ -172,6 +231,15 @@ def _referenceVolume(segmentationNode: vtkMRMLSegmentationNode | None) -> vtkMRM
 def _newSegmentation(volumeNode: vtkMRMLScalarVolumeNode) -> vtkMRMLSegmentationNode:
     segmentationNode = addSegmentation(volumeNode, f"{volumeNode.GetName()} segmentation")
     _addSegment(segmentationNode)
+    return segmentationNode
+
+
+def _likeOn(volumeNode: vtkMRMLScalarVolumeNode, other: vtkMRMLSegmentationNode) -> vtkMRMLSegmentationNode:
+    """A new segmentation for the frame that a volume shows, with the segments of another one, still empty."""
+    name = f"{volumeNode.GetName()} segmentation ({frameOf(volumeNode)})"
+    segmentationNode = addSegmentation(volumeNode, name)
+    for style in segmentStyles(other):
+        addEmpty(segmentationNode, style)
     return segmentationNode
 
 

@@ -14,6 +14,7 @@ from SparseSegModule.annotation import Drawing
 from SparseSegModule.densifier import roundSettings
 from SparseSegModule.jobHandle import JobHandle, Listener
 from SparseSegModule.segments import classSegmentIds
+from SparseSegModule.volumes import ImageState
 
 if TYPE_CHECKING:
     from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
@@ -40,13 +41,11 @@ class Learning:
     settings: dict[str, Any] = field(compare=False)
     output: str = field(compare=False)
     segmentIds: list[str] = field(init=False)
-    modified: list[int] = field(init=False)
+    states: list[ImageState] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "segmentIds", classSegmentIds(self.segmentationNode))
-        images = [node.GetImageData() for node in self.images]
-        scalars = [image.GetPointData().GetScalars() for image in images if image is not None]
-        object.__setattr__(self, "modified", [each.GetMTime() for each in scalars if each is not None])
+        object.__setattr__(self, "states", [ImageState.of(node, self.images[0]) for node in self.images])
 
 
 class Learner(Listener):

@@ -13,6 +13,7 @@ from SparseSegLib.annotation import ObliquePlane, Plane, SparseLabels
 from SparseSegModule.annotation import Drawing, readDrawing, rememberDrawn, takeDrawing
 from SparseSegModule.drawnLabels import DrawnLabels
 from SparseSegModule.planes import PlaneTable
+from SparseSegModule.planesVolume import isTableOf, noteVolume
 from SparseSegModule.planeTags import readTag, writeTag
 from SparseSegModule.prediction import Prediction, classesFrom
 from SparseSegModule.segmentChanges import changeSlice
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
         vtkMRMLSegmentEditorNode,
     )
 
-VOLUME_ROLE = "SparseSeg.planesVolume"
 APPLIED_ROLE = "SparseSeg.applied"
 APPLIED_NAME = "SparseSeg applied"
 
@@ -71,7 +71,10 @@ class AnnotationLoop:
         self.saveUndo = saveUndo
         self.editorNode = editorNode
         self._pressed: Plane | None = None
-        self.table = PlaneTable.fromText(readTag(self.segmentationNode) if self.known else "")
+        self._geometry = volumeGeometry(volumeNode)
+        tag = readTag(segmentationNode)
+        self.table = PlaneTable.fromText(tag if self.known else "")
+        self._foreign = "" if self.known else tag  # of another volume, or of this one when it had another grid
         self._drawn = DrawnLabels(volumeNode, segmentationNode)
 
     @property
@@ -81,8 +84,13 @@ class AnnotationLoop:
 
     @property
     def known(self) -> bool:
-        """Whether a table of this segmentation on this volume is known, be it empty."""
-        return bool(self.segmentationNode.GetNodeReference(VOLUME_ROLE) is self.volumeNode)
+        """Whether a table of this segmentation on this volume, with the grid that it has, is known, be it empty."""
+        return isTableOf(self.segmentationNode, self.volumeNode)
+
+    @property
+    def isOutdated(self) -> bool:
+        """Whether the volume has another grid than it had when this began."""
+        return not self._geometry.matches(volumeGeometry(self.volumeNode))
 
     @property
     def applied(self) -> vtkMRMLLabelMapVolumeNode | None:
@@ -93,7 +101,7 @@ class AnnotationLoop:
         """Replace the table; it is kept with the segmentation."""
         self.revision += table.learned != self.table.learned
         self.table = table
-        self.segmentationNode.SetNodeReferenceID(VOLUME_ROLE, self.volumeNode.GetID())
+        noteVolume(self.segmentationNode, self.volumeNode)
         writeTag(self.segmentationNode, table)
 
     def drawing(self) -> Drawing:
@@ -155,7 +163,7 @@ class AnnotationLoop:
         """
         pressed, self._pressed = self._pressed, None
         tag = readTag(self.segmentationNode)
-        if tag and tag != self.table.toText():  # undo or redo
+        if tag and tag not in (self._foreign, self.table.toText()):  # undo or redo
             self.table = PlaneTable.fromText(tag)
             self._drawn.read()
             self.revision += 1
@@ -226,7 +234,7 @@ class AnnotationLoop:
         node = addLabelmapNode(image, geometry, APPLIED_NAME, names, colors)
         node.SetHideFromEditors(True)
         self.segmentationNode.SetNodeReferenceID(APPLIED_ROLE, node.GetID())
-        self.segmentationNode.SetNodeReferenceID(VOLUME_ROLE, self.volumeNode.GetID())
+        noteVolume(self.segmentationNode, self.volumeNode)
         if last is not None:
             slicer.mrmlScene.RemoveNode(last)
 

@@ -14,6 +14,7 @@ from SparseSegLib.models import ModelCard, ModelLibrary
 from SparseSegLib.units import lengths_text
 from SparseSegModule.annotation import takeEverySegment
 from SparseSegModule.densifier import knownPlanes
+from SparseSegModule.dicomScan import checkForModel
 from SparseSegModule.jobHandle import JobHandle, Listener
 from SparseSegModule.jobs import Jobs
 from SparseSegModule.loop import AnnotationLoop
@@ -100,6 +101,9 @@ def startSegmenting(
     cases: list[ModelCase] = []
     for channels in everyChannel:
         _checkChannels(card, channels)
+        if not force:
+            for node in channels:
+                checkForModel(node, card)
         groups.append(Frames.of(channels[0]) if allFrames else Frames.alone(channels[0]))
         cases += _cases(channels, groups[-1])
     settings = {"model": str(entry.path), "device": device, "flips": flips, "force": force}

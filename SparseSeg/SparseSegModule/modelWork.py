@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from slicer.i18n import tr as _
 
 from SparseSegLib.annotation import encoded, write_sparse_labels
 from SparseSegLib.errors import JobError
@@ -113,6 +114,11 @@ class ModelCase:
     images: list[VolumeImage]
     files: tuple[Path, ...] = ()
 
+    @property
+    def isOutdated(self) -> bool:
+        """Whether a node has another image by now."""
+        return any(image.stateNow() != image.state for image in self.images)
+
 
 @dataclass(frozen=True)
 class ModelArrays:
@@ -177,8 +183,9 @@ class SegmentWork:
         return found
 
     def deliver(self, results: list[ModelArrays], ending: dict[str, Any]) -> list[ModelResult]:
-        """Make nodes."""
-        return self._deliver(results)
+        """Make nodes; none of what was made from another image than its volume has by now."""
+        cases = zip(results, self._cases, strict=True)
+        return self._deliver([_changed(arrays.name) if case.isOutdated else arrays for arrays, case in cases])
 
     def readPreview(self, path: Path) -> None:
         """Nothing is shown on the way."""
@@ -188,6 +195,12 @@ class SegmentWork:
 
     def keep(self, folder: Path) -> None:
         """Nothing stays but the results."""
+
+
+def _changed(name: str) -> ModelArrays:
+    """In place of the result of a volume that has another image by now."""
+    error = _("{name} was changed, or shows another frame: what the model found belongs to what it was before.")
+    return ModelArrays(name, None, None, {}, error.format(name=name))
 
 
 def _writeImages(images: list[VolumeImage], folder: Path, number: int) -> list[str]:

@@ -34,6 +34,7 @@ class SparseSegParameterNode:
     network, channelNames, noisyLabels, nested - how to train a model: channelNames has commas between the names,
         noisyLabels weights labels by how good they seem, nested: each segment lies inside the one before.
     shown, reference - two segmentations to compare slice by slice; shown is also what is exported, as exportFormat.
+    intoDatabase - whether DICOM goes into Slicer's DICOM database instead of a file.
     """
 
     inputVolume: vtkMRMLScalarVolumeNode
@@ -64,6 +65,7 @@ class SparseSegParameterNode:
     noisyLabels: bool = False
     nested: bool = False
     exportFormat: ExportFormat = ExportFormat.SEG_NRRD
+    intoDatabase: bool = False
 
 
 def chosenNodes(

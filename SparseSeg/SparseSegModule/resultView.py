@@ -21,10 +21,12 @@ from SparseSegModule.results import (
     denseLabels,
     inScene,
     keepCopy,
+    liesOn,
     showPreview,
 )
 from SparseSegModule.segmentChanges import setSlice
 from SparseSegModule.segments import SegmentStyle, classSegmentIds, editableStyles
+from SparseSegModule.sequences import isOfAnotherFrame
 from SparseSegModule.views import blend
 from SparseSegModule.volumes import volumeArray, volumeGeometry
 
@@ -67,7 +69,7 @@ class ResultView:
     def adopt(self, volumeNode: vtkMRMLScalarVolumeNode, drawnNode: vtkMRMLSegmentationNode) -> DenseResult | None:
         """Show the result that the scene has of these nodes; None if there is none, or it is on show already."""
         found = rememberedResult(drawnNode) if self.lastOn(volumeNode, drawnNode) is None else None
-        if found is None:
+        if found is None or not liesOn(found[0], volumeNode):
             return None
         self.begin(volumeNode, drawnNode)
         result, self._segmentIds, self._opacity = found
@@ -144,7 +146,8 @@ class ResultView:
     def _showResult(self, shown: bool) -> None:
         """Show the result's segmentation, or hide it behind a preview."""
         if inScene(self._resultNode()):
-            self._resultNode().GetDisplayNode().SetVisibility(shown)
+            other = isOfAnotherFrame(self._resultNode(), self._volumeNode)
+            self._resultNode().GetDisplayNode().SetVisibility(shown and not other)
 
     def refresh(self) -> None:
         """Follow the parameter node: how the result is shown."""
@@ -154,7 +157,7 @@ class ResultView:
             return
         if self.shownNode() is not None:
             blend(self._drawnNode if inScene(self._drawnNode) else None, self.shownNode(), node.resultOpacity)
-        self._showUncertainty(node.showUncertainty)
+        self._showUncertainty(node.showUncertainty and not isOfAnotherFrame(self._drawnNode, self._volumeNode))
         if node.show3D != self._shown3D:
             self._show3D()
 

@@ -7,18 +7,21 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import slicer
 
+from SparseSegLib.errors import GeometryError
 from SparseSegLib.image import Geometry
 from SparseSegModule.densifyWork import DenseArrays, DenseResult, nextSlice, settingsText
 from SparseSegModule.names import freeName, freeNumber
 from SparseSegModule.segmentChanges import setLabels
 from SparseSegModule.segmentLabels import resultLabels
 from SparseSegModule.segments import SegmentStyle
+from SparseSegModule.sequences import noteFrame
 from SparseSegModule.volumes import (
     addLabelmapNode,
     addUncertaintyNode,
     matrixFromGeometry,
     replaceImage,
     volumeArray,
+    volumeGeometry,
 )
 
 if TYPE_CHECKING:
@@ -96,10 +99,20 @@ def _milliliters(arrays: DenseArrays, styles: dict[int, SegmentStyle]) -> dict[s
 
 
 def denseLabels(result: DenseResult, volumeNode: vtkMRMLScalarVolumeNode) -> np.ndarray:
-    """The dense labels of a result on the volume's grid ``(Z, Y, X)``."""
+    """The dense labels of a result on the volume's grid ``(Z, Y, X)``; GeometryError if that is another one by now."""
+    if not liesOn(result, volumeNode):
+        raise GeometryError(
+            f"The result was made on another grid than {volumeNode.GetName()} has now.", "Densify again."
+        )
     if inScene(result.labelmapNode):
         return np.array(volumeArray(result.labelmapNode))
     return resultLabels(result.segmentationNode, volumeNode)
+
+
+def liesOn(result: DenseResult, volumeNode: vtkMRMLScalarVolumeNode) -> bool:
+    """Whether the volume still has the grid that a result was made on, as far as its nodes tell."""
+    node = result.labelmapNode
+    return not inScene(node) or volumeGeometry(node).matches(volumeGeometry(volumeNode))
 
 
 def inScene(node: vtkMRMLDisplayableNode | None) -> bool:
@@ -128,8 +141,9 @@ def addSegmentation(volumeNode: vtkMRMLScalarVolumeNode, name: str) -> vtkMRMLSe
 
 
 def layOnVolume(segmentationNode: vtkMRMLSegmentationNode, volumeNode: vtkMRMLScalarVolumeNode) -> None:
-    """Give a segmentation the grid of a volume, and put it under its transform and into its study."""
+    """Give a segmentation the grid of a volume, put it under its transform and into its study; note the frame shown."""
     segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+    noteFrame(segmentationNode, volumeNode)
     _putBeside(segmentationNode, volumeNode)
 
 
@@ -157,7 +171,18 @@ def describe(node: vtkMRMLDisplayableNode, volumeNode: vtkMRMLScalarVolumeNode, 
     node.SetAttribute(MODEL_ATTRIBUTE, _way(settings))
     node.SetAttribute(SETTINGS_ATTRIBUTE, settingsText(settings))
     node.SetNodeReferenceID(INPUT_ROLE, volumeNode.GetID())
+    if node.IsA("vtkMRMLSegmentationNode"):
+        _nameAlgorithm(node, "AUTOMATIC" if "model" in settings else "SEMIAUTOMATIC")
     _putBeside(node, volumeNode)
+
+
+def _nameAlgorithm(segmentationNode: vtkMRMLSegmentationNode, kind: str) -> None:
+    """Say how the segments were made, in the tags that Slicer's DICOM export reads."""
+    segmentation = segmentationNode.GetSegmentation()
+    for number in range(segmentation.GetNumberOfSegments()):
+        segment = segmentation.GetNthSegment(number)
+        segment.SetTag("DICOM.SegmentAlgorithmType", kind)
+        segment.SetTag("DICOM.SegmentAlgorithmName", "SparseSeg")
 
 
 def _putBeside(node: vtkMRMLDisplayableNode, volumeNode: vtkMRMLScalarVolumeNode) -> None:

@@ -193,6 +193,7 @@ class Rounds(Listener):
         self._message = ""
         if handle.error is not None:
             self._session.view.removePreview()
+            self.refresh()  # another frame may be shown by now, with a result of its own
             canceled = isinstance(handle.error, Canceled)
             self.say(_("Canceled.") if canceled else errorText(handle.error))
             if not canceled:

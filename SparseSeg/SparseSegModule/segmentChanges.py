@@ -80,17 +80,16 @@ def applyLabels(
     """Replace what is drawn in some segments by dense ``labels`` ``(Z, Y, X)``, in one shared layer.
 
     ``matrix`` is from IJK to the volume's RAS; ``segmentIds`` are the segments by their values. Names, colors and
-    identities of the segments stay, and so do all other segments. Raises AnnotationError if one of them is gone.
+    identities of the segments stay, and so do all other segments.
+
+    Raises AnnotationError if one of them is gone, GeometryError where the segmentation lies under a transform that is
+    not linear.
     """
     if not set(segmentIds.values()) <= set(allSegmentIds(segmentationNode)):
         raise AnnotationError(
             "A segment that the result belongs to was removed.", "Densify again, or take the result's own segmentation."
         )
-    between = transformBetween(volumeNode, segmentationNode)
-    if between is None:
-        _imported(segmentationNode, volumeNode, segmentIds, labels)
-        return
-    image = orientedImage(labels, between @ matrix)
+    image = orientedImage(labels, _linear(volumeNode, segmentationNode) @ matrix)
     for value, segmentId in segmentIds.items():
         segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
         segment.SetLabelValue(value)
@@ -126,13 +125,8 @@ def changeSlice(
 
     Raises GeometryError where the segmentation lies under a transform that is not linear.
     """
-    between = transformBetween(volumeNode, segmentationNode)
-    if between is None:
-        raise GeometryError(
-            "A slice of a volume under a transform that is not linear cannot be taken over.", "Harden the transform."
-        )
     logic = slicer.vtkSlicerSegmentationsModuleLogic
-    matrix = between @ ijkToRas(volumeNode)
+    matrix = _linear(volumeNode, segmentationNode) @ ijkToRas(volumeNode)
     for segmentId, mask in masks.items():
         if not mask.any():
             continue
@@ -157,13 +151,12 @@ def orientedImage(labels: np.ndarray, matrix: np.ndarray) -> vtkOrientedImageDat
     return image
 
 
-def _imported(
-    segmentationNode: vtkMRMLSegmentationNode,
-    volumeNode: vtkMRMLScalarVolumeNode,
-    segmentIds: dict[int, str],
-    labels: np.ndarray,
-) -> None:
-    """Through Slicer's own import, which follows transforms that are not linear."""
-    for value, segmentId in segmentIds.items():
-        mask = (labels == value).astype(np.uint8)
-        slicer.util.updateSegmentBinaryLabelmapFromArray(mask, segmentationNode, segmentId, volumeNode)
+def _linear(volumeNode: vtkMRMLScalarVolumeNode, segmentationNode: vtkMRMLSegmentationNode) -> np.ndarray:
+    """From the volume's RAS to the segmentation's, 4×4; GeometryError where the way is not linear."""
+    between = transformBetween(volumeNode, segmentationNode)
+    if between is None:
+        raise GeometryError(
+            f"A transform that is not linear lies between {volumeNode.GetName()} and {segmentationNode.GetName()}.",
+            "Put both under the same transform, or harden it.",
+        )
+    return between

@@ -48,6 +48,7 @@ def classLabels(
 
     With ``only`` some segments' classes, which keep their values.
     """
+    _haveLabelmaps(segmentationNode)
     segmentIds = classSegmentIds(segmentationNode)
     if len(segmentIds) > 254:
         raise AnnotationError(f"There are {len(segmentIds)} segments, and 254 is the most.", "Merge some of them.")
@@ -107,8 +108,20 @@ def segmentsMask(
     segmentationNode: vtkMRMLSegmentationNode, volumeNode: vtkMRMLScalarVolumeNode, segmentIds: list[str]
 ) -> np.ndarray:
     """The voxels ``(Z, Y, X)`` of the volume's grid that lie in any of some segments, as a mask."""
+    _haveLabelmaps(segmentationNode)
     shape = volumeNode.GetImageData().GetDimensions()[::-1]
     return _merged(segmentationNode, volumeNode, dict.fromkeys(segmentIds, 1)).whole(shape).view(bool)
+
+
+def _haveLabelmaps(segmentationNode: vtkMRMLSegmentationNode) -> None:
+    """Have Slicer make labelmaps of a segmentation that has surfaces alone; AnnotationError where it cannot."""
+    segmentation, name = segmentationNode.GetSegmentation(), labelmapName()
+    made = segmentation.GetSourceRepresentationName() == name or segmentation.ContainsRepresentation(name)
+    if not made and segmentation.GetNumberOfSegments() and not segmentation.CreateRepresentation(name):
+        raise AnnotationError(
+            f"Slicer could not make a labelmap of the surfaces of {segmentationNode.GetName()}.",
+            "Make one in the module Segmentations, under Representations.",
+        )
 
 
 def boxAround(boxes: list[Box]) -> Box:

@@ -27,6 +27,15 @@ class SegmentStyle:
     terminology: str = DEFAULT_TERMINOLOGY
 
 
+def addEmpty(segmentationNode: vtkMRMLSegmentationNode, style: SegmentStyle) -> str:
+    """Add a segment in which nothing is drawn yet; its ID."""
+    segmentation = segmentationNode.GetSegmentation()
+    segmentId = segmentation.AddEmptySegment("", style.name, style.color)
+    segment = segmentation.GetSegment(segmentId)
+    segment.SetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), style.terminology)
+    return str(segmentId)
+
+
 def classSegmentIds(segmentationNode: vtkMRMLSegmentationNode) -> list[str]:
     """The segments that are classes 1..n, in their order: all but those named "background"."""
     return [segmentId for segmentId in allSegmentIds(segmentationNode) if not isBackground(segmentationNode, segmentId)]

@@ -18,6 +18,39 @@ if TYPE_CHECKING:
     )
 
 
+FRAME_ATTRIBUTE = "SparseSeg.Frame"
+"""On a segmentation: the index value of the frame that it was drawn on, or is a result of."""
+
+
+def frameOf(volumeNode: vtkMRMLScalarVolumeNode) -> str:
+    """The index value of the frame that a volume shows; "" for one that belongs to no sequence."""
+    browserNode = _browserOf(volumeNode)
+    sequenceNode = None if browserNode is None else browserNode.GetMasterSequenceNode()
+    if sequenceNode is None or sequenceNode.GetNumberOfDataNodes() == 0:
+        return ""
+    return str(sequenceNode.GetNthIndexValue(max(0, browserNode.GetSelectedItemNumber())))  # -1 shows the first
+
+
+def noteFrame(segmentationNode: vtkMRMLSegmentationNode, volumeNode: vtkMRMLScalarVolumeNode) -> None:
+    """Note of which frame a segmentation is; one that changes with the frames itself is of all of them."""
+    frame = frameOf(volumeNode) if _browserOf(segmentationNode) is None else ""
+    segmentationNode.SetAttribute(FRAME_ATTRIBUTE, frame or None)
+
+
+def isOfAnotherFrame(
+    segmentationNode: vtkMRMLSegmentationNode | None, volumeNode: vtkMRMLScalarVolumeNode | None
+) -> bool:
+    """Whether a segmentation was drawn on, or is a result of, another frame than the volume shows."""
+    if segmentationNode is None or volumeNode is None:
+        return False
+    frame = segmentationNode.GetAttribute(FRAME_ATTRIBUTE)
+    return frame is not None and _browserOf(segmentationNode) is None and frameOf(volumeNode) not in ("", frame)
+
+
+def _browserOf(node: vtkMRMLScalarVolumeNode | vtkMRMLSegmentationNode) -> vtkMRMLSequenceBrowserNode | None:
+    return slicer.modules.sequences.logic().GetFirstBrowserNodeForProxyNode(node)
+
+
 @dataclass(frozen=True)
 class Frames:
     """The frames of the sequence that a volume shows, as they are now; or the volume alone.
@@ -43,7 +76,7 @@ class Frames:
     @classmethod
     def of(cls, volumeNode: vtkMRMLScalarVolumeNode) -> Frames:
         """Every frame of the volume's sequence, if it belongs to one that has any."""
-        browserNode = slicer.modules.sequences.logic().GetFirstBrowserNodeForProxyNode(volumeNode)
+        browserNode = _browserOf(volumeNode)
         sequenceNode = None if browserNode is None else browserNode.GetSequenceNode(volumeNode)
         if sequenceNode is None or sequenceNode.GetNumberOfDataNodes() == 0:
             return cls.alone(volumeNode)

@@ -92,7 +92,8 @@ class Session(VTKObservationMixin):
     def refresh(self, caller: object = None, event: object = None) -> None:
         """Follow the parameter node."""
         chosen, loop = chosenNodes(self.parameterNode), self.loop
-        if chosen != (None if loop is None else (loop.volumeNode, loop.segmentationNode)):
+        known = None if loop is None else (loop.volumeNode, loop.segmentationNode)
+        if chosen != known or (loop is not None and loop.isOutdated):
             self._strokes.follow(chosen)
             self.suggestion = None
         if self.loop is not None:

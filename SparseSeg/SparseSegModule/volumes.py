@@ -6,6 +6,7 @@ not in them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 UNCERTAINTY = "SparseSeg uncertainty"
 UNCERTAIN_COLOR = (0.8, 0.4, 1.0)  # violet: neither tissue nor a color that Slicer gives segments
 SURE = 0.25  # of an entropy from 0 to 1: a class of 96 %
+
+SHEAR = 0.04  # cosine of an angle between axes, where views still show slices: an affine registration's
 
 _LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -88,14 +91,32 @@ def volumeGeometry(volumeNode: vtkMRMLScalarVolumeNode) -> Geometry:
 
 
 def shearOf(volumeNode: vtkMRMLScalarVolumeNode) -> str:
-    """Why a volume cannot be worked on if its axes are not at right angles, else ""."""
+    """Why a volume cannot be drawn on if it is sheared or warped, by itself or by its transform; else ""."""
     try:
         volumeGeometry(volumeNode)
+        _checkTransform(volumeNode)
     except GeometryError as error:
         return str(error)
     except VolumeError:
         return ""  # it has no image yet
     return ""
+
+
+def _checkTransform(volumeNode: vtkMRMLScalarVolumeNode) -> None:
+    """Raise GeometryError if a volume's slices are no planes of the views: its transform shears or is not linear."""
+    transformNode, toWorld = volumeNode.GetParentTransformNode(), vtk.vtkMatrix4x4()
+    if transformNode is None:
+        return
+    if transformNode.IsTransformToWorldLinear():
+        transformNode.GetMatrixTransformToWorld(toWorld)
+        axes = (matrixFromVtk(toWorld) @ ijkToRas(volumeNode))[:3, :3]
+        axes /= np.linalg.norm(axes, axis=0)
+        if np.abs(axes.T @ axes - np.eye(3)).max() < SHEAR:
+            return
+    raise GeometryError(
+        f"{volumeNode.GetName()} is under a transform that bends or shears it, and its slices are none in the views.",
+        "Take it out of the transform, or harden the transform.",
+    )
 
 
 def volumeArray(volumeNode: vtkMRMLScalarVolumeNode) -> np.ndarray:
@@ -109,6 +130,24 @@ def volumeArray(volumeNode: vtkMRMLScalarVolumeNode) -> np.ndarray:
     return array
 
 
+@dataclass(frozen=True)
+class ImageState:
+    """Which voxels a volume node has now, and where they lie: another frame, a filter or another spacing changes it."""
+
+    scalars: vtk.vtkDataArray | None
+    modified: int
+    matrix: tuple[float, ...] | None
+
+    @classmethod
+    def of(cls, volumeNode: vtkMRMLScalarVolumeNode, reference: vtkMRMLScalarVolumeNode | None = None) -> ImageState:
+        """The state of a node, whose place is in the coordinates of ``reference``, by default in its own."""
+        image = volumeNode.GetImageData()
+        scalars = image.GetPointData().GetScalars() if image is not None else None
+        between = transformBetween(volumeNode, reference or volumeNode)
+        matrix = None if between is None else tuple((between @ ijkToRas(volumeNode)).ravel().round(6))
+        return cls(scalars, 0 if scalars is None else scalars.GetMTime(), matrix)
+
+
 @dataclass(frozen=True, eq=False)
 class VolumeImage:
     """The voxels ``(Z, Y, X)`` of a volume node, not copied, with their grid, for a thread that writes them."""
@@ -116,20 +155,23 @@ class VolumeImage:
     name: str
     array: np.ndarray
     geometry: Geometry
-    scalars: vtk.vtkDataArray
-    modified: int
+    state: ImageState
+    stateNow: Callable[[], ImageState]
 
     @classmethod
     def of(cls, volumeNode: vtkMRMLScalarVolumeNode, reference: vtkMRMLScalarVolumeNode | None = None) -> VolumeImage:
         """The image of a node, in the coordinates of ``reference`` where that is another one."""
         array = volumeArray(volumeNode)
         geometry = volumeGeometry(volumeNode) if reference is None else channelGeometry(volumeNode, reference)
-        scalars = volumeNode.GetImageData().GetPointData().GetScalars()
-        return cls(volumeNode.GetName(), array, geometry, scalars, scalars.GetMTime())
+
+        def stateNow() -> ImageState:
+            return ImageState.of(volumeNode, reference)
+
+        return cls(volumeNode.GetName(), array, geometry, stateNow(), stateNow)
 
     def check(self) -> None:
-        """Raise VolumeError if voxels have been changed since, so that what was written may be a mixture."""
-        if self.scalars.GetMTime() != self.modified:
+        """Raise VolumeError if the node has another image since, so that what was written may be a mixture."""
+        if self.stateNow() != self.state:
             raise VolumeError(f"{self.name} was changed while the job was being prepared.", "Start it again.")
 
 
@@ -164,6 +206,7 @@ def imageFromArray(array: np.ndarray) -> vtk.vtkImageData:
     image = vtk.vtkImageData()
     image.SetDimensions(array.shape[::-1])
     scalars = vtk.util.numpy_support.numpy_to_vtk(np.ascontiguousarray(array).ravel(), deep=True)
+    scalars.SetName("ImageScalars")  # as VTK names them; Slicer's DICOM SEG export takes others for an empty segment
     image.GetPointData().SetScalars(scalars)
     return image
 

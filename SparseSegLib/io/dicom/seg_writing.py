@@ -9,12 +9,14 @@ import numpy as np
 
 from SparseSegLib import __version__
 from SparseSegLib.io.dicom.text import character_set, dicom_text
+from SparseSegLib.io.dicom.values import whole
 from SparseSegLib.io.segmentation import SegmentInfo
 from SparseSegLib.io.terminology import Code, parse_terminology
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
+_SERIES_BEYOND = 100  # the number of the scan's series, as 3D Slicer has it
 _SHORT = 16  # characters of a short string (SH)
 
 
@@ -49,7 +51,7 @@ def segmentation_object(
         segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=described,
         series_instance_uid=generate_uid(),
-        series_number=1,
+        series_number=whole(images[0], "SeriesNumber", 0) + _SERIES_BEYOND,
         sop_instance_uid=generate_uid(),
         instance_number=1,
         manufacturer="SparseSeg",
