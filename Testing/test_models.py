@@ -325,6 +325,49 @@ def test_the_library_lists_finds_imports_exports_and_removes(made, tmp_path):
         library.remove("../../shipped/prostate")
 
 
+def test_a_model_is_renamed_and_described_and_its_weights_stay(made, tmp_path):
+    shipped = tmp_path / "shipped"
+    shipped.mkdir()
+    save_bundle(shipped / "Prostate", replace(CARD, name="Prostate"), _network().state_dict())
+    library = ModelLibrary(tmp_path / "library", (shipped,))
+    before = library.add(made / "good").path
+    weights = (before / WEIGHTS).read_bytes()
+    entry = library.describe(CARD.name, name="Leber ü", summary="Finds livers.", modality="CT")
+    assert (entry.name, entry.card.summary, entry.card.scans, entry.card.data) == (
+        "Leber ü", "Finds livers.", "CT", CARD.data,
+    )  # fmt: skip
+    assert [one.path for one in library.entries() if not one.shipped] == [entry.path] != [before]
+    assert (entry.path / WEIGHTS).read_bytes() == weights
+    load_network(entry.path)
+    assert library.describe(entry.path, name="LEBER Ü").path == entry.path
+    other = library.add(made / "good")
+    for name, texts, error, words in (
+        (other.path, {"name": "leber ü"}, UsageError, "already"),
+        (other.path, {"name": " "}, UsageError, "empty"),
+        (other.path, {"modality": "X-ray"}, UsageError, "no modality"),
+        (other.path, {"window": "1"}, UsageError, "no window"),
+        (other.path, {"summary": "a" * 5000}, UsageError, "5000 letters"),
+        ("Prostate", {"summary": "mine"}, ModelError, "comes with SparseSeg"),
+        (shipped / "Prostate", {"name": "mine"}, ModelError, "Prostate comes with"),
+        ("Liver", {"name": "mine"}, ModelError, "not in the library"),
+    ):
+        with pytest.raises(error, match=words):
+            library.describe(name, **texts)
+    assert len(library.entries()) == 3
+
+
+def test_an_own_model_of_a_shipped_ones_name_is_the_one_that_is_changed(made, tmp_path):
+    shipped = tmp_path / "shipped"
+    shipped.mkdir()
+    save_bundle(shipped / "Prostate", replace(CARD, name="Prostate"), _network().state_dict())
+    library = ModelLibrary(tmp_path / "library", (shipped,))
+    save_bundle(tmp_path / "own.zip", replace(CARD, name="Prostate"), _network().state_dict())
+    own = library.add(tmp_path / "own.zip")
+    with pytest.raises(ModelError, match="stays as it is"):
+        library.remove(shipped / "Prostate")  # the one that was chosen, not another one of its name
+    assert library.remove("prostate") == own.path
+
+
 def test_names_make_harmless_folders_and_do_not_collide(made, tmp_path):
     library = ModelLibrary(tmp_path / "library", ())
     for name in ("../up", "a/b", "a?b", "...", "CON: <x>"):
@@ -394,6 +437,9 @@ def test_the_command_line(made, tmp_path, monkeypatch, capsys):
     assert load_card(tmp_path / "x.zip").classes == 3
     assert run("export", CARD.name, "-o", tmp_path / "x.zip")[0] == 2
     assert run("export", CARD.name, "-o", tmp_path / "x.zip", "--overwrite")[0] == 0
+    assert run("describe", CARD.name)[0] == 2
+    assert "Finds all" in run("describe", CARD.name, "--name", "Neu", "--summary", "Finds all")[1]
+    assert run("describe", "Neu", "--name", CARD.name)[0] == 0
     assert run("remove", CARD.name)[0] == 0
     status, _, err = run("show", CARD.name)
     assert (status, "There is no model" in err) == (7, True)

@@ -105,3 +105,12 @@ def chosen_series(volumes: Sequence[Sequence[str | Path]], uids: Sequence[str]) 
 def one_series(path: Path, uids: Sequence[str]) -> str:
     """Return the UID of the series to read of one file or folder; raises as `chosen_series`."""
     return chosen_series([[path]], uids)[0][0]
+
+
+def add_card_texts(group: argparse._ArgumentGroup) -> None:
+    """Declare what a person may write on a model's card, but for its name."""
+    group.add_argument("--summary", help="a sentence on what it does")
+    group.add_argument("--intended-use", help="a sentence on what it is for")
+    group.add_argument("--data", help="what it was trained on")
+    group.add_argument("--license", help="under which license it may be used")
+    group.add_argument("--modality", help="CT, MR, PT or US: the only DICOM scans that it will segment (default: any)")

@@ -6,23 +6,26 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from SparseSegLib.cli.arguments import add_card_texts
 from SparseSegLib.cli.console import Console
 from SparseSegLib.cli.outputs import check_outputs
 from SparseSegLib.errors import UsageError
 from SparseSegLib.io import volume_name
 from SparseSegLib.models import ModelCard, ModelEntry, ModelLibrary, combine_bundles
 from SparseSegLib.models.card import NOTICE, card_to_json
+from SparseSegLib.models.describing import DESCRIBED
 from SparseSegLib.models.regions import in_words
 from SparseSegLib.units import lengths_text
 
 NAME = "models"
-SUMMARY = "list, show, import, export, combine or remove trained models"
+SUMMARY = "list, show, describe, import, export, combine or remove trained models"
 DESCRIPTION = """\
 The models at hand: those that come with SparseSeg, and your own library, a folder of your user account (or the one that
 the environment variable SPARSESEG_MODELS names).
 
   sparseseg models list
   sparseseg models show NAME                       what it segments, what it learned from, its license
+  sparseseg models describe NAME --name NEW --summary TEXT    what it is called, and what its card says of it
   sparseseg models import FILE.zip                 put a model, zip or folder, into your library
   sparseseg models export NAME -o FILE.zip         one file to hand on
   sparseseg models combine A B C -o BOTH.zip       one model of several, which averages their predictions
@@ -33,7 +36,7 @@ result is a little better than each of them, and takes as much longer.
 
 A model is a card (text) and weights (numbers). It contains no executable code: a file that does is refused."""
 
-ACTIONS = ("list", "show", "import", "export", "combine", "remove")
+ACTIONS = ("list", "show", "describe", "import", "export", "combine", "remove")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=ACTIONS)
     parser.add_argument("model", nargs="*", help="name in the library, or path of a bundle (folder or zip)")
     parser.add_argument("-o", "--output", type=Path, help="zip to write (export), or folder or zip (combine)")
-    parser.add_argument("--name", help="name of the model (combine; default: the output's)")
+    parser.add_argument("--name", help="name of the model (describe; combine, by default the output's)")
+    add_card_texts(parser.add_argument_group("what the card says (describe)"))
     parser.add_argument("--add", action="store_true", help="also put the model into your library (combine)")
     parser.add_argument(
         "--overwrite", action="store_true", help="replace a model of the same name (import) or file (combine, export)"
@@ -55,7 +59,8 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     if arguments.action != "combine" and len(arguments.model) > 1:
         raise UsageError(f"models {arguments.action} takes one model.", "Give them one after the other.")
     actions = {
-        "list": _list, "show": _show, "import": _import, "export": _export, "combine": _combine, "remove": _remove,
+        "list": _list, "show": _show, "describe": _describe, "import": _import, "export": _export,
+        "combine": _combine, "remove": _remove,
     }  # fmt: skip
     actions[arguments.action](ModelLibrary(), arguments, console)
 
@@ -71,6 +76,16 @@ def _list(library: ModelLibrary, arguments: argparse.Namespace, console: Console
 
 def _show(library: ModelLibrary, arguments: argparse.Namespace, console: Console) -> None:
     entry = library.find(arguments.model[0])
+    assert entry.card is not None
+    console.result({"path": str(entry.path), **card_to_json(entry.card)}, f"{card_in_words(entry.card)}\n{entry.path}")
+
+
+def _describe(library: ModelLibrary, arguments: argparse.Namespace, console: Console) -> None:
+    given = {field: getattr(arguments, field) for field in DESCRIBED}
+    texts = {field: text for field, text in given.items() if text is not None}
+    if not texts:
+        raise UsageError("What shall the card say?", "Add --name, --summary, or another text; --help lists them.")
+    entry = library.describe(arguments.model[0], **texts)
     assert entry.card is not None
     console.result({"path": str(entry.path), **card_to_json(entry.card)}, f"{card_in_words(entry.card)}\n{entry.path}")
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from SparseSegLib.cli.arguments import LARGEST_SEED, add_series, chosen_series, positive, whole
+from SparseSegLib.cli.arguments import LARGEST_SEED, add_card_texts, add_series, chosen_series, positive, whole
 from SparseSegLib.cli.console import Console
 from SparseSegLib.cli.outputs import check_folder, check_outputs, note_outputs
 from SparseSegLib.cli.train_cases import about_data, cases_of
@@ -67,11 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--add", action="store_true", help="also put the model into your library")
     card = parser.add_argument_group("the model's card")
     card.add_argument("--name", help="name of the model (default: the output's)")
-    card.add_argument("--summary", help="a sentence on what it does")
-    card.add_argument("--intended-use", help="a sentence on what it is for")
-    card.add_argument("--data", help="what it was trained on")
-    card.add_argument("--license", help="under which license it may be used")
-    card.add_argument("--modality", help="CT, MR, PT or US: the only DICOM scans that it will segment (default: any)")
+    add_card_texts(card)
     _add_training(parser.add_argument_group("how to train"))
 
 

@@ -13,8 +13,7 @@ from SparseSegLib.cohort.trainer import TrainedModel
 from SparseSegLib.errors import UsageError
 from SparseSegLib.io import default_color
 from SparseSegLib.models import ModelCard, ModelLabel, Preprocessing
-from SparseSegLib.models.card import MODALITIES
-from SparseSegLib.models.fields import LONGEST_TEXT
+from SparseSegLib.models.describing import DESCRIBED, check_description, check_length
 
 Color = tuple[float, float, float]
 
@@ -47,16 +46,9 @@ class About:
     colors: Mapping[str, Color] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not self.name.strip():
-            raise UsageError("The model's name is empty.", "Give it one.")
-        if self.modality and self.modality not in MODALITIES:
-            raise UsageError(
-                f"There is no modality called {self.modality}.", f"Use one of {', '.join(MODALITIES)}, or leave it out."
-            )
-        for text in ("name", "summary", "intended_use", "data", "license"):
-            _check_length(f"The model's {text.replace('_', ' ')}", getattr(self, text))
+        check_description({name: getattr(self, name) for name in DESCRIBED})
         for structure, entry in self.terminologies.items():
-            _check_length(f"The terminology of {structure}", entry)
+            check_length(f"The terminology of {structure}", entry)
 
     def check(self, dataset: Dataset) -> None:
         """Raise UsageError if a model of ``dataset`` cannot have such a card: to be called before it is trained."""
@@ -65,7 +57,7 @@ class About:
                 f"{len(self.channels)} names of channels were given, and there are {dataset.channels}.", "Name each."
             )
         for name in dataset.names:
-            _check_length("A structure's name", name)
+            check_length("A structure's name", name)
 
 
 def make_card(dataset: Dataset, settings: TrainSettings, model: TrainedModel, about: About) -> ModelCard:
@@ -116,8 +108,3 @@ def make_card(dataset: Dataset, settings: TrainSettings, model: TrainedModel, ab
         mirrored=settings.plan.mirror,
         figures=figures,
     )
-
-
-def _check_length(what: str, text: str) -> None:
-    if len(text) > LONGEST_TEXT:
-        raise UsageError(f"{what} has {len(text)} letters, and {LONGEST_TEXT} is the most.", "Shorten it.")

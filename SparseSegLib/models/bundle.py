@@ -66,7 +66,7 @@ def save_bundle(path: PathLike, card: ModelCard, weights: dict[str, torch.Tensor
         )
     content = encode_weights(plain)
     card = replace(card, weights_file=SAFETENSORS, sha256=hashlib.sha256(content).hexdigest())
-    card = card_from_json(json.loads(json.dumps(card_to_json(card))), str(path))  # what cannot be read is not written
+    card = _readable(card, path)
     write_bundle(Path(path), _encode(card), card.weights_file, [content])
     return card
 
@@ -77,8 +77,10 @@ def load_card(path: PathLike) -> ModelCard:
     return steadily(path, lambda: _read_card(path))
 
 
-def copy_bundle(source: PathLike, target: PathLike) -> ModelCard:
+def copy_bundle(source: PathLike, target: PathLike, **changes: str) -> ModelCard:
     """Copy a bundle that is whole, folder or zip, to a folder or zip; nothing but card and weights goes along.
+
+    ``changes`` are texts of the card that the copy has instead. The target may be the source.
 
     Raises ModelError for a foreign or damaged one, FileError or ResourceError if the copy cannot be written.
     """
@@ -86,8 +88,9 @@ def copy_bundle(source: PathLike, target: PathLike) -> ModelCard:
 
     def copy() -> ModelCard:
         card = _read_card(source)
-        write_bundle(Path(target), _encode(card), card.weights_file, _checked(source, card))
-        return card
+        described = _readable(replace(card, **changes), source)
+        write_bundle(Path(target), _encode(described), card.weights_file, _checked(source, card))
+        return described
 
     return steadily(source, copy)
 
@@ -155,6 +158,11 @@ def _checked(path: Path, card: ModelCard) -> Iterator[bytes]:
 
 def _other_weights(path: Path) -> ModelError:
     return ModelError(f"The weights of {path} are not those that its card describes (SHA-256 differs).", HINT)
+
+
+def _readable(card: ModelCard, path: PathLike) -> ModelCard:
+    """The card as it is read again: what cannot be read is not written."""
+    return card_from_json(json.loads(json.dumps(card_to_json(card))), str(path))
 
 
 def _encode(card: ModelCard) -> bytes:

@@ -14,6 +14,7 @@ from SparseSegLib.errors import FileError, ModelError, UsageError
 from SparseSegLib.files import PathLike
 from SparseSegLib.models.bundle import copy_bundle, load_card
 from SparseSegLib.models.card import ModelCard
+from SparseSegLib.models.describing import check_description
 from SparseSegLib.models.files import is_bundle, is_zip
 from SparseSegLib.models.lock import library_lock
 from SparseSegLib.models.replacing import remove_folder, repair, standing
@@ -97,10 +98,8 @@ class ModelLibrary:
         ModelError
             If there is none, or its card is damaged.
         """
-        wanted = str(name).casefold()
         entries = self.entries()
-        found = [entry for entry in entries if wanted in (entry.name.casefold(), entry.path.name.casefold())]
-        found.sort(key=lambda entry: (entry.shipped, entry.card is None))
+        found = _called(name, entries)
         if not found and is_bundle(Path(name)):
             found = [_entry(Path(name), False)]
         if not found:
@@ -140,6 +139,37 @@ class ModelLibrary:
                 copy_bundle(source, target)
             return replace(_entry(target, False), replaced=bool(own))
 
+    def describe(self, model: PathLike, **texts: str) -> ModelEntry:
+        """Change what a model of the user's library is called, and what its card says of it.
+
+        Parameters
+        ----------
+        model : what it is called now, or its path
+        texts : any of the fields ``DESCRIBED`` of the card: name, summary, intended_use, data, license, modality
+
+        Raises
+        ------
+        ModelError
+            If there is none, or it came with SparseSeg.
+        UsageError
+            If a card cannot have such texts, or another model of the library has that name.
+        FileError, ResourceError
+            If the library cannot be written, or another program keeps changing it.
+        """
+        check_description(texts)
+        with self._changing():
+            path = self._own_path(model)
+            wanted = texts.get("name", "").casefold()
+            if any(entry.path != path and entry.name.casefold() == wanted for entry in self._own()):
+                raise UsageError(f"The library has a model {texts['name']} already.", "Choose another name.")
+            before = load_card(path)
+            renamed = wanted not in ("", before.name.casefold()) and not is_zip(path)
+            target = _free(self.folder, texts["name"]) if renamed else path
+            copy_bundle(path, target, **texts)
+            if target != path:
+                _delete(path)
+            return _entry(target, False)
+
     def export(self, name: PathLike, target: PathLike) -> Path:
         """Write a model as one zip to hand on; returns its path."""
         target = Path(target)
@@ -148,7 +178,7 @@ class ModelLibrary:
         copy_bundle(self.find(name).path, target)
         return target
 
-    def remove(self, name: str) -> Path:
+    def remove(self, name: PathLike) -> Path:
         """Delete a model of the user's library; where it was.
 
         Raises
@@ -157,20 +187,19 @@ class ModelLibrary:
             If there is none, or it came with SparseSeg.
         """
         with self._changing():
-            wanted = name.casefold()
-            found = [entry for entry in self.entries() if wanted in (entry.name.casefold(), entry.path.name.casefold())]
-            own = [entry for entry in found if not entry.shipped]
-            if not own:
-                why = "comes with SparseSeg and stays" if found else "is not in the library"
-                raise ModelError(f"The model {name} {why}.", "Only models of your own library can be removed.")
-            path = own[0].path
-            try:
-                remove_folder(path)
-            except OSError as error:
-                raise FileError(
-                    f"{path} cannot be deleted: {error.strerror}.", "Close programs that use it."
-                ) from error
+            path = self._own_path(name)
+            _delete(path)
             return path
+
+    def _own_path(self, name: PathLike) -> Path:
+        """Where a model of the user's library is; ModelError if there is none, or it came with SparseSeg."""
+        found = _called(name, self.entries())
+        own = [entry for entry in found if not entry.shipped]
+        if not own:
+            why = "comes with SparseSeg and stays as it is" if found else "is not in the library"
+            called = found[0].name if found else name
+            raise ModelError(f"The model {called} {why}.", "Only models of your own library can be changed or removed.")
+        return own[0].path
 
     def _own(self) -> list[ModelEntry]:
         return [_entry(path, False) for path in _bundles(self.folder)]
@@ -186,6 +215,14 @@ class ModelLibrary:
             yield
 
 
+def _called(name: PathLike, entries: Sequence[ModelEntry]) -> list[ModelEntry]:
+    """The models of that name (in any case) or folder, or at that path; the user's own and readable ones first."""
+    wanted = str(name).casefold()
+    at = [entry for entry in entries if entry.path == Path(name)]
+    found = [entry for entry in entries if wanted in (entry.name.casefold(), entry.path.name.casefold())]
+    return at or sorted(found, key=lambda one: (one.shipped, one.card is None, one.name.casefold() != wanted))
+
+
 def _bundles(folder: Path) -> list[Path]:
     """The paths of a folder's models, including those that are being replaced; none if it cannot be read."""
     try:
@@ -199,6 +236,13 @@ def _entry(path: Path, shipped: bool) -> ModelEntry:
         return ModelEntry(path, shipped, load_card(path))
     except ModelError as error:
         return ModelEntry(path, shipped, None, str(error))
+
+
+def _delete(path: Path) -> None:
+    try:
+        remove_folder(path)
+    except OSError as error:
+        raise FileError(f"{path} cannot be deleted: {error.strerror}.", "Close programs that use it.") from error
 
 
 def _free(folder: Path, name: str) -> Path:
