@@ -16,6 +16,7 @@ from SparseSegLib.cli.work_folder import work_folder
 from SparseSegLib.cli.working import finish_job
 from SparseSegLib.errors import UsageError
 from SparseSegLib.jobs import Job, write_job
+from SparseSegLib.models import ModelLibrary
 
 NAME = "densify"
 SUMMARY = "segment a volume from a few annotated slices"
@@ -25,6 +26,7 @@ Train a network on the annotated slices of one volume, in a process of its own, 
   sparseseg densify t1.nrrd -l drawn.seg.nrrd -o dense.seg.nrrd
   sparseseg densify t1.nrrd t2.nrrd -l drawn.nrrd -o dense.nrrd --seconds 180     two channels, three minutes
   sparseseg densify ct/ -l liver.seg.nrrd -o liver.nrrd --job work/               keep the job; run again to go on
+  sparseseg densify t2.nrrd -l drawn.seg.nrrd -o dense.nrrd --start Liver         a model, adapted to this volume
   sparseseg densify t1.nrrd -l drawn.seg.nrrd -o dense.nrrd --watch               again whenever drawn.seg.nrrd is saved
 
 Labels: 0 is background, 255 is unlabeled, other values are structures and come back; or a .seg.nrrd whose finished
@@ -43,6 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--preset", default="fast", help="fast, balanced, thorough, unet3d or cicek2016 (default: fast)"
     )
     parser.add_argument("--network", help="train this one on patches instead, as vnet-small; sparseseg info lists them")
+    parser.add_argument(
+        "--start", metavar="MODEL", help="a model of your library, or a bundle, whose network joins in and learns on"
+    )
     parser.add_argument(
         "--seconds", type=positive, help="budget in seconds, prediction included (default: the preset's)"
     )
@@ -123,6 +128,7 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
     settings = {
         "preset": arguments.preset,
         "network": arguments.network,
+        "start": arguments.start and str(ModelLibrary().find(arguments.start).path.absolute()),
         "budget_seconds": arguments.seconds,
         "budget_steps": arguments.steps,
         "seed": arguments.seed,

@@ -8,7 +8,7 @@ import torch
 from SparseSegLib.annotation import Plane, SparseLabels, keep_planes
 from SparseSegLib.control import CancelToken
 from SparseSegLib.densify.ensemble import Ensemble
-from SparseSegLib.densify.experts import Request, UNet3DRecipe
+from SparseSegLib.densify.experts import AdaptedRecipe, Request, UNet3DRecipe
 from SparseSegLib.densify.problem import make_problem
 from SparseSegLib.densify.settings import DensifySettings
 from SparseSegLib.image import Geometry, Volume
@@ -22,7 +22,7 @@ def rehearse(settings: DensifySettings, channels: int, device: torch.device) -> 
 
     Experts that are too slow for the first preview, 3D networks, do not take part.
     """
-    recipes = [recipe for recipe in settings.recipes if not isinstance(recipe, UNet3DRecipe)]
+    recipes = [recipe for recipe in settings.recipes if not isinstance(recipe, UNet3DRecipe | AdaptedRecipe)]
     if not recipes:
         return
     volume, labels = _ball(channels)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from SparseSegLib.densify.experts import (
+    AdaptedRecipe,
     ExpertRecipe,
     ExtraTreesRecipe,
     PretrainedRecipe,
@@ -104,6 +105,8 @@ class DensifySettings:
     network : entry of the network registry, to be trained as the preset unet3d trains its own (on patches of the image,
         without the annotation prior) instead of the preset's; padded networks for volumes only
     experts : names of some of the preset's experts, or recipes of others, instead of all of the preset's
+    start : path of a model's bundle whose network joins the experts: it begins with its weights, and learns on; "" for
+        none
     """
 
     preset: str = "fast"
@@ -120,6 +123,7 @@ class DensifySettings:
     checkpoint_seconds: float = 5.0
     network: str | None = None
     experts: tuple[ExpertRecipe | str, ...] | None = None
+    start: str = ""
 
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
@@ -160,16 +164,18 @@ class DensifySettings:
     @property
     def recipes(self) -> tuple[ExpertRecipe, ...]:
         """The recipes of the chosen experts."""
+        adapted = (AdaptedRecipe(self.start),) if self.start else ()
         if self.network is not None:
-            return (UNet3DRecipe(replace(SMALL_PATCHES, network=self.network), padded=True),)
+            return UNet3DRecipe(replace(SMALL_PATCHES, network=self.network), padded=True), *adapted
         known = {recipe.name: recipe for recipe in PRESETS[self.preset].experts}
         chosen = known.values() if self.experts is None else self.experts
         recipes = [known[one] if isinstance(one, str) else one for one in chosen]
-        if self.prior is None:
-            return tuple(recipes)
-        return tuple(
-            replace(recipe, prior=self.prior) if isinstance(recipe, SliceUNetRecipe) else recipe for recipe in recipes
-        )
+        if self.prior is not None:
+            recipes = [
+                replace(recipe, prior=self.prior) if isinstance(recipe, SliceUNetRecipe) else recipe
+                for recipe in recipes
+            ]
+        return *recipes, *adapted
 
     @property
     def region_choice(self) -> tuple[float, int, Box | None]:

@@ -41,6 +41,19 @@ def weight_shapes(path: Path, card: ModelCard) -> Shapes:
     return {f"members.{member}.{name}": shape for member in range(card.members) for name, shape in shapes.items()}
 
 
+def step_cost(path: Path, card: ModelCard) -> float:
+    """Floating-point operations of one prediction of the card's window by one of its networks; computes none of them.
+
+    A training step takes about three times as many. Raises ModelError if there is no such network.
+    """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.device("meta"), FlopCounterMode(display=False) as counter, torch.inference_mode():
+        _create_one(path, card)(torch.empty(1, len(card.preprocessing.channels), *card.window))
+    return float(counter.get_total_flops())
+
+
 def largest_file(shapes: Shapes) -> int:
     """Bytes that a file of such weights has at most."""
     return ROOM + sum(ROOM_EACH + size.numel() * kind.itemsize for size, kind in shapes.values())
