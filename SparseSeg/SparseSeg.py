@@ -254,6 +254,13 @@ class SparseSegLogic(ScriptedLoadableModuleLogic):
         """The job runner, for the panel's parts."""
         return self._jobs
 
+    @property
+    def models(self):
+        """The library of models (SparseSegLib.models.ModelLibrary): list, find, describe, add, export and remove."""
+        from SparseSegLib.models import ModelLibrary
+
+        return ModelLibrary()
+
     def abandonJobs(self):
         """End every job at once: the scene closes, or Slicer quits."""
         self._jobs.abandonAll()
@@ -265,10 +272,11 @@ class SparseSegLogic(ScriptedLoadableModuleLogic):
         :param segmentationNode: what is drawn on it (vtkMRMLSegmentationNode); each segment is a class
         :param budgetSeconds: how long it may take in all; None for the preset's
         :param wait: return the result, keeping Slicer alive meanwhile; else a job handle
-        :param options: ``preset`` ("fast"), ``network`` (to train instead of the preset's), ``channels``
-          (further volume nodes), ``planes`` (a PlaneTable; by default those of the panel for this segmentation,
-          else found from its shape), ``region`` (a vtkMRMLMarkupsROINode to work in), ``margin`` (0.1), ``seed`` (0),
-          ``device`` ("auto"), ``output`` ("both", "labelmap" or "segmentation"), ``budgetSteps``, ``listener``,
+        :param options: ``preset`` ("fast"), ``network`` (to train instead of the preset's), ``start`` (a model of the
+          library, or the path of a bundle, whose network joins in and learns on), ``channels`` (further volume nodes),
+          ``planes`` (a PlaneTable; by default those of the panel for this segmentation, else found from its shape),
+          ``region`` (a vtkMRMLMarkupsROINode to work in), ``margin`` (0.1), ``seed`` (0), ``device`` ("auto"),
+          ``output`` ("both", "labelmap" or "segmentation"), ``budgetSteps``, ``listener``,
           ``stay`` (seconds that the job waits for :meth:`learn` after each round; 0)
         :return: a DenseResult: ``labelmapNode``, ``segmentationNode``, ``uncertaintyNode``, ``estimatedIoU``,
           ``nextSlice``, ``seconds``, ``steps``
@@ -350,6 +358,34 @@ class SparseSegLogic(ScriptedLoadableModuleLogic):
         nodes = volumeNodes if isinstance(volumeNodes, (list, tuple)) else [volumeNodes]
         handle = startSegmenting(self._jobs, modelName, list(nodes), **options)
         return handle.wait() if wait else handle
+
+    def applyModelToFolder(self, modelName, folder, resultsFolder, *, wait=True, **options):
+        """Segment the images, or DICOM folders, in a folder; nothing is loaded into the scene.
+
+        :param options: ``device``, ``flips``, ``force`` and ``listener``, as of :meth:`applyModel`
+        :return: a FolderResult: its ``results`` have ``name``, ``file``, ``volumesMl``, ``error`` and ``warnings``; its
+          ``report`` is the table with all of it, ``contactSheets`` are pictures; or a job handle
+        """
+        from SparseSegModule.modelFiles import startFolder
+
+        handle = startFolder(self._jobs, modelName, folder, resultsFolder, **options)
+        return handle.wait() if wait else handle
+
+    def applyModelToSeries(self, modelName, series, resultsFolder, *, wait=True, **options):
+        """Segment series of Slicer's DICOM database, as :meth:`applyModelToFolder` does with files.
+
+        :param series: a list of those that :meth:`patients` have
+        """
+        from SparseSegModule.modelFiles import startSeries
+
+        handle = startSeries(self._jobs, modelName, series, resultsFolder, **options)
+        return handle.wait() if wait else handle
+
+    def patients(self):
+        """The patients of Slicer's DICOM database: each has ``name``, ``identifier``, ``studies`` and ``series``."""
+        from SparseSegModule.dicomPatients import patients
+
+        return patients()
 
     def segment(self, volumeNode, modelName, **options):
         """Segment one volume with a model of the library; its ModelResult, or the error is raised.

@@ -13,11 +13,11 @@ from test_reading import TRICKS
 
 from SparseSegLib.batch import BatchCase, Manifest, named_cases
 from SparseSegLib.batch.cluster import Cluster, connect
+from SparseSegLib.batch.finding import cases_of
 from SparseSegLib.batch.manifest import is_of
 from SparseSegLib.batch.pipeline import segment_here
 from SparseSegLib.batch.remote import WorkPlan, segment_on
 from SparseSegLib.batch.work import CaseWork
-from SparseSegLib.cli.segment import cases_of
 from SparseSegLib.control import CancelSource, CancelToken, Control
 from SparseSegLib.errors import Canceled, DependencyError, JobError, UsageError
 from SparseSegLib.models import load_network, save_bundle

@@ -11,7 +11,6 @@ from module_helpers import add_phantom, add_volume
 from phantoms import GEOMETRIES
 
 from SparseSegLib.evaluation import iou
-from SparseSegLib.io import write_image
 
 STEPS = 40
 
@@ -80,27 +79,6 @@ def test_train_on_two_volumes_then_run_on_a_third_and_step_through(panel, quick_
     ui.toggleResultButton.click()
     (segments,) = [n for n in slicer.util.getNodesByClass("vtkMRMLSegmentationNode") if n.GetName().startswith("third")]
     assert not segments.GetDisplayNode().GetVisibility()
-
-
-def test_run_on_a_folder_reports_the_file_that_fails_and_loads_the_others(panel, quick_training, tmp_path):
-    host, ui = Host.instance(), panel.ui
-    part = panel.parts[3]
-    phantom, volume_node = _annotated("one", GEOMETRIES["identity"])
-    _check(ui.caseSelector, [volume_node])
-    ui.trainButton.click()
-    assert host.wait(lambda: part.handle is None, 90)
-    folder = tmp_path / "Bilder ü"
-    folder.mkdir()
-    write_image(phantom.volume.array[0], phantom.volume.geometry, folder / "good.nrrd")
-    (folder / "bad.nrrd").write_bytes(b"NRRD0005\nno image")
-    ui.caseSelector.setCheckState(volume_node, qt_states.unchecked())
-    ui.folderSelector.currentPath = str(folder)
-    host.processEvents()
-    ui.runButton.click()
-    assert host.wait(lambda: part.handle is None, 90)
-    assert "1 of 2 segmented" in ui.automaticLabel.text
-    assert "bad.nrrd: " in ui.automaticLabel.text
-    assert slicer.util.getNode("good*").GetClassName() == "vtkMRMLScalarVolumeNode"
 
 
 def test_a_model_that_does_not_exist_and_no_volume_are_refused_with_words(panel):

@@ -1,4 +1,4 @@
-"""Panel, part 4: models of the library, on the volumes of the scene or on a folder; and training new ones."""
+"""Panel, part 4: models of the library, on volumes of the scene, a folder or patients; and training new ones."""
 
 from __future__ import annotations
 
@@ -6,25 +6,29 @@ from pathlib import Path
 from typing import Any
 
 import ctk
+import qt
 import slicer
 from slicer.i18n import tr as _
 
 from SparseSegLib.errors import Canceled, SparseSegError
 from SparseSegLib.models import ModelEntry, ModelLibrary
-from SparseSegLib.units import volume_text
 from SparseSegModule.compare import CompareView
+from SparseSegModule.dicomPatients import hasDatabase, patients
 from SparseSegModule.inputsPart import drawnOn
 from SparseSegModule.jobHandle import JobHandle, Listener
 from SparseSegModule.labelWeights import lightCases
 from SparseSegModule.modelChannels import ModelChannels
-from SparseSegModule.modelJobs import cardText, startSegmentingFolder
-from SparseSegModule.modelWork import ModelResult
+from SparseSegModule.modelChoice import ModelChoice
+from SparseSegModule.modelFiles import FolderResult
+from SparseSegModule.modelJobs import cardText
+from SparseSegModule.modelMenu import ModelMenu
+from SparseSegModule.modelResults import inWords, openResults, whereResultsAre
+from SparseSegModule.patientChooser import PatientChooser
 from SparseSegModule.selectors import NewNodes, hideMade, isMade
 from SparseSegModule.trainingOptions import TrainingOptions
 from SparseSegModule.translation import errorText
 
 PROSTATE = "prostate-vnet"
-MOST_LINES = 12  # about single volumes
 
 
 class AutomaticPart(Listener):
@@ -36,11 +40,14 @@ class AutomaticPart(Listener):
         self.compare = CompareView(panel.ui)
         self.channels = ModelChannels(panel.ui.modelChannelsFrame, self._updateButtons)
         self.training = TrainingOptions(panel)
+        self.start = ModelChoice(panel, panel.ui.densifyStartSelector, "start", _("no model"))
+        self.menu = ModelMenu(panel.ui.modelMenuButton, self._chosen, self.showModels)
         self._entries: list[ModelEntry] = []
         ui = panel.ui
-        ui.folderSelector.filters = ctk.ctkPathLineEdit.Dirs
+        ui.folderSelector.filters = ui.resultsSelector.filters = ctk.ctkPathLineEdit.Dirs
         ui.modelSelector.connect("currentIndexChanged(int)", self._onModel)
         ui.runButton.connect("clicked()", self.onRun)
+        ui.patientsButton.connect("clicked()", self.onPatients)
         ui.prostateButton.connect("clicked()", self.onProstate)
         ui.trainButton.connect("clicked()", self.onTrain)
         ui.caseSelector.connect("checkedNodesChanged()", self._updateButtons)
@@ -54,12 +61,14 @@ class AutomaticPart(Listener):
         if self.handle is not None and self.handle.ended:  # it was abandoned with its scene
             self.handle = None
         self.training.refresh()
+        self.start.refresh()
         self._updateButtons()
 
     def cleanup(self) -> None:
         """The panel goes; its job with it."""
         self.compare.stop()
         self._newNodes.stop()
+        self.menu.cleanup()
         if self.handle is not None:
             self.handle.abandon()
             self.handle = None
@@ -79,6 +88,7 @@ class AutomaticPart(Listener):
         if chosen in names:
             selector.setCurrentIndex(names.index(chosen))
         self.training.showModels(self._entries)
+        self.start.offer(entry for entry in self._entries if entry.card is not None)
         self._onModel()
 
     def onRun(self) -> None:
@@ -96,9 +106,20 @@ class AutomaticPart(Listener):
             self._start(
                 lambda: self.panel.logic.applyModel(str(entry.path), cases, wait=False, allFrames=allFrames, **options)
             )
-        elif folder:
-            jobs = self.panel.logic.jobRunner
-            self._start(lambda: startSegmentingFolder(jobs, str(entry.path), Path(folder), **options))
+        elif folder and (results := self._resultsFolder()) is not None:
+            logic, name = self.panel.logic, str(entry.path)
+            self._start(lambda: logic.applyModelToFolder(name, folder, results, wait=False, **options))
+
+    def onPatients(self) -> None:
+        """Ask for patients of the DICOM database, and segment their series."""
+        entry = self._chosen()
+        if entry is None or entry.card is None or not self.panel.requireTorch():
+            return
+        chooser = PatientChooser(patients(), entry.card.scans)
+        if not chooser.exec_() or not chooser.chosen() or (results := self._resultsFolder()) is None:
+            return
+        logic, name, series = self.panel.logic, str(entry.path), chooser.chosen()
+        self._start(lambda: logic.applyModelToSeries(name, series, results, wait=False, **self._options()))
 
     def onProstate(self) -> None:
         """Segment the prostate on the volume chosen under Inputs."""
@@ -145,14 +166,12 @@ class AutomaticPart(Listener):
         elif isinstance(handle.result, str):
             label.text = _trained(handle)
             self.showModels(handle.result)
+        elif isinstance(handle.result, FolderResult):
+            label.text = "\n".join([*inWords(handle.result.results), whereResultsAre(handle.result)])
+            openResults(handle.result)
         else:
+            label.text = "\n".join(inWords(handle.result))
             good = [result for result in handle.result if result.volumeNode is not None]
-            lines = [_("{good} of {all} segmented.").format(good=len(good), all=len(handle.result))]
-            texts = [text for result in handle.result if (text := _inWords(result))]
-            lines += texts[:MOST_LINES]
-            if len(texts) > MOST_LINES:
-                lines.append(_("and {count} more").format(count=len(texts) - MOST_LINES))
-            label.text = "\n".join(lines)
             self.compare.show(good)
             if good and good[0].segmentationNode is not None:
                 self.panel.parameterNode.shown = good[0].segmentationNode
@@ -165,6 +184,15 @@ class AutomaticPart(Listener):
         """How a model runs, as chosen in the panel."""
         node = self.panel.parameterNode
         return {"device": node.device, "flips": node.flips, "force": node.force, "listener": self}
+
+    def _resultsFolder(self) -> Path | None:
+        """Where results of files go, as chosen or asked for now; None if the user does not say."""
+        selector = self.panel.ui.resultsSelector
+        if not selector.currentPath:
+            selector.currentPath = qt.QFileDialog.getExistingDirectory(
+                slicer.util.mainWindow(), _("Where shall the results go?"), str(slicer.app.defaultScenePath)
+            )
+        return Path(selector.currentPath) if selector.currentPath else None
 
     def _start(self, start) -> None:
         try:
@@ -187,6 +215,7 @@ class AutomaticPart(Listener):
             text = cardText(entry.card) if entry.card is not None else entry.problem
         self.panel.ui.modelCardLabel.text = text
         self._askForChannels(entry)
+        self.menu.refresh()
         self._updateButtons()
 
     def _askForChannels(self, entry: ModelEntry | None) -> None:
@@ -211,6 +240,8 @@ class AutomaticPart(Listener):
         ui.runButton.text = _("Cancel") if runs else _("Run")
         usable = entry is not None and entry.card is not None
         ui.runButton.enabled = runs or (usable and bool(self._cases() or ui.folderSelector.currentPath))
+        ui.patientsButton.visible = hasDatabase()
+        ui.patientsButton.enabled = usable and not runs and not self.channels.several
         annotated = [volumeNode for volumeNode, _segmentationNode in annotatedCases(nodes)]
         self.training.showCases(annotated)
         ui.trainButton.enabled = not runs and bool(annotated)
@@ -227,13 +258,6 @@ def annotatedCases(volumeNodes) -> list[tuple]:
         if segmentationNode is not None:
             pairs.append((volumeNode, segmentationNode))
     return pairs
-
-
-def _inWords(result: ModelResult) -> str:
-    """A result in words: its error, or the structures' sizes and the warnings."""
-    parts = [f"{name} {volume_text(milliliters)}" for name, milliliters in (result.volumesMl or {}).items()]
-    parts += [text for text in (result.warnings, result.error) if text]
-    return f"{result.name}: {', '.join(parts)}" if parts else ""
 
 
 def _trained(handle: JobHandle) -> str:

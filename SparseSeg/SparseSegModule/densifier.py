@@ -12,6 +12,7 @@ import slicer
 
 from SparseSegLib.errors import UsageError, VolumeError
 from SparseSegLib.image import Geometry
+from SparseSegLib.models import ModelLibrary
 from SparseSegModule.annotation import Drawing, findPlanes, takeDrawing
 from SparseSegModule.densifyWork import DenseArrays, DenseResult, DensifyWork
 from SparseSegModule.jobHandle import JobHandle, Listener
@@ -46,6 +47,7 @@ def startDensify(
     *,
     preset: str = "fast",
     network: str | None = None,
+    start: str = "",
     channels: Sequence[vtkMRMLScalarVolumeNode] = (),
     planes: PlaneTable | None = None,
     drawing: Drawing | None = None,
@@ -86,7 +88,7 @@ def startDensify(
         return takeDrawing(volumeNode, segmentationNode, planes or knownPlanes(loop), loop.applied, editorNode)
 
     drawing = None if prepare else drawing or take()
-    settings = roundSettings(budgetSeconds, preset=preset, margin=margin, seed=seed, device=device)
+    settings = roundSettings(budgetSeconds, preset=preset, margin=margin, seed=seed, device=device, start=start)
     if region is not None:
         settings["region"] = regionSetting(region, volumeNode)
     if network is not None:
@@ -136,13 +138,24 @@ def regionSetting(roiNode: vtkMRMLMarkupsROINode, volumeNode: vtkMRMLScalarVolum
 
 
 def roundSettings(
-    budgetSeconds: float | None, *, preset: str, margin: float, seed: int, device: str, region: list[int] | None = None
+    budgetSeconds: float | None,
+    *,
+    preset: str,
+    margin: float,
+    seed: int,
+    device: str,
+    start: str = "",
+    region: list[int] | None = None,
 ) -> dict[str, Any]:
-    """What a round is learned with, as the worker's settings. Raises UsageError for a preset that there is not."""
+    """What a round is learned with, as the worker's settings.
+
+    Raises UsageError for a preset that there is not, ModelError for such a model to start from.
+    """
     if preset not in PRESETS:
         raise UsageError(f"There is no preset called {preset}.", f"Use one of {', '.join(PRESETS)}.")
     seconds = float(budgetSeconds) if budgetSeconds else None
-    learned = {"preset": preset, "margin": margin, "seed": seed, "device": device}
+    bundle = str(ModelLibrary().find(start).path.absolute()) if start else ""
+    learned = {"preset": preset, "margin": margin, "seed": seed, "device": device, "start": bundle}
     return {**learned, "budget_seconds": seconds, "region": region}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -249,7 +250,9 @@ def nextSlice(figures: dict[str, Any]) -> Plane | None:
 
 
 def _way(settings: dict[str, Any]) -> str:
-    return str(settings.get("network") or settings["preset"])
+    """One name for what is trained: the network, and the model that it begins with."""
+    way, start = str(settings.get("network") or settings["preset"]), settings.get("start")
+    return f"{way}-{hashlib.sha256(start.encode()).hexdigest()[:8]}" if start else way
 
 
 def settingsText(settings: dict[str, Any]) -> str:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import slicer
 from slicer.i18n import tr as _
 
-from SparseSegLib.errors import FileError, ModelError, UsageError
+from SparseSegLib.errors import ModelError, UsageError
 from SparseSegLib.models import ModelCard, ModelLibrary
 from SparseSegLib.units import lengths_text
 from SparseSegModule.annotation import takeEverySegment
@@ -32,8 +30,6 @@ if TYPE_CHECKING:
 
     Volumes = vtkMRMLScalarVolumeNode | Sequence[vtkMRMLScalarVolumeNode]
     """A volume, or the volumes that are the channels of one case."""
-
-IMAGE_ENDINGS = (".nrrd", ".nhdr", ".nii", ".nii.gz", ".mha", ".mhd", ".tif", ".tiff")
 
 
 def startTraining(
@@ -119,47 +115,6 @@ def startSegmenting(
         return results
 
     return jobs.start(SegmentWork(cases, card, settings, deliver), listener)
-
-
-def startSegmentingFolder(
-    jobs: Jobs,
-    modelName: str,
-    folder: Path,
-    *,
-    device: str = "auto",
-    flips: bool = False,
-    force: bool = False,
-    listener: Listener | None = None,
-) -> JobHandle:
-    """Start segmenting the image files of a folder; image and result of each are loaded into the scene."""
-    files = imageFiles(folder)
-    entry = ModelLibrary().find(modelName)
-    card = entry.card
-    if len(card.preprocessing.channels) > 1:
-        raise UsageError(
-            f"The model {card.name} needs {len(card.preprocessing.channels)} channels, and a file has one.",
-            "Load the volumes and choose one for each channel.",
-        )
-    cases = [ModelCase(path.name, [], (path,)) for path in files]
-    settings = {"model": str(entry.path), "device": device, "flips": flips, "force": force}
-
-    def deliver(found: list[ModelArrays]) -> list[ModelResult]:
-        results = []
-        for arrays, path in zip(found, files, strict=True):
-            node = None if arrays.error else slicer.util.loadVolume(str(path))
-            results.append(_nodesOf(arrays, node, card, "segmentation"))
-        return results
-
-    return jobs.start(SegmentWork(cases, card, settings, deliver), listener)
-
-
-def imageFiles(folder: Path) -> list[Path]:
-    """The image files right in a folder, by name; FileError if there are none."""
-    found = [path for path in sorted(folder.iterdir()) if path.name.lower().endswith(IMAGE_ENDINGS)]
-    found = [path for path in found if not path.name.lower().endswith(".seg.nrrd") and path.is_file()]
-    if not found:
-        raise FileError(f"The folder {folder} has no images.", f"It may hold {', '.join(IMAGE_ENDINGS)}.")
-    return found
 
 
 def cardText(card: ModelCard) -> str:

@@ -171,8 +171,7 @@ class SegmentWork:
         found = []
         for case, entry in zip(self._cases, ending["figures"]["cases"], strict=True):
             if "file" not in entry:
-                error = f"{translated(entry['error'])} {translated(entry.get('hint', ''))}".strip()
-                found.append(ModelArrays(case.name, None, None, {}, error))
+                found.append(ModelArrays(case.name, None, None, {}, errorOf(entry)))
                 continue
             labels, geometry, _segments = read_labels(folder / entry["file"])
             classes = {label.value: number for number, label in enumerate(self.card.labels, start=1)}
@@ -201,6 +200,11 @@ def _changed(name: str) -> ModelArrays:
     """In place of the result of a volume that has another image by now."""
     error = _("{name} was changed, or shows another frame: what the model found belongs to what it was before.")
     return ModelArrays(name, None, None, {}, error.format(name=name))
+
+
+def errorOf(entry: dict[str, Any]) -> str:
+    """Why a case has no result, and what to do, in the panel's words."""
+    return f"{translated(entry['error'])} {translated(entry.get('hint', ''))}".strip()
 
 
 def _writeImages(images: list[VolumeImage], folder: Path, number: int) -> list[str]:

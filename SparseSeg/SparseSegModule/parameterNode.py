@@ -23,6 +23,7 @@ class SparseSegParameterNode:
 
     inputVolume, segmentation - the image, and what the user draws on it.
     preset, budgetSeconds, margin, seed, device, output - how to densify; 0 seconds is the preset's.
+    start - the model whose network joins in when densifying, or "" for none.
     region - the box to work in, or None for what is annotated with a margin around it.
     live - whether every confirmed slice is learned from at once.
     scribble - whether strokes on a new slice label their own voxels alone.
@@ -48,6 +49,7 @@ class SparseSegParameterNode:
     seed: Annotated[int, WithinRange(0, 999999)] = 0
     device: Annotated[str, Choice(DEVICES)] = "auto"
     output: Annotated[str, Choice(OUTPUTS)] = "both"
+    start: str = ""
     live: bool = False
     scribble: bool = False
     resultOpacity: Annotated[float, WithinRange(0, 1)] = 0.7

@@ -146,7 +146,7 @@ class Rounds(Listener):
         """What is learned, and how, as it is chosen; GeometryError for a region that cannot be found."""
         node = self._session.parameterNode
         images = (node.inputVolume, *chosenChannels(node))
-        settings = {name: getattr(node, name) for name in ("preset", "margin", "seed", "device")}
+        settings = {name: getattr(node, name) for name in ("preset", "margin", "seed", "device", "start")}
         if inRegion and node.region is not None:
             settings["region"] = regionSetting(node.region, node.inputVolume)
         return Learning(images, node.segmentation, node.budgetSeconds or None, settings, node.output)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from slicer.i18n import tr as _
 
 from SparseSegLib.models import ModelCard, ModelEntry
+from SparseSegModule.modelChoice import ModelChoice
 from SparseSegModule.networks import Network, showTips
 from SparseSegModule.trainingChannels import TrainingChannels
 
@@ -22,18 +23,13 @@ class TrainingOptions:
         self.panel = panel
         ui = panel.ui
         self.channels = TrainingChannels(ui.trainingChannelsTable)
-        self._entries: dict[str, ModelEntry] = {}
-        self._names: list[str] = []
+        self.start = ModelChoice(panel, ui.startSelector, "startModel", _("none: a new model"))
         decided = (ui.networkSelector, ui.channelNamesEdit, ui.nestedCheckBox)
         self._decided = [(widget, widget.toolTip) for widget in decided]
-        ui.startSelector.connect("currentIndexChanged(int)", self._onStart)
 
     def showModels(self, entries: Sequence[ModelEntry]) -> None:
-        """Offer the models that may be fine-tuned; of one name, the user's own."""
-        self._entries = {}
-        for entry in entries:
-            if _mayBeAdapted(entry):
-                self._entries.setdefault(entry.name, entry)
+        """Offer the models that may be fine-tuned."""
+        self.start.offer(entry for entry in entries if _mayBeAdapted(entry))
         self.refresh()
 
     def refresh(self) -> None:
@@ -41,7 +37,7 @@ class TrainingOptions:
         showTips(self.panel.ui.networkSelector, [network.tip() for network in Network])
         if self.panel.parameterNode is None:
             return
-        self._showStart(self.panel.parameterNode.startModel)
+        self.start.refresh()
         card = self._card
         for widget, tip in self._decided:
             widget.enabled = card is None
@@ -63,7 +59,7 @@ class TrainingOptions:
         node = self.panel.parameterNode
         options: dict[str, Any] = {"noisyLabels": node.noisyLabels, "seed": node.seed, "device": node.device}
         if node.startModel:
-            known = self._entries.get(node.startModel)
+            known = self.start.entry
             options["start"] = node.startModel if known is None else str(known.path)
         else:
             options |= {"network": node.network.value, "regions": "nested" if node.nested else None}
@@ -72,33 +68,13 @@ class TrainingOptions:
     @property
     def _card(self) -> ModelCard | None:
         """The card of the model to start from."""
-        entry = self._entries.get(self.panel.parameterNode.startModel)
-        return None if entry is None else entry.card
+        return None if self.start.entry is None else self.start.entry.card
 
     def _channelNames(self) -> tuple[str, ...]:
         if self._card is not None:
             return self._card.preprocessing.channels
         names = [name.strip() for name in self.panel.parameterNode.channelNames.split(",")]
         return tuple(name for name in names if name)
-
-    def _showStart(self, chosen: str) -> None:
-        """List the models, with the one that was chosen even if the library has lost it."""
-        names = ["", *self._entries]
-        if chosen not in names:
-            names.append(chosen)
-        selector = self.panel.ui.startSelector
-        selector.blockSignals(True)
-        if names != self._names:
-            self._names = names
-            selector.clear()
-            for name in names:
-                selector.addItem(name or _("none: a new model"))
-        selector.setCurrentIndex(names.index(chosen))
-        selector.blockSignals(False)
-
-    def _onStart(self, index: int) -> None:
-        if self.panel.parameterNode is not None and 0 <= index < len(self._names):
-            self.panel.parameterNode.startModel = self._names[index]
 
     def _follow(self, card: ModelCard) -> None:
         """Show the model's network, channels and regions."""

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from SparseSegLib.errors import ModelError
 from SparseSegLib.files import PathLike
@@ -77,7 +77,7 @@ def load_card(path: PathLike) -> ModelCard:
     return steadily(path, lambda: _read_card(path))
 
 
-def copy_bundle(source: PathLike, target: PathLike, **changes: str) -> ModelCard:
+def copy_bundle(source: PathLike, target: PathLike, **changes: Any) -> ModelCard:
     """Copy a bundle that is whole, folder or zip, to a folder or zip; nothing but card and weights goes along.
 
     ``changes`` are texts of the card that the copy has instead. The target may be the source.

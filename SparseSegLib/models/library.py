@@ -139,6 +139,16 @@ class ModelLibrary:
                 copy_bundle(source, target)
             return replace(_entry(target, False), replaced=bool(own))
 
+    def own_path(self, name: PathLike) -> Path:
+        """Where a model of the user's library is; ModelError if there is none, or it came with SparseSeg."""
+        found = _called(name, self.entries())
+        own = [entry for entry in found if not entry.shipped]
+        if not own:
+            why = "comes with SparseSeg and stays as it is" if found else "is not in the library"
+            called = found[0].name if found else name
+            raise ModelError(f"The model {called} {why}.", "Only models of your own library can be changed or removed.")
+        return own[0].path
+
     def describe(self, model: PathLike, **texts: str) -> ModelEntry:
         """Change what a model of the user's library is called, and what its card says of it.
 
@@ -158,7 +168,7 @@ class ModelLibrary:
         """
         check_description(texts)
         with self._changing():
-            path = self._own_path(model)
+            path = self.own_path(model)
             wanted = texts.get("name", "").casefold()
             if any(entry.path != path and entry.name.casefold() == wanted for entry in self._own()):
                 raise UsageError(f"The library has a model {texts['name']} already.", "Choose another name.")
@@ -187,19 +197,9 @@ class ModelLibrary:
             If there is none, or it came with SparseSeg.
         """
         with self._changing():
-            path = self._own_path(name)
+            path = self.own_path(name)
             _delete(path)
             return path
-
-    def _own_path(self, name: PathLike) -> Path:
-        """Where a model of the user's library is; ModelError if there is none, or it came with SparseSeg."""
-        found = _called(name, self.entries())
-        own = [entry for entry in found if not entry.shipped]
-        if not own:
-            why = "comes with SparseSeg and stays as it is" if found else "is not in the library"
-            called = found[0].name if found else name
-            raise ModelError(f"The model {called} {why}.", "Only models of your own library can be changed or removed.")
-        return own[0].path
 
     def _own(self) -> list[ModelEntry]:
         return [_entry(path, False) for path in _bundles(self.folder)]

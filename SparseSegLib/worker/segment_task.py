@@ -13,6 +13,7 @@ from typing import Any
 from SparseSegLib.batch import BatchCase, Manifest, named_cases, write_report
 from SparseSegLib.batch.cluster import connect
 from SparseSegLib.batch.contact_sheet import write_contact_sheets
+from SparseSegLib.batch.manifest import FILE as MANIFEST
 from SparseSegLib.batch.manifest import Entry, is_of
 from SparseSegLib.batch.pipeline import Outcome, segment_here
 from SparseSegLib.batch.remote import WorkPlan, segment_on
@@ -95,10 +96,12 @@ class _Run:
             self._refuse_to_replace()
 
     def _refuse_to_replace(self) -> None:
-        """Raise UsageError if a result is there that another model, or somebody, made."""
-        for case in self.cases:
-            path = self.plan.folder / case.file
-            if not self.manifest.begun(case) and path.exists():
+        """Raise UsageError if a result of another model, or of somebody, is there, or a table of another program."""
+        paths = [self.plan.folder / case.file for case in self.cases if not self.manifest.begun(case)]
+        if self.plan.pictures and not (self.plan.folder / MANIFEST).exists():
+            paths.append(self.plan.folder / REPORT)
+        for path in paths:
+            if path.exists():
                 raise UsageError(f"{path} is there already.", "Choose another folder, or add --overwrite.")
 
     def go(self, cluster: str) -> list[Entry]:

@@ -4,7 +4,8 @@ from collections import deque
 from types import ModuleType
 from typing import Any
 
-from PySide6.QtCore import QCoreApplication
+from PySide6.QtCore import QCoreApplication, QUrl
+from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QDialog, QFileDialog, QInputDialog, QMessageBox
 
 AGREE = (QMessageBox.StandardButton.Yes, QMessageBox.StandardButton.Ok)
@@ -83,10 +84,15 @@ def _patchMessageBox(dialogs: Dialogs) -> None:
 
 
 def _patchDialogs(dialogs: Dialogs) -> None:
-    """Put the records in the place of dialogs that would wait for the user; PythonQt returns one path, not a pair."""
+    """Put the records in the place of dialogs that would wait for the user; PythonQt returns one path, not a pair.
+
+    An answer that can be called is the user before a dialog: it gets the dialog, and says whether to agree.
+    """
 
     def execute(dialog: QDialog) -> int:
         answer = dialogs.ask("dialog", dialog.windowTitle)
+        if callable(answer):
+            answer = answer(dialog)
         return int(QDialog.DialogCode.Accepted if answer else QDialog.DialogCode.Rejected)
 
     QDialog.exec = QDialog.exec_ = execute
@@ -109,6 +115,12 @@ def _patchDialogs(dialogs: Dialogs) -> None:
         return dialogs.ask("getText", label, "")
 
     QInputDialog.getText = staticmethod(text)
+
+    def openUrl(url: QUrl) -> bool:
+        dialogs.record("openUrl", url.toLocalFile() or url.toString())
+        return True
+
+    QDesktopServices.openUrl = staticmethod(openUrl)
 
 
 def install(util: ModuleType) -> Dialogs:

@@ -33,9 +33,9 @@ import torch
 
 from SparseSegLib.batch import BatchCase, named_cases
 from SparseSegLib.batch.cluster import Cluster, connect
+from SparseSegLib.batch.finding import cases_of
 from SparseSegLib.batch.pipeline import segment_here
 from SparseSegLib.batch.remote import WorkPlan, segment_on
-from SparseSegLib.cli.segment import cases_of
 from SparseSegLib.control import CancelToken
 from SparseSegLib.image import Geometry
 from SparseSegLib.io import write_image
@@ -67,7 +67,7 @@ import torch
 from SparseSegLib.batch import named_cases
 from SparseSegLib.batch.pipeline import segment_here
 from SparseSegLib.batch.remote import WorkPlan
-from SparseSegLib.cli.segment import cases_of
+from SparseSegLib.batch.finding import cases_of
 from SparseSegLib.control import CancelToken
 from SparseSegLib.memory import prepare_for_tensors
 
