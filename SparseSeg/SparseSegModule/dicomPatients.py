@@ -103,7 +103,7 @@ def _patient(database: Any, uid: str) -> Patient:
 
 
 def _study(database: Any, uid: str, patient: str) -> Study:
-    date = database.fieldForStudy("StudyDate", uid)
+    date = _date(database.fieldForStudy("StudyDate", uid))
     series = [_series(database, one, f"{patient} {date}") for one in database.seriesForStudy(uid)]
     images = [one for one in series if one.modality not in NO_IMAGES]
     return Study(database.descriptionForStudy(uid), date, tuple(sorted(images, key=lambda one: one.name)))
@@ -115,6 +115,11 @@ def _series(database: Any, uid: str, study: str) -> Series:
     name = " ".join(f"{study} {number} {description}".split())
     modality, count = (database.fieldForSeries(field, uid) for field in ("Modality", "DisplayedCount"))
     return Series(uid, name, description, modality, count)
+
+
+def _date(text: str) -> str:
+    """A date of the database, which may be YYYYMMDD."""
+    return f"{text[:4]}-{text[4:6]}-{text[6:]}" if len(text) == 8 and text.isdigit() else text
 
 
 def _shown(name: str) -> str:

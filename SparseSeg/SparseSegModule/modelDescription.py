@@ -9,6 +9,8 @@ from slicer.i18n import tr as _
 from SparseSegLib.models import ModelCard
 from SparseSegLib.models.card import MODALITIES
 
+WIDE, SENTENCES = 440, 64  # pixels of the dialog, and of a text's height
+
 
 class DescriptionDialog(qt.QDialog):
     """Shows the texts of a card that a person writes, to be changed.
@@ -21,10 +23,14 @@ class DescriptionDialog(qt.QDialog):
     def __init__(self, card: ModelCard) -> None:
         qt.QDialog.__init__(self, slicer.util.mainWindow())
         self.setWindowTitle(_("Name and description"))
+        self.resize(WIDE, 0)
         self._card = card
         form = qt.QFormLayout(self)
         self.nameEdit = qt.QLineEdit()
-        self.summaryEdit, self.useEdit, self.dataEdit = (qt.QPlainTextEdit() for _text in range(3))
+        self.summaryEdit, self.useEdit, self.dataEdit = edits = [qt.QPlainTextEdit() for _text in range(3)]
+        for edit in edits:
+            edit.setMaximumHeight(SENTENCES)
+            edit.setTabChangesFocus(True)
         self.licenseEdit = qt.QLineEdit()
         self.modalitySelector = qt.QComboBox()
         self.modalitySelector.addItems([_("any"), *MODALITIES])
@@ -39,11 +45,11 @@ class DescriptionDialog(qt.QDialog):
         ):
             form.addRow(label, widget)
         self.nameEdit.text, self.licenseEdit.text = card.name, card.license
-        for edit, text in ((self.summaryEdit, card.summary), (self.useEdit, card.intended_use)):
+        for edit, text in zip(edits, (card.summary, card.intended_use, card.data), strict=True):
             edit.setPlainText(text)
-        self.dataEdit.setPlainText(card.data)
         self.modalitySelector.setCurrentIndex(["", *MODALITIES].index(card.modality))
-        buttons = qt.QDialogButtonBox(qt.QDialogButtonBox.Ok | qt.QDialogButtonBox.Cancel)
+        buttons = qt.QDialogButtonBox()
+        buttons.setStandardButtons(qt.QDialogButtonBox.Ok | qt.QDialogButtonBox.Cancel)
         buttons.connect("accepted()", self.accept)
         buttons.connect("rejected()", self.reject)
         form.addRow(buttons)

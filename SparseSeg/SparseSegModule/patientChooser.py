@@ -42,13 +42,15 @@ class PatientChooser(qt.QDialog):
         layout.addWidget(self.tree)
         for patient in patients:
             self._addPatient(patient)
+        self.tree.expandAll()
         if modality:
             text = _("The model is for {modality} scans: others are left out.").format(modality=modality)
             layout.addWidget(qt.QLabel(text))
         self.tree.header().setSectionResizeMode(0, qt.QHeaderView.Stretch)
         self.tree.header().setStretchLastSection(False)
         self.tree.connect("itemChanged(QTreeWidgetItem*,int)", self._onChanged)
-        self._buttons = qt.QDialogButtonBox(qt.QDialogButtonBox.Ok | qt.QDialogButtonBox.Cancel)
+        self._buttons = qt.QDialogButtonBox()
+        self._buttons.setStandardButtons(qt.QDialogButtonBox.Ok | qt.QDialogButtonBox.Cancel)
         self._buttons.connect("accepted()", self.accept)
         self._buttons.connect("rejected()", self.reject)
         layout.addWidget(self._buttons)
@@ -71,7 +73,6 @@ class PatientChooser(qt.QDialog):
                 for one in series:
                     texts = [one.description or one.name, one.modality, one.count]
                     self._rows.append((self._addRow(row, texts, leaf=True), one))
-        top.setExpanded(True)
 
     def _suits(self, series: Series) -> bool:
         return not self._modality or series.modality == self._modality

@@ -29,11 +29,10 @@ class DICOMDatabase:
         patient = {"PatientsName": str(found.get("PatientName", "")), "PatientID": found.get("PatientID", "")}
         uid = next((uid for uid, known in self._patients.items() if known == patient), str(len(self._patients) + 1))
         self._patients[uid] = patient
-        date = found.get("StudyDate", "")
         study, series = str(found.StudyInstanceUID), str(found.SeriesInstanceUID)
         self._studies[study] = {
             "PatientsUID": uid,
-            "StudyDate": f"{date[:4]}-{date[4:6]}-{date[6:]}" if date else "",
+            "StudyDate": found.get("StudyDate", ""),
             "StudyDescription": found.get("StudyDescription", ""),
         }
         self._series[series] = {
@@ -91,7 +90,7 @@ class DICOMDatabase:
         return self._patients.get(patientUID, {}).get(field, "")
 
     def fieldForStudy(self, field: str, studyInstanceUID: str) -> str:
-        """A column of the table of studies; dates are YYYY-MM-DD."""
+        """A column of the table of studies; dates are as in the files, YYYYMMDD."""
         return self._studies.get(studyInstanceUID, {}).get(field, "")
 
     def fieldForSeries(self, field: str, seriesInstanceUID: str) -> str:
