@@ -91,6 +91,8 @@ def test_a_folder_is_segmented_without_being_loaded_and_table_and_sheets_are_ope
 
 
 def test_patients_of_the_database_are_chosen_and_their_series_segmented(model, panel, database, tmp_path):
+    import qt
+
     host, ui, results = Host.instance(), panel.ui, tmp_path / "results"
     model.refresh()
     assert not ui.patientsButton.isHidden()
@@ -100,10 +102,11 @@ def test_patients_of_the_database_are_chosen_and_their_series_segmented(model, p
     def choose(dialog):
         jane, roe = (dialog.tree.topLevelItem(index) for index in range(2))
         seen.extend(jane.child(0).child(index).text(0) for index in range(jane.child(0).childCount()))
-        ok = dialog.tree.parent().findChildren(type(ui.runButton))
-        assert not dialog.chosen() and any(not button.enabled for button in ok)
+        ok = dialog.buttons.button(qt.QDialogButtonBox.Ok)
+        assert not dialog.chosen() and not ok.enabled
         jane.setCheckState(0, qt_states.checked())
         roe.setCheckState(0, qt_states.checked())
+        assert ok.enabled
         dialog.searchEdit.text = "doe"
         assert roe.isHidden() and not jane.isHidden()
         return True

@@ -166,14 +166,12 @@ def test_a_model_of_four_channels_asks_for_each_and_gives_segments_that_exclude_
 
 
 def test_channels_that_are_missing_are_named_before_anything_runs(panel, tumor_model, tmp_path):
-    from SparseSegModule.modelJobs import startSegmentingFolder
-
     nodes, volume, _study = _scan()
     with pytest.raises(ModelError, match=r"4 channels \(T1, T1c, T2, FLAIR\)"):
         panel.logic.applyModel("Tumor", nodes)
     slicer.util.saveNode(nodes[0], str(tmp_path / "t1.nrrd"))
     with pytest.raises(UsageError, match="a file has one"):
-        startSegmentingFolder(panel.logic.jobRunner, "Tumor", tmp_path)
+        panel.logic.applyModelToFolder("Tumor", tmp_path, tmp_path / "results")
     assert panel.logic.jobs == []
     assert volume.geometry.shape == GEOMETRIES["identity"].shape
 

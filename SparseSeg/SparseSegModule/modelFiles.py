@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from SparseSegLib.batch.finding import cases_of
 from SparseSegLib.errors import FileError, UsageError
 from SparseSegLib.jobs import write_job
 from SparseSegLib.models import ModelCard, ModelLibrary
@@ -122,6 +121,8 @@ class FilesWork:
 
 def startFolder(jobs: Jobs, modelName: str, folder: str | Path, results: str | Path, **options: Any) -> JobHandle:
     """Start segmenting the images, or DICOM folders, in a folder; see ``SparseSegLogic.applyModelToFolder``."""
+    from SparseSegLib.batch.finding import cases_of
+
     if not Path(folder).is_dir():
         raise FileError(f"There is no folder {folder}.", "Check the path.")
     cases = [FileCase([Path(path) for path in case["volumes"]]) for case in cases_of(str(folder))]

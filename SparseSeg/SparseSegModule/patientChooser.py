@@ -49,11 +49,11 @@ class PatientChooser(qt.QDialog):
         self.tree.header().setSectionResizeMode(0, qt.QHeaderView.Stretch)
         self.tree.header().setStretchLastSection(False)
         self.tree.connect("itemChanged(QTreeWidgetItem*,int)", self._onChanged)
-        self._buttons = qt.QDialogButtonBox()
-        self._buttons.setStandardButtons(qt.QDialogButtonBox.Ok | qt.QDialogButtonBox.Cancel)
-        self._buttons.connect("accepted()", self.accept)
-        self._buttons.connect("rejected()", self.reject)
-        layout.addWidget(self._buttons)
+        self.buttons = qt.QDialogButtonBox()
+        self.buttons.setStandardButtons(qt.QDialogButtonBox.Ok | qt.QDialogButtonBox.Cancel)
+        self.buttons.connect("accepted()", self.accept)
+        self.buttons.connect("rejected()", self.reject)
+        layout.addWidget(self.buttons)
         self._onChanged()
 
     def chosen(self) -> list[Series]:
@@ -92,4 +92,4 @@ class PatientChooser(qt.QDialog):
             item.setHidden(wanted not in f"{patient.name} {patient.identifier}".casefold())
 
     def _onChanged(self, _item: object = None, _column: int = 0) -> None:
-        self._buttons.button(qt.QDialogButtonBox.Ok).enabled = bool(self.chosen())
+        self.buttons.button(qt.QDialogButtonBox.Ok).enabled = bool(self.chosen())

@@ -6,7 +6,7 @@ from typing import Any
 
 from PySide6.QtCore import QCoreApplication, QUrl
 from PySide6.QtGui import QDesktopServices
-from PySide6.QtWidgets import QDialog, QFileDialog, QInputDialog, QMessageBox
+from PySide6.QtWidgets import QDialog, QDialogButtonBox, QFileDialog, QInputDialog, QMessageBox
 
 AGREE = (QMessageBox.StandardButton.Yes, QMessageBox.StandardButton.Ok)
 
@@ -96,6 +96,13 @@ def _patchDialogs(dialogs: Dialogs) -> None:
         return int(QDialog.DialogCode.Accepted if answer else QDialog.DialogCode.Rejected)
 
     QDialog.exec = QDialog.exec_ = execute
+    make = QDialogButtonBox.__init__
+
+    def makeEmpty(box: QDialogButtonBox, *arguments: Any) -> None:
+        """PythonQt takes buttons that its constructor is given for an orientation: none are there."""
+        make(box, *(each for each in arguments if not isinstance(each, QDialogButtonBox.StandardButton)))
+
+    QDialogButtonBox.__init__ = makeEmpty
     for name, default in (
         ("getOpenFileName", ""),
         ("getSaveFileName", ""),
