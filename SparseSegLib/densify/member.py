@@ -64,10 +64,9 @@ class Member:
 
     def on_held_out(self, planes: Sequence[Plane], token: CancelToken) -> list[torch.Tensor]:
         """Class probabilities ``(K, U, V)`` of some slices, in the final quality where that is quick."""
-        problem = self.expert.problem
-        if not problem.is_small:
+        if not self.expert.is_quick:
             return self.expert.predict_planes(planes, token)
-        whole = self.expert.predict(Request.whole(problem), token)
+        whole = self.expert.predict(Request.whole(self.expert.problem), token)
         return [whole.select(1 + plane.axis, plane.index) for plane in planes]
 
     def seconds(self, request: Request) -> float:

@@ -30,6 +30,7 @@ from SparseSegLib.preprocessing.grid import probabilities_on
 
 LEARNED_STEPS = 100  # steps that the model's own weights count for in the averaged ones, so that new ones soon matter
 COST = 2e9  # operations of a step of the slice U-Net; one that costs more is taken as much less often
+QUICK_COST = 1e11  # operations that take no time worth mentioning on a CPU
 MOST_KEPT = 8_000_000  # bytes of weights that a warm start keeps; larger models start from their bundle again
 
 
@@ -72,8 +73,7 @@ class AdaptedRecipe:
         learner = CohortLearner(recipe, len(problem.image), card.classes, seed, device, flips=card.mirrored)
         own = _first_of(weights) if card.members > 1 else weights
         learner.warm_start({"averaged": own, "averaged_steps": LEARNED_STEPS})
-        every = max(1, round(step_cost(Path(self.path), card) / COST))
-        return AdaptedExpert(problem, card, learner, classes, every)
+        return AdaptedExpert(problem, card, learner, classes, step_cost(Path(self.path), card))
 
 
 class AdaptedExpert(TrainableExpert):
@@ -85,19 +85,24 @@ class AdaptedExpert(TrainableExpert):
     card : of the model
     learner : has the model's network
     classes : of the model, one for each annotated structure in their order
+    cost : operations for a window, see ``step_cost``
+
+    Attributes
+    ----------
     every : of the steps of the ensemble's first expert, it takes each ``every``-th
     """
 
     def __init__(
-        self, problem: Problem, card: ModelCard, learner: CohortLearner, classes: tuple[int, ...], every: int
+        self, problem: Problem, card: ModelCard, learner: CohortLearner, classes: tuple[int, ...], cost: float
     ) -> None:
         self.problem = problem
         self.card = card
         self.learner = learner
         self.classes = classes
-        self.every = every
+        self.every = max(1, round(cost / COST))
+        self._cost = cost
         self._image, self._grid = prepare_for(problem.volume, card.preprocessing)
-        self._tile_seconds = 0.0
+        self._tile_seconds: float | None = None
 
     @property
     def steps(self) -> int:  # type: ignore[override]
@@ -108,6 +113,13 @@ class AdaptedExpert(TrainableExpert):
     def trained(self) -> int:  # type: ignore[override]
         """Steps behind the weights that predict; the model's own training counts for some."""
         return self.learner.averaged.steps
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether a prediction of all of the working grid takes no time worth mentioning."""
+        box = self._part(Request.whole(self.problem))[1]
+        affordable = self.learner.device.type != "cpu" or self._tiles(box) * self._cost <= QUICK_COST
+        return super().is_quick and affordable
 
     def set_annotation(self, problem: Problem, hidden: frozenset[Plane]) -> None:
         """Learn from this annotation from now on, ``hidden`` planes left out."""
@@ -133,9 +145,8 @@ class AdaptedExpert(TrainableExpert):
     @torch.inference_mode()
     def predict(self, request: Request, token: CancelToken) -> torch.Tensor:
         """Class probabilities ``(K, z, y, x)`` of the request's box."""
-        target = self.problem.labels.geometry.crop(request.box)
-        box = self._around(target)
-        started, tiles = time.monotonic(), self._tiles(box)
+        target, box = self._part(request)
+        started = time.monotonic()
         found = predict_patches(
             self.learner.averaged.network,
             self._image[(slice(None), *box)],
@@ -144,20 +155,32 @@ class AdaptedExpert(TrainableExpert):
             device=self.learner.device,
             check=token.check,
         )
-        self._tile_seconds = (time.monotonic() - started) / tiles
+        self._tile_seconds = (time.monotonic() - started) / self._tiles(box)
         structures = found[[*self.classes]]
         chosen = torch.cat([(1 - structures.sum(0, keepdim=True)).clamp(min=0), structures])
         return probabilities_on(chosen, self._grid.crop(box), target)
 
     def seconds(self, request: Request) -> float:
-        """Seconds that a prediction would take, from those before; 0 where there were none."""
-        box = self._around(self.problem.labels.geometry.crop(request.box))
-        return self._tiles(box) * self._tile_seconds
+        """Seconds that a prediction would take, from those before, or from one window now."""
+        if self._tile_seconds is None:
+            started = time.monotonic()
+            empty = torch.zeros(1, len(self._image), *self.card.window, device=self.learner.device)
+            with torch.inference_mode():
+                self.learner.averaged.network(empty).cpu()
+            self._tile_seconds = time.monotonic() - started
+        return self._tiles(self._part(request)[1]) * self._tile_seconds
 
-    def _around(self, target: Geometry) -> Box:
-        """The part of the model's grid around a part of the problem's, and half a window on each side of it."""
-        z, y, x = (side // 2 for side in self.card.window)
-        return _box_around(target, self._grid, (z, y, x))
+    def _part(self, request: Request) -> tuple[Geometry, Box]:
+        """The request's part of the problem's grid, and the box around it on the model's.
+
+        That is somewhat wider, as what a network finds at the border of an image is worse, and at least a window wide.
+        """
+        target = self.problem.labels.geometry.crop(request.box)
+        sides = [side.stop - side.start for side in _box_around(target, self._grid, (0, 0, 0))]
+        z, y, x = (
+            max(-(-(width - side) // 2), width // 8) for width, side in zip(self.card.window, sides, strict=True)
+        )
+        return target, _box_around(target, self._grid, (z, y, x))
 
     def _tiles(self, box: Box) -> int:
         z, y, x = (side.stop - side.start for side in box)

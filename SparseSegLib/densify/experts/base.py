@@ -66,6 +66,11 @@ class Expert(ABC):
         """Whether a single slice is predicted at once, since nothing has to be fitted first."""
         return True
 
+    @property
+    def is_quick(self) -> bool:
+        """Whether a prediction of the whole working grid takes hardly any time; by sizes, not by the clock."""
+        return self.problem.is_small
+
     @abstractmethod
     def set_annotation(self, problem: Problem, hidden: frozenset[Plane]) -> None:
         """Predict from this annotation from now on, without the planes ``hidden`` of the working grid.
