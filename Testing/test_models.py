@@ -440,6 +440,9 @@ def test_the_command_line(made, tmp_path, monkeypatch, capsys):
     assert run("describe", CARD.name)[0] == 2
     assert "Finds all" in run("describe", CARD.name, "--name", "Neu", "--summary", "Finds all")[1]
     assert run("describe", "Neu", "--name", CARD.name)[0] == 0
+    drawn = ["image.nrrd", "-l", "drawn.nrrd", "-o", str(tmp_path / "dense.nrrd")]
+    assert main(["densify", *drawn, "--start", "Nothing"]) == 7
+    assert "There is no model Nothing" in capsys.readouterr().err
     assert run("remove", CARD.name)[0] == 0
     status, _, err = run("show", CARD.name)
     assert (status, "There is no model" in err) == (7, True)
