@@ -96,7 +96,7 @@ def test_where_each_is_shown_once_they_are_learned_all_the_same(two_balls):
 
 def test_a_structure_that_one_slice_shows_is_found(two_balls):
     volume, truth, labels = two_balls
-    found = densify(volume, labels, DensifySettings(budget_steps=120))
+    found = densify(volume, labels, DensifySettings(budget_steps=60))
     unseen = ~labels.labeled
     assert [iou((found.labels == k) & unseen, (truth == k) & unseen) > 0.75 for k in (1, 2)] == [True, True]
 
