@@ -64,7 +64,9 @@ def test_the_metadata_is_whole_and_every_picture_exists(metadata):
     assert metadata["EXTENSION_DEPENDS"] == "PyTorch"
     urls = [metadata["EXTENSION_ICONURL"], *metadata["EXTENSION_SCREENSHOTURLS"].split()]
     for url in urls:
-        match = re.fullmatch(r"https://raw\.githubusercontent\.com/SparseSeg/SlicerSparseSeg/main/(.+\.png)", url)
+        match = re.fullmatch(
+            r"https://raw\.githubusercontent\.com/SparseSeg/SlicerSparseSeg/main/(.+\.(?:png|jpg|gif))", url
+        )
         assert match is not None, url
         assert (ROOT / match.group(1)).is_file(), url
 

@@ -29,7 +29,6 @@ def test_the_hints_lead_from_the_sample_to_densify_and_go_with_the_first_result(
     square = np.zeros(slicer.util.arrayFromVolume(volume_node).shape, np.uint8)
     square[30, 40:60, 40:60] = 1
     paint_plane(panel.parameterNode.segmentation, volume_node, square, Plane(0, 30))
-    panel.refresh()
     assert "<b>3</b>" in ui.hintLabel.text
     panel.session.view.result = DenseResult(None, None, None, None, None, 1.0, 1)
     panel.refresh()

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import slicer
 from slicer.i18n import tr as _
 
+from SparseSegModule.face import Face
 from SparseSegModule.sampleData import SARCOMA, registerSampleData
+
+if TYPE_CHECKING:
+    from SparseSegModule.densifyWork import DenseResult
 
 SEEN_SETTING = "SparseSeg/HintsSeen"
 
 
-class HintsPart:
+class HintsPart(Face):
     """Says what to do next, and loads the sample volume."""
 
     def __init__(self, panel) -> None:
         self.panel = panel
         self._seen = slicer.util.settingsValue(SEEN_SETTING, False, converter=slicer.util.toBool)
         panel.ui.sampleButton.connect("clicked()", self._onSample)
+        panel.session.faces.append(self)
 
     def refresh(self) -> None:
         """Show the hint for what is to be done next; none once there was a result."""
@@ -27,6 +34,14 @@ class HintsPart:
         ui.hintFrame.visible = not self._seen
         ui.sampleButton.visible = self.panel.session.loop is None
         ui.hintLabel.text = self._hint()
+
+    def onAnnotated(self) -> None:
+        """The first slice is drawn."""
+        self.refresh()
+
+    def onResult(self, result: DenseResult) -> None:
+        """There is a result."""
+        self.refresh()
 
     def cleanup(self) -> None:
         """Nothing to let go of."""

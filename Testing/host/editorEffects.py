@@ -104,8 +104,9 @@ class EditorEffects:
         """Change to the effect that the node names."""
         node = self.mrmlSegmentEditorNode()
         effect = self.effectByName(node.GetActiveEffectName() or "") if node is not None else None
-        if effect is self._active:
+        if effect is self._active or self.__dict__.get("_changesEffect"):  # Slicer's editor hears of no new nodes
             return
+        self._changesEffect = True
         if self._active is not None:
             self._active.deactivate()
         if effect is not None:
@@ -114,3 +115,4 @@ class EditorEffects:
         else:
             self.removeViewObservations()
         self._lastActive, self._active = self._active, effect
+        self._changesEffect = False
