@@ -107,12 +107,14 @@ class EditorEffects:
         if effect is self._active or self.__dict__.get("_changesEffect"):  # Slicer's editor hears of no new nodes
             return
         self._changesEffect = True
-        if self._active is not None:
-            self._active.deactivate()
-        if effect is not None:
-            self.setupViewObservations()
-            effect.activate()
-        else:
-            self.removeViewObservations()
+        try:
+            if self._active is not None:
+                self._active.deactivate()
+            if effect is not None:
+                self.setupViewObservations()
+                effect.activate()
+            else:
+                self.removeViewObservations()
+        finally:
+            self._changesEffect = False
         self._lastActive, self._active = self._active, effect
-        self._changesEffect = False
