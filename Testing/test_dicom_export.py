@@ -15,7 +15,8 @@ from SparseSegLib.io import SegmentInfo, write_labels
 from SparseSegLib.io.dicom.contours import outlines
 from SparseSegLib.io.dicom.export import export_dicom
 
-SEGMENTS = [SegmentInfo(1, "Shell ü", (1.0, 0.0, 0.0)), SegmentInfo(3, "Core", (0.0, 0.5, 1.0))]
+SEGMENTS = [SegmentInfo(1, "Shell ü", (1.0, 0.0, 0.0), algorithm="AUTOMATIC"), SegmentInfo(3, "Core", (0.0, 0.5, 1.0))]
+HOW_MADE = ["AUTOMATIC", "SEMIAUTOMATIC"]  # as the file says, and where it says nothing
 
 
 def _filled(contours, shape):
@@ -69,6 +70,7 @@ def test_a_structure_set_has_the_voxels_of_the_result(scan):
     assert found.Modality == "RTSTRUCT" and found.PatientName == "Doe^Jane"
     assert found.StudyInstanceUID == f"{UID}.99" and found.FrameOfReferenceUID == f"{UID}.77"
     assert [roi.ROIName for roi in found.StructureSetROISequence] == ["Shell ü", "Core"]
+    assert [roi.ROIGenerationAlgorithm for roi in found.StructureSetROISequence] == HOW_MADE
     scan_slices = found.ReferencedFrameOfReferenceSequence[0].RTReferencedStudySequence[0].RTReferencedSeriesSequence[0]
     assert scan_slices.SeriesInstanceUID == UID and len(scan_slices.ContourImageSequence) == len(labels)
     for roi, segment in zip(found.ROIContourSequence, SEGMENTS, strict=True):
@@ -91,6 +93,7 @@ def test_a_segmentation_object_has_the_voxels_of_the_result(scan):
     found = pydicom.dcmread(folder / "seg.dcm")
     assert found.Modality == "SEG" and found.StudyInstanceUID == f"{UID}.99"
     assert [one.SegmentLabel for one in found.SegmentSequence] == ["Shell ü", "Core"]
+    assert [one.SegmentAlgorithmType for one in found.SegmentSequence] == HOW_MADE
     again = np.zeros(SHAPE, np.uint8)
     for frame, about in zip(found.pixel_array, found.PerFrameFunctionalGroupsSequence, strict=True):
         position = np.array(about.PlanePositionSequence[0].ImagePositionPatient, float)

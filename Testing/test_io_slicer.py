@@ -20,7 +20,7 @@ LABELS = multi_class().labels
 SEGMENTS = [
     SegmentInfo(3, "Gefäß 日本", (0.25, 0.5, 1.0), VESSEL),
     SegmentInfo(1, "C:\\shell\nof a:=b; c|d", (1.0, 0.0, 0.0)),
-    SegmentInfo(2, "core", (0.0, 1.0, 0.125)),
+    SegmentInfo(2, "core", (0.0, 1.0, 0.125), algorithm="MANUAL"),
     SegmentInfo(4, "empty", (0.5, 0.5, 0.5)),
 ]
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])

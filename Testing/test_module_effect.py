@@ -141,9 +141,17 @@ def test_the_loop_in_the_segment_editor_from_strokes_to_the_applied_result_and_b
     assert _labels(node, volume_node)[plane.voxels].sum() > predicted[plane.voxels].sum()
     _choose_effect(editor)
     assert ui.confirmButton.enabled
+    first = session.view.result
+    ui.liveCheckBox.click()
     ui.confirmButton.click()
     assert session.planes().edited is None
     assert plane in session.planes().learned
+    assert host.wait(lambda: session.view.result is not first and not session.rounds.learns, 60), (
+        "live learns by itself"
+    )
+    again = _labels(session.view.result.segmentationNode, volume_node)
+    np.testing.assert_array_equal(again[plane.voxels], _labels(node, volume_node)[plane.voxels])
+    ui.liveCheckBox.click()
     if session.suggestion is not None:
         ui.suggestButton.click()
 
@@ -183,6 +191,11 @@ def test_the_panel_shows_the_same_result_and_the_same_running_worker(module, edi
     slicer.modules.segmenteditor.widgetRepresentation().enter()
     assert _choose_effect(editor).applyButton.enabled
     assert _segmentations() == before + 1, "nothing but the result"
+    drawn = _labels(node, volume_node)
+    ui.discardButton.click()
+    assert _session().view.shownNode() is None and not ui.applyButton.enabled
+    assert _segmentations() == before
+    np.testing.assert_array_equal(_labels(node, volume_node), drawn)
 
 
 def test_a_stroke_after_the_panel_was_used_is_followed_and_undone_here_again(module, edited):

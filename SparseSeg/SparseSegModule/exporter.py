@@ -124,7 +124,8 @@ def _writeAsSlicerDoes(segmentationNode: vtkMRMLSegmentationNode, path: Path) ->
 
 def _writeLabels(labels: np.ndarray, geometry: Geometry, path: Path, styles: list[SegmentStyle]) -> Path:
     segments = [
-        SegmentInfo(value, style.name, style.color, style.terminology) for value, style in enumerate(styles, start=1)
+        SegmentInfo(value, style.name, style.color, style.terminology, style.algorithm)
+        for value, style in enumerate(styles, start=1)
     ]
     write_labels(labels, geometry, path, segments)
     return path

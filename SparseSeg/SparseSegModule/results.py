@@ -9,11 +9,12 @@ import slicer
 
 from SparseSegLib.errors import GeometryError
 from SparseSegLib.image import Geometry
+from SparseSegLib.io.segmentation import AUTOMATIC, SEMIAUTOMATIC
 from SparseSegModule.densifyWork import DenseArrays, DenseResult, nextSlice, settingsText
 from SparseSegModule.names import freeName, freeNumber
 from SparseSegModule.segmentChanges import setLabels
 from SparseSegModule.segmentLabels import resultLabels
-from SparseSegModule.segments import SegmentStyle
+from SparseSegModule.segments import ALGORITHM_TAG, SegmentStyle
 from SparseSegModule.sequences import noteFrame
 from SparseSegModule.volumes import (
     addLabelmapNode,
@@ -172,7 +173,7 @@ def describe(node: vtkMRMLDisplayableNode, volumeNode: vtkMRMLScalarVolumeNode, 
     node.SetAttribute(SETTINGS_ATTRIBUTE, settingsText(settings))
     node.SetNodeReferenceID(INPUT_ROLE, volumeNode.GetID())
     if node.IsA("vtkMRMLSegmentationNode"):
-        _nameAlgorithm(node, "AUTOMATIC" if "model" in settings else "SEMIAUTOMATIC")
+        _nameAlgorithm(node, AUTOMATIC if "model" in settings else SEMIAUTOMATIC)
     _putBeside(node, volumeNode)
 
 
@@ -181,7 +182,7 @@ def _nameAlgorithm(segmentationNode: vtkMRMLSegmentationNode, kind: str) -> None
     segmentation = segmentationNode.GetSegmentation()
     for number in range(segmentation.GetNumberOfSegments()):
         segment = segmentation.GetNthSegment(number)
-        segment.SetTag("DICOM.SegmentAlgorithmType", kind)
+        segment.SetTag(ALGORITHM_TAG, kind)
         segment.SetTag("DICOM.SegmentAlgorithmName", "SparseSeg")
 
 

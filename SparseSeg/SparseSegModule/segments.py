@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from slicer import vtkMRMLSegmentationNode, vtkSegment
 
 BACKGROUND = "background"
+ALGORITHM_TAG = "DICOM.SegmentAlgorithmType"
 DEFAULT_TERMINOLOGY = (
     "Segmentation category and type - 3D Slicer General Anatomy list"
     "~SCT^85756007^Tissue~SCT^85756007^Tissue~^^~Anatomic codes - DICOM master list~^^~^^"
@@ -20,11 +21,12 @@ DEFAULT_TERMINOLOGY = (
 
 @dataclass(frozen=True)
 class SegmentStyle:
-    """The style of a class: name, color (red, green, blue, 0 to 1) and DICOM terminology."""
+    """The style of a class: name, color (red, green, blue, 0 to 1), DICOM terminology and how it was made."""
 
     name: str
     color: tuple[float, float, float]
     terminology: str = DEFAULT_TERMINOLOGY
+    algorithm: str = ""
 
 
 def addEmpty(segmentationNode: vtkMRMLSegmentationNode, style: SegmentStyle) -> str:
@@ -90,10 +92,11 @@ def labelmapName() -> str:
 
 
 def _styleOf(segment: vtkSegment) -> SegmentStyle:
-    return SegmentStyle(segment.GetName(), tuple(segment.GetColor()), _terminologyOf(segment) or DEFAULT_TERMINOLOGY)
+    terminology = _tagOf(segment, slicer.vtkSegment.GetTerminologyEntryTagName())
+    algorithm = _tagOf(segment, ALGORITHM_TAG)
+    return SegmentStyle(segment.GetName(), tuple(segment.GetColor()), terminology or DEFAULT_TERMINOLOGY, algorithm)
 
 
-def _terminologyOf(segment: vtkSegment) -> str:
-    entry = vtk.reference("")
-    found = segment.GetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), entry)
-    return str(entry) if found else ""
+def _tagOf(segment: vtkSegment, name: str) -> str:
+    value = vtk.reference("")
+    return str(value) if segment.GetTag(name, value) else ""

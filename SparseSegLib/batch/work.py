@@ -19,6 +19,7 @@ from SparseSegLib.control import CancelToken
 from SparseSegLib.files.disk_space import check_disk_space
 from SparseSegLib.image import Geometry, Volume
 from SparseSegLib.io import SegmentInfo, write_labels
+from SparseSegLib.io.segmentation import AUTOMATIC
 from SparseSegLib.models import ModelCard
 from SparseSegLib.prediction.predictor import Predictor
 from SparseSegLib.reading import VolumeReader
@@ -91,7 +92,9 @@ class CaseWork:
         """Write the result (and its picture); the case's entry."""
         start = time.perf_counter()
         case, volume, card = segmented.case, segmented.volume, self.predictor.card
-        segments = [SegmentInfo(label.value, label.name, label.color, label.terminology) for label in card.labels]
+        segments = [
+            SegmentInfo(label.value, label.name, label.color, label.terminology, AUTOMATIC) for label in card.labels
+        ]
         write_labels(decoded(segmented.labels, card.values), volume.geometry, self.folder / case.file, segments)
         if self.pictures:
             write_row(volume, segmented.labels, card, self.folder, case.name)

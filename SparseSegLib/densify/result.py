@@ -9,6 +9,7 @@ import numpy as np
 from SparseSegLib.annotation import Plane
 from SparseSegLib.image import Geometry, slice_place
 from SparseSegLib.io import SegmentInfo, default_segment
+from SparseSegLib.io.segmentation import SEMIAUTOMATIC
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ class DensifyResult:
         own = dict(zip(self.values or there, self.names, strict=False))
         known = {**dict.fromkeys(self.values or there, ""), **dict(self.empty), **own}
         return [
-            replace(default_segment(value), name=known[value] or default_segment(value).name) for value in sorted(known)
+            replace(segment, name=known[segment.value] or segment.name, algorithm=SEMIAUTOMATIC)
+            for segment in map(default_segment, sorted(known))
         ]
 
     def figures(self) -> dict[str, object]:

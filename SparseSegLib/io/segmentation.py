@@ -16,7 +16,10 @@ from SparseSegLib.image import Geometry
 
 LARGEST_VALUE = 2**31 - 1
 """The highest value of a segment in 3D Slicer."""
+ALGORITHM_TYPES = (AUTOMATIC := "AUTOMATIC", SEMIAUTOMATIC := "SEMIAUTOMATIC", MANUAL := "MANUAL")
+"""DICOM's words for how a segment was made: by a model alone, from what a user drew, by the user alone."""
 _TERMINOLOGY = "TerminologyEntry"
+_ALGORITHM_TYPE = "DICOM.SegmentAlgorithmType"
 _REPRESENTATION = "Binary labelmap"
 _FEW = 1 << 16
 _GOLDEN_RATIO = 0.618034
@@ -37,12 +40,15 @@ class SegmentInfo:
         (red, green, blue), each 0 to 1.
     terminology : str
         3D Slicer's terminology entry, or "".
+    algorithm : str
+        How it was made, one of `ALGORITHM_TYPES`; "" where nothing says so.
     """
 
     value: int
     name: str
     color: tuple[float, float, float]
     terminology: str = ""
+    algorithm: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,9 +96,15 @@ def segments_from_metadata(metadata: Mapping[str, str], layers: int) -> list[Sto
             raise ValueError(f'the segment "{name}" has the value {value}, as another one has')
         places.add((layer, value))
         color = _color(metadata.get(f"{key}_Color", ""), value)
-        terminology = _tags(metadata.get(f"{key}_Tags", "")).get(_TERMINOLOGY, "")
-        found.append(StoredSegment(SegmentInfo(value, name, color, terminology), layer))
+        tags = _tags(metadata.get(f"{key}_Tags", ""))
+        algorithm = known_algorithm(tags.get(_ALGORITHM_TYPE, ""))
+        found.append(StoredSegment(SegmentInfo(value, name, color, tags.get(_TERMINOLOGY, ""), algorithm), layer))
     return found
+
+
+def known_algorithm(text: str) -> str:
+    """Return one of `ALGORITHM_TYPES`, or "" for any other text."""
+    return text if text in ALGORITHM_TYPES else ""
 
 
 def _tags(text: str) -> dict[str, str]:
@@ -163,8 +175,9 @@ def segment_metadata(array: np.ndarray, geometry: Geometry, segments: Sequence[S
             f"Segment{index}_Layer": "0",
             f"Segment{index}_Extent": _extent(boxes.get(segment.value)),
         }
-        if segment.terminology:
-            metadata[f"Segment{index}_Tags"] = f"{_TERMINOLOGY}:{_storable(segment.terminology)}|"
+        tags = {_TERMINOLOGY: _storable(segment.terminology), _ALGORITHM_TYPE: segment.algorithm}
+        if any(tags.values()):
+            metadata[f"Segment{index}_Tags"] = "".join(f"{name}:{value}|" for name, value in tags.items() if value)
     return metadata
 
 

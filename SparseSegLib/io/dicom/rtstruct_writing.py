@@ -12,7 +12,7 @@ from SparseSegLib import __version__
 from SparseSegLib.image import Geometry
 from SparseSegLib.io.dicom.contours import outlines
 from SparseSegLib.io.dicom.text import character_set, dicom_text
-from SparseSegLib.io.segmentation import SegmentInfo
+from SparseSegLib.io.segmentation import SEMIAUTOMATIC, SegmentInfo
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -77,7 +77,7 @@ def structure_set(
                 ROINumber=number,
                 ReferencedFrameOfReferenceUID=frame,
                 ROIName=dicom_text(segment.name) or f"Segment_{number}",
-                ROIGenerationAlgorithm="AUTOMATIC",
+                ROIGenerationAlgorithm=segment.algorithm or SEMIAUTOMATIC,
             )
         )
         shown = Dataset()

@@ -14,7 +14,7 @@ from SparseSegLib.io.dicom.frames import Frame, frames_of
 from SparseSegLib.io.dicom.pixels import stored_frames
 from SparseSegLib.io.dicom.reading import check_size, shown
 from SparseSegLib.io.dicom.values import numbers, text, whole
-from SparseSegLib.io.segmentation import SegmentInfo, default_color, default_segment
+from SparseSegLib.io.segmentation import SegmentInfo, default_color, default_segment, known_algorithm
 from SparseSegLib.io.terminology import TISSUE, Code, Terminology, format_terminology
 
 if TYPE_CHECKING:
@@ -142,7 +142,8 @@ def _mask(stored: np.ndarray, dataset: Dataset, file: str) -> np.ndarray:
 
 def _info(segment: Any, value: int) -> SegmentInfo:
     name = text(segment, "SegmentLabel") or text(segment, "SegmentDescription") or default_segment(value).name
-    return SegmentInfo(value, name, _color(segment, value), format_terminology(_terminology(segment)))
+    algorithm = known_algorithm(text(segment, "SegmentAlgorithmType"))
+    return SegmentInfo(value, name, _color(segment, value), format_terminology(_terminology(segment)), algorithm)
 
 
 def _color(segment: Any, value: int) -> tuple[float, float, float]:

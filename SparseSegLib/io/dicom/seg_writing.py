@@ -10,7 +10,7 @@ import numpy as np
 from SparseSegLib import __version__
 from SparseSegLib.io.dicom.text import character_set, dicom_text
 from SparseSegLib.io.dicom.values import whole
-from SparseSegLib.io.segmentation import SegmentInfo
+from SparseSegLib.io.segmentation import MANUAL, SEMIAUTOMATIC, SegmentInfo
 from SparseSegLib.io.terminology import Code, parse_terminology
 
 if TYPE_CHECKING:
@@ -66,18 +66,16 @@ def segmentation_object(
 
 def _description(segment: SegmentInfo, number: int) -> Any:
     import highdicom
-    from pydicom.sr.codedict import codes
 
     said = parse_terminology(segment.terminology)
+    algorithm = segment.algorithm or SEMIAUTOMATIC
     made = highdicom.seg.SegmentDescription(
         segment_number=number,
         segment_label=dicom_text(segment.name) or f"Segment_{number}",
         segmented_property_category=_concept(said.category),
         segmented_property_type=_concept(said.type),
-        algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
-        algorithm_identification=highdicom.AlgorithmIdentificationSequence(
-            name="SparseSeg", version=__version__, family=codes.cid7162.ArtificialIntelligence
-        ),
+        algorithm_type=algorithm,
+        algorithm_identification=None if algorithm == MANUAL else _sparseseg(),
         anatomic_regions=[_concept(said.region)] if said.region else None,
         display_color=highdicom.color.CIELabColor.from_rgb(*(round(255 * part) for part in segment.color)),
     )
@@ -86,6 +84,15 @@ def _description(segment: SegmentInfo, number: int) -> Any:
     if said.region_modifier:
         made.AnatomicRegionSequence[0].AnatomicRegionModifierSequence = [_concept(said.region_modifier)]
     return made
+
+
+def _sparseseg() -> Any:
+    import highdicom
+    from pydicom.sr.codedict import codes
+
+    return highdicom.AlgorithmIdentificationSequence(
+        name="SparseSeg", version=__version__, family=codes.cid7162.ArtificialIntelligence
+    )
 
 
 def _concept(code: Code) -> Any:
