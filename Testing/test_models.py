@@ -33,7 +33,7 @@ WEIGHTS = "weights.safetensors"
 CARD = ModelCard(
     name="Größe 日本",
     network="unet3d-small",
-    preprocessing=Preprocessing((2.0, 1.0, 1.0), ("T1", "T2")),
+    preprocessing=Preprocessing((2.0, 1.0, 1.0), ("T1", "T2"), field_of_view=(90.0, 120.5)),
     window=(16, 16, 16),
     labels=(ModelLabel(1, "liver", (0.5, 0.25, 0.0), "~SCT^10200004^Liver~"), ModelLabel(2, "tumor", (0.0, 1.0, 0.5))),
     arguments={"base": 4, "levels": 2},

@@ -1,6 +1,7 @@
 """Preprocessing: the bias field goes, orientation, spacing and size are as asked for, and the way back is exact."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from phantoms import GEOMETRIES, blob, multi_class
 from SparseSegLib.annotation import UNLABELED
 from SparseSegLib.errors import ModelError, UsageError
 from SparseSegLib.image import Geometry, Volume
+from SparseSegLib.image.intensity import normalize
 from SparseSegLib.models import Preprocessing
 from SparseSegLib.preprocessing import centered, conform, correct_bias_field, reoriented
 from SparseSegLib.preprocessing.bias_field import bias_field
@@ -152,6 +154,21 @@ def test_a_model_whose_spacing_is_of_another_order_is_refused_before_memory_is_t
     volume = Volume(np.zeros((1, 20, 30, 30), np.float32), Geometry.identity((20, 30, 30), (1.0, 1.0, 1.0)))
     with pytest.raises(ModelError, match=r"1 × 1 × 1 [µn]m, far finer than the volume's 1 × 1 × 1 mm"):
         prepare_for(volume, Preprocessing((step, step, step), ("T1",)))
+
+
+def test_a_model_that_sees_the_middle_gets_it_on_its_place_and_its_gray_values_do_not_depend_on_what_is_around_it():
+    array = np.random.default_rng(0).normal(size=(1, 6, 40, 50)).astype(np.float32)
+    array[..., :8, :] = array[..., :5] = 1000  # out of sight
+    volume = Volume(array, Geometry.identity((6, 40, 50), (3.0, 1.0, 1.0)))
+    seen = Preprocessing((3.0, 1.0, 1.0), ("T2",), field_of_view=(20.0, 30.0))
+    image, grid = prepare_for(volume, seen)
+    box = (slice(0, 6), slice(10, 30), slice(10, 40))
+    assert grid == volume.geometry.crop(box)
+    torch.testing.assert_close(image, normalize(torch.from_numpy(array[(slice(None), *box)].copy())))
+    assert image.std() > 0.3
+    whole, everywhere = prepare_for(volume, replace(seen, field_of_view=(90.0, 90.0)))
+    assert everywhere == volume.geometry
+    assert torch.equal(whole, prepare_for(volume, replace(seen, field_of_view=None))[0])
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from Benchmarks.shared.volumes import CASE13_SPACING
-from Experiments.prostate import prostate_experts
+from Experiments.prostate import prostate_bundle, prostate_experts
 from Experiments.prostate.cases import find_cases
 from Experiments.prostate.learner import LOSSES, ProstateLearner, Recipe
 from Experiments.prostate.middle import middle_box, normalize_by_middle
@@ -23,6 +23,7 @@ from SparseSegLib.control import CancelSource
 from SparseSegLib.errors import UsageError
 from SparseSegLib.image import Geometry
 from SparseSegLib.io import write_image, write_labels
+from SparseSegLib.models import load_card
 from SparseSegLib.training.checkpoint import load_checkpoint
 
 SPACING = (4.0, 2.0, 2.0)
@@ -216,6 +217,20 @@ def test_all_runs_write_weights_and_figures_and_a_second_time_nothing_is_done(tr
     said = capsys.readouterr().out
     assert "folds 1 and 2: " in said and "the others: " in said
     assert train("runs", "--runs", "6") == UsageError.exit_code
+
+
+def test_a_run_becomes_a_bundle_that_finds_the_same_in_the_patients_it_left_out(train, data, tmp_path, capsys):
+    assert train("bundle", "--runs", "2", "--steps", "2") == 0
+    run = tmp_path / "bundle" / "fold-2"
+    expected = json.loads((run / "scores.json").read_text(encoding="utf-8"))
+    given = ["--run", str(run), "-o", str(tmp_path / "made"), "--data", str(data), "--device", "cpu"]
+    assert prostate_bundle.main(given) == 0
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert figures["patients"] == expected["summary"]["patients"]
+    assert figures["dice"] == pytest.approx(expected["summary"]["dice"], abs=0.01)  # of half precision
+    card = load_card(tmp_path / "made")
+    assert card.preprocessing.field_of_view == (32.0, 32.0)
+    assert all(patient["name"] not in card.data for patient in expected["patients"])
 
 
 def test_a_training_waits_while_the_pause_file_is_there(train, tmp_path, monkeypatch, capsys):

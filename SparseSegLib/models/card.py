@@ -55,6 +55,8 @@ class Preprocessing:
     bias_field : one of ``BIAS_FIELDS``; "n4": each channel is divided by its bias field first; "none": it is not
     normalization : "percentiles": each channel's 1st to 99th percentile becomes −1…1, clipped at ±2; "nonzero": the
         voxels of each channel but zeros get mean 0 and standard deviation 1, for skull-stripped images
+    field_of_view : (y, x) mm around the middle of the slices that the network sees, and that gray values are normalized
+        by; None for all of them
     """
 
     spacing: tuple[float, float, float]
@@ -62,6 +64,7 @@ class Preprocessing:
     orientation: str = "LPS"
     normalization: str = "percentiles"
     bias_field: str = "none"
+    field_of_view: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -174,7 +177,7 @@ def card_to_json(card: ModelCard) -> dict[str, Any]:
         "intended_use": card.intended_use,
         "notice": NOTICE,
         "network": {"name": card.network, "arguments": dict(card.arguments)},
-        "preprocessing": asdict(card.preprocessing),
+        "preprocessing": {name: value for name, value in asdict(card.preprocessing).items() if value is not None},
         "window": list(card.window),
         "postprocessing": list(card.postprocessing),
         "labels": [asdict(label) for label in card.labels],
@@ -242,12 +245,14 @@ def card_from_json(content: Any, source: str) -> ModelCard:
 
 def _preprocessing(fields: Fields) -> Preprocessing:
     z, y, x = fields.numbers("spacing", 3, low=1e-6, high=1e6)
+    seen = fields.numbers("field_of_view", 2, low=1e-6, high=1e6) if fields.has("field_of_view") else None
     return Preprocessing(
         spacing=(z, y, x),
         channels=fields.texts("channels"),
         orientation=fields.choice("orientation", ("LPS",)),
         normalization=fields.choice("normalization", NORMALIZATIONS),
         bias_field=fields.choice("bias_field", BIAS_FIELDS, "none"),
+        field_of_view=None if seen is None else (seen[0], seen[1]),
     )
 
 

@@ -7,9 +7,10 @@ import math
 import torch
 
 from SparseSegLib.errors import ModelError
-from SparseSegLib.image import Geometry, Volume
+from SparseSegLib.image import Box, Geometry, Volume
 from SparseSegLib.models.card import Preprocessing
 from SparseSegLib.preprocessing.bias_field import correct_bias_field
+from SparseSegLib.preprocessing.conform import centered
 from SparseSegLib.preprocessing.grid import prepare, working_grid
 from SparseSegLib.units import lengths_text
 
@@ -18,7 +19,7 @@ FEW = 1_000_000  # voxels of a volume below which that does not matter
 
 
 def prepare_for(volume: Volume, preprocessing: Preprocessing) -> tuple[torch.Tensor, Geometry]:
-    """The image ``(C, Z, Y, X)`` float32 for the network, over the whole field of view, and its grid.
+    """The image ``(C, Z, Y, X)`` float32 for the network, over the field of view that it sees, and its grid.
 
     Corrects the bias field if the card has that, then reorients, resamples and normalizes. Raises ModelError if the
     spacing on the card is of another order than the volume's, such as micrometers for millimeters.
@@ -32,6 +33,17 @@ def prepare_for(volume: Volume, preprocessing: Preprocessing) -> tuple[torch.Ten
             "Choose a model for images of such a spacing, or correct the spacing of the volume.",
         )
     grid = working_grid(there, wanted)
+    if preprocessing.field_of_view is not None:
+        grid = grid.crop(_middle(grid, preprocessing.field_of_view))
     if preprocessing.bias_field == "n4":
         volume = correct_bias_field(volume)
     return prepare(volume, grid, preprocessing.normalization), grid
+
+
+def _middle(grid: Geometry, size: tuple[float, float]) -> Box:
+    """The box of ``size`` (y, x; mm) over all slices around the middle of a grid, or as much of it as there is."""
+    depth, *sides = grid.shape
+    y, x = (
+        min(count, max(1, round(part / step))) for count, part, step in zip(sides, size, grid.spacing[1:], strict=True)
+    )
+    return centered(grid.shape, (depth, y, x))

@@ -55,9 +55,14 @@ def segmented(finding: Finding, target: Geometry) -> np.ndarray:
 
 
 def score_patient(patient: Patient, finding: Finding) -> Row:
-    """Dice, distances in mm and volumes in ml, on the patient's own slices."""
+    """The figures of what was found, on the patient's own slices."""
+    return score_mask(patient, segmented(finding, patient.case.truth()[1]))
+
+
+def score_mask(patient: Patient, mask: np.ndarray) -> Row:
+    """Dice, distances in mm and volumes in ml of a mask ``(Z, Y, X)`` on the patient's own slices."""
     truth, geometry = patient.case.truth()
-    scores = evaluate(segmented(finding, geometry), truth, geometry, labels=[1])[0]
+    scores = evaluate(mask, truth, geometry, labels=[1])[0]
     return {
         "name": patient.name,
         "center": patient.center,
