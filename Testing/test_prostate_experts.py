@@ -223,7 +223,7 @@ def test_a_run_becomes_a_bundle_that_finds_the_same_in_the_patients_it_left_out(
     assert train("bundle", "--runs", "2", "--steps", "2") == 0
     run = tmp_path / "bundle" / "fold-2"
     expected = json.loads((run / "scores.json").read_text(encoding="utf-8"))
-    given = ["--run", str(run), "-o", str(tmp_path / "made"), "--data", str(data), "--device", "cpu"]
+    given = ["--run", str(run), "-o", str(tmp_path / "made"), "--data", str(data), "--device", "cpu", "--flips"]
     assert prostate_bundle.main(given) == 0
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert figures["patients"] == expected["summary"]["patients"]

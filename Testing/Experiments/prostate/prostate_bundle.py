@@ -37,7 +37,7 @@ def main(given: Sequence[str] | None = None) -> int:
         made_by = write_bundle(arguments.run, arguments.output)
         if arguments.data:
             patients = [one for one in find_patients(arguments.data) if one.name not in made_by["patients"]]
-            rows = measure(arguments.output, patients, arguments.device)
+            rows = measure(arguments.output, patients, arguments.device, flips=arguments.flips)
             print(f"{as_table(rows)}\n{json.dumps(summarize(rows))}")
     except SparseSegError as error:
         print(error, file=sys.stderr)
@@ -75,10 +75,10 @@ def make_card(made_by: dict[str, Any], steps: int) -> ModelCard:
     )
 
 
-def measure(bundle: Path, patients: Sequence[Patient], device: str = "auto") -> list[Row]:
+def measure(bundle: Path, patients: Sequence[Patient], device: str, *, flips: bool) -> list[Row]:
     """The figures of patients, each segmented with a bundle on its own slices."""
     card, network = load_network(bundle)
-    predictor = Predictor(card, network, choose_device(device))
+    predictor = Predictor(card, network, choose_device(device), flips=flips)
     return [score_mask(patient, predictor.segment(patient.case.volume())) for patient in patients]
 
 
@@ -87,5 +87,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--run", type=Path, required=True, metavar="FOLDER", help="of a run that is done")
     parser.add_argument("-o", "--output", type=Path, required=True, help="the bundle, a folder or .zip")
     parser.add_argument("--data", type=Path, help="folder of the volumes and masks")
+    parser.add_argument("--flips", action="store_true", help="average over mirrored images, as the runs do")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     return parser
