@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from Benchmarks.shared.volumes import CASE13_SPACING
-from Experiments.prostate import prostate_bundle, prostate_experts
+from Experiments.prostate import prostate_bundle, prostate_experts, prostate_scans
 from Experiments.prostate.cases import find_cases
 from Experiments.prostate.learner import LOSSES, ProstateLearner, Recipe
 from Experiments.prostate.middle import middle_box, normalize_by_middle
@@ -21,7 +21,8 @@ from Experiments.synthesis import paint, pelvis_phantom
 from SparseSegLib.annotation import UNLABELED
 from SparseSegLib.control import CancelSource
 from SparseSegLib.errors import UsageError
-from SparseSegLib.image import Geometry
+from SparseSegLib.evaluation import dice
+from SparseSegLib.image import Geometry, Volume, resample
 from SparseSegLib.io import write_image, write_labels
 from SparseSegLib.models import load_card
 from SparseSegLib.training.checkpoint import load_checkpoint
@@ -269,3 +270,32 @@ def test_a_perfect_network_has_a_dice_of_one_on_the_patients_own_slices(data):
     assert row["dice"] == 1 and row["hausdorff"] == 0 and row["ml"] == row["reference_ml"]
     summary = summarize([row, {**row, "dice": 0.5, "center": "other", "hausdorff95": None}])
     assert (summary["dice"], summary["centers"]) == (0.75, {"coil": 1.0, "other": 0.5})
+
+
+OTHER_SCANS = {
+    **{name: change for name, change in prostate_scans.CHANGES.items() if "off the middle" not in name},
+    "2 mm off the middle": prostate_scans.off_the_middle(2.0, 2.0),  # of a phantom of 48 mm
+}
+
+
+@pytest.mark.parametrize("name", sorted(set(OTHER_SCANS) - {"with a bias field"}))
+def test_a_scan_of_another_kind_shows_the_same_in_the_same_place(name, data):
+    patient = find_patients(data)[0]
+    mask, geometry = patient.case.truth()
+    seen = OTHER_SCANS[name](Volume(mask[None].astype(np.float32), geometry))
+    truth = resample(mask.astype(np.float32), geometry, seen.geometry) >= 0.5
+    volume = mask.sum() * np.prod(geometry.spacing)
+    assert truth.sum() * np.prod(seen.geometry.spacing) == pytest.approx(volume, rel=0.25)
+    assert dice(seen.array[0] >= 0.5 * seen.array.max(), truth) > 0.8
+
+
+def test_scans_of_other_kinds_are_segmented_and_scored(train, data, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(prostate_scans, "CHANGES", OTHER_SCANS)
+    assert train("scans", "--runs", "2", "--steps", "1") == 0
+    bundle = str(tmp_path / "scans-bundle")
+    assert prostate_bundle.main(["--run", str(tmp_path / "scans" / "fold-2"), "-o", bundle]) == 0
+    given = ["--bundle", bundle, "--data", str(data), "--device", "cpu", "--names"]
+    assert prostate_scans.main([*given, "case00"]) == 0
+    said = capsys.readouterr().out
+    assert all(f"| {name} | 1 | " in said for name in OTHER_SCANS)
+    assert prostate_scans.main([*given, "nobody"]) == UsageError.exit_code
