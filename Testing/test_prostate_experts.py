@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from Benchmarks.shared.volumes import CASE13_SPACING
-from Experiments.prostate import prostate_bundle, prostate_experts, prostate_scans
+from Experiments.prostate import prostate_bundle, prostate_corrections, prostate_experts, prostate_scans
 from Experiments.prostate.cases import find_cases
 from Experiments.prostate.learner import LOSSES, ProstateLearner, Recipe
 from Experiments.prostate.middle import middle_box, normalize_by_middle
@@ -299,3 +299,24 @@ def test_scans_of_other_kinds_are_segmented_and_scored(train, data, tmp_path, ca
     said = capsys.readouterr().out
     assert all(f"| {name} | 1 | " in said for name in OTHER_SCANS)
     assert prostate_scans.main([*given, "nobody"]) == UsageError.exit_code
+
+
+def test_corrected_slices_of_a_bundles_result_are_learned_from(train, data, tmp_path, capsys, monkeypatch):
+    assert train("corrected", "--runs", "2", "--steps", "1") == 0
+    bundle = str(tmp_path / "corrected-bundle")
+    assert prostate_bundle.main(["--run", str(tmp_path / "corrected" / "fold-2"), "-o", bundle]) == 0
+    starts, densify = [], prostate_corrections.densify
+    monkeypatch.setattr(
+        prostate_corrections,
+        "densify",
+        lambda volume, labels, settings, **more: (
+            starts.append(settings.start) or densify(volume, labels, replace(settings, budget_steps=4), **more)
+        ),
+    )
+    given = ["--bundle", bundle, "--data", str(data), "--names", "case00", "--device", "cpu"]
+    assert prostate_corrections.main(given) == 0
+    assert starts == [bundle] * 3 + [""] * 3
+    lines = capsys.readouterr().out.splitlines()
+    means = [[float(cell) for cell in line.strip("| ").split(" | ")[2:]] for line in lines if line.startswith("| mean")]
+    assert [values[0] > 0 for values in means] == [True, False]
+    assert all(values[-1] > 0.5 for values in means)
