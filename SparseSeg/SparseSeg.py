@@ -193,6 +193,13 @@ class SparseSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin, Face):
         """The further channels that are checked."""
         return self.parts[0].channels()
 
+    def correct(self, result):
+        """Correct a model's result in the tab Segment."""
+        from SparseSegModule.correcting import correctResult
+
+        if correctResult(self.session, result):
+            self.ui.tabs.setCurrentWidget(self.ui.segmentTab)
+
     def requireTorch(self):
         """Whether PyTorch is there; if not, offer to install it."""
         return self.session.installation.require()

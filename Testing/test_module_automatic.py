@@ -7,7 +7,7 @@ import pytest
 import qt_states
 import slicer
 from host import Host
-from module_helpers import add_phantom, add_volume
+from module_helpers import add_phantom, add_volume, middle, paint_plane
 from phantoms import GEOMETRIES
 
 from SparseSegLib.evaluation import iou
@@ -38,7 +38,7 @@ def _annotated(name: str, seed_geometry):
     return phantom, volume_node
 
 
-def test_train_on_two_volumes_then_run_on_a_third_and_step_through(panel, quick_training):
+def test_train_on_two_volumes_run_on_a_third_step_through_and_correct(panel, quick_training, monkeypatch):
     from SparseSegModule.views import sliceNodes
 
     host, ui = Host.instance(), panel.ui
@@ -79,6 +79,30 @@ def test_train_on_two_volumes_then_run_on_a_third_and_step_through(panel, quick_
     ui.toggleResultButton.click()
     (segments,) = [n for n in slicer.util.getNodesByClass("vtkMRMLSegmentationNode") if n.GetName().startswith("third")]
     assert not segments.GetDisplayNode().GetVisibility()
+    ui.toggleResultButton.click()
+
+    ui.tabs.setCurrentIndex(1)
+    ui.correctButton.click()
+    loop = panel.session.loop
+    assert host.dialogs == []
+    assert ui.tabs.currentIndex == 0
+    assert (loop.volumeNode, loop.segmentationNode.GetName()) == (third, "third corrected")
+    assert not segments.GetDisplayNode().GetVisibility()
+    assert panel.session.view.shownNode() is not None
+    plane = middle(phantom.labels, 1)
+    np.testing.assert_array_equal(loop.predictedOn(plane), found[plane.voxels])
+    paint_plane(loop.segmentationNode, third, phantom.labels, plane)
+    densify, asked = panel.logic.densify, []
+    monkeypatch.setattr(
+        panel.logic, "densify", lambda *a, **k: asked.append(k) or densify(*a, **{**k, "budgetSteps": STEPS})
+    )
+    ui.densifyButton.click()
+    assert host.wait(lambda: panel.session.view.result is not None and not panel.session.rounds.learns, 60)
+    assert host.dialogs == []
+    assert asked[0]["start"] == "My model 1"
+    dense = slicer.util.arrayFromVolume(panel.session.view.result.labelmapNode)
+    np.testing.assert_array_equal(dense[plane.voxels], phantom.labels[plane.voxels])
+    assert iou(dense > 0, phantom.labels > 0) > iou(found > 0, phantom.labels > 0)
 
 
 def test_a_model_that_does_not_exist_and_no_volume_are_refused_with_words(panel):

@@ -37,7 +37,7 @@ class AutomaticPart(Listener):
     def __init__(self, panel) -> None:
         self.panel = panel
         self.handle: JobHandle | None = None
-        self.compare = CompareView(panel.ui)
+        self.compare = CompareView(panel.ui, panel.correct)
         self.channels = ModelChannels(panel.ui.modelChannelsFrame, self._updateButtons)
         self.training = TrainingOptions(panel)
         self.start = ModelChoice(panel, panel.ui.densifyStartSelector, "start", _("no model"))

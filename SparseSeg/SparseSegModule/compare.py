@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import qt
 import slicer
 
@@ -16,10 +18,17 @@ KEYS = (("nextSliceButton", "Alt+Down"), ("previousSliceButton", "Alt+Up"), ("to
 
 
 class CompareView:
-    """Steps through the axial slices of each segmented volume in turn."""
+    """Steps through the axial slices of each segmented volume in turn.
 
-    def __init__(self, ui) -> None:
+    Parameters
+    ----------
+    ui : of the panel
+    correct : called with the result on show, when the user wants to correct it
+    """
+
+    def __init__(self, ui, correct: Callable[[ModelResult], object]) -> None:
         self.ui = ui
+        self._correct = correct
         self._results: list[ModelResult] = []
         self._case = 0
         self._slice = 0
@@ -29,6 +38,7 @@ class CompareView:
         ui.nextSliceButton.connect("clicked()", self.onNext)
         ui.previousSliceButton.connect("clicked()", self.onPrevious)
         ui.toggleResultButton.connect("toggled(bool)", self._onToggle)
+        ui.correctButton.connect("clicked()", self._onCorrect)
         ui.playButton.connect("toggled(bool)", self._onPlay)
         for name, key in KEYS:
             getattr(ui, name).setShortcut(qt.QKeySequence(key))
@@ -85,6 +95,11 @@ class CompareView:
         if self._alive():
             self._setVisible(self._results[self._case], shown)
 
+    def _onCorrect(self) -> None:
+        if self._alive():
+            self.ui.playButton.checked = False
+            self._correct(self._results[self._case])
+
     def _onPlay(self, plays: bool) -> None:
         if plays:
             self._timer.start()
@@ -98,5 +113,5 @@ class CompareView:
             node.GetDisplayNode().SetVisibility(visible)
 
     def _updateButtons(self) -> None:
-        for name in ("nextSliceButton", "previousSliceButton", "playButton", "toggleResultButton"):
+        for name in ("nextSliceButton", "previousSliceButton", "playButton", "toggleResultButton", "correctButton"):
             getattr(self.ui, name).enabled = bool(self._results)
