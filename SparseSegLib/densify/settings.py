@@ -52,8 +52,8 @@ BESIDE = UNet3DRecipe(
     dice=1.0,
     still=0.5,
     most_voxels=300_000,
-    least_seconds=40.0,
-    voxels_per_second=2_500,
+    least_seconds=10.0,
+    voxels_per_second=7_500,
     every=2,
     warmup=100,
 )
