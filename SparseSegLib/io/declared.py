@@ -37,6 +37,8 @@ class DeclaredVoxels:
     itemsize : bytes of one of them
     encoding : "raw", "text" or "hex" numbers, or "deflate" (gzip, zlib)
     compressed : bytes of the compressed voxels, where the header gives that
+    byte_order : "<" or ">", as numpy has it
+    as_stored : whether the raw bytes from ``offset`` on are the voxels, which nothing scales
     """
 
     path: Path
@@ -45,6 +47,8 @@ class DeclaredVoxels:
     itemsize: int
     encoding: Encoding = "raw"
     compressed: int | None = None
+    byte_order: str = "<"
+    as_stored: bool = False
 
     @property
     def size(self) -> int:

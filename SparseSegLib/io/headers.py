@@ -33,7 +33,7 @@ def open_header(path: PathLike) -> sitk.ImageFileReader:
     reader = sitk.ImageFileReader()
     with reading(path):
         known = image_format(path)
-        voxels = _declared(path, known)
+        voxels = declared_voxels(path, known)
         if voxels is not None:
             voxels.check()
         reader.SetImageIO(known.image_io)
@@ -44,7 +44,7 @@ def open_header(path: PathLike) -> sitk.ImageFileReader:
     return reader
 
 
-def _declared(path: Path, known: ImageFormat) -> DeclaredVoxels | None:
+def declared_voxels(path: Path, known: ImageFormat) -> DeclaredVoxels | None:
     """Return what the header declares about its voxels, or None for formats whose headers are no text."""
     if known is NRRD:
         return read_nrrd_header(path).voxels
@@ -128,7 +128,7 @@ def check_complete(reader: sitk.ImageFileReader) -> None:
     path = Path(reader.GetFileName())
     with reading(path):
         known = image_format(path)
-        voxels = _declared(path, known)
+        voxels = declared_voxels(path, known)
         if voxels is None:
             return
         check_memory(path, voxels.size)

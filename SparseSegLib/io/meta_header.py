@@ -32,7 +32,8 @@ _VECTORS = {
     "Offset", "Position", "Origin", "CenterOfRotation", "ElementSpacing", "ElementSize",
 }  # fmt: skip
 _MATRICES = {"TransformMatrix", "Rotation", "Orientation"}
-_NUMBERS = {"ElementMin", "ElementMax", "ElementToIntensityFunctionSlope", "ElementToIntensityFunctionOffset"}
+_SCALING = {"ElementToIntensityFunctionSlope", "ElementToIntensityFunctionOffset"}
+_NUMBERS = {"ElementMin", "ElementMax", *_SCALING}
 _WHOLE = {"NDims", "DimSize", "ElementNumberOfChannels", "HeaderSize", "CompressedDataSize", "ID", "ParentID"}
 _TEXTS = {
     "ElementType", "ElementDataFile", "AnatomicalOrientation", "Name", "Comment", "Color", "ObjectSubType",
@@ -66,7 +67,10 @@ class MetaHeader:
             encoding = "text"
         skipped = max(0, int(fields.get("HeaderSize", 0))) if encoding == "raw" else 0
         offset, itemsize = (self.end if local else 0) + skipped, _ITEM_SIZES[fields["ElementType"]]
-        return DeclaredVoxels(path, offset, values, itemsize, encoding, compressed)
+        big = any(_is_true(fields.get(name, "False")) for name in ("BinaryDataByteOrderMSB", "ElementByteOrderMSB"))
+        as_stored = encoding == "raw" and int(fields.get("HeaderSize", 0)) >= 0 and not _SCALING & set(fields)
+        byte_order = ">" if big else "<"
+        return DeclaredVoxels(path, offset, values, itemsize, encoding, compressed, byte_order, as_stored)
 
 
 def read_meta_header(path: Path) -> MetaHeader:

@@ -37,6 +37,8 @@ class NiftiHeader:
     magic: bytes
     sform_code: int
     sform: np.ndarray  # (3, 3), its columns the steps along the axes
+    byte_order: str
+    scaled: bool
 
     @property
     def voxels(self) -> DeclaredVoxels:
@@ -46,7 +48,8 @@ class NiftiHeader:
         values = math.prod(self.sizes)
         if is_gzip(path):  # header and voxels in one stream
             return DeclaredVoxels(path, 0, offset + values * self.bits // 8, 1, "deflate")
-        return DeclaredVoxels(path, offset, values * self.bits // 8, 1)
+        size = values * self.bits // 8
+        return DeclaredVoxels(path, offset, size, 1, byte_order=self.byte_order, as_stored=not self.scaled)
 
 
 def read_nifti_header(path: Path) -> NiftiHeader:
@@ -67,7 +70,7 @@ def read_nifti_header(path: Path) -> NiftiHeader:
     sizes = struct.unpack(f"{order}8h", raw[40:56])
     datatype, bits = struct.unpack(f"{order}2h", raw[70:74])
     pixdim = struct.unpack(f"{order}8f", raw[76:108])
-    (offset,) = struct.unpack(f"{order}f", raw[108:112])
+    offset, slope, intercept = struct.unpack(f"{order}3f", raw[108:120])
     qform_code, sform_code = struct.unpack(f"{order}2h", raw[252:256])
     qform = np.array(struct.unpack(f"{order}6f", raw[256:280]))
     sform = np.array(struct.unpack(f"{order}12f", raw[280:328])).reshape(3, 4)
@@ -77,7 +80,10 @@ def read_nifti_header(path: Path) -> NiftiHeader:
         raise damaged_header(path, f"voxels of type {datatype} with {bits} bits are not known")
     if not 0 <= offset < 2**40 or not _are_lengths(np.array(pixdim[1:4])):
         raise damaged_header(path, "a size or position in it is not a number that can be")
-    header = NiftiHeader(path, sizes[1 : sizes[0] + 1], bits, offset, raw[344:348], sform_code, sform[:, :3])
+    scaled = slope not in (0, 1) or intercept != 0
+    header = NiftiHeader(
+        path, sizes[1 : sizes[0] + 1], bits, offset, raw[344:348], sform_code, sform[:, :3], order, scaled
+    )
     if (sform_code > 0 and not _are_lengths(sform)) or (qform_code > 0 and not _are_lengths(qform)):
         raise damaged_header(path, "its position or axes are not numbers that can be")
     if sform_code in _SCANNER_OR_ALIGNED and _is_sheared(sform[:, :3]):

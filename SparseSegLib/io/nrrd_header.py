@@ -66,7 +66,10 @@ class NrrdHeader:
         skipped = max(0, int(self.fields.get("byteskip", 0)))
         encoding = _ENCODINGS[self.fields["encoding"].lower()]
         offset = (0 if detached is not None else self.end) + (skipped if encoding == "raw" else 0)
-        return DeclaredVoxels(path, offset, values, _TYPES[self.fields["type"].lower()], encoding)
+        byte_order = ">" if self.fields.get("endian", "little").lower() == "big" else "<"
+        as_stored = encoding == "raw" and "lineskip" not in self.fields and int(self.fields.get("byteskip", 0)) >= 0
+        itemsize = _TYPES[self.fields["type"].lower()]
+        return DeclaredVoxels(path, offset, values, itemsize, encoding, None, byte_order, as_stored)
 
 
 def read_nrrd_header(path: Path) -> NrrdHeader:

@@ -1,0 +1,59 @@
+"""Volumes on disk that are read in parts: a region costs its own bytes, whatever the volume's size."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from SparseSegLib.files import PathLike
+from SparseSegLib.image import Box, Geometry
+from SparseSegLib.io.files import is_tiff
+from SparseSegLib.io.itk import check_readable
+from SparseSegLib.io.raw_parts import open_raw
+
+
+class VolumeParts(Protocol):
+    """A volume of which any part can be read.
+
+    Attributes
+    ----------
+    shape : (z, y, x) voxels
+    dtype : the voxels' type
+    channels : their number
+    geometry : the whole grid; that of a part is ``geometry.crop(box)``
+    """
+
+    @property
+    def shape(self) -> tuple[int, int, int]: ...
+
+    @property
+    def dtype(self) -> np.dtype: ...
+
+    @property
+    def channels(self) -> int: ...
+
+    @property
+    def geometry(self) -> Geometry: ...
+
+    def read(self, box: Box) -> np.ndarray:
+        """Return a part as (C, Z, Y, X), C being 1 for a single channel, in the voxels' type.
+
+        Raises FileError if the file is damaged there, and GeometryError if the box reaches beyond the volume.
+        """
+
+
+def open_parts(path: PathLike) -> VolumeParts | None:
+    """Return an image of which parts can be read, or None if its format, or how it is compressed, allows that not.
+
+    NRRD, MHA/MHD, NIfTI and TIFF can be read in parts where they are not compressed.
+
+    Raises
+    ------
+    FileError, VolumeError
+        As `read_volume` does, for what the header shows.
+    """
+    path = check_readable(path)
+    if path.is_dir() or is_tiff(path):
+        return None
+    return open_raw(path)
