@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from SparseSegLib.image import Geometry
 from SparseSegLib.io.declared import check_memory, no_memory, truncated
 from SparseSegLib.io.headers import color_image, time_series
 from SparseSegLib.io.itk import check_readable, impossible_grid, reading
+from SparseSegLib.io.length_units import millimeters
 from SparseSegLib.io.tiff_series import check_description, check_series, choose_series
 
 SUFFIXES = (".tif", ".tiff")
@@ -28,12 +28,6 @@ _WRITTEN_AS = {np.dtype(bool): np.uint8, np.dtype(np.float16): np.float32}
 _MOST_FOR_IMAGEJ = 2**32 - 2**25  # above it is BigTIFF, which ImageJ's own layout is not
 
 Spacing = tuple[float, float, float]
-
-_MILLIMETERS = {"nm": 1e-6, "um": 1e-3, "mm": 1.0, "cm": 10.0, "m": 1000.0, "in": 25.4}
-_UNIT_NAMES = {
-    "": "um", "µm": "um", "μm": "um", "\\u00b5m": "um", "micron": "um", "microns": "um", "micrometer": "um",
-    "inch": "in", "inches": "in", "millimeter": "mm", "centimeter": "cm", "nanometer": "nm", "meter": "m",
-}  # fmt: skip
 
 
 class _Damage(logging.Handler):
@@ -185,7 +179,7 @@ def _ome_spacing(xml: str) -> Spacing:
 
     def size(axis: str) -> float:
         value = float(attributes.get(f"PhysicalSize{axis}", 0))
-        return max(0.0, value) * _millimeters(attributes.get(f"PhysicalSize{axis}Unit", "µm"))
+        return max(0.0, value) * millimeters(attributes.get(f"PhysicalSize{axis}Unit", "µm"))
 
     return _complete(size("Z"), size("Y"), size("X"))
 
@@ -193,7 +187,7 @@ def _ome_spacing(xml: str) -> Spacing:
 def _imagej_spacing(file: Any) -> Spacing:
     """ImageJ keeps the distance of slices in its own text and that of pixels in TIFF's resolution, one unit for all."""
     metadata, tags = file.imagej_metadata, file.pages[0].tags
-    unit = _millimeters(str(metadata.get("unit", "mm")))
+    unit = millimeters(str(metadata.get("unit", "mm")))
 
     def pixel(tag: str) -> float:
         numerator, denominator = tags[tag].value if tag in tags else (0, 1)
@@ -201,12 +195,6 @@ def _imagej_spacing(file: Any) -> Spacing:
 
     z = abs(float(metadata.get("spacing", 0))) * unit
     return _complete(z, pixel("YResolution"), pixel("XResolution"))
-
-
-def _millimeters(unit: str) -> float:
-    """Return the length of a unit in mm; an unknown one (pixels) counts as 1."""
-    unit = re.sub(r"\s", "", unit).lower()
-    return _MILLIMETERS.get(_UNIT_NAMES.get(unit, unit), 1.0)
 
 
 def _complete(z: float, y: float, x: float) -> Spacing:

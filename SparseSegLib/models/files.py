@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 from SparseSegLib.errors import ModelError
-from SparseSegLib.models.replacing import locate
+from SparseSegLib.files.replacing import locate
 from SparseSegLib.models.zipped import find_member
 from SparseSegLib.text import brief
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from SparseSegLib.errors import FileError, ModelError, UsageError
 from SparseSegLib.files import PathLike
+from SparseSegLib.files.replacing import remove_folder, repair, standing
 from SparseSegLib.models.bundle import copy_bundle, load_card
 from SparseSegLib.models.card import ModelCard
 from SparseSegLib.models.describing import check_description
 from SparseSegLib.models.files import is_bundle, is_zip
 from SparseSegLib.models.lock import library_lock
-from SparseSegLib.models.replacing import remove_folder, repair, standing
 from SparseSegLib.resources import resource_folders
 
 VARIABLE = "SPARSESEG_MODELS"

@@ -6,16 +6,15 @@ Standard library only.
 from __future__ import annotations
 
 import os
-import shutil
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
 from SparseSegLib.errors import ModelError
-from SparseSegLib.files import atomic_path, write_error
+from SparseSegLib.files import atomic_path
+from SparseSegLib.files.replacing import atomic_folder, locate
 from SparseSegLib.models.card import FORMATS
 from SparseSegLib.models.files import CARD, is_zip
-from SparseSegLib.models.replacing import beside, locate, repair, replace_folder
 
 OWN = {CARD, *FORMATS.values(), ".DS_Store", "Thumbs.db", "desktop.ini"}
 """Files of a bundle, and those that file managers leave in every folder."""
@@ -42,20 +41,11 @@ def write_bundle(path: Path, card: bytes, name: str, weights: Iterable[bytes]) -
         _write_zip(path, card, name, weights)
         return
     check_target(path)
-    path = Path(os.path.abspath(path))
-    new = beside(path, "part")
-    try:
-        repair(path.parent, path.name)
-        new.mkdir()
+    with atomic_folder(path) as new:
         with atomic_path(new / name) as file, open(file, "wb") as stream:
             stream.writelines(weights)
         with atomic_path(new / CARD) as file:
             file.write_bytes(card)
-        replace_folder(path, new)
-    except OSError as error:
-        raise write_error(path, error) from error
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
 
 
 def check_target(path: Path) -> None:

@@ -13,9 +13,12 @@ import os
 import re
 import secrets
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from SparseSegLib.files.atomic import PathLike, write_error
 
 Kind = Literal["part", "old", "gone"]
 
@@ -70,6 +73,32 @@ def locate(path: Path) -> Path:
         return path
     old = (left.path for left in leftovers(path.parent) if left.name == path.name and left.kind == "old")
     return next(old, path)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: PathLike) -> Iterator[Path]:
+    """Give a new folder to write to, and put it in the place of ``path`` when the block ends well.
+
+    If the block raises, ``path`` is left as it was and nothing stays behind; what a killed program left there goes.
+
+    Raises
+    ------
+    ResourceError
+        If the disk is full.
+    FileError
+        If the folder around it does not exist or may not be written to, or the name is too long.
+    """
+    path = Path(os.path.abspath(path))
+    new = beside(path, "part")
+    try:
+        repair(path.parent, path.name)
+        new.mkdir()
+        yield new
+        replace_folder(path, new)
+    except OSError as error:
+        raise write_error(path, error) from error
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
 
 
 def replace_folder(path: Path, new: Path) -> None:
