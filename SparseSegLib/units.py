@@ -21,6 +21,11 @@ def number_text(value: float, digits: int = 3) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def length_unit(mm: float) -> tuple[float, str]:
+    """Return the unit that fits a length, mm, µm or nm, and before it how many of it are a mm."""
+    return _fitting(_LENGTHS, abs(mm) or 1.0)
+
+
 def length_text(mm: float, digits: int = 3) -> str:
     """Return a length in mm, µm or nm."""
     return lengths_text((mm,), digits)

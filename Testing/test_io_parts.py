@@ -5,6 +5,7 @@ from io import FileIO
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import tifffile
 from phantoms import oblique_geometry
 
 from SparseSegLib.errors import FileError, GeometryError
@@ -72,6 +73,55 @@ def test_big_endian_voxels(tmp_path, counted):
     header = "NDims = 3\nDimSize = 40 32 20\nBinaryDataByteOrderMSB = True\nElementType = MET_SHORT\n"
     (tmp_path / "a.mha").write_bytes(header.encode() + b"ElementDataFile = LOCAL\n" + voxels.tobytes())
     check(tmp_path / "a.mha", "int16", 1, counted)
+
+
+def in_order(path, array, axes, **more):
+    """A TIFF stack of channels and slices in the order of its axes."""
+    order = ["CZYX".index(axis) for axis in axes]
+    stack = array if len(array) > 1 else array[0]
+    tifffile.imwrite(path, stack.transpose(order) if len(array) > 1 else stack, photometric="minisblack", **more)
+    return path
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+@pytest.mark.parametrize(
+    "layout",
+    [
+        {"imagej": True, "axes": "ZCYX"},
+        {"ome": True, "axes": "CZYX"},
+        {"ome": True, "axes": "ZCYX", "bigtiff": True},
+        {"ome": True, "axes": "CZYX", "contiguous": False},
+    ],
+)
+def test_tiff_stacks(tmp_path, counted, channels, byteorder, layout):
+    axes = layout["axes"] if channels > 1 else "ZYX"
+    options = {key: value for key, value in layout.items() if key not in ("axes", "contiguous")}
+    path = in_order(
+        tmp_path / "a.tif",
+        VOXELS[:channels].astype(np.uint16),
+        axes,
+        byteorder=byteorder,
+        metadata={"axes": axes, "spacing": 2},
+        **options,
+        **({"rowsperstrip": 7} if "contiguous" in layout else {}),
+    )
+    check(path, "uint16", channels, counted)
+
+
+def test_pages_that_do_not_follow_each_other(tmp_path, counted):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for page in VOXELS[0].astype(np.uint8):
+            file.write(page, photometric="minisblack", metadata=None, contiguous=False)
+    check(tmp_path / "a.tif", "uint8", 1, counted)
+
+
+@pytest.mark.parametrize(
+    "layout", [{"compression": "deflate"}, {"tile": (16, 16)}, {"predictor": True, "compression": "deflate"}]
+)
+def test_compressed_and_tiled_stacks_are_not_read_in_parts(tmp_path, layout):
+    tifffile.imwrite(tmp_path / "a.tif", VOXELS[0].astype(np.uint8), photometric="minisblack", **layout)
+    assert open_parts(tmp_path / "a.tif") is None
 
 
 @pytest.mark.parametrize("name", ["a.nrrd", "a.mha", "a.nii.gz"])

@@ -7,6 +7,14 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
+_WRITTEN_AS = {np.dtype(bool): np.dtype(np.uint8), np.dtype(np.float16): np.dtype(np.float32)}
+
+
+def written_type(dtype: Any) -> np.dtype:
+    """Return the type in which voxels are written: bool becomes uint8 and float16 float32, in native byte order."""
+    dtype = np.dtype(dtype).newbyteorder("=")
+    return _WRITTEN_AS.get(dtype, dtype)
+
 
 def to_array(image: sitk.Image, dtype: Any = None) -> np.ndarray:
     """Return a 3D SimpleITK image as a (C, Z, Y, X) array of its own, in its voxel type unless another is given."""

@@ -15,7 +15,9 @@ from SparseSegLib.image import Geometry
 from SparseSegLib.io.arrays import to_array
 from SparseSegLib.io.headers import check_complete, check_kind, check_length, header_geometry, open_header
 from SparseSegLib.io.itk import incomplete_write, reading, writing
-from SparseSegLib.io.tiff import read_tiff, write_tiff
+from SparseSegLib.io.ome_zarr import has_zarr_name, write_zarr
+from SparseSegLib.io.tiff import read_tiff
+from SparseSegLib.io.tiff_writing import write_tiff
 from SparseSegLib.io.writable import WRITABLE, check_kept, check_writable, is_tiff
 
 __all__ = ["WRITABLE", "check_writable", "is_tiff", "read_file", "write_file"]
@@ -56,6 +58,9 @@ def write_file(
     path = check_writable(path, geometry)
     if array.ndim == 4 and array.shape[0] == 1:
         array = array[0]
+    if has_zarr_name(path):
+        write_zarr(path, array, geometry)
+        return
     with atomic_path(path) as temporary:
         if is_tiff(path):
             write_tiff(temporary, array if array.ndim == 4 else array[None], geometry)

@@ -17,9 +17,10 @@ from SparseSegLib.io.dicom import open_series, read_series, series_of_files
 from SparseSegLib.io.files import is_tiff, read_file, write_file
 from SparseSegLib.io.information import read_information
 from SparseSegLib.io.itk import check_readable
+from SparseSegLib.io.ome_zarr import is_zarr, read_zarr
 from SparseSegLib.io.slices import read_slices, slice_files
 
-_SUFFIXES = (".seg.nrrd", ".nii.gz", ".ome.tif", ".ome.tiff")
+_SUFFIXES = (".seg.nrrd", ".nii.gz", ".ome.tif", ".ome.tiff", ".ome.zarr", ".zarr")
 
 
 def read_volume(source: PathLike | Sequence[PathLike], *, series_uid: str | Sequence[str] = "") -> Volume:
@@ -28,9 +29,9 @@ def read_volume(source: PathLike | Sequence[PathLike], *, series_uid: str | Sequ
     Parameters
     ----------
     source : path or list of paths
-        A file (NRRD, NIfTI, MHA/MHD, TIFF stack, multi-frame DICOM); a folder with a DICOM series or with 2D slices;
-        several paths of volumes, which become channels, each resampled (linear) to the first one's grid; or several
-        2D images, which become the slices of one volume in the order given.
+        A file (NRRD, NIfTI, MHA/MHD, TIFF stack, multi-frame DICOM); a folder of OME-Zarr, with a DICOM series or
+        with 2D slices; several paths of volumes, which become channels, each resampled (linear) to the first one's
+        grid; or several 2D images, which become the slices of one volume in the order given.
     series_uid : str or list of str
         Which DICOM series of the folder to read, needed if it has several; a list has one for each path, "" for none.
 
@@ -108,6 +109,8 @@ def _check_overlap(first: PathLike, geometry: Geometry, path: PathLike, grid: Ge
 def read_any(path: PathLike, dtype: Any = None, *, series_uid: str = "") -> tuple[np.ndarray, Geometry]:
     """Return a file or folder as (C, Z, Y, X), in its voxel type unless another is given, and its geometry."""
     path = check_readable(path)
+    if is_zarr(path):
+        return read_zarr(path, dtype)
     series = open_series(path, series_uid)
     if series is not None:
         return read_series(series, dtype)
@@ -142,9 +145,10 @@ def write_image(array: np.ndarray, geometry: Geometry, path: PathLike, *, compre
     array : np.ndarray
         (Z, Y, X), or (C, Z, Y, X) for several channels; its type is kept (bool becomes uint8, float16 float32).
     geometry : Geometry
-        Its grid; TIFF keeps the spacing alone and refuses volumes that have a position or orientation.
+        Its grid; TIFF keeps the spacing alone and refuses volumes that have a position or orientation, OME-Zarr those
+        that have an orientation.
     path : path
-        .nrrd, .nii, .nii.gz, .mha, .tif or .tiff; an existing file is replaced.
+        .nrrd, .nii, .nii.gz, .mha, .tif, .tiff or .zarr; an existing file is replaced.
     compress : bool
         As far as the format can; without it writing and reading take a fraction of the time.
 

@@ -13,6 +13,7 @@ from SparseSegLib.io.dicom import DicomSeries, check_stack, open_series
 from SparseSegLib.io.files import is_tiff
 from SparseSegLib.io.headers import check_kind, header_geometry, open_header
 from SparseSegLib.io.itk import check_readable
+from SparseSegLib.io.ome_zarr import is_zarr, open_zarr
 from SparseSegLib.io.slices import slice_files
 from SparseSegLib.io.tiff import tiff_layout
 
@@ -56,6 +57,9 @@ def read_information(path: PathLike, *, series_uid: str = "") -> ImageInformatio
         If it is an RGB image or a time series.
     """
     path = check_readable(path)
+    if is_zarr(path):
+        parts = open_zarr(path)
+        return ImageInformation(parts.shape, parts.geometry.spacing, parts.channels, parts.dtype.name)
     series = open_series(path, series_uid)
     if series is not None:
         return _series_information(series)

@@ -22,6 +22,7 @@ from SparseSegLib.io.segmentation import (
     LARGEST_VALUE,
     SegmentInfo,
     default_segment,
+    label_boxes,
     merge_layers,
     segment_metadata,
     segments_from_metadata,
@@ -148,7 +149,7 @@ def write_labels(array: np.ndarray, geometry: Geometry, path: PathLike, segments
                 f"Cannot write {path}: the values {unnamed} have no segment.", "Name them, or set them to 0."
             )
     if segments:
-        metadata = segment_metadata(array, geometry, segments)
+        metadata = segment_metadata(label_boxes(array), geometry, segments)
     write_file(array, geometry, path, metadata)
 
 

@@ -10,7 +10,9 @@ from SparseSegLib.files import PathLike
 from SparseSegLib.image import Box, Geometry
 from SparseSegLib.io.files import is_tiff
 from SparseSegLib.io.itk import check_readable
+from SparseSegLib.io.ome_zarr import is_zarr, open_zarr
 from SparseSegLib.io.raw_parts import open_raw
+from SparseSegLib.io.tiff import open_raw_tiff
 
 
 class VolumeParts(Protocol):
@@ -46,7 +48,7 @@ class VolumeParts(Protocol):
 def open_parts(path: PathLike) -> VolumeParts | None:
     """Return an image of which parts can be read, or None if its format, or how it is compressed, allows that not.
 
-    NRRD, MHA/MHD, NIfTI and TIFF can be read in parts where they are not compressed.
+    OME-Zarr is read in parts, chunk by chunk; NRRD, MHA/MHD, NIfTI and TIFF where they are not compressed.
 
     Raises
     ------
@@ -54,6 +56,8 @@ def open_parts(path: PathLike) -> VolumeParts | None:
         As `read_volume` does, for what the header shows.
     """
     path = check_readable(path)
-    if path.is_dir() or is_tiff(path):
+    if is_zarr(path):
+        return open_zarr(path)
+    if path.is_dir():
         return None
-    return open_raw(path)
+    return open_raw_tiff(path) if is_tiff(path) else open_raw(path)

@@ -155,15 +155,19 @@ def merge_layers(layers: np.ndarray, stored: Sequence[StoredSegment]) -> tuple[n
     return merged, [replace(one.info, value=number) for number, one in numbered]
 
 
-def segment_metadata(array: np.ndarray, geometry: Geometry, segments: Sequence[SegmentInfo]) -> dict[str, str]:
-    """Return the key-value pairs with which Slicer reads a labelmap (Z, Y, X) as a segmentation of one layer."""
+def segment_metadata(
+    boxes: Mapping[int, tuple[slice, ...]], geometry: Geometry, segments: Sequence[SegmentInfo]
+) -> dict[str, str]:
+    """Return the key-value pairs with which Slicer reads a labelmap as a segmentation of one layer.
+
+    ``boxes`` has the box of each value that occurs, as of `label_boxes`.
+    """
     metadata = {
         "Segmentation_MasterRepresentation": _REPRESENTATION,
         "Segmentation_ContainedRepresentationNames": f"{_REPRESENTATION}|",
         "Segmentation_ConversionParameters": f"Reference image geometry|{_image_geometry(geometry)}|&",
         "Segmentation_ReferenceImageExtentOffset": "0 0 0",
     }
-    boxes = _boxes(array)
     for index, segment in enumerate(segments):
         metadata |= {
             f"Segment{index}_ID": f"Segment_{segment.value}",
@@ -181,8 +185,8 @@ def segment_metadata(array: np.ndarray, geometry: Geometry, segments: Sequence[S
     return metadata
 
 
-def _boxes(array: np.ndarray) -> dict[int, tuple[slice, ...]]:
-    """Return the box of each value but 0 that occurs."""
+def label_boxes(array: np.ndarray) -> dict[int, tuple[slice, ...]]:
+    """Return the box of each value but 0 that occurs in labels (Z, Y, X)."""
     if array.dtype == np.uint8 or 0 <= array.min() <= array.max() <= _FEW:
         return {value: box for value, box in enumerate(ndimage.find_objects(array), start=1) if box is not None}
     values, numbers = np.unique(array, return_inverse=True)

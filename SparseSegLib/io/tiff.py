@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +21,10 @@ from SparseSegLib.io.declared import check_memory, no_memory, truncated
 from SparseSegLib.io.headers import color_image, time_series
 from SparseSegLib.io.itk import check_readable, impossible_grid, reading
 from SparseSegLib.io.length_units import millimeters
+from SparseSegLib.io.raw_parts import RawParts
 from SparseSegLib.io.tiff_series import check_description, check_series, choose_series
 
 SUFFIXES = (".tif", ".tiff")
-
-_WRITTEN_AS = {np.dtype(bool): np.uint8, np.dtype(np.float16): np.float32}
-_MOST_FOR_IMAGEJ = 2**32 - 2**25  # above it is BigTIFF, which ImageJ's own layout is not
 
 Spacing = tuple[float, float, float]
 
@@ -44,7 +43,7 @@ class _Damage(logging.Handler):
 @contextmanager
 def _open(path: Path) -> Iterator[Any]:
     """Open a TIFF file with tifffile; raises FileError for a damaged one."""
-    tifffile = _tifffile()
+    tifffile = import_tifffile()
     check_readable(path)
     damage, log = _Damage(), logging.getLogger("tifffile")
     propagate, log.propagate = log.propagate, False
@@ -68,7 +67,7 @@ def _open(path: Path) -> Iterator[Any]:
         log.propagate = propagate
 
 
-def _tifffile() -> Any:
+def import_tifffile() -> Any:
     try:
         import tifffile
     except ImportError as error:
@@ -110,6 +109,33 @@ def read_tiff(path: PathLike, dtype: Any = None) -> tuple[np.ndarray, Geometry]:
     return array, _grid(path, layout, spacing)
 
 
+def open_raw_tiff(path: PathLike) -> RawParts | None:
+    """Return a TIFF stack for reading in parts, or None if it is compressed, tiled, or stored in another order."""
+    path = Path(path)
+    with _open(path) as file:
+        series = choose_series(file, path)
+        layout, spacing = _layout(series, path), _spacing(file)
+        check_series(file, series, path)
+        pages = list(series.pages)
+        if not series.keyframe.is_memmappable or not layout.has_whole_slices:
+            return None
+        if series.dataoffset is not None:
+            size = math.prod(layout.shape[2:]) * series.dtype.itemsize
+            starts = [series.dataoffset + number * size for number in range(layout.slices)]
+        elif len(pages) == layout.slices and all(map(_is_in_one_piece, pages)):
+            starts = [page.dataoffsets[0] for page in pages]
+        else:
+            return None
+        stored = series.dtype.newbyteorder(file.byteorder)
+    return RawParts(path, stored, layout.arranged(starts), _grid(path, layout, spacing))
+
+
+def _is_in_one_piece(page: Any) -> bool:
+    """Return whether the strips of a page follow each other in the file."""
+    ends = [offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)]
+    return list(page.dataoffsets[1:]) == ends[:-1]
+
+
 def _grid(path: Path, layout: _Layout, spacing: Spacing) -> Geometry:
     try:
         return Geometry.identity(layout.shape[1:], spacing)
@@ -143,6 +169,21 @@ class _Layout:
 
     def apply(self, array: np.ndarray) -> np.ndarray:
         return array.reshape(self.present).transpose(self.order).reshape(self.shape)
+
+    @property
+    def slices(self) -> int:
+        """Slices of all channels."""
+        return self.shape[0] * self.shape[1]
+
+    @property
+    def has_whole_slices(self) -> bool:
+        """Whether each slice lies in the file by itself, row after row."""
+        return self.order[-2:] == (len(self.order) - 2, len(self.order) - 1)
+
+    def arranged(self, starts: Sequence[int]) -> np.ndarray:
+        """The places of the slices in the file's order as (C, Z)."""
+        places = np.array(starts, np.int64).reshape(self.present[:-2])
+        return places.transpose(self.order[:-2]).reshape(self.shape[:2])
 
 
 def _layout(series: Any, path: Path) -> _Layout:
@@ -202,34 +243,3 @@ def _complete(z: float, y: float, x: float) -> Spacing:
     x = x or y or z or 1.0
     y = y or x
     return (z or x, y, x)
-
-
-def write_tiff(path: PathLike, array: np.ndarray, geometry: Geometry) -> None:
-    """Write (C, Z, Y, X) as an ImageJ stack, or as OME-TIFF for voxel types that ImageJ lacks; the spacing is kept.
-
-    Raises
-    ------
-    FileError
-        If the geometry has a position or an orientation, which TIFF would lose, or the voxels are integers of 64 bits.
-    """
-    if not geometry.matches(Geometry.identity(geometry.shape, geometry.spacing)):
-        raise FileError(
-            f"Cannot write {path}: TIFF has no place for the position and orientation of this volume.",
-            "Choose .nrrd, which keeps them.",
-        )
-    if array.dtype.kind in "iu" and array.dtype.itemsize > 4:
-        raise FileError(f"Cannot write {path}: OME-TIFF has no integers of 64 bits.", "Choose .nrrd, which has.")
-    array = array.astype(_WRITTEN_AS.get(array.dtype, array.dtype), copy=False)
-    z, y, x = geometry.spacing
-    stack = np.moveaxis(array, 0, 1) if array.shape[0] > 1 else array[0]
-    axes = "ZCYX" if array.shape[0] > 1 else "ZYX"
-    if array.dtype in (np.uint8, np.uint16, np.float32) and array.nbytes < _MOST_FOR_IMAGEJ:
-        metadata = {"axes": axes, "spacing": z, "unit": "mm"}
-        _tifffile().imwrite(
-            path, stack, imagej=True, photometric="minisblack", resolution=(1 / x, 1 / y), metadata=metadata
-        )
-        return
-    metadata = {"axes": axes}
-    for axis, value in zip("XYZ", (x, y, z), strict=True):
-        metadata |= {f"PhysicalSize{axis}": value, f"PhysicalSize{axis}Unit": "mm"}
-    _tifffile().imwrite(path, stack, ome=True, photometric="minisblack", metadata=metadata)

@@ -15,10 +15,13 @@ from SparseSegLib.files import PathLike, check_name_length
 from SparseSegLib.image import Geometry, at_right_angles
 from SparseSegLib.io.headers import header_geometry, open_header
 from SparseSegLib.io.itk import check_name, quiet_itk
+from SparseSegLib.io.ome_zarr.reading import import_zarr
+from SparseSegLib.io.ome_zarr.store import SUFFIX as ZARR_SUFFIX
 from SparseSegLib.io.tiff import SUFFIXES as TIFF_SUFFIXES
-from SparseSegLib.io.tiff import tiff_layout, write_tiff
+from SparseSegLib.io.tiff import tiff_layout
+from SparseSegLib.io.tiff_writing import write_tiff
 
-WRITABLE = (".nrrd", ".nii", ".nii.gz", ".mha", *TIFF_SUFFIXES)
+WRITABLE = (".nrrd", ".nii", ".nii.gz", ".mha", *TIFF_SUFFIXES, ZARR_SUFFIX)
 _IN_TWO_FILES = {".mhd": ".mha", ".nhdr": ".nrrd", ".hdr": ".nii.gz", ".img": ".nii.gz"}
 _TOLERANCE = 1e-2  # voxels: what headers with cosines of five digits come to; grids that differ by less align
 _LARGEST_NIFTI = 32767  # voxels along an axis
@@ -43,7 +46,9 @@ def check_writable(path: PathLike, geometry: Geometry | None = None) -> Path:
         If the suffix is of no format that can be written.
     FileError
         If the name is too long or no UTF-8, or the format does not keep the grid to 0.01 voxels: TIFF knows no
-        position, NIfTI no axes that are not at right angles.
+        position, OME-Zarr no orientation, NIfTI no axes that are not at right angles.
+    DependencyError
+        If it is OME-Zarr, and zarr is not installed.
     """
     path = Path(path)
     if path.suffix.lower() in _IN_TWO_FILES:
@@ -56,6 +61,8 @@ def check_writable(path: PathLike, geometry: Geometry | None = None) -> Path:
         raise UsageError(f"Cannot write {path}: unknown format.", f"Known are {', '.join(WRITABLE)}.")
     check_name(path)
     check_name_length(path)
+    if ending == ZARR_SUFFIX:
+        import_zarr()
     if geometry is not None:
         kept = _kept(geometry, ending)
         if kept is not None:
@@ -82,6 +89,11 @@ def check_kept(path: Path, geometry: Geometry, kept: Geometry) -> None:
             f"Cannot write {path}: TIFF has no place for the position and orientation of this volume.",
             "Choose .nrrd, which keeps them.",
         )
+    if path.suffix.lower() == ZARR_SUFFIX:
+        raise FileError(
+            f"Cannot write {path}: OME-Zarr has no place for the orientation of this volume.",
+            "Choose .nrrd, which keeps it.",
+        )
     axes = np.asarray(geometry.direction).reshape(3, 3)
     reason = geometry.difference(kept) if at_right_angles(axes) else "its axes are not at right angles"
     raise FileError(
@@ -100,6 +112,8 @@ def _kept(geometry: Geometry, ending: str) -> Geometry | None:
 
     None if they could not be written: then it shows, once the volume is.
     """
+    if ending == ZARR_SUFFIX:
+        return Geometry(geometry.shape, geometry.spacing, geometry.origin)
     few = replace(geometry, shape=(2, 2, 2))
     try:
         with tempfile.TemporaryDirectory() as folder:
