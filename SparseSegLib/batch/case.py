@@ -18,20 +18,22 @@ RESULT = ".seg.nrrd"
 class BatchCase:
     """The files of a case (one, or one per channel) and its name, which no other case has.
 
-    ``series`` are the UIDs of DICOM series to read, one for each file, "" where there is nothing to choose.
+    ``series`` are the UIDs of DICOM series to read, one for each file, "" where there is nothing to choose; ``ending``
+    is that of its result's name, which says in what format it is.
     """
 
     name: str
     volumes: tuple[Path, ...]
     series: tuple[str, ...] = ()
+    ending: str = RESULT
 
     @property
     def file(self) -> str:
         """The name of its result."""
-        return f"{self.name}{RESULT}"
+        return f"{self.name}{self.ending}"
 
 
-def named_cases(cases: Sequence[Mapping[str, Any]], folder: Path) -> list[BatchCase]:
+def named_cases(cases: Sequence[Mapping[str, Any]], folder: Path, ending: str = RESULT) -> list[BatchCase]:
     """The cases under names that are good for files and all different.
 
     Parameters
@@ -39,6 +41,7 @@ def named_cases(cases: Sequence[Mapping[str, Any]], folder: Path) -> list[BatchC
     cases : each with ``volumes`` (paths) and, if it shall not be called as its first file, ``name``; ``series`` as in
         `BatchCase`
     folder : what relative paths start from
+    ending : of the results' names
 
     Raises
     ------
@@ -61,5 +64,5 @@ def named_cases(cases: Sequence[Mapping[str, Any]], folder: Path) -> list[BatchC
             count += 1
             name = f"{plain}-{count}"
         taken.add(name.casefold())
-        found.append(BatchCase(name, volumes, tuple(map(str, series))))
+        found.append(BatchCase(name, volumes, tuple(map(str, series)), ending))
     return found

@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from SparseSegLib.files.zarr_folder import is_image
 from SparseSegLib.io.folders import VOLUME_ENDINGS
 
 PARTS = (".seg.nrrd", ".raw", ".raw.gz", ".zraw")  # results, and the voxels of .nhdr and .mhd
 
 
 def cases_of(given: str, on_message: Callable[[str], None] = lambda text: None) -> list[dict[str, Any]]:
-    """The cases of one argument: a file, channels joined by commas, a DICOM folder, or a folder of volumes and such.
+    """The cases of one argument: an image, channels joined by commas, a DICOM folder, or a folder of volumes and such.
 
     Parameters
     ----------
@@ -20,7 +21,7 @@ def cases_of(given: str, on_message: Callable[[str], None] = lambda text: None) 
     on_message : called with a text on what of a folder is left out
     """
     path = Path(given)
-    if path.is_dir():
+    if path.is_dir() and not is_image(path):
         return [{"volumes": [str(entry.absolute())]} for entry in _inside(path, on_message)]
     if not path.exists() and "," in given:
         return [{"volumes": [str(Path(part).absolute()) for part in given.split(",")]}]
@@ -51,7 +52,7 @@ def _report_left_out(folder: Path, left_out: Sequence[Path], on_message: Callabl
 
 def _is_volume(file: Path) -> bool:
     name = file.name.lower()
-    return file.is_file() and name.endswith(VOLUME_ENDINGS) and not name.endswith(".seg.nrrd")
+    return is_image(file) and name.endswith(VOLUME_ENDINGS) and not name.endswith(".seg.nrrd")
 
 
 def _has_slices(folder: Path) -> bool:

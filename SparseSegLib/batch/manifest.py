@@ -43,7 +43,7 @@ class Manifest:
         """The entry of a case if its result is there, of these very files, this model and these settings."""
         key, entry = self._last.get(case.name, ("", {}))
         done = bool(entry) and TRYING not in entry
-        return entry if done and key == self._key(case) and (self.folder / case.file).is_file() else None
+        return entry if done and key == self._key(case) and (self.folder / case.file).exists() else None
 
     def tries(self, case: BatchCase) -> int:
         """How many runs in a row ended, without an error, while they computed this case of these very files."""

@@ -18,7 +18,7 @@ from SparseSegLib.batch.thumbnails import write_row
 from SparseSegLib.control import CancelToken
 from SparseSegLib.files.disk_space import check_disk_space
 from SparseSegLib.image import Geometry, Volume
-from SparseSegLib.io import SegmentInfo, write_labels
+from SparseSegLib.io import SegmentInfo, check_writable, write_labels
 from SparseSegLib.io.segmentation import AUTOMATIC
 from SparseSegLib.models import ModelCard
 from SparseSegLib.prediction.predictor import Predictor
@@ -71,6 +71,7 @@ class CaseWork:
         """Read the volume; FileError where that crashes or hangs, ResourceError without room for the result."""
         start = time.perf_counter()
         volume = self.reader.read(case.volumes, case.series)
+        check_writable(self.folder / case.file, volume.geometry)
         check_disk_space(self.folder / case.file, math.prod(volume.geometry.shape))
         return Loaded(case, volume, time.perf_counter() - start)
 

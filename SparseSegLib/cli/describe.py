@@ -12,6 +12,7 @@ from SparseSegLib.annotation import UNLABELED, read_sparse_labels
 from SparseSegLib.annotation.describe import plane_rows
 from SparseSegLib.errors import SparseSegError, VolumeError
 from SparseSegLib.files import PathLike
+from SparseSegLib.files.zarr_folder import is_image, is_zarr
 from SparseSegLib.image import Geometry, check_volume, to_ras
 from SparseSegLib.io.dicom import DicomSeries, find_series
 from SparseSegLib.io.dicom.reading import read_header
@@ -23,6 +24,7 @@ from SparseSegLib.io.images import read_any, read_volume
 from SparseSegLib.io.information import read_information
 from SparseSegLib.io.itk import check_readable
 from SparseSegLib.io.labels import read_labels
+from SparseSegLib.io.ome_zarr import is_label_image
 from SparseSegLib.io.slices import slice_files
 
 VOLUME, LABELS = "volume", "labels"
@@ -91,8 +93,9 @@ def unreadable(path: PathLike, error: SparseSegError) -> dict[str, Any]:
 
 def _images_in(folder: Path) -> list[Path]:
     """The images of a folder of cases, in order."""
-    files = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".") and path.is_file()]
-    return [path for path in files if path.name.lower().endswith(IMAGE_ENDINGS) and not _is_dicom(path)]
+    files = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".") and is_image(path)]
+    named = [path for path in files if path.name.lower().endswith(IMAGE_ENDINGS)]
+    return [path for path in named if path.is_dir() or not _is_dicom(path)]
 
 
 class _Description:
@@ -183,6 +186,8 @@ class _Description:
     def _is_segmentation(self) -> bool:
         if self.path.name.lower().endswith(SEGMENTATIONS):
             return True
+        if is_zarr(self.path):
+            return is_label_image(self.path)
         if self.path.is_dir() or not self.path.name.lower().endswith((".nrrd", ".nhdr")):
             return False
         return any(key.startswith("Segment") for key in open_header(self.path).GetMetaDataKeys())

@@ -20,6 +20,7 @@ from SparseSegLib.evaluation.cohort_report import (
 )
 from SparseSegLib.evaluation.files import evaluate_files, pair_up
 from SparseSegLib.files import write_text
+from SparseSegLib.files.zarr_folder import is_image
 
 SCORES, SUMMARY_FILE, PLOT = "scores.csv", "summary.md", "box-plot.png"
 NAME = "evaluate"
@@ -55,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Print a row per label; of folders, the exit code is not 0 if a case is missing or could not be compared."""
-    if arguments.segmentation.is_dir() and arguments.reference.is_dir():
+    if all(path.is_dir() and not is_image(path) for path in (arguments.segmentation, arguments.reference)):
         if arguments.outside:
             raise UsageError("--outside is for single files.", "Leave it out.")
         if arguments.series:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from SparseSegLib.errors import SparseSegError, UsageError
 from SparseSegLib.files import write_error, write_json
+from SparseSegLib.files.zarr_folder import is_zarr
 
-LABEL_ENDINGS = (".nrrd", ".nii", ".nii.gz", ".mha")
+LABEL_ENDINGS = (".nrrd", ".nii", ".nii.gz", ".mha", ".tif", ".tiff", ".zarr")
 MADE_FILE = "outputs.json"
 LONGEST = 255  # of a name in bytes, where the system does not say
 
@@ -62,7 +63,7 @@ def check_outputs(
     for folder in dict.fromkeys(path.absolute().parent for path in outputs):
         check_folder(folder)
     for path in outputs:
-        if path.is_dir() and not folders:
+        if path.is_dir() and not folders and not is_zarr(path):
             raise UsageError(f"{path} is a folder.", "Give the name of a file.")
         if job is not None and path.absolute().parent.resolve() == job.resolve():
             raise UsageError(f"{path} is in the job's folder.", "Write the result to another folder.")
@@ -115,6 +116,8 @@ def _check_no_input(output: Path, inputs: Sequence[Path]) -> None:
     for source in inputs:
         if is_same(output, source):
             raise UsageError(f"{output} is read, and cannot be the result, too.", "Give the result another name.")
+        if output.is_dir() and source.resolve().is_relative_to(output.resolve()):
+            raise UsageError(f"{source}, which is read, lies in {output}.", "Give the result another name.")
         if source.is_dir() and _lies_in(output, source):
             raise UsageError(
                 f"{output} is one of the files in {source}, which are read.", "Give the result another name or folder."

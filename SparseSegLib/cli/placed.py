@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from SparseSegLib.cli.console import Console
 from SparseSegLib.cli.outputs import note_outputs
 from SparseSegLib.cli.work_folder import WorkFolder
-from SparseSegLib.files import atomic_path
+from SparseSegLib.files.replacing import copy_whole
 from SparseSegLib.image import place_text
 
 
@@ -30,11 +29,10 @@ class Placed:
         self.console = console
 
     def take(self, event: Mapping[str, Any]) -> None:
-        """Take the results of a ``result`` or ``round`` event; raises as ``atomic_path`` does."""
+        """Take the results of a ``result`` or ``round`` event; raises as ``copy_whole`` does."""
         self.work.keep = True
         for name, target in self.wanted.items():
-            with atomic_path(target) as temporary:
-                shutil.copyfile(self.work.path / event["files"][name], temporary)
+            copy_whole(self.work.path / event["files"][name], target)
         note_outputs(self.work.path, self.wanted.values())
         self.work.keep = False
         figures = {**event["figures"], "output": str(self.wanted["dense"])}

@@ -22,17 +22,19 @@ from SparseSegLib.units import volume_text
 
 NAME = "segment"
 SUMMARY = "segment volumes with a trained model"
+FORMATS = ("seg.nrrd", "nrrd", "nii.gz", "nii", "mha", "tif", "ome.zarr")
 DESCRIPTION = """\
-Segment volumes with a model of your library, or with a bundle (folder or zip). Each result is NAME.seg.nrrd, on the
-very grid of its volume, with the names and colors of the model's structures. A volume that cannot be segmented is
-reported and does not stop the others. Beside the results come report.csv (seconds, voxels and ml of each structure,
-errors) and contact-sheet.png, a row of slices per case. The same command again does what is missing; the result of
-another scan or model is replaced only with --overwrite.
+Segment volumes with a model of your library, or with a bundle (folder or zip). Each result is NAME.seg.nrrd, or in the
+format that --format says, on the very grid of its volume, with the names and colors of the model's structures. A
+volume that cannot be segmented is reported and does not stop the others. Beside the results come report.csv (seconds,
+voxels and ml of each structure, errors) and contact-sheet.png, a row of slices per case. The same command again does
+what is missing; the result of another scan or model is replaced only with --overwrite.
 
   sparseseg segment t2.nrrd --model Prostate -o results/
   sparseseg segment study/ --model liver.zip -o results/            every volume, or DICOM folder, in the folder
   sparseseg segment t1.nrrd,t2.nrrd --model Tumor -o results/       a model of two channels
   sparseseg segment ct/ --model Pelvis -o results/                  DICOM; a model for CT takes whole CT scans only
+  sparseseg segment brain.ome.zarr --model Cells -o results/ --format ome.zarr
   sparseseg segment study/ --model Liver -o results/ --cluster local:4
   sparseseg segment study/ --model Liver -o results/ --cluster tcp://head:8786      Dask workers
 
@@ -47,6 +49,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-m", "--model", required=True, help="name in the library, or path of a bundle")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="where the results go")
     add_series(parser)
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        metavar="FORMAT",
+        default=FORMATS[0],
+        help=f"of the results: {', '.join(FORMATS)} (default: {FORMATS[0]})",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace results of something else")
     parser.add_argument("--flips", action="store_true", help="average over mirrored images; up to eight times slower")
     parser.add_argument("--force", action="store_true", help="also segment images that the model is not for")
@@ -100,7 +109,7 @@ def cases_with_series(arguments: argparse.Namespace, console: Console) -> list[d
 def _check_results(arguments: argparse.Namespace, cases: list[dict[str, Any]]) -> None:
     """Refuse results that would replace what is read."""
     sources = [Path(path) for case in cases for path in case["volumes"]]
-    for case in named_cases(cases, Path()):
+    for case in named_cases(cases, Path(), f".{arguments.format}"):
         path = arguments.output / case.file
         check_name(path)
         if path.exists() and any(is_same(path, source) for source in sources):
@@ -111,6 +120,7 @@ def _settings(arguments: argparse.Namespace, bundle: Path) -> dict[str, Any]:
     settings = {
         "model": str(bundle.absolute()),
         "output": str(arguments.output.absolute()),
+        "ending": f".{arguments.format}",
         "keep": not arguments.overwrite,
         "report": True,
         "flips": arguments.flips,

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from SparseSegLib.files.atomic import PathLike, write_error
+from SparseSegLib.files.atomic import PathLike, atomic_path, write_error
 
 Kind = Literal["part", "old", "gone"]
 
@@ -99,6 +99,16 @@ def atomic_folder(path: PathLike) -> Iterator[Path]:
         raise write_error(path, error) from error
     finally:
         shutil.rmtree(new, ignore_errors=True)
+
+
+def copy_whole(source: Path, target: Path) -> None:
+    """Copy a file or a folder to a place, whole or not at all; raises as `atomic_path` and `atomic_folder` do."""
+    if source.is_dir():
+        with atomic_folder(target) as folder:
+            shutil.copytree(source, folder, dirs_exist_ok=True)
+        return
+    with atomic_path(target) as temporary:
+        shutil.copyfile(source, temporary)
 
 
 def replace_folder(path: Path, new: Path) -> None:

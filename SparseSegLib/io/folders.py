@@ -6,8 +6,9 @@ from pathlib import Path
 
 from SparseSegLib.errors import FileError
 from SparseSegLib.io.images import volume_name
+from SparseSegLib.io.ome_zarr import SUFFIX as ZARR_SUFFIX
 
-VOLUME_ENDINGS = (".nrrd", ".nhdr", ".nii", ".nii.gz", ".mha", ".mhd")
+VOLUME_ENDINGS = (".nrrd", ".nhdr", ".nii", ".nii.gz", ".mha", ".mhd", ZARR_SUFFIX)
 LABEL_ENDINGS = (*VOLUME_ENDINGS, ".tif", ".tiff", ".dcm")
 IMAGE_ENDINGS = (*LABEL_ENDINGS, ".hdr")  # where a format has two files, the one to open
 

@@ -11,13 +11,14 @@ import numpy as np
 
 from SparseSegLib.errors import FileError, GeometryError, ResourceError, VolumeError
 from SparseSegLib.files import PathLike
+from SparseSegLib.files.zarr_folder import is_zarr
 from SparseSegLib.image import Geometry, Volume, check_has_depth, resample
 from SparseSegLib.io.declared import no_memory
 from SparseSegLib.io.dicom import open_series, read_series, series_of_files
 from SparseSegLib.io.files import is_tiff, read_file, write_file
 from SparseSegLib.io.information import read_information
 from SparseSegLib.io.itk import check_readable
-from SparseSegLib.io.ome_zarr import is_zarr, read_zarr
+from SparseSegLib.io.ome_zarr import read_zarr
 from SparseSegLib.io.slices import read_slices, slice_files
 
 _SUFFIXES = (".seg.nrrd", ".nii.gz", ".ome.tif", ".ome.tiff", ".ome.zarr", ".zarr")

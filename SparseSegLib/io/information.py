@@ -9,11 +9,12 @@ import SimpleITK as sitk
 
 from SparseSegLib.errors import FileError
 from SparseSegLib.files import PathLike
+from SparseSegLib.files.zarr_folder import is_zarr
 from SparseSegLib.io.dicom import DicomSeries, check_stack, open_series
 from SparseSegLib.io.files import is_tiff
 from SparseSegLib.io.headers import check_kind, header_geometry, open_header
 from SparseSegLib.io.itk import check_readable
-from SparseSegLib.io.ome_zarr import is_zarr, open_zarr
+from SparseSegLib.io.ome_zarr import open_zarr
 from SparseSegLib.io.slices import slice_files
 from SparseSegLib.io.tiff import tiff_layout
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from SparseSegLib.errors import AnnotationError, FileError, UsageError, VolumeError
 from SparseSegLib.files import PathLike
+from SparseSegLib.files.zarr_folder import is_zarr
 from SparseSegLib.image import Geometry
 from SparseSegLib.image.label_values import counts_in
 from SparseSegLib.io.arrays import to_array
@@ -18,6 +19,7 @@ from SparseSegLib.io.headers import check_complete, open_header
 from SparseSegLib.io.images import read_any
 from SparseSegLib.io.itk import reading
 from SparseSegLib.io.nrrd_header import read_nrrd_header
+from SparseSegLib.io.ome_zarr import has_zarr_name, read_zarr, write_zarr, zarr_segments
 from SparseSegLib.io.segmentation import (
     LARGEST_VALUE,
     SegmentInfo,
@@ -27,6 +29,7 @@ from SparseSegLib.io.segmentation import (
     segment_metadata,
     segments_from_metadata,
 )
+from SparseSegLib.io.writable import check_writable
 
 Labels = tuple[np.ndarray, Geometry, list[SegmentInfo]]
 
@@ -39,7 +42,7 @@ def read_labels(path: PathLike, reference: Geometry | None = None, *, series_uid
     Parameters
     ----------
     path : path
-        The file, or a folder.
+        The file, or a folder; of an OME-Zarr image that holds labels, these are read.
     reference : Geometry
         The grid of the image, which structure sets (RTSTRUCT) need; a DICOM SEG on its voxels is put onto it.
     series_uid : str
@@ -70,16 +73,16 @@ def read_labels(path: PathLike, reference: Geometry | None = None, *, series_uid
         found = _read_nrrd(path)
         if found is not None:
             return found
-    found = read_dicom_labels(path, reference, series_uid=series_uid)
+    found = None if is_zarr(path) else read_dicom_labels(path, reference, series_uid=series_uid)
     if found is not None:
         return found
-    array, geometry = read_any(path, series_uid=series_uid)
+    array, geometry = read_zarr(path, labels=True) if is_zarr(path) else read_any(path, series_uid=series_uid)
     if len(array) != 1:
         raise VolumeError(
             f"The labels {path} have {len(array)} channels.", "Choose a labelmap, with one value per voxel."
         )
     labels = _integers(array[0], path)
-    return labels, geometry, [default_segment(value) for value in _values(labels)]
+    return labels, geometry, _with_unnamed(zarr_segments(path) if is_zarr(path) else [], labels)
 
 
 def _read_nrrd(path: Path) -> Labels | None:
@@ -105,10 +108,13 @@ def _read_nrrd(path: Path) -> Labels | None:
     if len(layers) > 1:
         labels, segments = merge_layers(layers, stored)
         return labels, geometry, segments
-    segments = [one.info for one in stored]
+    return layers[0], geometry, _with_unnamed([one.info for one in stored], layers[0])
+
+
+def _with_unnamed(segments: list[SegmentInfo], labels: np.ndarray) -> list[SegmentInfo]:
+    """Return the segments, and one for each further value that occurs."""
     named = {segment.value for segment in segments}
-    segments += [default_segment(value) for value in _values(layers[0]) if value not in named]
-    return layers[0], geometry, segments
+    return segments + [default_segment(value) for value in _values(labels) if value not in named]
 
 
 def write_labels(array: np.ndarray, geometry: Geometry, path: PathLike, segments: Sequence[SegmentInfo] = ()) -> None:
@@ -121,7 +127,8 @@ def write_labels(array: np.ndarray, geometry: Geometry, path: PathLike, segments
     geometry : Geometry
         Its grid.
     path : path
-        As for `write_image`; .seg.nrrd becomes a segmentation in 3D Slicer. NRRD keeps names and colors, others do not.
+        As for `write_image`; .seg.nrrd becomes a segmentation in 3D Slicer. NRRD and OME-Zarr keep names and
+        colors, others do not.
     segments : sequence of SegmentInfo
         The segments; without them, .seg.nrrd gets one for each value but 0.
 
@@ -135,6 +142,10 @@ def write_labels(array: np.ndarray, geometry: Geometry, path: PathLike, segments
     """
     array = _smallest(array)
     name = Path(path).name.lower()
+    if has_zarr_name(path):
+        _check_segments(path, segments)
+        write_zarr(check_writable(path, geometry), array, geometry, segments)
+        return
     if not name.endswith(".nrrd"):
         write_file(array, geometry, path)
         return

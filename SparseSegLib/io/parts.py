@@ -7,10 +7,11 @@ from typing import Protocol
 import numpy as np
 
 from SparseSegLib.files import PathLike
+from SparseSegLib.files.zarr_folder import is_zarr
 from SparseSegLib.image import Box, Geometry
 from SparseSegLib.io.files import is_tiff
 from SparseSegLib.io.itk import check_readable
-from SparseSegLib.io.ome_zarr import is_zarr, open_zarr
+from SparseSegLib.io.ome_zarr import open_zarr
 from SparseSegLib.io.raw_parts import open_raw
 from SparseSegLib.io.tiff import open_raw_tiff
 

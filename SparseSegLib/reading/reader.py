@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from SparseSegLib.errors import FileError, JobError, ResourceError, SparseSegError
+from SparseSegLib.files.zarr_folder import is_zarr
 from SparseSegLib.image import Geometry, Volume
 
 COMMAND = [sys.executable, "-m", "SparseSegLib.reading"]
@@ -221,10 +222,11 @@ def _take_volume(answer: dict[str, Any], process: subprocess.Popen[bytes]) -> An
 
 
 def _size(path: Path) -> int:
-    """Bytes of a file, or of the files in a folder."""
+    """Bytes of a file, or of the files in a folder; of an OME-Zarr image also in those below."""
     try:
         if path.is_dir():
-            return sum(entry.stat().st_size for entry in os.scandir(path) if entry.is_file())
+            files = path.rglob("*") if is_zarr(path) else path.iterdir()
+            return sum(file.stat().st_size for file in files if file.is_file())
         return path.stat().st_size
     except (OSError, ValueError):
         return 0

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from SparseSegLib.batch import BatchCase, Manifest, named_cases, write_report
+from SparseSegLib.batch.case import RESULT
 from SparseSegLib.batch.cluster import connect
 from SparseSegLib.batch.contact_sheet import write_contact_sheets
 from SparseSegLib.batch.manifest import FILE as MANIFEST
@@ -22,6 +23,7 @@ from SparseSegLib.batch.thumbnails import FOLDER as PICTURES
 from SparseSegLib.control import Control
 from SparseSegLib.errors import Canceled, FileError, JobError, UsageError
 from SparseSegLib.files import remove_leftovers
+from SparseSegLib.io import check_writable
 from SparseSegLib.models import ModelLibrary, load_card
 from SparseSegLib.models.card import card_hash
 from SparseSegLib.reading import VolumeReader
@@ -46,20 +48,21 @@ def segment_task(folder: Path, job: dict[str, Any], control: Control) -> tuple[d
     ``device``, ``flips`` (bool), ``force`` (bool, to segment what the model is not for); ``output``, a folder for the
     results instead of the job's own; ``keep`` (bool), to refuse the work where it would replace results of something
     else; ``report`` (bool), for a table and contact sheets; ``cluster``, where to compute. The results are
-    ``NAME.seg.nrrd``; cases that an earlier run finished are passed over. Where the model's card names the modality
-    that scans must be, DICOM folders of other ones, and scans that are not whole, are refused before anything is
-    computed of them.
+    ``NAME.seg.nrrd``, or have the ``ending`` of another format; cases that an earlier run finished are passed over.
+    Where the model's card names the modality that scans must be, DICOM folders of other ones, and scans that are not
+    whole, are refused before anything is computed of them.
     """
     chosen = dict(job["settings"])
     keep, report, flips, force = (switch(chosen.pop(name, False), name) for name in SWITCHES)
-    texts = {"model": "", "output": ".", "cluster": "", "device": "auto"}
-    model, output, cluster, device = (chosen.pop(name, usual) for name, usual in texts.items())
-    if not is_path(model) or not is_path(output) or not isinstance(cluster, str) or not isinstance(device, str):
-        raise JobError("The job's model, output, cluster and device must be texts.", "Start a new job.")
+    texts = {"model": "", "output": ".", "ending": RESULT, "cluster": "", "device": "auto"}
+    model, output, ending, cluster, device = (chosen.pop(name, usual) for name, usual in texts.items())
+    if not is_path(model) or not is_path(output) or not all(isinstance(one, str) for one in (ending, cluster, device)):
+        raise JobError("The job's model, output, ending, cluster and device must be texts.", "Start a new job.")
+    check_writable(f"result{ending}")
     listed = job["inputs"].get("cases")
     if chosen or not isinstance(listed, list) or not listed:
         raise JobError(f"The job asks for something that segment does not know: {', '.join(chosen) or 'no cases'}.")
-    cases = named_cases(listed, folder)
+    cases = named_cases(listed, folder, ending)
     bundle = folder / model if (folder / model).exists() else ModelLibrary().find(model).path
     results = (folder / output).absolute()
     _make(results)

@@ -2,7 +2,7 @@
 
 from SparseSegLib.io.ome_zarr.reading import ZarrParts, open_zarr, read_zarr
 from SparseSegLib.io.ome_zarr.segments import is_label_image, zarr_segments
-from SparseSegLib.io.ome_zarr.store import SUFFIX, has_zarr_name, is_zarr
+from SparseSegLib.io.ome_zarr.store import SUFFIX, has_zarr_name
 from SparseSegLib.io.ome_zarr.writing import ZarrWriter, check_replaceable, write_zarr
 
 __all__ = [
@@ -12,7 +12,6 @@ __all__ = [
     "check_replaceable",
     "has_zarr_name",
     "is_label_image",
-    "is_zarr",
     "open_zarr",
     "read_zarr",
     "write_zarr",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +12,11 @@ import numpy as np
 
 from SparseSegLib.errors import FileError
 from SparseSegLib.files import PathLike, read_json
+from SparseSegLib.files.zarr_folder import ARRAY, GROUP, VERSION_3
 from SparseSegLib.io.declared import check_memory, damaged_header, shown
 
 SUFFIX = ".zarr"
-_GROUP, _ARRAY, _ATTRIBUTES, _VERSION_3 = ".zgroup", ".zarray", ".zattrs", "zarr.json"
+_ATTRIBUTES = ".zattrs"
 _HINT = "Copy or export the image again."
 _MOST_AXES = 5
 _LARGEST_SIZE = 1 << 40
@@ -63,11 +63,6 @@ class StoredArray:
     dtype: np.dtype
 
 
-def is_zarr(path: PathLike) -> bool:
-    """Return whether a path is a folder with a group or an array of Zarr."""
-    return any(os.path.isfile(os.path.join(path, name)) for name in (_VERSION_3, _GROUP, _ARRAY))
-
-
 def has_zarr_name(path: PathLike) -> bool:
     """Return whether a path has the suffix of Zarr."""
     return Path(path).suffix.lower() == SUFFIX
@@ -75,20 +70,20 @@ def has_zarr_name(path: PathLike) -> bool:
 
 def read_node(path: Path) -> ZarrNode:
     """Read the description of a group or an array; FileError if it cannot be."""
-    if (path / _VERSION_3).is_file():
-        metadata = _object(path / _VERSION_3)
+    if (path / VERSION_3).is_file():
+        metadata = _object(path / VERSION_3)
         kind, attributes = metadata.get("node_type"), metadata.get("attributes", {})
         if metadata.get("zarr_format") != 3 or kind not in ("group", "array") or not isinstance(attributes, dict):
             raise damaged_header(path, "it is no group and no array")
         return ZarrNode(path, 3, kind == "array", metadata, attributes)
-    name = next((name for name in (_ARRAY, _GROUP) if (path / name).is_file()), None)
+    name = next((name for name in (ARRAY, GROUP) if (path / name).is_file()), None)
     if name is None:
         raise FileError(f"The folder {path} is no OME-Zarr image, or it is not whole.", _HINT)
     metadata = _object(path / name)
     if metadata.get("zarr_format") != 2:
         raise damaged_header(path, "its format of Zarr is not 2 or 3")
     attributes = _object(path / _ATTRIBUTES) if (path / _ATTRIBUTES).exists() else {}
-    return ZarrNode(path, 2, name == _ARRAY, metadata, attributes)
+    return ZarrNode(path, 2, name == ARRAY, metadata, attributes)
 
 
 def _object(path: Path) -> dict[str, Any]:

@@ -13,11 +13,11 @@ import numpy as np
 
 from SparseSegLib.errors import DependencyError, FileError
 from SparseSegLib.files.replacing import atomic_folder
+from SparseSegLib.files.zarr_folder import is_zarr
 from SparseSegLib.image import Geometry
 from SparseSegLib.io.arrays import written_type
 from SparseSegLib.io.ome_zarr.description import LABEL_IMAGE
 from SparseSegLib.io.ome_zarr.reading import import_zarr, newest_format
-from SparseSegLib.io.ome_zarr.store import is_zarr
 from SparseSegLib.io.segmentation import SegmentInfo
 from SparseSegLib.units import length_unit
 
