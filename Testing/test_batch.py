@@ -20,6 +20,7 @@ from SparseSegLib.batch.remote import WorkPlan, segment_on
 from SparseSegLib.batch.work import CaseWork
 from SparseSegLib.control import CancelSource, CancelToken, Control
 from SparseSegLib.errors import Canceled, DependencyError, JobError, UsageError
+from SparseSegLib.io import read_labels, read_volume
 from SparseSegLib.models import load_network, save_bundle
 from SparseSegLib.worker.lock import folder_lock
 from SparseSegLib.worker.segment_task import segment_task
@@ -128,6 +129,9 @@ def test_a_folder_is_taken_apart_into_volumes_and_dicom_folders(tmp_path):
     found, told = _content(tmp_path / "d", "1", "2", "more/1")
     assert found == ["."]
     assert told.endswith(": more.")
+    image = ["a.ome.zarr/.zgroup", "a.ome.zarr/0/.zarray", "a.ome.zarr/0/0/0/0"]
+    assert _content(tmp_path / "f", *image, "b.nrrd") == (["a.ome.zarr", "b.nrrd"], "")
+    assert _content(tmp_path / "f" / "a.ome.zarr") == (["."], "")
     assert _content(tmp_path / "e", "p1/no.txt", "p2/no.txt") == (["p1", "p2"], "")
 
 
@@ -150,6 +154,20 @@ def test_results_go_to_their_folder_and_another_ones_are_not_replaced(study, bun
     (output / "segmented.jsonl").unlink()
     with pytest.raises(UsageError, match="is there already"):
         segment_task(tmp_path, job, Control())
+
+
+def test_results_are_in_the_format_that_is_asked_for(study, bundle, tmp_path):
+    pytest.importorskip("zarr")
+    job = _job(study, bundle, tmp_path / "out", ending=".ome.zarr")
+    job["inputs"]["cases"] = job["inputs"]["cases"][:1]
+    found = segment_task(tmp_path, job, Control())[1]["cases"]
+    labels, geometry, segments = read_labels(tmp_path / "out" / "p0.ome.zarr")
+    volume = read_volume(study / "images" / "p0.nii.gz")
+    assert geometry.matches(volume.geometry) and [segment.name for segment in segments] == [*found[0]["voxels"]]
+    assert [int((labels == segment.value).sum()) for segment in segments] == [*found[0]["voxels"].values()]
+    assert segment_task(tmp_path, job, Control())[1]["cases"] == found  # it is there
+    with pytest.raises(UsageError, match="unknown format"):
+        segment_task(tmp_path, {**job, "settings": {**job["settings"], "ending": ".vtk"}}, Control())
 
 
 def test_another_model_in_between_is_noticed_and_a_killed_run_goes_on(study, bundle, tmp_path, monkeypatch):

@@ -58,6 +58,36 @@ def test_densify_and_evaluate(files, capsys, tmp_path):
     assert "HD95 mm" in text
 
 
+@pytest.mark.parametrize("ending", ["ome.zarr", "tif"])
+def test_microscopy_from_end_to_end(capsys, tmp_path, ending):
+    if ending == "ome.zarr":
+        pytest.importorskip("zarr")
+    image, truth, drawn, out, doubt = (
+        tmp_path / f"{name}.{ending}" for name in ("image", "truth", "drawn", "out", "doubt")
+    )
+    phantom = blob(Geometry.identity((20, 32, 40), (2e-3, 1e-3, 1e-3)))
+    write_image(phantom.volume.array, phantom.volume.geometry, image)
+    write_labels(phantom.labels, phantom.volume.geometry, truth, [replace(default_segment(1), name="blob")])
+    assert _run(capsys, "sparsify", truth, "-o", drawn)[0] == 0
+    job = [image, "-l", drawn, "-o", out, "-u", doubt, "--steps", 4, "--device", "cpu", "--job", tmp_path / "job"]
+    for _ in range(2):  # the second time the job replaces its own results
+        status, _, err = _run(capsys, "densify", *job)
+        assert status == 0, err
+    status, text, err = _run(capsys, "evaluate", out, truth, "--json")
+    assert status == 0, err
+    assert json.loads(text)["labels"][0]["name"] == ("blob" if ending == "ome.zarr" else "Segment_1")
+    status, text, err = _run(capsys, "info", image, out, "--json")
+    assert status == 0, err
+    found = json.loads(text)
+    assert [one["kind"] for one in found] == ["volume", "labels"]
+    assert all(one["spacing_mm"] == pytest.approx([1e-3, 1e-3, 2e-3]) for one in found)
+    assert read_volume(doubt).array.max() <= 1
+    status, _, err = _run(capsys, "densify", *job[:-2])
+    assert status == 2 and "--overwrite" in err
+    status, _, err = _run(capsys, "densify", *job[:4], image, "--overwrite")
+    assert status == 2 and "is read" in err
+
+
 def test_a_kept_job_goes_on_with_its_weights(files, capsys, tmp_path):
     common = [files / "image.nrrd", "-l", files / "drawn.seg.nrrd", "-o", tmp_path / "a.nrrd", "--job", tmp_path / "j"]
     assert _run(capsys, "densify", *common, "--steps", 5)[0] == 0

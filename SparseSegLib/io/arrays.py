@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-_WRITTEN_AS = {np.dtype(bool): np.dtype(np.uint8), np.dtype(np.float16): np.dtype(np.float32)}
+_WRITTEN_AS: dict[np.dtype, np.dtype] = {np.dtype(bool): np.dtype(np.uint8), np.dtype(np.float16): np.dtype(np.float32)}
 
 
 def written_type(dtype: Any) -> np.dtype:
     """Return the type in which voxels are written: bool becomes uint8 and float16 float32, in native byte order."""
-    dtype = np.dtype(dtype).newbyteorder("=")
-    return _WRITTEN_AS.get(dtype, dtype)
+    native: np.dtype = np.dtype(dtype).newbyteorder("=")
+    return _WRITTEN_AS.get(native, native)
 
 
 def to_array(image: sitk.Image, dtype: Any = None) -> np.ndarray:

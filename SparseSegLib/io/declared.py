@@ -14,6 +14,7 @@ from typing import Literal
 from SparseSegLib.errors import FileError, ResourceError
 
 Encoding = Literal["raw", "text", "hex", "deflate"]
+ByteOrder = Literal["<", ">"]
 
 LARGEST_RATIO = 1040
 """No deflate stream becomes more than 1032 times as long."""
@@ -47,7 +48,7 @@ class DeclaredVoxels:
     itemsize: int
     encoding: Encoding = "raw"
     compressed: int | None = None
-    byte_order: str = "<"
+    byte_order: ByteOrder = "<"
     as_stored: bool = False
 
     @property

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from SparseSegLib.errors import FileError
-from SparseSegLib.io.declared import LARGEST_LENGTH, DeclaredVoxels, Encoding, damaged_header, data_file, shown
+from SparseSegLib.io.declared import (
+    LARGEST_LENGTH,
+    ByteOrder,
+    DeclaredVoxels,
+    Encoding,
+    damaged_header,
+    data_file,
+    shown,
+)
 from SparseSegLib.io.nrrd_header import decode, is_line
 
 _MOST_LINES = 20_000
@@ -69,7 +77,7 @@ class MetaHeader:
         offset, itemsize = (self.end if local else 0) + skipped, _ITEM_SIZES[fields["ElementType"]]
         big = any(_is_true(fields.get(name, "False")) for name in ("BinaryDataByteOrderMSB", "ElementByteOrderMSB"))
         as_stored = encoding == "raw" and int(fields.get("HeaderSize", 0)) >= 0 and not _SCALING & set(fields)
-        byte_order = ">" if big else "<"
+        byte_order: ByteOrder = ">" if big else "<"
         return DeclaredVoxels(path, offset, values, itemsize, encoding, compressed, byte_order, as_stored)
 
 

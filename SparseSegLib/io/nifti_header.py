@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from SparseSegLib.errors import FileError
-from SparseSegLib.io.declared import LARGEST_LENGTH, DeclaredVoxels, check_regular, damaged_header, truncated
+from SparseSegLib.io.declared import LARGEST_LENGTH, ByteOrder, DeclaredVoxels, check_regular, damaged_header, truncated
 
 SIZE = 348
 _SIZE_2 = 540
@@ -37,7 +37,7 @@ class NiftiHeader:
     magic: bytes
     sform_code: int
     sform: np.ndarray  # (3, 3), its columns the steps along the axes
-    byte_order: str
+    byte_order: ByteOrder
     scaled: bool
 
     @property
@@ -62,10 +62,11 @@ def read_nifti_header(path: Path) -> NiftiHeader:
     """
     part = _header_file(path)
     raw = start_of(part, SIZE)
-    order = next((order for order in "<>" if _length(raw, order) == SIZE), "")
+    orders: tuple[ByteOrder, ...] = ("<", ">")
+    order = next((order for order in orders if _length(raw, order) == SIZE), None)
     if _length(raw, "<") == _SIZE_2 or _length(raw, ">") == _SIZE_2:
         raise FileError(f"The file {path} is NIfTI-2, which ITK does not read.", "Save it as NIfTI-1 or as .nrrd.")
-    if len(raw) < SIZE or not order:
+    if len(raw) < SIZE or order is None:
         raise FileError(f"The file {path} is no NIfTI file, or it is damaged.", "Export it again.")
     sizes = struct.unpack(f"{order}8h", raw[40:56])
     datatype, bits = struct.unpack(f"{order}2h", raw[70:74])

@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 from SparseSegLib.errors import FileError
-from SparseSegLib.io.declared import LARGEST_LENGTH, DeclaredVoxels, Encoding, damaged_header, data_file, shown
+from SparseSegLib.io.declared import (
+    LARGEST_LENGTH,
+    ByteOrder,
+    DeclaredVoxels,
+    Encoding,
+    damaged_header,
+    data_file,
+    shown,
+)
 
 MAGIC = re.compile(rb"NRRD00[0.]\d{1,2}\r?\n")
 _MOST_LINES = 50_000
@@ -66,7 +74,7 @@ class NrrdHeader:
         skipped = max(0, int(self.fields.get("byteskip", 0)))
         encoding = _ENCODINGS[self.fields["encoding"].lower()]
         offset = (0 if detached is not None else self.end) + (skipped if encoding == "raw" else 0)
-        byte_order = ">" if self.fields.get("endian", "little").lower() == "big" else "<"
+        byte_order: ByteOrder = ">" if self.fields.get("endian", "little").lower() == "big" else "<"
         as_stored = encoding == "raw" and "lineskip" not in self.fields and int(self.fields.get("byteskip", 0)) >= 0
         itemsize = _TYPES[self.fields["type"].lower()]
         return DeclaredVoxels(path, offset, values, itemsize, encoding, None, byte_order, as_stored)

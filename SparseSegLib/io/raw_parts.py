@@ -79,7 +79,7 @@ class RawParts:
         pieces = [part] if part[0].nbytes == row else list(part)
         for number, piece in enumerate(pieces):
             file.seek(start + number * row)
-            waiting = memoryview(piece.view(np.uint8)).cast("B")
+            waiting = piece.view(np.uint8).data.cast("B")
             while waiting:
                 count = file.readinto(waiting)
                 if not count:

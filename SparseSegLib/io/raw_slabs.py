@@ -117,9 +117,8 @@ class RawSlabs:
             end = b"\nElementDataFile = LOCAL\n"
             header = content[: content.index(end) + len(end)]
             return header.replace(b"\nDimSize = 2 2 2\n", b"\nDimSize = " + sizes, 1)
-        header = bytearray(content[:_NIFTI_HEADER])
-        struct.pack_into("=3h", header, _NIFTI_SIZES, x, y, z)
-        return bytes(header)
+        sizes = struct.pack("=3h", x, y, z)
+        return content[:_NIFTI_SIZES] + sizes + content[_NIFTI_SIZES + len(sizes) : _NIFTI_HEADER]
 
 
 def _around(one: tuple[slice, ...], other: tuple[slice, ...]) -> tuple[slice, ...]:
