@@ -134,6 +134,21 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_work(files, monke
     assert "Permission denied" in capsys.readouterr().err
 
 
+def test_a_folder_of_zarr_is_a_result_like_a_file(tmp_path):
+    image = tmp_path / "a.zarr"
+    (image / "labels" / "drawn").mkdir(parents=True)
+    (image / "zarr.json").write_text("{}")
+    check_outputs([image], overwrite=True)
+    with pytest.raises(UsageError, match="--overwrite"):
+        check_outputs([image])
+    for source in (image, image / "labels" / "drawn"):
+        with pytest.raises(UsageError, match="is read"):
+            check_outputs([image], [source], overwrite=True)
+    (image / "zarr.json").unlink()
+    with pytest.raises(UsageError, match="is a folder"):
+        check_outputs([image], overwrite=True)
+
+
 def test_a_disk_without_room_is_told(tmp_path, monkeypatch):
     check_disk_space(tmp_path / "a.nrrd", 1)
     monkeypatch.setattr("shutil.disk_usage", lambda folder: namedtuple("Usage", "free")(1000))

@@ -9,12 +9,10 @@ from phantoms import oblique_geometry
 from SparseSegLib.errors import FileError, GeometryError, ResourceError, UsageError
 from SparseSegLib.image import Geometry
 from SparseSegLib.io import SegmentInfo, raw_slabs, read_labels, read_volume, tiff_writing, write_labels
-from SparseSegLib.io.label_writer import LabelWriter
-from SparseSegLib.io.parts import open_parts
 
 SHAPE = (12, 30, 40)
 SEGMENTS = [
-    SegmentInfo(1, "Härte", (0.2, 0.4, 0.6), "a~b~c"),
+    SegmentInfo(1, "Härte", (0.2, 0.4, 0.6), "a~b~c", "AUTOMATIC"),
     SegmentInfo(7, "vessel", (1.0, 0.0, 0.0)),
     SegmentInfo(9, "nowhere", (0.0, 0.0, 1.0)),
 ]

@@ -10,9 +10,8 @@ from phantoms import oblique_geometry
 
 from SparseSegLib.errors import FileError, GeometryError
 from SparseSegLib.image import Geometry
-from SparseSegLib.io import raw_parts, write_image
+from SparseSegLib.io import open_parts, raw_parts, read_region, read_volume, write_image
 from SparseSegLib.io.files import read_file
-from SparseSegLib.io.parts import open_parts
 
 SHAPE = (20, 32, 40)
 BOX = (slice(3, 7), slice(4, 30), slice(11, 39))
@@ -154,3 +153,24 @@ def test_a_box_beyond_the_volume_is_refused(tmp_path, part):
     parts = open_parts(write(tmp_path / "a.nrrd", VOXELS[:1].astype(np.int16), Geometry.identity(SHAPE)))
     with pytest.raises(GeometryError, match="beyond"):
         parts.read((part, slice(0, 9), slice(0, 9)))
+
+
+def test_a_region_of_one_file_or_of_several(tmp_path, counted):
+    geometry = oblique_geometry(SHAPE)
+    paths = [write(tmp_path / name, VOXELS[:1].astype(np.uint8), geometry) for name in ("a.nrrd", "b.mha")]
+    write_image(VOXELS[0].astype(np.uint8), geometry, tmp_path / "c.nrrd")
+    for source, cost in ((paths[0], 1), (paths, 2), ([*paths, tmp_path / "c.nrrd"], 0), (tmp_path / "c.nrrd", 0)):
+        counted.clear()
+        region, whole = read_region(source, BOX), read_volume(source)
+        np.testing.assert_array_equal(region.array, whole.crop(BOX).array)
+        assert region.geometry.matches(geometry.crop(BOX)) and region.name == whole.name
+        assert sum(counted) == cost * region.array[0].size
+        assert region.array.dtype == (np.uint8 if cost else np.float32)
+
+
+def test_slices_are_no_channels(tmp_path):
+    paths = [tmp_path / f"{number}.tif" for number in range(4)]
+    for path, voxels in zip(paths, VOXELS[0].astype(np.uint8), strict=False):
+        tifffile.imwrite(path, voxels)
+    box = (slice(1, 3), slice(2, 9), slice(0, 4))
+    np.testing.assert_array_equal(read_region(paths, box).array[0], VOXELS[0][box])

@@ -9,10 +9,17 @@ from phantoms import oblique_geometry
 
 from SparseSegLib.errors import DependencyError, FileError, ResourceError, UsageError, VolumeError
 from SparseSegLib.image import Geometry
-from SparseSegLib.io import SegmentInfo, read_information, read_labels, read_volume, write_image, write_labels
-from SparseSegLib.io.label_writer import LabelWriter
+from SparseSegLib.io import (
+    LabelWriter,
+    SegmentInfo,
+    open_parts,
+    read_information,
+    read_labels,
+    read_volume,
+    write_image,
+    write_labels,
+)
 from SparseSegLib.io.ome_zarr import ZarrWriter, writing
-from SparseSegLib.io.parts import open_parts
 
 zarr = pytest.importorskip("zarr")
 NEW = int(zarr.__version__.split(".")[0]) >= 3
@@ -20,7 +27,7 @@ VERSIONS = ("0.4", "0.5") if NEW else ("0.4",)
 SHAPE = (20, 30, 40)
 GRID = Geometry(SHAPE, (2.5e-3, 5e-4, 3.5e-4), (1e-3, -2e-3, 7.5))
 VOXELS = np.random.default_rng(0).integers(0, 900, (2, *SHAPE)).astype(np.uint16)
-SEGMENTS = [SegmentInfo(1, "Härte", (0.2, 0.4, 0.6), "a~b~c"), SegmentInfo(300, "cell", (1.0, 0.0, 0.0))]
+SEGMENTS = [SegmentInfo(1, "Härte", (0.2, 0.4, 0.6), "a~b~c", "AUTOMATIC"), SegmentInfo(300, "cell", (1.0, 0.0, 0.0))]
 
 versions = pytest.mark.parametrize("version", VERSIONS)
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 
 from SparseSegLib.files import PathLike
 from SparseSegLib.files.zarr_folder import is_zarr
-from SparseSegLib.image import Box, Geometry
+from SparseSegLib.image import Box, Geometry, Volume
 from SparseSegLib.io.files import is_tiff
+from SparseSegLib.io.images import read_volume, volume_name
 from SparseSegLib.io.itk import check_readable
 from SparseSegLib.io.ome_zarr import open_zarr
 from SparseSegLib.io.raw_parts import open_raw
@@ -62,3 +65,32 @@ def open_parts(path: PathLike) -> VolumeParts | None:
     if path.is_dir():
         return None
     return open_raw_tiff(path) if is_tiff(path) else open_raw(path)
+
+
+def read_region(source: PathLike | Sequence[PathLike], box: Box, *, series_uid: str | Sequence[str] = "") -> Volume:
+    """Return a part of what `read_volume` returns, in the voxels' own type; no more is read than the formats ask for.
+
+    Parameters
+    ----------
+    source, series_uid : as for `read_volume`
+    box : the part, in voxels of the (first) image
+
+    Raises
+    ------
+    GeometryError
+        If the box reaches beyond the volume.
+    FileError, VolumeError, ResourceError
+        As `read_volume` does; what is wrong outside of the box may go unnoticed.
+    """
+    paths = [source] if isinstance(source, (str, os.PathLike)) else list(source)
+    opened = [open_parts(path) for path in paths]
+    parts = [one for one in opened if one is not None]
+    if len(parts) < len(paths) or not parts or not all(_are_channels(parts[0], one) for one in parts):
+        return read_volume(source, series_uid=series_uid).crop(box)
+    array = np.concatenate([one.read(box) for one in parts])
+    return Volume(array, parts[0].geometry.crop(box), volume_name(paths[0]))
+
+
+def _are_channels(first: VolumeParts, other: VolumeParts) -> bool:
+    """Return whether two images are channels of one volume as they are: on one grid, and no slices of it."""
+    return other.shape[0] > 1 and other.geometry.matches(first.geometry)

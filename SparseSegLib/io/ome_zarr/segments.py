@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from SparseSegLib.io.ome_zarr.description import LABEL_IMAGE, image_at, labels_at, notes_of
-from SparseSegLib.io.segmentation import LARGEST_VALUE, SegmentInfo, default_segment
+from SparseSegLib.io.segmentation import LARGEST_VALUE, SegmentInfo, default_segment, known_algorithm
 
 
 def zarr_segments(path: Path) -> list[SegmentInfo]:
@@ -18,10 +18,11 @@ def zarr_segments(path: Path) -> list[SegmentInfo]:
     found: dict[int, SegmentInfo] = {}
     for entry in _entries(notes, "properties"):
         value = entry["label-value"]
-        name, terminology = (entry.get(key) for key in ("name", "terminology"))
-        segment = found.get(value) or default_segment(value)
-        segment = replace(segment, name=name) if isinstance(name, str) and name.strip() else segment
-        found[value] = replace(segment, terminology=terminology) if isinstance(terminology, str) else segment
+        name, terminology, algorithm = (_text(entry, key) for key in ("name", "terminology", "algorithm"))
+        segment = default_segment(value)
+        found[value] = replace(
+            segment, name=name or segment.name, terminology=terminology, algorithm=known_algorithm(algorithm)
+        )
     for entry in _entries(notes, "colors"):
         value = entry["label-value"]
         segment = found.get(value) or default_segment(value)
@@ -38,6 +39,11 @@ def _entries(notes: dict[str, Any], key: str) -> list[dict[str, Any]]:
     listed = notes.get(key)
     entries = listed if isinstance(listed, list) else []
     return [one for one in entries if isinstance(one, dict) and _is_value(one.get("label-value"))]
+
+
+def _text(entry: dict[str, Any], key: str) -> str:
+    text = entry.get(key)
+    return text.strip() if isinstance(text, str) else ""
 
 
 def _is_value(value: Any) -> bool:

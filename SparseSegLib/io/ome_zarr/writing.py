@@ -224,5 +224,5 @@ def _label_notes(segments: Sequence[SegmentInfo]) -> dict[str, Any]:
 
 
 def _property(segment: SegmentInfo) -> dict[str, Any]:
-    more = {"terminology": segment.terminology} if segment.terminology else {}
-    return {"label-value": segment.value, "name": segment.name, **more}
+    more = {"terminology": segment.terminology, "algorithm": segment.algorithm}
+    return {"label-value": segment.value, "name": segment.name, **{key: text for key, text in more.items() if text}}
