@@ -8,7 +8,16 @@ from phantoms import oblique_geometry
 
 from SparseSegLib.errors import FileError, GeometryError, ResourceError, UsageError
 from SparseSegLib.image import Geometry
-from SparseSegLib.io import SegmentInfo, raw_slabs, read_labels, read_volume, tiff_writing, write_labels
+from SparseSegLib.io import (
+    LabelWriter,
+    SegmentInfo,
+    open_parts,
+    raw_slabs,
+    read_labels,
+    read_volume,
+    tiff_writing,
+    write_labels,
+)
 
 SHAPE = (12, 30, 40)
 SEGMENTS = [
