@@ -1,6 +1,7 @@
 """OME-Zarr 0.4 and 0.5, as volume and as labels; what cannot be is refused in words."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -268,6 +269,7 @@ ARRAYS_2 = {
     "a half": {"shape": [20, 30, 40.5]},
     "true": {"shape": [True, 30, 40]},
     "another format": {"zarr_format": 7},
+    "odd names": {"dimension_separator": "../"},
 }
 ARRAYS_3 = {
     "a pickle": {"codecs": [{"name": "numcodecs.pickle"}]},
@@ -280,6 +282,8 @@ ARRAYS_3 = {
     },
     "another grid": {"chunk_grid": {"name": "rectilinear"}},
     "text": {"data_type": "string"},
+    "odd names": {"chunk_key_encoding": {"name": "default", "configuration": {"separator": "../"}}},
+    "other names": {"chunk_key_encoding": {"name": "mine"}},
     "a transformer": {"storage_transformers": [{"name": "mine"}]},
     "a group": {"node_type": "group"},
     "something": {"node_type": "something"},
@@ -323,6 +327,18 @@ def test_damaged_chunks_are_refused(tmp_path, version):
     chunk = next(file for file in (path / "0").rglob("*") if file.is_file() and file.name == "0")
     chunk.write_bytes(chunk.read_bytes()[:100])
     with pytest.raises(FileError, match="damaged"):
+        read_volume(path)
+
+
+@versions
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="has no pipes")
+def test_chunks_that_are_no_files_are_refused(tmp_path, version):
+    path = write(tmp_path / "a.zarr", VOXELS[:1], version=version)
+    chunk = next(file for file in (path / "0").rglob("*") if file.is_file() and file.name == "0")
+    chunk.unlink()
+    assert not read_volume(path).array.any()
+    os.mkfifo(chunk)
+    with pytest.raises(FileError, match="not a regular file"):
         read_volume(path)
 
 

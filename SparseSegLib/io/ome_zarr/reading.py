@@ -59,9 +59,11 @@ class ZarrParts:
     def read(self, box: Box) -> np.ndarray:
         """Return a part as (C, Z, Y, X); see `VolumeParts.read`. Chunks are read whole, and missing ones are 0."""
         check_inside(box, self.shape)
-        wanted = {"t": slice(0, 1), "c": slice(None), **dict(zip("zyx", box, strict=True))}
+        wanted = {"t": slice(0, 1), "c": slice(0, self.channels), **dict(zip("zyx", box, strict=True))}
+        place = tuple(wanted[axis] for axis in self.axes)
+        self.stored.check_chunks(place)
         with _reading(self.image.path):
-            part = np.asarray(self.array[tuple(wanted[axis] for axis in self.axes)])
+            part = np.asarray(self.array[place])
         order = [self.axes.index(axis) for axis in "tczyx" if axis in self.axes]
         sizes = (self.channels, *(axis.stop - axis.start for axis in box))
         return np.ascontiguousarray(part.transpose(order).reshape(sizes), self.dtype)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import numpy as np
 from SparseSegLib.errors import FileError
 from SparseSegLib.files import PathLike, read_json
 from SparseSegLib.files.zarr_folder import ARRAY, GROUP, VERSION_3
-from SparseSegLib.io.declared import check_memory, damaged_header, shown
+from SparseSegLib.io.declared import check_memory, check_regular, damaged_header, shown
 
 SUFFIX = ".zarr"
 _ATTRIBUTES = ".zattrs"
@@ -56,11 +58,33 @@ class ZarrNode:
 
 @dataclass(frozen=True)
 class StoredArray:
-    """What an array declares about itself: its shape, its chunks' (what is read at once), and the voxels' type."""
+    """What an array declares about itself.
 
+    Parameters
+    ----------
+    path : its folder
+    shape : its size along each axis
+    chunks : that of what is in one file
+    dtype : the voxels' type
+    prefix, separator : of the names of its chunks' files, as "c/" and "/" in c/0/1/2
+    """
+
+    path: Path
     shape: tuple[int, ...]
     chunks: tuple[int, ...]
     dtype: np.dtype
+    prefix: str
+    separator: str
+
+    def check_chunks(self, place: Sequence[slice]) -> None:
+        """Raise FileError if a chunk of a part is something else than a file: a pipe, a device."""
+        sides = [
+            range(part.start // size, -(-part.stop // size)) for part, size in zip(place, self.chunks, strict=True)
+        ]
+        for numbers in product(*sides):
+            file = self.path / f"{self.prefix}{self.separator.join(map(str, numbers))}"
+            if file.exists():
+                check_regular(file)
 
 
 def has_zarr_name(path: PathLike) -> bool:
@@ -120,19 +144,23 @@ def check_array(node: ZarrNode) -> StoredArray:
         known = isinstance(dtype, str) and _DTYPE.fullmatch(dtype) is not None
         _check_named(path, [fields["compressor"]] if fields.get("compressor") else [], "id", _COMPRESSORS)
         _check_named(path, fields.get("filters") or [], "id", _FILTERS)
+        prefix, separator = "", fields.get("dimension_separator", ".")
     else:
         grid, dtype = _configuration(path, fields.get("chunk_grid"), "regular"), fields.get("data_type")
         chunks, known = _sizes(path, grid.get("chunk_shape")), isinstance(dtype, str) and dtype in _DTYPES
         _check_codecs(path, fields.get("codecs"))
+        prefix, separator = _chunk_names(path, fields.get("chunk_key_encoding"))
         if fields.get("storage_transformers"):
             raise _unknown(path, "a storage transformer")
     if not known:
         raise _unknown(path, f"voxels of the type {shown(str(dtype))}")
+    if separator not in (".", "/"):
+        raise damaged_header(path, "it does not say how its chunks are called")
     if len(chunks) != len(shape):
         raise damaged_header(path, "its chunks have other axes than itself")
     numbers = np.dtype(dtype)
     check_memory(path, math.prod(chunks) * numbers.itemsize)
-    return StoredArray(shape, chunks, numbers.newbyteorder("="))
+    return StoredArray(path, shape, chunks, numbers.newbyteorder("="), prefix, separator)
 
 
 def _sizes(path: Path, value: Any) -> tuple[int, ...]:
@@ -149,6 +177,16 @@ def _configuration(path: Path, value: Any, name: str) -> dict[str, Any]:
     if not isinstance(value, dict) or value.get("name") != name or not isinstance(value.get("configuration"), dict):
         raise _unknown(path, f"chunks that are not {name}")
     return value["configuration"]
+
+
+def _chunk_names(path: Path, encoding: Any) -> tuple[str, Any]:
+    """Return prefix and separator of the names of an array of version 3."""
+    name = encoding.get("name") if isinstance(encoding, dict) else None
+    settings = encoding.get("configuration", {}) if isinstance(encoding, dict) else {}
+    if name not in ("default", "v2") or not isinstance(settings, dict):
+        raise damaged_header(path, "it does not say how its chunks are called")
+    separator = settings.get("separator", "/" if name == "default" else ".")
+    return (f"c{separator}" if name == "default" else ""), separator
 
 
 def _check_codecs(path: Path, codecs: Any) -> None:
