@@ -69,8 +69,8 @@ def test_microscopy_from_end_to_end(capsys, tmp_path, ending):
     write_image(phantom.volume.array, phantom.volume.geometry, image)
     write_labels(phantom.labels, phantom.volume.geometry, truth, [replace(default_segment(1), name="blob")])
     assert _run(capsys, "sparsify", truth, "-o", drawn)[0] == 0
-    job = [image, "-l", drawn, "-o", out, "-u", doubt, "--steps", 4, "--device", "cpu", "--job", tmp_path / "job"]
-    for _ in range(2):  # the second time the job replaces its own results
+    job = [image, "-l", drawn, "-o", out, "-u", doubt, "--steps", 1, "--no-estimate", "--job", tmp_path / "job"]
+    for _ in range(2 if ending == "ome.zarr" else 1):  # the second time the job replaces its own results
         status, _, err = _run(capsys, "densify", *job)
         assert status == 0, err
     status, text, err = _run(capsys, "evaluate", out, truth, "--json")

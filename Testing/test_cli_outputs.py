@@ -134,6 +134,12 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_work(files, monke
     assert "Permission denied" in capsys.readouterr().err
 
 
+def test_a_folder_of_labels_cannot_be_watched(files, capsys):
+    (files / "drawn").mkdir()
+    assert main(["densify", "image.nrrd", "-l", "drawn", "-o", "a.nrrd", "--watch"]) == UsageError.exit_code
+    assert "labels in one file" in capsys.readouterr().err
+
+
 def test_a_folder_of_zarr_is_a_result_like_a_file(tmp_path):
     image = tmp_path / "a.zarr"
     (image / "labels" / "drawn").mkdir(parents=True)

@@ -740,6 +740,7 @@ def sentences(_: Callable[[str], str]) -> tuple[str, ...]:
         _("is {value}, and this version knows {known}"),
         _("it describes no image"),
         _("it does not say how far apart its voxels are"),
+        _("it does not say how its chunks are called"),
         _("it does not say how its chunks are stored"),
         _("it does not say how long its compressed data is"),
         _("it has no {name}"),

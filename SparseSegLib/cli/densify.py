@@ -26,6 +26,7 @@ Train a network on the annotated slices of one volume, in a process of its own, 
   sparseseg densify t1.nrrd -l drawn.seg.nrrd -o dense.seg.nrrd
   sparseseg densify t1.nrrd t2.nrrd -l drawn.nrrd -o dense.nrrd --seconds 180     two channels, three minutes
   sparseseg densify ct/ -l liver.seg.nrrd -o liver.nrrd --job work/               keep the job; run again to go on
+  sparseseg densify brain.ome.zarr -l drawn.ome.zarr -o dense.ome.zarr            OME-Zarr; .tif likewise
   sparseseg densify t2.nrrd -l drawn.seg.nrrd -o dense.nrrd --start Liver         a model, adapted to this volume
   sparseseg densify t1.nrrd -l drawn.seg.nrrd -o dense.nrrd --watch               again whenever drawn.seg.nrrd is saved
 
@@ -104,6 +105,8 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
 def _check(arguments: argparse.Namespace, outputs: list[Path]) -> None:
     """Refuse results that could not be written before an hour of work goes into them."""
     inputs = [*arguments.volumes, arguments.labels, planes_path(arguments.labels)]
+    if arguments.watch and arguments.labels.is_dir():
+        raise UsageError(f"--watch needs labels in one file, and {arguments.labels} is a folder.", "Leave it out.")
     check_outputs(outputs, inputs, overwrite=arguments.overwrite, endings=LABEL_ENDINGS, job=arguments.job)
     for name in ("dense", "uncertainty"):
         own = arguments.job and arguments.job / _settings(arguments)[name]
