@@ -129,6 +129,8 @@ def test_what_cannot_be_written_is_refused(tmp_path):
     for name, kind in (("a.tif", FileError), ("a.vtk", UsageError), ("no/a.nrrd", FileError)):
         with pytest.raises(kind):
             LabelWriter(tmp_path / name, oblique_geometry(SHAPE))
+    with pytest.raises(UsageError, match="one value"):
+        LabelWriter(tmp_path / "a.seg.nrrd", grid(".nrrd"), segments=[SEGMENTS[0]] * 2)
     with pytest.raises(GeometryError, match="order"), LabelWriter(tmp_path / "a.nrrd", grid(".nrrd")) as writer:
         for z in (slice(4, 6), slice(5, 7)):
             writer.write((z, slice(0, 2), slice(0, 2)), np.ones((2, 2, 2)))

@@ -54,7 +54,7 @@ def sentences(_: Callable[[str], str]) -> tuple[str, ...]:
         _("Cannot write {path}: OME-Zarr has no place for the orientation of this volume."),
         _("Cannot write {path}: TIFF has no place for the position and orientation of this volume."),
         _("Cannot write {path}: a model is there, and with it something else ({others})."),
-        _("Cannot write {path}: a segment in 3D Slicer cannot have the value {value}."),
+        _("Cannot write {path}: a segment in 3D Slicer cannot have the value {wrong}."),
         _("Cannot write {path}: it is a folder."),
         _("Cannot write {path}: its weights have values that are not a number."),
         _("Cannot write {path}: nothing was written."),

@@ -13,6 +13,7 @@ from SparseSegLib.errors import GeometryError
 from SparseSegLib.files import PathLike, atomic_path
 from SparseSegLib.files.replacing import atomic_folder
 from SparseSegLib.image import Box, Geometry
+from SparseSegLib.io.labels import check_segments
 from SparseSegLib.io.ome_zarr import ZarrWriter, check_replaceable, has_zarr_name
 from SparseSegLib.io.raw_parts import check_inside
 from SparseSegLib.io.raw_slabs import RawSlabs
@@ -73,6 +74,7 @@ class LabelWriter:
         compress: bool = True,
     ) -> None:
         self._path = check_writable(path, geometry)
+        check_segments(path, segments)
         self._geometry = geometry
         self._dtype = np.dtype(dtype)
         self._next = 0

@@ -143,17 +143,17 @@ def write_labels(array: np.ndarray, geometry: Geometry, path: PathLike, segments
     array = _smallest(array)
     name = Path(path).name.lower()
     if has_zarr_name(path):
-        _check_segments(path, segments)
+        check_segments(path, segments)
         write_zarr(check_writable(path, geometry), array, geometry, segments)
         return
     if not name.endswith(".nrrd"):
         write_file(array, geometry, path)
         return
     metadata = {}
-    _check_segments(path, segments)
     if name.endswith(".seg.nrrd"):
         segments = segments or [default_segment(value) for value in _values(array)]
-        _check_range(path, segments)
+    check_segments(path, segments)
+    if name.endswith(".seg.nrrd"):
         unnamed = sorted(set(_values(array)) - {segment.value for segment in segments})
         if unnamed:
             raise UsageError(
@@ -170,19 +170,17 @@ def check_drawn(array: np.ndarray, path: PathLike) -> None:
         raise AnnotationError(f"Nothing is drawn in {path}.", "Draw the structure on some slices, and save it again.")
 
 
-def _check_segments(path: PathLike, segments: Sequence[SegmentInfo]) -> None:
+def check_segments(path: PathLike, segments: Sequence[SegmentInfo]) -> None:
+    """Raise UsageError if segments cannot be written: two have one value, or 3D Slicer would refuse a value."""
     values = [segment.value for segment in segments]
     if len(set(values)) < len(values):
         raise UsageError(f"Cannot write {path}: two segments have one value.", "Give each a value of its own.")
-
-
-def _check_range(path: PathLike, segments: Sequence[SegmentInfo]) -> None:
-    for segment in segments:
-        if not 0 < segment.value <= LARGEST_VALUE:
-            raise UsageError(
-                f"Cannot write {path}: a segment in 3D Slicer cannot have the value {segment.value}.",
-                "Number them from 1, or choose .nrrd.",
-            )
+    wrong = [value for value in values if not 0 < value <= LARGEST_VALUE]
+    if wrong and Path(path).name.lower().endswith(".seg.nrrd"):
+        raise UsageError(
+            f"Cannot write {path}: a segment in 3D Slicer cannot have the value {wrong[0]}.",
+            "Number them from 1, or choose .nrrd.",
+        )
 
 
 def _values(labels: np.ndarray) -> list[int]:
