@@ -28,6 +28,7 @@ NOT_IN_PANEL = (
     "demo/",
     "evaluation/cohort",
     "evaluation/files.py",
+    "exchange/",
     "models/zipped.py",
     "training/distributed.py",
     "worker/selftest_task.py",

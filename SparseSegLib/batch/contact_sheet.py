@@ -5,12 +5,11 @@ from __future__ import annotations
 import gc
 import re
 from collections.abc import Iterator, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 from SparseSegLib.batch.manifest import Entry
 from SparseSegLib.batch.thumbnails import picture_path
-from SparseSegLib.errors import DependencyError
+from SparseSegLib.extras import require_packages
 from SparseSegLib.files import atomic_path
 from SparseSegLib.text import plain_text
 from SparseSegLib.units import volume_text
@@ -29,8 +28,7 @@ def write_contact_sheets(entries: Sequence[Entry], folder: Path) -> list[Path]:
 
     Raises DependencyError if matplotlib is not installed.
     """
-    if find_spec("matplotlib") is None:
-        raise DependencyError("matplotlib is not installed.", 'Install it with: pip install "SparseSegLib[plot]"')
+    require_packages("plot", "matplotlib")
     for old in [path for path in folder.iterdir() if PAGE.fullmatch(path.name)]:
         old.unlink()
     written = []

@@ -26,8 +26,11 @@ the environment variable SPARSESEG_MODELS names).
   sparseseg models list
   sparseseg models show NAME                       what it segments, what it learned from, its license
   sparseseg models describe NAME --name NEW --summary TEXT    what it is called, and what its card says of it
-  sparseseg models import FILE.zip                 put a model, zip or folder, into your library
+  sparseseg models import FILE.zip                 put a model, zip or folder, into your library; also .onnx files and
+                                                   MONAI bundles that models export wrote
   sparseseg models export NAME -o FILE.zip         one file to hand on
+  sparseseg models export NAME -o FILE.onnx        for ONNX Runtime and others; FILE.json says what to do around it
+  sparseseg models export NAME -o FOLDER/ --format monai      a bundle that MONAI runs
   sparseseg models combine A B C -o BOTH.zip       one model of several, which averages their predictions
   sparseseg models remove NAME                     from your library; models that came with SparseSeg stay
 
@@ -36,6 +39,8 @@ result is a little better than each of them, and takes as much longer.
 
 A model is a card (text) and weights (numbers). It contains no executable code: a file that does is refused."""
 
+EXPORTS: dict[str, tuple[str, ...]] = {"sparseseg": (".zip",), "onnx": (".onnx", ".json"), "monai": ()}
+"""What a model can be exported as, and what the names of its files end in."""
 ACTIONS = ("list", "show", "describe", "import", "export", "combine", "remove")
 
 
@@ -43,7 +48,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("action", choices=ACTIONS)
     parser.add_argument("model", nargs="*", help="name in the library, or path of a bundle (folder or zip)")
-    parser.add_argument("-o", "--output", type=Path, help="zip to write (export), or folder or zip (combine)")
+    parser.add_argument("-o", "--output", type=Path, help="what to write (export), folder or zip (combine)")
+    parser.add_argument(
+        "--format", choices=tuple(EXPORTS), help="what to export; by default by the output's name, .zip or .onnx"
+    )
     parser.add_argument("--name", help="name of the model (describe; combine, by default the output's)")
     add_card_texts(parser.add_argument_group("what the card says (describe)"))
     parser.add_argument("--add", action="store_true", help="also put the model into your library (combine)")
@@ -91,19 +99,37 @@ def _describe(library: ModelLibrary, arguments: argparse.Namespace, console: Con
 
 
 def _import(library: ModelLibrary, arguments: argparse.Namespace, console: Console) -> None:
-    entry = library.add(arguments.model[0], overwrite=arguments.overwrite)
+    from SparseSegLib.exchange import import_model
+
+    entry = import_model(library, arguments.model[0], overwrite=arguments.overwrite)
     replaced = " (it replaced one of that name)" if entry.replaced else ""
     values = {**_values(entry), "replaced": entry.replaced}
     console.result(values, f"{entry.name} is in your library{replaced}: {entry.path}")
 
 
 def _export(library: ModelLibrary, arguments: argparse.Namespace, console: Console) -> None:
-    if arguments.output is None:
-        raise UsageError("Where shall the model be written?", "Add -o FILE.zip.")
+    output = arguments.output
+    if output is None:
+        raise UsageError("Where shall the model be written?", "Add -o FILE.zip, -o FILE.onnx or -o FOLDER.")
+    kind = arguments.format or ("onnx" if output.suffix.lower() == ".onnx" else "sparseseg")
     source = library.find(arguments.model[0]).path
-    check_outputs([arguments.output], [source], overwrite=arguments.overwrite, folders=True)
-    path = library.export(arguments.model[0], arguments.output)
-    console.result({"output": str(path)}, f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+    written = [output, output.with_suffix(".json")] if kind == "onnx" else [output]
+    check_outputs(written, [source], overwrite=arguments.overwrite, folders=True, endings=EXPORTS[kind])
+    if kind == "sparseseg":
+        library.export(source, output)
+    else:
+        _export_to_others(kind, source, output)
+    size = sum(file.stat().st_size for path in written for file in (path, *path.rglob("*")) if file.is_file())
+    console.result({"output": str(output), "format": kind}, f"{output}: {size / 1e6:.1f} MB")
+
+
+def _export_to_others(kind: str, source: Path, output: Path) -> None:
+    from SparseSegLib.exchange import write_monai, write_onnx
+
+    if kind == "onnx":
+        write_onnx(source, output)
+    else:
+        write_monai(source, output)
 
 
 def _combine(library: ModelLibrary, arguments: argparse.Namespace, console: Console) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from SparseSegLib.annotation import Plane, SparseLabels
-from SparseSegLib.errors import DependencyError
+from SparseSegLib.extras import require_packages
 from SparseSegLib.files import atomic_path
 
 INK = "#e8e6e3"
@@ -32,13 +32,10 @@ class Scene:
 
 def draw(scene: Scene, path: Path) -> None:
     """Write the picture; a row per orientation, each with an annotated slice and one that never was."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise DependencyError(
-            "matplotlib is not installed.", 'Install it with: pip install "SparseSegLib[plot]"'
-        ) from error
+    require_packages("plot", "matplotlib")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(13, 10.4), facecolor=PAPER, layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(3, 4)

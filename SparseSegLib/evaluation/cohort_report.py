@@ -9,9 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from SparseSegLib.errors import DependencyError
 from SparseSegLib.evaluation.cohort import MEASURES, CaseScores, LabelSummary, Spread, cell_text, plain_name
 from SparseSegLib.evaluation.units import LENGTHS, number_text, suitable_unit
+from SparseSegLib.extras import require_packages
 from SparseSegLib.files import atomic_path
 
 PROMISE12 = (
@@ -77,13 +77,10 @@ def write_scores(cases: Sequence[CaseScores], path: Path) -> None:
 
 def draw_box_plot(cases: Sequence[CaseScores], summary: Sequence[LabelSummary], path: Path) -> None:
     """Draw a box per label for each of the four measures, every case a dot; DependencyError without matplotlib."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise DependencyError(
-            "matplotlib is not installed.", 'Install it with: pip install "SparseSegLib[plot]"'
-        ) from error
+    require_packages("plot", "matplotlib")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     unit, factor = _length_unit(summary)
     figure = Figure(figsize=((1.2 + 0.7 * len(summary)) * len(PROMISE12), 4), layout="constrained")
     FigureCanvasAgg(figure)
