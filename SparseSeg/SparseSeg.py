@@ -90,6 +90,7 @@ class SparseSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin, Face):
     def _makeParts(self):
         from SparseSegModule.annotatePart import AnnotatePart
         from SparseSegModule.automaticPart import AutomaticPart
+        from SparseSegModule.cleaningPart import CleaningPart
         from SparseSegModule.comparePart import ComparePart
         from SparseSegModule.densifyPart import DensifyPart
         from SparseSegModule.exportPart import ExportPart
@@ -101,7 +102,7 @@ class SparseSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin, Face):
 
         inputs, automatic = InputsPart(self), AutomaticPart(self)
         others = [ComparePart(self), ExportPart(self), StatusPart(self), HintsPart(self), RegionPart(self)]
-        self.parts = [inputs, AnnotatePart(self), DensifyPart(self), automatic, *others]
+        self.parts = [inputs, AnnotatePart(self), DensifyPart(self), automatic, *others, CleaningPart(self)]
         ui = self.ui
         own = [ui.volumeSelector, ui.segmentationSelector, ui.regionSelector, ui.shownSelector, ui.referenceSelector]
         self._selectors = NodeSelectors(lambda: own + automatic.selectors(), inputs.letGo)

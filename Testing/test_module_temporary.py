@@ -20,8 +20,8 @@ import os, sys
 sys.path[:0] = [{testing!r}, {module!r}]
 import slicer, types
 slicer.app = types.SimpleNamespace(temporaryPath={folder!r})
-from SparseSegModule.temporary import TemporaryFolder
-temporary = TemporaryFolder()
+from SparseSegModule.temporary import temporaryFolder
+temporary = temporaryFolder()
 (temporary.make("job") / "image.nrrd").write_bytes(bytes(10))
 print(temporary.path, flush=True)
 sys.stdin.readline()
@@ -42,9 +42,9 @@ def other(panel, tmp_path):
 
 
 def _clean(folder):
-    from SparseSegModule.temporary import removeLeftovers
+    from SparseSegLib.files import remove_abandoned
 
-    removeLeftovers(folder)
+    remove_abandoned(folder)
 
 
 def test_the_folder_of_a_slicer_that_runs_stays_and_that_of_one_that_crashed_goes(other, tmp_path):
@@ -58,9 +58,9 @@ def test_the_folder_of_a_slicer_that_runs_stays_and_that_of_one_that_crashed_goe
 
 
 def test_only_folders_that_are_surely_left_over_are_removed(panel, tmp_path):
-    from SparseSegModule.temporary import TemporaryFolder
+    from SparseSegModule.temporary import temporaryFolder
 
-    mine = TemporaryFolder()
+    mine = temporaryFolder()
     others = [tmp_path / name for name in ("sparseseg-without-a-lock", "sparseseg-young", "another")]
     for folder in others:
         folder.mkdir()
@@ -83,7 +83,7 @@ def test_the_module_cleans_up_when_it_starts(panel, monkeypatch):
     from SparseSegModule import jobs
 
     cleaned = []
-    monkeypatch.setattr(jobs, "removeLeftovers", cleaned.append)
+    monkeypatch.setattr(jobs, "remove_abandoned", cleaned.append)
     jobs.Jobs()
     assert Host.instance().wait(lambda: cleaned == [Path(slicer.app.temporaryPath), jobs.MEMORY], 5)
 
@@ -178,3 +178,32 @@ def test_without_room_in_memory_images_lie_in_the_jobs_folder(memory, tmp_path, 
     assert [path.parent == handle.folder and path.exists() for path in images] == [True, True]
     handle.wait(60)
     handle.abandon()
+
+
+def test_the_button_shows_what_was_left_and_removes_it_when_told(panel, tmp_path, monkeypatch):
+    host, left = Host.instance(), Path(slicer.app.temporaryPath) / "sparseseg-left"
+    left.mkdir()
+    (left / "image.nrrd").write_bytes(bytes(2_000_000))
+    (left / "in-use.lock").touch()
+    os.utime(left / "in-use.lock", (time.time() - DAY, time.time() - DAY))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "system"))
+    monkeypatch.setattr("SparseSegLib.jobs.remains.MEMORY", tmp_path / "memory")
+    monkeypatch.setattr("SparseSegLib.jobs.remains.log_folders", list)
+    from SparseSegModule.temporary import temporaryFolder
+
+    mine = temporaryFolder()
+    button = panel.ui.cleanButton
+    host.answers.append(False)
+    button.click()
+    assert host.wait(lambda: button.enabled, 20)
+    assert left.exists()
+    button.click()
+    assert host.wait(lambda: button.enabled, 20)
+    assert not left.exists()
+    assert mine.path.exists()
+    questions = [dialog for dialog in host.dialogs if "sparseseg-left" in str(dialog)]
+    assert len(questions) == 2
+    button.click()
+    assert host.wait(lambda: button.enabled, 20)
+    assert "nothing to remove" in str(host.dialogs[-1])
+    mine.remove()

@@ -11,7 +11,7 @@ from SparseSegLib.errors import FileError, SparseSegError, UsageError
 from SparseSegModule.exporter import prepareExport
 from SparseSegModule.exportFormats import ExportFormat
 from SparseSegModule.names import fileName
-from SparseSegModule.temporary import TemporaryFolder
+from SparseSegModule.temporary import temporaryFolder
 
 if TYPE_CHECKING:
     from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
@@ -37,7 +37,7 @@ class DatabaseExport:
     ) -> None:
         if not kind.dicomKind:
             raise UsageError(f"The format {kind.value} is no DICOM.", "Use dicom-seg or rtstruct.")
-        self._folder = TemporaryFolder()
+        self._folder = temporaryFolder()
         self._path = self._folder.make("export") / f"{fileName(segmentationNode.GetName())}{kind.suffix}"
         try:
             self.write = prepareExport(segmentationNode, self._path, kind, volumeNode)

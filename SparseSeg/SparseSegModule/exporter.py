@@ -21,7 +21,7 @@ from SparseSegModule.names import fileName
 from SparseSegModule.results import inputOf
 from SparseSegModule.segmentLabels import classLabels
 from SparseSegModule.segments import SegmentStyle, segmentStyles
-from SparseSegModule.temporary import TemporaryFolder
+from SparseSegModule.temporary import temporaryFolder
 from SparseSegModule.volumes import volumeGeometry
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def prepareExport(
     scan, title = Scan.of(volumeNode, dicomFolder), fileName(segmentationNode.GetName())
 
     def write() -> Path:
-        with TemporaryFolder() as temporary:
+        with temporaryFolder() as temporary:
             here = temporary.make("export")
             folder = scan.folder or gather(scan.files, here / "scan")
             result = _writeLabels(labels.whole(geometry.shape), geometry, here / f"{title}.seg.nrrd", styles)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import slicer
 
+from SparseSegLib.files import TemporaryFolder, remove_abandoned
 from SparseSegModule.background import BackgroundCall
 from SparseSegModule.jobHandle import JobHandle, Listener, Work
-from SparseSegModule.temporary import MEMORY, TemporaryFolder, hasRoomInMemory, removeLeftovers
+from SparseSegModule.temporary import MEMORY, hasRoomInMemory, temporaryFolder
 
 
 class Jobs:
@@ -22,7 +23,7 @@ class Jobs:
         self._folder: TemporaryFolder | None = None
         self._memory: TemporaryFolder | None = None
         places = (Path(slicer.app.temporaryPath), MEMORY)
-        self._cleaning = BackgroundCall(lambda: [removeLeftovers(place) for place in places])
+        self._cleaning = BackgroundCall(lambda: [remove_abandoned(place) for place in places])
 
     @property
     def running(self) -> list[JobHandle]:
@@ -67,6 +68,6 @@ class Jobs:
 
     def _ownFolder(self) -> TemporaryFolder:
         if self._folder is None:
-            self._folder = TemporaryFolder()
+            self._folder = temporaryFolder()
             slicer.app.connect("aboutToQuit()", self.abandonAll)
         return self._folder

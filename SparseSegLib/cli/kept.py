@@ -10,26 +10,24 @@ import traceback
 from contextlib import suppress
 from pathlib import Path
 
-from SparseSegLib.models.library import VARIABLE, user_folder
+from SparseSegLib.jobs.remains import LOG_PREFIX, log_folders
 from SparseSegLib.protocol import LOG_FILE
 
 MOST = 20
 
 
 def logs_folder() -> Path:
-    """The folder of logs: beside the user's models, or in the folder for temporary files."""
-    plain = {key: value for key, value in os.environ.items() if key != VARIABLE}
-    for base in (user_folder(plain).parent, Path(tempfile.gettempdir()) / "SparseSeg"):
-        folder = base / "Logs"
+    """The first of the folders for logs that can be written to."""
+    for folder in log_folders():
         with suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)
             if os.access(folder, os.W_OK):
                 return folder
-    return Path(tempfile.mkdtemp(prefix="sparseseg-log-"))
+    return Path(tempfile.mkdtemp(prefix=LOG_PREFIX))
 
 
 def keep_log(job: Path, *, temporary: bool) -> Path:
-    """The path of a job's log: in its folder, or in `logs_folder` if that folder is going to be removed."""
+    """The path of a job's log: in its folder, or in a folder for logs if that folder is going to be removed."""
     log = job / LOG_FILE
     if not temporary:
         return log

@@ -8,14 +8,27 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from SparseSegLib import __version__
-from SparseSegLib.cli import demo, densify, evaluate, export, info, models, planes, segment, sparsify, suggest, train
+from SparseSegLib.cli import (
+    clean,
+    demo,
+    densify,
+    evaluate,
+    export,
+    info,
+    models,
+    planes,
+    segment,
+    sparsify,
+    suggest,
+    train,
+)
 from SparseSegLib.cli.console import Console
 from SparseSegLib.cli.kept import keep_traceback
 from SparseSegLib.cli.streams import forget_output, prepare_streams
 from SparseSegLib.errors import Canceled, SparseSegError, UsageError
 from SparseSegLib.worker.explain import explain
 
-COMMANDS = (densify, train, segment, suggest, models, evaluate, export, planes, sparsify, demo, info)
+COMMANDS = (densify, train, segment, suggest, models, evaluate, export, planes, sparsify, demo, info, clean)
 
 EPILOG = """\
 a first session:

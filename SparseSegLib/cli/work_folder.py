@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +9,7 @@ from pathlib import Path
 
 from SparseSegLib.cli.kept import keep_log
 from SparseSegLib.errors import Canceled, SparseSegError, UsageError
-from SparseSegLib.files import write_error
+from SparseSegLib.files import TemporaryFolder, write_error
 from SparseSegLib.protocol import LOG_FILE
 
 
@@ -43,23 +41,26 @@ def work_folder(job: Path | None) -> Iterator[WorkFolder]:
     UsageError
         If ``job`` is a file.
     """
+    own = None
     if job is None:
-        work = WorkFolder(Path(tempfile.mkdtemp(prefix="sparseseg-")), temporary=True)
+        own = TemporaryFolder()
+        work = WorkFolder(own.path, temporary=True)
     else:
         work = WorkFolder(_made(job), temporary=False)
-    kept = False
     try:
         yield work
     except (SparseSegError, OSError, KeyboardInterrupt) as error:
         if work.keep:
-            kept = True
+            if own is not None:
+                own.keep()
+                own = None
             raise _with_place(error, work) from error
         if work.temporary and isinstance(error, SparseSegError) and str(work.path / LOG_FILE) in error.hint:
             raise _with_log(error, work.path) from error
         raise
     finally:
-        if work.temporary and not kept:
-            shutil.rmtree(work.path, ignore_errors=True)
+        if own is not None:
+            own.remove()
 
 
 def _made(job: Path) -> Path:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from SparseSegLib.annotation import UNLABELED
 from SparseSegLib.errors import DependencyError, JobError
+from SparseSegLib.files import TemporaryFolder
 from SparseSegLib.image import Box
 
 CHILD = Path(__file__).with_name("slicer_child.py")
@@ -53,8 +53,8 @@ def _run(engine: str, image: np.ndarray, seeds: np.ndarray, spacing: tuple[float
         raise DependencyError(
             "Slicer's engines are not installed.", 'Install them with: pip install "SparseSegLib[slicer]"'
         )
-    with tempfile.TemporaryDirectory() as folder:
-        given, found = Path(folder, "in.npz"), Path(folder, "out.npy")
+    with TemporaryFolder() as folder:
+        given, found = folder.path / "in.npz", folder.path / "out.npy"
         np.savez(given, image=image.astype(np.float32), seeds=seeds, spacing=spacing)
         command = [sys.executable, str(CHILD), engine, str(given), str(found)]
         child = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -11,10 +11,10 @@ import numpy as np
 from SparseSegLib.annotation import Plane, SparseLabels
 from SparseSegLib.extras import require_packages
 from SparseSegLib.files import atomic_path
+from SparseSegLib.notebook.drawing import draw_outlines, slice_aspect
 
 INK = "#e8e6e3"
 PAPER = "#14161a"
-COLORS = ("#ffb000", "#3ec6ff", "#ff5d8f", "#7ee081")
 ORIENTATIONS = ("axial", "coronal", "sagittal")
 
 
@@ -46,10 +46,10 @@ def draw(scene: Scene, path: Path) -> None:
         layers = ((drawn, scene.annotation.array), (unseen, scene.result), (unseen, scene.truth), (unseen, None))
         for axes, title, (index, labels) in zip(row, titles, layers, strict=True):
             gray = _slice(scene.image, axis, index)
-            aspect = _aspect(scene.annotation.geometry.spacing, axis)
+            aspect = slice_aspect(scene.annotation.geometry.spacing, axis)
             axes.imshow(gray, cmap="gray", vmin=low, vmax=high, aspect=aspect, interpolation="lanczos")
             if labels is not None:
-                _outline(axes, _slice(labels, axis, index))
+                draw_outlines(axes, _slice(labels, axis, index))
             else:
                 glow = axes.imshow(
                     _slice(scene.uncertainty, axis, index), cmap="inferno", vmin=0, vmax=1, aspect=aspect, alpha=0.85
@@ -86,20 +86,6 @@ def _slice(volume: np.ndarray, axis: int, index: int) -> np.ndarray:
     """A slice with the head (high z) up where z runs along it; rows first."""
     values = volume[Plane(axis, index).voxels]
     return values if axis == 0 else values[::-1]
-
-
-def _aspect(spacing: tuple[float, float, float], axis: int) -> float:
-    first, second = (step for other, step in enumerate(spacing) if other != axis)
-    return first / second
-
-
-def _outline(axes: Any, labels: np.ndarray) -> None:
-    for label in range(1, 255):
-        mask = labels == label
-        if mask.any() and not mask.all():
-            color = COLORS[(label - 1) % len(COLORS)]
-            axes.contourf(mask, levels=[0.5, 1.5], colors=[color], alpha=0.28)
-            axes.contour(mask, levels=[0.5], colors=[color], linewidths=0.9)
 
 
 def _crossings(axes: Any, annotation: SparseLabels, axis: int) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from SparseSegLib.annotation import Plane
-from SparseSegLib.image import Geometry, slice_place
+from SparseSegLib.image import Geometry, as_given, slice_place
+from SparseSegLib.image.given import Image
 from SparseSegLib.io import SegmentInfo, default_segment
 from SparseSegLib.io.segmentation import SEMIAUTOMATIC
 
@@ -58,6 +60,14 @@ class DensifyResult:
             replace(segment, name=known[segment.value] or segment.name, algorithm=SEMIAUTOMATIC)
             for segment in map(default_segment, sorted(known))
         ]
+
+    def labels_as(self, image: Image) -> Any:
+        """The labels as what the image is that they were made of; see :func:`SparseSegLib.image.as_given`."""
+        return as_given(self.labels, self.geometry, image)
+
+    def uncertainty_as(self, image: Image) -> Any:
+        """The uncertainty as what the image is that it was made of; None where there is none."""
+        return None if self.uncertainty is None else as_given(self.uncertainty, self.geometry, image)
 
     def figures(self) -> dict[str, object]:
         """The numbers of the result as plain values for JSON; positions in RAS mm."""

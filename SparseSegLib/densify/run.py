@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from SparseSegLib.annotation import SparseLabels
+from SparseSegLib.annotation import SparseLabels, as_sparse_labels
 from SparseSegLib.control import Control
 from SparseSegLib.densify.densifier import Densifier
 from SparseSegLib.densify.result import DensifyResult
 from SparseSegLib.densify.settings import DensifySettings
-from SparseSegLib.image import Volume
+from SparseSegLib.image.given import Image, as_volume
 
 
 def densify(
-    volume: Volume,
-    labels: SparseLabels,
+    volume: Image,
+    labels: SparseLabels | Image,
     settings: DensifySettings | None = None,
     control: Control | None = None,
     checkpoint: Path | None = None,
@@ -23,10 +23,10 @@ def densify(
 
     Parameters
     ----------
-    volume : Volume
-        ``(C, Z, Y, X)``, any gray values.
-    labels : SparseLabels
-        On the same grid.
+    volume : Volume, SimpleITK image, nibabel image or array, or a list of these
+        ``(C, Z, Y, X)``, any gray values; other images as in :func:`SparseSegLib.image.given.as_volume`.
+    labels : SparseLabels, or as the volume
+        On the same grid; other labels as in :func:`SparseSegLib.annotation.as_sparse_labels`.
     settings : DensifySettings
     control : Control
         Receives progress and previews, and may stop, cancel or bring more annotation.
@@ -45,4 +45,8 @@ def densify(
     ResourceError
         When memory does not suffice on any device.
     """
-    return Densifier(volume, settings, control, checkpoint).learn(labels)
+    control = control or Control()
+    drawn = as_sparse_labels(labels, volume)
+    result = Densifier(as_volume(volume), settings, control, checkpoint).learn(drawn)
+    control.events.progress(result.steps, 1.0, None, 0.0)
+    return result

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from SparseSegLib.annotation import as_labelmap
 from SparseSegLib.errors import GeometryError
 from SparseSegLib.evaluation.surfaces import surface_distances
 from SparseSegLib.image import Geometry
+from SparseSegLib.image.given import Image
 
 
 @dataclass(frozen=True)
@@ -49,18 +51,21 @@ def iou(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def evaluate(
-    segmentation: np.ndarray,
-    reference: np.ndarray,
-    geometry: Geometry,
+    segmentation: Image,
+    reference: Image,
+    geometry: Geometry | None = None,
     *,
     labels: Iterable[int] | None = None,
     mask: np.ndarray | None = None,
     names: Mapping[int, str] | None = None,
 ) -> tuple[LabelScores, ...]:
-    """Compare two labelmaps ``(Z, Y, X)`` on one grid, label by label.
+    """Compare two labelmaps on one grid, label by label.
 
     Parameters
     ----------
+    segmentation, reference : arrays (Z, Y, X), or without ``geometry`` any images
+        As in :func:`SparseSegLib.annotation.as_labelmap`.
+    geometry : the grid of both arrays
     labels : which labels, in this order; without it every label but 0 that the reference or the other has
     mask : (Z, Y, X) bool, optional
         Where to measure the overlap (Dice and IoU), for example the voxels off the annotated slices. Distances and
@@ -70,8 +75,13 @@ def evaluate(
     Raises
     ------
     GeometryError
-        If the shapes differ.
+        If the grids or shapes differ.
     """
+    if geometry is None:
+        segmentation, found = as_labelmap(segmentation, reference)
+        reference, geometry = as_labelmap(reference)
+        if not geometry.matches(found):
+            raise GeometryError(f"The labelmaps lie on different grids: {geometry.difference(found)}.")
     if not segmentation.shape == reference.shape == geometry.shape:
         raise GeometryError(f"Shapes {segmentation.shape} and {reference.shape} cannot be compared.")
     if mask is not None and mask.shape != reference.shape:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from SparseSegLib.exchange.monai_files import METADATA, read_monai
 from SparseSegLib.exchange.onnx_files import read_onnx
-from SparseSegLib.files import PathLike
+from SparseSegLib.files import PathLike, TemporaryFolder
 from SparseSegLib.models import ModelEntry, ModelLibrary, save_bundle
 
 
@@ -24,7 +23,7 @@ def import_model(library: ModelLibrary, source: PathLike, *, overwrite: bool = F
     else:
         return library.add(source, overwrite=overwrite)
     card, weights = read(source)
-    with tempfile.TemporaryDirectory(prefix="sparseseg-") as folder:
-        bundle = Path(folder) / "model.zip"
+    with TemporaryFolder() as folder:
+        bundle = folder.path / "model.zip"
         save_bundle(bundle, card, weights)
         return library.add(bundle, overwrite=overwrite)

@@ -15,10 +15,12 @@ from SparseSegLib.files.json_files import read_json
 from SparseSegLib.files.leftovers import remove_leftovers, remove_previews
 from SparseSegLib.files.names import path_inside, safe_file_name
 from SparseSegLib.files.reading_note import keep_note_in, noted_in, noting
+from SparseSegLib.files.temporary import TemporaryFolder, remove_abandoned
 from SparseSegLib.files.torch_files import load_torch_file
 
 __all__ = [
     "PathLike",
+    "TemporaryFolder",
     "atomic_path",
     "check_disk_space",
     "check_name_length",
@@ -29,6 +31,7 @@ __all__ = [
     "noting",
     "path_inside",
     "read_json",
+    "remove_abandoned",
     "remove_leftovers",
     "remove_previews",
     "replace_file",

@@ -12,6 +12,7 @@ from SparseSegLib.image.geometry import (
     resample,
     whole_voxel_offset,
 )
+from SparseSegLib.image.given import as_given, as_volume
 from SparseSegLib.image.places import (
     ORIENTATIONS,
     orientation,
@@ -28,6 +29,8 @@ __all__ = [
     "Geometry",
     "Interpolation",
     "Volume",
+    "as_given",
+    "as_volume",
     "at_right_angles",
     "check_has_depth",
     "check_volume",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from SparseSegLib.errors import FileError, SparseSegError
+from SparseSegLib.files import TemporaryFolder
 from SparseSegLib.io.dicom.codestreams import codestream_size
 from SparseSegLib.io.dicom.frames import Frame
 from SparseSegLib.io.dicom.kinds import uid_name
@@ -127,8 +127,8 @@ def _decoded(dataset: Any, file: str) -> Iterator[np.ndarray]:
 
     count = whole(dataset, "NumberOfFrames", 1)
     size = (whole(dataset, "Rows", 0), whole(dataset, "Columns", 0), 1)
-    with tempfile.TemporaryDirectory(prefix="sparseseg-") as folder:
-        path = Path(folder) / "frame.dcm"
+    with TemporaryFolder() as folder:
+        path = folder.path / "frame.dcm"
         for index, frame in enumerate(generate_frames(dataset.PixelData, number_of_frames=count)):
             if codestream_size(frame) != size:
                 yield _decoded_by_pydicom(dataset, index, file)
