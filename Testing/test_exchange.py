@@ -1,8 +1,10 @@
 """Models for other programs: what ONNX Runtime and MONAI compute is what SparseSeg does, and both come back."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from SparseSegLib.models import ModelLabel, ModelLibrary, load_network, save_bun
 from SparseSegLib.networks import create_network
 from SparseSegLib.prediction.predictor import Predictor
 
+PAGE = Path(__file__).resolve().parents[1] / "Resources" / "Documentation" / "exchange.md"
 SPACING = (1.0, 1.0, 1.0)
 LABELS = (ModelLabel(7, "blob", (1, 0, 0)),)
 
@@ -178,3 +181,15 @@ def test_without_the_packages_it_says_what_to_install(bundle, tmp_path, monkeypa
         'onnx and onnxscript are not installed. Install it with: pip install "SparseSegLib[onnx]"'
     )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_page_on_onnx_runs(onnx_file, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("onnxruntime")
+    for suffix in (".onnx", ".json"):
+        shutil.copy(onnx_file.with_suffix(suffix), tmp_path / f"liver{suffix}")
+    monkeypatch.chdir(tmp_path)
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    known: dict = {}
+    exec(compile(code, str(PAGE), "exec"), known)
+    assert known["probabilities"].shape == (1, 2, 16, 16, 16)
+    assert "LPS" in capsys.readouterr().out

@@ -5,8 +5,8 @@ Standard library only.
 
 from __future__ import annotations
 
-import os
 import shutil
+import sys
 import tempfile
 import time
 from contextlib import suppress
@@ -96,7 +96,7 @@ def remove_folder(folder: Path) -> None:
 
 def _lock(file: IO[bytes]) -> None:
     """Lock a file as long as it is open; OSError if another process has."""
-    if os.name == "nt":
+    if sys.platform == "win32":
         import msvcrt
 
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
