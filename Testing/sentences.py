@@ -19,6 +19,7 @@ from SparseSegModule.panelWords import inPanelWords
 
 CATALOG = ROOT / "SparseSeg" / "SparseSegModule" / "sentences.py"
 NOT_IN_PANEL = (
+    "annotation/given.py",
     "batch/cluster.py",
     "batch/remote.py",
     "cli/",
@@ -29,7 +30,9 @@ NOT_IN_PANEL = (
     "evaluation/cohort",
     "evaluation/files.py",
     "exchange/",
+    "image/given.py",
     "models/zipped.py",
+    "notebook/",
     "training/distributed.py",
     "worker/selftest_task.py",
 )

@@ -32,7 +32,8 @@ def bundle(tmp_path_factory):
     """A model that finds the phantom's blob."""
     folder = tmp_path_factory.mktemp("exchange")
     trained = train(make_dataset([make_example(make_case(0), SPACING)], SPACING), QUICK)
-    card = replace(CARD, arguments=SMALL, labels=LABELS, postprocessing=("largest_component",))
+    seen = replace(CARD.preprocessing, field_of_view=(20.0, 18.0))
+    card = replace(CARD, arguments=SMALL, labels=LABELS, postprocessing=("largest_component",), preprocessing=seen)
     save_bundle(folder / "blob", card, trained.weights)
     return folder / "blob"
 
@@ -95,7 +96,7 @@ def test_a_network_of_valid_convolutions_becomes_onnx_of_its_window(tmp_path, on
 def test_the_card_beside_onnx_says_what_is_done_before_and_after(onnx_file):
     described = json.loads(onnx_file.with_suffix(".json").read_text())
     text = " ".join(described["preprocessing"] + described["prediction"] + described["postprocessing"])
-    for part in ("T1", "LPS", "99th percentile", "16 x 16 x 16", "largest piece", "blob 7"):
+    for part in ("T1", "LPS", "18 x 20 mm", "99th percentile", "16 x 16 x 16", "largest piece", "blob 7"):
         assert part in text
     assert "bias field" not in text
 

@@ -497,6 +497,7 @@ def sentences(_: Callable[[str], str]) -> tuple[str, ...]:
         _("The job's {name} must be a list of files, not {value}."),
         _("The labelmap has the value {unknown}, which is none of its structures."),
         _("The labelmap is empty."),
+        _("The labelmaps lie on different grids: {found}."),
         _("The labels are too large for an image file."),
         _("The labels differ in their grids: {geometry}."),
         _("The labels do not lie on the scan's grid: {geometry}."),

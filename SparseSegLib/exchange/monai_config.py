@@ -75,8 +75,16 @@ def _preprocessing(wanted: Preprocessing) -> list[dict[str, Any]]:
             "scale_extent": True,
             "align_corners": True,
         },
+        *_field_of_view(wanted),
         *_normalization(wanted.normalization),
     ]
+
+
+def _field_of_view(wanted: Preprocessing) -> list[dict[str, Any]]:
+    if wanted.field_of_view is None:
+        return []
+    sides = [round(size / step) for size, step in zip(wanted.field_of_view, wanted.spacing[1:], strict=True)]
+    return [{"_target_": "CenterSpatialCropd", "keys": "image", "roi_size": [-1, *sides]}]
 
 
 def _normalization(kind: str) -> list[dict[str, Any]]:

@@ -25,6 +25,9 @@ def preprocessing_steps(card: ModelCard) -> list[str]:
         "voxels.",
         NORMALIZATIONS[wanted.normalization],
     ]
+    if wanted.field_of_view is not None:
+        height, width = wanted.field_of_view
+        steps.insert(-1, f"Crop all slices around their middle to {width:g} x {height:g} mm (x, y), or what there is.")
     if wanted.bias_field == "n4":
         steps.insert(1, "Divide each channel by its bias field (N4, with Otsu's threshold as mask).")
     return steps
