@@ -161,7 +161,7 @@ def _metadata(card: ModelCard, digest: str) -> dict[str, Any]:
         "copyright": card.license,
         "data_source": card.data,
         "data_type": "nibabel",
-        "intended_use": f"{card.intended_use} {NOTICE}".strip(),
+        "intended_use": _intended_use(card),
         "network_data_format": {
             "inputs": {
                 "image": {
@@ -198,7 +198,7 @@ def _readme(card: ModelCard) -> str:
             "",
             card.summary,
             "",
-            f"{card.intended_use} {NOTICE}".strip(),
+            _intended_use(card),
             "",
             f"License: {card.license or 'not stated'}",
             "",
@@ -220,6 +220,11 @@ def _readme(card: ModelCard) -> str:
             "",
         ]
     )
+
+
+def _intended_use(card: ModelCard) -> str:
+    said = card.intended_use
+    return said if NOTICE in said else f"{said} {NOTICE}".strip()
 
 
 def _beforehand(card: ModelCard) -> list[str]:

@@ -5,8 +5,7 @@ nibabel is never imported here unless the user did.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import SimpleITK as sitk
@@ -15,14 +14,14 @@ from SparseSegLib.errors import UsageError, VolumeError
 from SparseSegLib.image.geometry import Geometry
 from SparseSegLib.image.volume import Volume
 
-Image = Any
+Image: TypeAlias = Any
 """A `Volume`, a SimpleITK image, a nibabel image, or an array (Z, Y, X) or (C, Z, Y, X) of voxels of 1 mm."""
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 MILLIMETERS = {"meter": 1000.0, "micron": 0.001}
 
 
-def as_volume(image: Image | Sequence[Image]) -> Volume:
+def as_volume(image: Image) -> Volume:
     """Return an image as a volume that lies in the same place.
 
     Parameters
@@ -51,7 +50,7 @@ def as_volume(image: Image | Sequence[Image]) -> Volume:
     return Volume(np.ascontiguousarray(voxels(image), np.float32), grid_of(image))
 
 
-def grid_of(image: Image | Sequence[Image]) -> Geometry:
+def grid_of(image: Image) -> Geometry:
     """Return the grid of an image, of several the first one's, without reading its voxels; raises as `as_volume`."""
     if isinstance(image, list | tuple) and image:
         return grid_of(image[0])
@@ -90,7 +89,7 @@ def voxels(image: Image) -> np.ndarray:
     return array.reshape(-1, *shape)
 
 
-def beside(labels: Image, image: Image | Sequence[Image]) -> Image:
+def beside(labels: Image, image: Image) -> Image:
     """Return labels of an image, which as an array alone have its axes and grid, as an image of their own."""
     if not isinstance(labels, np.ndarray):
         return labels
@@ -98,14 +97,14 @@ def beside(labels: Image, image: Image | Sequence[Image]) -> Image:
     return Volume(labels.T if _is_nibabel(first) else labels, grid_of(first))
 
 
-def as_given(array: np.ndarray, geometry: Geometry, image: Image | Sequence[Image]) -> Any:
+def as_given(array: np.ndarray, geometry: Geometry, image: Image) -> Any:
     """Return a result (Z, Y, X) on the grid of an image as what that image is.
 
     A SimpleITK image for a SimpleITK image, a nibabel image (with its own affine) for a nibabel image, an array for an
     array; and a `Volume` for a `Volume`.
     """
     if isinstance(image, list | tuple):
-        image = image[0]
+        return as_given(array, geometry, image[0])
     if isinstance(image, sitk.Image):
         return geometry.to_sitk(array)
     if _is_nibabel(image):
