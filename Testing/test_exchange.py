@@ -1,5 +1,6 @@
 """Models for other programs: what ONNX Runtime and MONAI compute is what SparseSeg does, and both come back."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -172,6 +173,21 @@ def test_what_is_damaged_or_foreign_is_refused(onnx_file, monai_folder, tmp_path
     (tmp_path / "mine/notes.txt").touch()
     with pytest.raises(ModelError, match="something else is there"):
         write_monai(tmp_path, tmp_path / "mine")
+
+
+def test_an_onnx_file_cannot_have_other_files_read(onnx_file, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load_model_from_string(onnx_file.read_bytes())
+    weight = next(tensor for tensor in model.graph.initializer if tensor.name.startswith("network."))
+    weight.ClearField("raw_data")
+    weight.data_location = onnx.TensorProto.EXTERNAL
+    weight.external_data.add(key="location", value="../other")
+    (tmp_path / "other.onnx").write_bytes(model.SerializeToString())
+    card = json.loads(onnx_file.with_suffix(".json").read_text())
+    card["sha256"] = hashlib.sha256((tmp_path / "other.onnx").read_bytes()).hexdigest()
+    (tmp_path / "other.json").write_text(json.dumps(card))
+    with pytest.raises(ModelError, match="weights lie in other files"):
+        read_onnx(tmp_path / "other.onnx")
 
 
 def test_without_the_packages_it_says_what_to_install(bundle, tmp_path, monkeypatch):

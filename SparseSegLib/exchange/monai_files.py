@@ -96,7 +96,7 @@ def read_monai(path: PathLike) -> tuple[ModelCard, Weights]:
         If PyTorch is missing or too old.
     """
     require_torch()
-    from SparseSegLib.models.building import check_fit, weight_shapes
+    from SparseSegLib.models.building import check_fit, largest_file, weight_shapes
     from SparseSegLib.models.weights import decode_weights
 
     path = Path(path)
@@ -109,7 +109,7 @@ def read_monai(path: PathLike) -> tuple[ModelCard, Weights]:
         )
     card = card_from_json(own.get("model"), str(path))
     shapes = weight_shapes(path, card)
-    content = read_member(path / "models", "model.pt", LARGEST_WEIGHTS)
+    content = read_member(path / "models", "model.pt", min(LARGEST_WEIGHTS, largest_file(shapes)))
     if hashlib.sha256(content).hexdigest() != own.get("sha256"):
         raise ModelError(f"The weights of {path} are not those that its metadata describe (SHA-256 differs).", HINT)
     weights = decode_weights(content, path, STATE_DICT)

@@ -17,6 +17,7 @@ from SparseSegLib.files import PathLike, atomic_path, read_json, write_json
 from SparseSegLib.models import ModelCard, load_network
 from SparseSegLib.models.card import card_from_json, card_to_json
 from SparseSegLib.models.files import read_member
+from SparseSegLib.text import brief
 from SparseSegLib.torch_version import require_torch
 
 if TYPE_CHECKING:
@@ -104,13 +105,15 @@ def _initializers(content: bytes, path: Path) -> Weights:
 
     try:
         found = onnx.load_model_from_string(content).graph.initializer
+        if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in found):
+            raise ValueError("its weights lie in other files")
         return {
             tensor.name.removeprefix(PREFIX): torch.from_numpy(numpy_helper.to_array(tensor).copy())
             for tensor in found
             if tensor.name.startswith(PREFIX)
         }
     except Exception as error:  # a damaged file can end in many an exception
-        raise ModelError(f"{path} is damaged and cannot be read.", HINT) from error
+        raise ModelError(f"{path} is damaged and cannot be read: {brief(error)}.", HINT) from error
 
 
 def _exported(network: nn.Module, card: ModelCard) -> tuple[bytes, int]:
