@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +27,9 @@ networks that can be trained. With files or folders, say what each is, and what 
   sparseseg info t2.nrrd drawn.seg.nrrd            size, spacing, position, values, annotated slices
   sparseseg info ct/                               every DICOM series, with its UID for --series
   sparseseg info -l mask.nii.gz --json             as labels, for programs: a list, one object a file or series
+  sparseseg info --report                          for a bug report: no path, no name of a user, host or patient
 
 Positions are in 3D Slicer's RAS coordinates. The exit code is 0 if everything could be read."""
-PACKAGES = ("torch", "numpy", "scipy", "SimpleITK", "scikit-image", "scikit-learn", "slicer-core", "matplotlib")
 SHOWN = 20  # values, and annotated slices
 
 
@@ -38,16 +37,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="file or folder to describe")
     parser.add_argument("-l", "--labels", action="store_true", help="the files are labels")
+    parser.add_argument("--report", action="store_true", help="what a bug report needs, and nothing of whose it is")
     add_series(parser)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Print the figures of the installation, or of the files; the exit code is that of the first unreadable one."""
+    if arguments.report:
+        return _report(arguments, console)
     if arguments.files:
         return _describe(arguments, console)
     if arguments.labels or arguments.series:
         raise UsageError("There is no file to describe.", "Give a file or folder.")
     _describe_installation(console)
+    return 0
+
+
+def _report(arguments: argparse.Namespace, console: Console) -> int:
+    from SparseSegLib.cli.report import report
+
+    if arguments.files or arguments.labels or arguments.series:
+        raise UsageError("A report is about the installation alone.", "Leave out files, --labels and --series.")
+    values = report()
+    console.result(values, "\n".join(f"{name}: {text}" for name, text in values.items()))
     return 0
 
 
@@ -151,6 +163,7 @@ def _label_rows(entry: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _describe_installation(console: Console) -> None:
+    from SparseSegLib.cli.report import PACKAGES, package_version
     from SparseSegLib.densify import PRESETS
     from SparseSegLib.devices import choose_device, describe_device
     from SparseSegLib.networks import network_names
@@ -162,7 +175,7 @@ def _describe_installation(console: Console) -> None:
         "system": platform.platform(),
         "device": str(device),
         "device_name": describe_device(device),
-        "packages": {package: _version(package) for package in PACKAGES},
+        "packages": {package: package_version(package) for package in PACKAGES},
         "presets": {name: preset.summary for name, preset in PRESETS.items()},
         "networks": network_names(),
     }
@@ -172,10 +185,3 @@ def _describe_installation(console: Console) -> None:
     lines += ["presets:"] + [f"  {name:14}{summary}" for name, summary in values["presets"].items()]
     lines += ["networks:"] + [f"  {name}" for name in values["networks"]]
     console.result(values, "\n".join(lines))
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
