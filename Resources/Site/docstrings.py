@@ -1,4 +1,4 @@
-"""How the project's docstrings differ from numpydoc: "name : what it is" where types stand in the signature."""
+"""How the project's docstrings differ from numpydoc: "name : what it is", where the type stands in the signature."""
 
 from __future__ import annotations
 
@@ -8,18 +8,12 @@ SECTIONS = (griffe.DocstringSectionParameters, griffe.DocstringSectionAttributes
 
 
 class WordsAreNoTypes(griffe.Extension):
-    """Takes the text after a name for its description where nothing else describes it."""
+    """Takes words after a name for its description, unless they are a type or something else describes it."""
 
     def on_object(self, *, obj: griffe.Object, **kwargs: object) -> None:
         """Mend the sections of an object's docstring."""
-        if obj.docstring is None:
-            return
-        for section in obj.docstring.parse("numpy", warnings=False):
-            if isinstance(section, SECTIONS):
-                for entry in section.value:
-                    _mend(entry)
-
-
-def _mend(entry: griffe.DocstringElement) -> None:
-    if not entry.description and entry.annotation is not None:
-        entry.description, entry.annotation = str(entry.annotation), None
+        sections = obj.docstring.parsed if obj.docstring is not None else []
+        for section in sections:
+            for entry in section.value if isinstance(section, SECTIONS) else ():
+                if isinstance(entry.annotation, str) and not entry.description:
+                    entry.description, entry.annotation = entry.annotation, None

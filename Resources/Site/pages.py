@@ -24,13 +24,11 @@ FOLDERS += ("Resources/Screenshots/", "Testing/Benchmarks/measured/", "SparseSeg
 
 def on_files(files, config):
     """The site's files: pages, and what they show."""
-    found = [file for file in files if not file.src_uri.endswith(SHOWN)]  # the theme's
+    found = [file for file in files if file.src_dir != config.docs_dir]  # the theme's
     for name in _tracked():
         if name.endswith(SHOWN) and (name in ALSO or name.startswith(FOLDERS)):
-            file = File(name, str(ROOT), config.site_dir, config.use_directory_urls)
-            if name.startswith(PAGES):
-                file.dest_uri = file.dest_uri.removeprefix(PAGES)
-            found.append(file)
+            where = f"{name[len(PAGES) : -3]}/index.html" if name.startswith(PAGES) else None
+            found.append(File(name, str(ROOT), config.site_dir, config.use_directory_urls, dest_uri=where))
     return Files(found)
 
 
