@@ -15,5 +15,6 @@ class WordsAreNoTypes(griffe.Extension):
         sections = obj.docstring.parsed if obj.docstring is not None else []
         for section in sections:
             for entry in section.value if isinstance(section, SECTIONS) else ():
-                if isinstance(entry.annotation, str) and not entry.description:
-                    entry.description, entry.annotation = entry.annotation, None
+                words, more = entry.annotation, entry.description
+                if isinstance(words, str) and not more[:1].isupper():  # the words go on in the next line, or end there
+                    entry.description, entry.annotation = f"{words} {more}".strip(), None
