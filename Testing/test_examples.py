@@ -17,6 +17,7 @@ FOLDER, PAGES = ROOT / "Resources" / "Examples", ROOT / "Resources" / "Documenta
 GEOMETRY = Geometry((16, 20, 24), (3.0, 1.0, 1.0))
 STEPS = {"budget_steps": 4, "device": "cpu"}
 QUICK = DensifySettings(**STEPS)
+NO_NETWORK = DensifySettings(experts=("extra-trees", "random-walk"), **STEPS)
 TRAINING = TrainSettings(
     network="unet3d-small", arguments={"base": 4, "levels": 2}, patch=(16, 16, 16), batch=1, **STEPS
 )
@@ -40,7 +41,7 @@ def _sample(seed=0):
 RUNS = {
     "densify_volume": lambda main, folder: main(_sample(), folder, QUICK),
     "own_arrays": lambda main, folder: main(_sample(), folder),
-    "correct_and_learn_on": lambda main, folder: main(_sample(), folder, QUICK, 2),
+    "correct_and_learn_on": lambda main, folder: main(_sample(), folder, NO_NETWORK, 2),
     "background_job": lambda main, folder: main(_sample(), folder, STEPS),
     "train_and_apply": lambda main, folder: main([_sample(1)], _sample(2), folder, TRAINING),
     "custom_expert": lambda main, folder: main(_sample(), folder, STEPS),
