@@ -13,7 +13,7 @@ from SparseSegLib.control import CancelToken
 from SparseSegLib.densify import DensifySettings, densify
 from SparseSegLib.densify.ensemble import Ensemble
 from SparseSegLib.densify.experts import Expert, Request, SliceUNetRecipe, TrainableExpert
-from SparseSegLib.densify.holdout import choose_held_out, corrected_iou, expected_iou
+from SparseSegLib.densify.holdout import choose_held_out, corrected_iou, expected_counts, expected_iou
 from SparseSegLib.densify.problem import make_problem, next_problem
 from SparseSegLib.errors import UsageError
 from SparseSegLib.evaluation import iou
@@ -276,7 +276,7 @@ def test_the_estimate_follows_what_the_result_promises_itself(problem, case):
 
 def test_what_probabilities_promise_themselves():
     inside = torch.tensor([0.9, 0.7, 0.2, 0.1])
-    found = expected_iou(torch.stack([1 - inside, inside]))
+    found = expected_iou(expected_counts(torch.stack([1 - inside, inside])))
     assert found == pytest.approx([(0.9 + 0.7) / (2 + 0.2 + 0.1)])
 
 

@@ -16,6 +16,7 @@ from SparseSegLib.densify.holdout import (
     FEWEST_PLANES,
     HeldOut,
     choose_held_out,
+    expected_counts,
 )
 from SparseSegLib.densify.member import Member, affordable, findings, load_all
 from SparseSegLib.densify.problem import Problem
@@ -91,7 +92,7 @@ class Ensemble:
         """Held-out slices are hidden from the experts that train; the others get all of the annotation."""
         self.problem = problem
         for member in self.members:
-            member.kept = None
+            member.kept = []
             trains = isinstance(member.expert, TrainableExpert)
             member.expert.set_annotation(problem, self.hidden if trains else frozenset())
 
@@ -138,20 +139,33 @@ class Ensemble:
         fitted = expert_weights(priors, np.array(scores), [member.trust for member in self.members])
         return {member.name: row for member, row in zip(self.members, fitted, strict=True)}
 
-    def predict(self, request: Request, token: CancelToken, *, within: float | None = None) -> torch.Tensor:
-        """Class probabilities ``(K, z, y, x)`` of the request's box: the weighted mean of the experts'.
+    def predict(
+        self,
+        request: Request,
+        token: CancelToken,
+        *,
+        within: float | None = None,
+        asked: Sequence[Member] | None = None,
+    ) -> torch.Tensor:
+        """Class probabilities ``(K, z, y, x)`` of the request's places: the weighted mean of the experts'.
 
         Parameters
         ----------
         request : Request
         token : may end it
         within : seconds for all experts together; where there are fewer, those with little weight are left out
+        asked : the experts, see :meth:`affordable`
         """
         self._training.wait()
         weights = self.weights()
-        asked = affordable(self.members, request, weights, within)
+        asked = affordable(self.members, [request], weights, within) if asked is None else asked
         self._blend = {member.name: weights[member.name] for member in asked}
         return blended(self._blend, {member.name: partial(member.predict, request, token) for member in asked})
+
+    def affordable(self, requests: Sequence[Request], within: float | None) -> list[Member]:
+        """The experts with a weight that can predict all of these in so many seconds together."""
+        self._training.wait()
+        return affordable(self.members, requests, self.weights(), within)
 
     def predict_planes(self, planes: Sequence[Plane], token: CancelToken) -> list[torch.Tensor]:
         """Class probabilities ``(K, U, V)`` of some slices of the working grid, as soon as can be.
@@ -213,7 +227,11 @@ class Ensemble:
         """
         if self.held_out is None:
             return None
-        return self.held_out.estimate(self._blend, probabilities[:, torch.from_numpy(~self.problem.labels.labeled)])
+        return self.expects(expected_counts(probabilities[:, torch.from_numpy(~self.problem.labels.labeled)]))
+
+    def expects(self, counts: np.ndarray) -> float | None:
+        """The same from the ``expected_counts`` of its probabilities off the labels."""
+        return None if self.held_out is None else self.held_out.estimate(self._blend, counts)
 
     def state_dict(self, *, weights_only: bool = False) -> dict[str, Any]:
         """The state that :meth:`load_state_dict` needs to go on to the same result, or for a warm start alone."""

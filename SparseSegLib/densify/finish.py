@@ -32,14 +32,18 @@ def region_labels(
         part = problem.to_region(probabilities, start, stop)
         labels[start:stop] = most_probable(part).numpy()
         if entropy is not None:
-            total = torch.special.entr(part).sum(0) / math.log(problem.classes)
-            entropy[start:stop] = total.clamp(0, 1).numpy()
+            entropy[start:stop] = uncertainty_of(part).numpy()
     drawn = problem.full.array[problem.box]
     labeled = drawn != UNLABELED
     labels[labeled] = drawn[labeled]
     if entropy is not None:
         entropy[labeled] = 0
     return labels, entropy
+
+
+def uncertainty_of(probabilities: torch.Tensor) -> torch.Tensor:
+    """Entropy of class probabilities ``(K, ...)`` over its maximum, from 0 to 1."""
+    return (torch.special.entr(probabilities).sum(0) / math.log(len(probabilities))).clamp(0, 1)
 
 
 def plane_labels(problem: Problem, planes: Sequence[Plane], found: Sequence[torch.Tensor]) -> np.ndarray:
@@ -81,8 +85,15 @@ def whole(problem: Problem, region: np.ndarray, dtype: type) -> np.ndarray:
     return out
 
 
-def suggest(problem: Problem, labels: np.ndarray, entropy: np.ndarray) -> Plane | None:
-    """The next slice worth annotating, on the volume's own grid; labels and uncertainty are the region's."""
-    planes = problem.full.crop(problem.box).planes
-    plane = suggest_slice(entropy, labels > 0, planes, problem.full.geometry.spacing)
-    return None if plane is None else Plane(plane.axis, plane.index + problem.box[plane.axis].start)
+def suggest(
+    problem: Problem, labels: np.ndarray, entropy: np.ndarray, step: tuple[int, int, int] = (1, 1, 1)
+) -> Plane | None:
+    """The next slice worth annotating, on the volume's own grid; labels and uncertainty are the region's.
+
+    Of a large region each ``step``-th voxel (z, y, x) is enough.
+    """
+    planes = [Plane(one.axis, one.index // step[one.axis]) for one in problem.full.crop(problem.box).planes]
+    some = tuple(slice(None, None, one) for one in step)
+    z, y, x = (own * one for own, one in zip(problem.full.geometry.spacing, step, strict=True))
+    plane = suggest_slice(entropy[some], labels[some] > 0, tuple(planes), (z, y, x))
+    return None if plane is None else Plane(plane.axis, plane.index * step[plane.axis] + problem.box[plane.axis].start)

@@ -74,17 +74,17 @@ class HeldOut:
             len(planes),
         )
 
-    def estimate(self, weights: Mapping[str, np.ndarray], rest: torch.Tensor) -> float | None:
+    def estimate(self, weights: Mapping[str, np.ndarray], rest: np.ndarray) -> float | None:
         """IoU to expect of a prediction with such weights of the experts, the mean over the structures.
 
-        ``rest`` are its class probabilities ``(K, N)`` off the labels. None where no expert with a weight is known.
+        ``rest`` are its :func:`expected_counts` off the labels. None where no expert with a weight is known.
         """
         blend = {name: own for name, own in weights.items() if name in self.found}
         if not blend:
             return None
         judged = blended(blend, {name: partial(self.found.__getitem__, name) for name in blend})
         found = corrected_iou(
-            iou_of(overlaps(judged, self.drawn)), expected_iou(judged), expected_iou(rest), self.slices
+            iou_of(overlaps(judged, self.drawn)), expected_iou(expected_counts(judged)), expected_iou(rest), self.slices
         )
         return None if np.isnan(found).all() else float(np.nanmean(found))
 
@@ -126,20 +126,28 @@ def iou_of(counts: np.ndarray) -> np.ndarray:
     return np.where(union > 0, overlap / np.maximum(union, 1), np.nan)
 
 
-def expected_iou(probabilities: torch.Tensor) -> np.ndarray:
-    """IoU of each structure ``(K - 1,)`` expected from class probabilities ``(K, N)`` themselves; NaN for none.
+def expected_counts(probabilities: torch.Tensor) -> np.ndarray:
+    """Expected from class probabilities ``(K, ...)`` themselves, of each structure: ``(3, K - 1)``.
 
     If they are right, a voxel that is predicted to be of a structure is so with its probability ``p``, and one that is
-    not with its own: the sum of ``p`` inside over the count inside plus the sum of ``p`` outside.
+    not with its own: the sum of ``p`` inside, the count inside, and the sum of ``p`` outside.
     """
     found = most_probable(probabilities)
-    ious = []
+    counts = np.zeros((3, len(probabilities) - 1))
     for label in range(1, len(probabilities)):
         inside = found == label
-        overlap = float(probabilities[label][inside].sum())
-        union = float(inside.sum()) + float(probabilities[label][~inside].sum())
-        ious.append(overlap / union if inside.any() else np.nan)
-    return np.array(ious)
+        counts[:, label - 1] = (
+            float(probabilities[label][inside].sum()),
+            float(inside.sum()),
+            float(probabilities[label][~inside].sum()),
+        )
+    return counts
+
+
+def expected_iou(counts: np.ndarray) -> np.ndarray:
+    """Expected IoU of each structure ``(K - 1,)`` from :func:`expected_counts`; NaN where none is predicted."""
+    overlap, inside, outside = counts
+    return np.where(inside > 0, overlap / np.maximum(inside + outside, 1e-12), np.nan)
 
 
 def corrected_iou(

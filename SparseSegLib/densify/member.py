@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ class Member:
     counts : its intersections and unions on held-out slices, see ``overlaps``
     judged : number of these slices
     warm : its warmth when it was scored last
-    kept : what it predicted last, if that holds until the annotation changes
+    kept : what it predicted last, if that holds until the annotation changes; of a large region only coarse predictions
     """
 
     recipe: ExpertRecipe
@@ -33,7 +33,7 @@ class Member:
     counts: np.ndarray | None = None
     judged: int = 0
     warm: float = 0.0
-    kept: tuple[Request, torch.Tensor] | None = None
+    kept: list[tuple[Request, torch.Tensor]] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -64,27 +64,39 @@ class Member:
 
     def on_held_out(self, planes: Sequence[Plane], token: CancelToken) -> list[torch.Tensor]:
         """Class probabilities ``(K, U, V)`` of some slices, in the final quality where that is quick."""
-        if not self.expert.is_quick:
+        if not self.expert.is_quick or self.expert.problem.in_parts:
             return self.expert.predict_planes(planes, token)
         whole = self.expert.predict(Request.whole(self.expert.problem), token)
         return [whole.select(1 + plane.axis, plane.index) for plane in planes]
 
     def seconds(self, request: Request) -> float:
         """Seconds that :meth:`predict` would take."""
-        return 0.0 if _covers(self.kept, request) else self.expert.seconds(request)
+        return 0.0 if self._known(request) is not None else self.expert.seconds(request)
 
     def predict(self, request: Request, token: CancelToken) -> torch.Tensor:
         """Class probabilities ``(K, z, y, x)``; those of an expert that does not train are kept."""
-        if self.kept is not None and _covers(self.kept, request):
-            return self.kept[1].float()
+        known = self._known(request)
+        if known is not None:
+            return known.float()
         found = self.expert.predict(request, token)
-        if not isinstance(self.expert, TrainableExpert):
-            self.kept = (request, found.half())
+        if isinstance(self.expert, TrainableExpert):
+            return found
+        if not self.expert.problem.in_parts:
+            self.kept = [(request, found.half())]
+        elif request.step != (1, 1, 1):
+            self.kept = [one for one in self.kept if one[0].box != request.box] + [(request, found.half())]
         return found
+
+    def _known(self, request: Request) -> torch.Tensor | None:
+        """What was predicted of the same places, no less carefully."""
+        return next((found for before, found in self.kept if _covers(before, request)), None)
 
 
 def affordable(
-    members: Sequence[Member], request: Request, weights: Mapping[str, np.ndarray], within: float | None
+    members: Sequence[Member],
+    requests: Sequence[Request],
+    weights: Mapping[str, np.ndarray],
+    within: float | None,
 ) -> list[Member]:
     """The members with a weight, as far as there is time for them; the one with the largest weight always."""
     asked = [member for member in members if weights[member.name].any()]
@@ -93,7 +105,7 @@ def affordable(
     kept: list[Member] = []
     spent = 0.0
     for member in sorted(asked, key=lambda member: -weights[member.name].sum()):
-        seconds = member.seconds(request)
+        seconds = sum(member.seconds(request) for request in requests)
         if not kept or spent + seconds <= within:
             kept.append(member)
             spent += seconds
@@ -119,11 +131,11 @@ def findings(state: Mapping[str, Any], name: str, structures: int) -> tuple[np.n
     return None if counts is None else np.asarray(counts).reshape(2, structures), max(0, int(judged)), float(warm)
 
 
-def _covers(kept: tuple[Request, torch.Tensor] | None, request: Request) -> bool:
-    """Whether what was predicted is of the same box, and no less careful."""
+def _covers(before: Request, request: Request) -> bool:
+    """Whether a request was of the same places, and no less careful."""
     return (
-        kept is not None
-        and kept[0].box == request.box
-        and kept[0].stride <= request.stride
-        and kept[0].quick <= request.quick
+        before.box == request.box
+        and before.step == request.step
+        and before.stride <= request.stride
+        and before.quick <= request.quick
     )

@@ -33,15 +33,25 @@ class Pacer:
     spent : seconds of the budget that are used already
     first_step : steps taken in earlier rounds
     later : whether this is a later round, which has a part of the budget
+    learning_only : whether the last prediction takes as long as it takes, after the budget
 
     Attributes
     ----------
     budget : Budget
     """
 
-    def __init__(self, settings: DensifySettings, spent: float, first_step: int = 0, *, later: bool = False) -> None:
+    def __init__(
+        self,
+        settings: DensifySettings,
+        spent: float,
+        first_step: int = 0,
+        *,
+        later: bool = False,
+        learning_only: bool = False,
+    ) -> None:
         self.settings = settings
         self.later = later
+        self.learning_only = learning_only
         part = AFTER_UPDATE if later else 1.0
         steps = None if settings.budget_steps is None else max(1, round(part * settings.budget_steps))
         self.seconds = part * settings.seconds
@@ -88,7 +98,7 @@ class Pacer:
         """Plan the next preview and the end, after one was shown."""
         self.previews += 1
         self._is_first = False
-        reserve = seconds(self.last_request(problem, seconds))
+        reserve = 0.0 if self.learning_only else seconds(self.last_request(problem, seconds))
         self.budget.reserve = min(reserve, LONGEST_RESERVE * self.seconds)
         ended = self.budget.elapsed
         pause = min(self.settings.preview_seconds, ended)  # at first they follow each other faster
@@ -97,18 +107,18 @@ class Pacer:
     def _preview_request(self, problem: Problem) -> Request:
         known = self.previews or self.later  # a result is on display already, that had more slices
         coarse = self._is_first and not (known and problem.is_small)
-        return Request.whole(problem, MOST_STRIDE if coarse else 2, quick=True)
+        return Request.whole(problem, MOST_STRIDE if coarse else 2, quick=True, step=problem.coarse_step)
 
     def last_request(self, problem: Problem, seconds: Seconds) -> Request:
         """The last prediction: every slice where steps are counted, else as many as there is time for."""
-        if self.budget.steps is not None:
+        if self.last_seconds is None:
             return Request.whole(problem)
-        return self._careful(problem, seconds, self.last_seconds or 0.0, quick=False)
+        return self._careful(problem, seconds, self.last_seconds, quick=False)
 
     @property
     def last_seconds(self) -> float | None:
-        """Time limit of the last prediction in seconds; None where steps are counted."""
-        return None if self.budget.steps is not None else PREDICTION_SHARE * self.seconds
+        """Time limit of the last prediction in seconds; None where steps or the learning alone are counted."""
+        return None if self.budget.steps is not None or self.learning_only else PREDICTION_SHARE * self.seconds
 
     def hurried_request(self, problem: Problem, seconds: Seconds) -> Request:
         """The same where a stop was requested."""

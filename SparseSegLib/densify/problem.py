@@ -1,4 +1,4 @@
-"""The part of a volume that is worked on: cropped, made coarser where it is too large, normalized."""
+"""The part of a volume that is worked on: cropped, made coarser where that is wanted, normalized."""
 
 from __future__ import annotations
 
@@ -14,13 +14,17 @@ from SparseSegLib.annotation import UNLABELED, Plane, SparseLabels
 from SparseSegLib.densify.region import region_of_interest
 from SparseSegLib.errors import GeometryError
 from SparseSegLib.image import Box, Geometry, Volume, check_volume
-from SparseSegLib.image.coarse import block_means, coarsening
+from SparseSegLib.image.coarse import block_means, coarsening, coarser_factors
 from SparseSegLib.image.intensity import normalize
+from SparseSegLib.image.region_image import InMemory, InParts, RegionImage
 from SparseSegLib.prior import AnnotationPrior
 
 SMALL_VOXELS = 1_500_000
 MOST_ROOM = 2
 """A region of interest may be as many times larger than its annotation needs, as that changes."""
+
+VOXELS_PER_BLOCK = 64
+"""Voxels of a large region for each of a coarse prediction."""
 
 USUAL_MM = (0.01, 100.0)
 """Finest spacings of volumes whose distances are taken as they are."""
@@ -32,7 +36,7 @@ class Problem:
 
     Attributes
     ----------
-    image : Tensor (C, Z, Y, X) float32, normalized gray values on the working grid
+    image : normalized gray values on the working grid; of a large one they are read where they are needed
     labels : SparseLabels on the working grid
     classes : int, background included
     box : region of interest in the whole volume
@@ -41,7 +45,7 @@ class Problem:
     volume : all of the image, with its own gray values
     """
 
-    image: torch.Tensor
+    image: RegionImage
     labels: SparseLabels
     classes: int
     box: Box
@@ -55,7 +59,20 @@ class Problem:
     @property
     def is_small(self) -> bool:
         """Whether the working grid is so small that no prediction takes long."""
-        return bool(self.labels.array.size <= SMALL_VOXELS)
+        return bool(self.labels.array.size <= SMALL_VOXELS) and not self.in_parts
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether the working grid is so large that it is seen and predicted part by part."""
+        return isinstance(self.image, InParts)
+
+    @property
+    def coarse_step(self) -> tuple[int, int, int]:
+        """(z, y, x) voxels of the working grid for each that is predicted where a large region is seen coarsely."""
+        if not self.in_parts:
+            return 1, 1, 1
+        geometry = self.labels.geometry
+        return coarsening(geometry.shape, geometry.spacing, math.prod(geometry.shape) // VOXELS_PER_BLOCK)
 
     def prior(self, parts: tuple[str, ...]) -> AnnotationPrior:
         """The annotation prior of some parts, made once for all experts."""
@@ -147,9 +164,17 @@ class Problem:
 
 
 def make_problem(
-    volume: Volume, labels: SparseLabels, margin: float, most_voxels: int, chosen: Box | None = None
+    volume: Volume,
+    labels: SparseLabels,
+    margin: float,
+    most_voxels: int,
+    chosen: Box | None = None,
+    coarser: float = 1.0,
 ) -> Problem:
     """Check image and labels, and cut out what to work on: the ``chosen`` region, or that around the annotation.
+
+    Its voxels become up to ``coarser`` times as long as their shortest side is. A grid of more than ``most_voxels`` is
+    seen part by part.
 
     Raises VolumeError for an image that is constant or has NaN, AnnotationError for labels that cannot be learned
     from, GeometryError if the two do not lie on one grid.
@@ -158,11 +183,11 @@ def make_problem(
     check_volume(volume)
     box = region_of_interest(labels, margin, chosen)
     region = labels.crop(box)
-    factors = coarsening(region.array.shape, region.geometry.spacing, most_voxels)
-    image = torch.from_numpy(np.ascontiguousarray(volume.array[(slice(None), *box)], dtype=np.float32))
+    factors = coarser_factors(region.geometry.spacing, coarser)
+    working = _coarse_labels(region, factors)
     return Problem(
-        normalize(block_means(image, factors)),
-        _coarse_labels(region, factors),
+        _gray_values(volume.array[(slice(None), *box)], factors, in_parts=working.array.size > most_voxels),
+        working,
         labels.classes,
         box,
         factors,
@@ -172,16 +197,29 @@ def make_problem(
 
 
 def next_problem(
-    problem: Problem, labels: SparseLabels, margin: float, most_voxels: int, chosen: Box | None = None
+    problem: Problem,
+    labels: SparseLabels,
+    margin: float,
+    most_voxels: int,
+    chosen: Box | None = None,
+    coarser: float = 1.0,
 ) -> Problem:
     """The problem of another annotation; as much as possible is taken over. Raises as :func:`make_problem` does."""
     later = problem.with_labels(labels, margin, chosen)
-    spacing = problem.volume.geometry.spacing
-    if later is None or coarsening(problem.region_shape, spacing, most_voxels) != problem.factors:
-        later = make_problem(problem.volume, labels, margin, most_voxels, chosen)
+    other_grid = coarser_factors(problem.volume.geometry.spacing, coarser) != problem.factors
+    if later is None or other_grid or (problem.labels.array.size > most_voxels) != problem.in_parts:
+        later = make_problem(problem.volume, labels, margin, most_voxels, chosen, coarser)
         if later.full.own_values == problem.full.own_values:
             later = replace(later, _misleads=problem._found_out())
     return later
+
+
+def _gray_values(array: np.ndarray, factors: tuple[int, int, int], *, in_parts: bool) -> RegionImage:
+    """The normalized gray values of a region ``(C, Z, Y, X)`` on a grid that is coarser by ``factors``."""
+    if in_parts:
+        return InParts(array, factors=factors)
+    image = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+    return InMemory(normalize(block_means(image, factors)))
 
 
 def _checked(volume: Volume, labels: SparseLabels) -> SparseLabels:

@@ -23,7 +23,8 @@ class DensifyResult:
     labels : (Z, Y, X) integers
         For every voxel 0 or the value that its structure has in the user's files; their own labels are in it unchanged.
     uncertainty : (Z, Y, X) float32 in [0, 1], or None for a preview
-        Entropy of the class probabilities over its maximum; 0 where the user labeled.
+        Entropy of the class probabilities over its maximum; 0 where the user labeled. Of a region that was seen part by
+        part uint8, in 255ths.
     geometry : Geometry
         The grid of both; a preview covers the region of interest only.
     names : names of the structures

@@ -89,6 +89,6 @@ def fingerprint(problem: Problem, settings: DensifySettings) -> str:
     """A hash of the image, the annotation, and everything else that the result depends on."""
     chosen = (settings.recipes, settings.seed, settings.region_choice, settings.estimate)
     digest = hashlib.sha256(repr((chosen, settings.budget_seconds, settings.budget_steps)).encode())
-    digest.update(np.ascontiguousarray(problem.image.numpy()).data)
+    problem.image.feed(digest.update)
     digest.update(np.ascontiguousarray(problem.full.array).data)
     return digest.hexdigest()

@@ -10,11 +10,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from SparseSegLib.annotation import UNLABELED, Plane, decoded
+from SparseSegLib.annotation import Plane, decoded
 from SparseSegLib.control import Control, Stopped, UntilStopped
 from SparseSegLib.densify.ensemble import Ensemble
-from SparseSegLib.densify.finish import plane_labels, region_labels, suggest, whole
-from SparseSegLib.densify.pacer import HURRY_SECONDS, Pacer
+from SparseSegLib.densify.finish import plane_labels, region_labels
+from SparseSegLib.densify.found import Found
+from SparseSegLib.densify.holdout import expected_counts
+from SparseSegLib.densify.outcome import hurries, last_prediction
+from SparseSegLib.densify.pacer import Pacer
+from SparseSegLib.densify.part_prediction import predict_coarsely, seconds_for
 from SparseSegLib.densify.problem import Problem, next_problem
 from SparseSegLib.densify.region import reached_edges
 from SparseSegLib.densify.result import DensifyResult
@@ -71,7 +75,14 @@ class Round:
         self._learns_first = self.start.learns_first and self.ensemble.has_learned
         self._looked: Any = None  # what was on display in the last preview of that alone
         spent = self.start.spent + time.monotonic() - started
-        self.pacer = Pacer(settings, spent, self.start.first_step, later=self.start.later)
+        self.pacer = Pacer(
+            settings,
+            spent,
+            self.start.first_step,
+            later=self.start.later,
+            learning_only=settings.counts_learning_only(in_parts=problem.in_parts),
+        )
+        self.result_seconds: float | None = None  # what the last prediction will take on top of the training
         self.loop = TrainingLoop(control, self.pacer.budget, checkpoint, settings.checkpoint_seconds)
         self.plateau = Plateau()
 
@@ -103,21 +114,23 @@ class Round:
             self._learns_first = False
             if self.settings.stop_early and self.plateau.add(loss):
                 self.pacer.budget.finish_by(self.ensemble.steps, 0.8)
-        self.loop.report(self.ensemble.steps, **({} if self.estimate is None else {"estimated_iou": self.estimate}))
+        self._report(self.result_seconds or 0.0)
         self.loop.save(self._state)
+
+    def _report(self, after: float) -> None:
+        """Report progress, with the seconds of work that follow the training."""
+        figures = {"estimated_iou": self.estimate, "result_seconds": after or None}
+        known = {name: value for name, value in figures.items() if value is not None}
+        self.loop.report(self.ensemble.steps, after, **known)
 
     def _release(self) -> None:
         """Score the experts on the slices held out so far, and learn from these from now on."""
         if not self.ensemble.hidden:
             return
-        if self._hurries():
+        if hurries(self.problem, self.control.token):
             self.ensemble.set_annotation(self.problem)
         else:
             self.ensemble.fit_weights(self.control.token)
-
-    def _hurries(self) -> bool:
-        """Whether a stop was requested, in a region so large that the last prediction takes long."""
-        return self.control.token.stopped and not self.problem.is_small
 
     def _take_update(self) -> None:
         labels = self.control.updates.take()
@@ -154,11 +167,29 @@ class Round:
         token = self.control.token if self.problem.is_small else UntilStopped(self.control.token)
         if self.control.looks.content != self._looked:
             self._preview_planes()
-        probabilities = self.ensemble.predict(request, token, within=within)
-        self.estimate = self.ensemble.estimate(probabilities)
-        labels, _ = region_labels(self.problem, probabilities, uncertainty=False)
-        self._show(labels)
+        if self.problem.in_parts:
+            self._preview_coarsely(predict_coarsely(self.ensemble, request, token, within))
+        else:
+            probabilities = self.ensemble.predict(request, token, within=within)
+            self.estimate = self.ensemble.estimate(probabilities)
+            labels, _ = region_labels(self.problem, probabilities, uncertainty=False)
+            self._show(labels)
         self.pacer.has_previewed(self.problem, self.ensemble.seconds)
+
+    def _preview_coarsely(self, coarse: torch.Tensor) -> None:
+        """Show a coarse prediction of a large region, and say what the result will take where nothing counts it."""
+        self.estimate = self.ensemble.expects(expected_counts(coarse))
+        found = Found(self.problem)
+        found.fill(coarse)
+        found.draw()
+        self._show(found.labels[self.problem.box])
+        if self.pacer.learning_only:
+            first = self.result_seconds is None
+            self.result_seconds = seconds_for(self.problem, self.ensemble, coarse)
+            if first:
+                self.control.events.message(
+                    f"After the training the result at full resolution will take about {self.result_seconds:.0f} s."
+                )
 
     def _preview_planes(self) -> None:
         """Show the slices on display before all others."""
@@ -175,29 +206,12 @@ class Round:
         geometry = self.problem.volume.geometry.crop(self.problem.box)
         self.control.events.preview(self._as_result(labels, None, geometry, None, tuple(planes or ())))
 
-    def _last_prediction(self) -> torch.Tensor:
-        """Class probabilities of the region; quicker ones of a large region, where a stop was requested."""
-        token, seconds = self.control.token, self.ensemble.seconds
-        if not self._hurries():
-            with suppress(Stopped):
-                until = token if self.problem.is_small else UntilStopped(token)
-                request = self.pacer.last_request(self.problem, seconds)
-                return self.ensemble.predict(request, until, within=self.pacer.last_seconds)
-        request = self.pacer.hurried_request(self.problem, seconds)
-        return self.ensemble.predict(request, token, within=HURRY_SECONDS)
-
     def _result(self) -> DensifyResult:
-        probabilities = self._last_prediction()
-        self.estimate = self.ensemble.estimate(probabilities)
-        labels, entropy = region_labels(self.problem, probabilities, uncertainty=True)
-        assert entropy is not None
-        plane = suggest(self.problem, labels, entropy)
-        dense = whole(self.problem, labels, np.uint8)
-        drawn = self.problem.full.array
-        np.copyto(dense, drawn, where=drawn != UNLABELED)
-        uncertainty = whole(self.problem, entropy, np.float32)
-        edges = reached_edges(dense, self.problem.box)
-        return self._as_result(dense, uncertainty, self.problem.volume.geometry, plane, edges=edges)
+        found = last_prediction(self.ensemble, self.pacer, self.control.token, self._report)
+        self.estimate = self.ensemble.expects(found.counts)
+        edges = reached_edges(found.labels, self.problem.box)
+        geometry = self.problem.volume.geometry
+        return self._as_result(found.labels, found.uncertainty, geometry, found.next_slice, edges=edges)
 
     def _as_result(self, labels, uncertainty, geometry, plane, planes=(), edges=()) -> DensifyResult:  # type: ignore[no-untyped-def]
         drawn = self.problem.full

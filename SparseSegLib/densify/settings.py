@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from SparseSegLib.densify.experts import (
     AdaptedRecipe,
@@ -19,6 +20,7 @@ from SparseSegLib.patches import SMALL_PATCHES, PatchRecipe
 from SparseSegLib.prior import PRIOR_PARTS
 
 LARGEST_SEED = 2**32 - 1
+MOST_COARSER = 16
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Preset:
     experts : recipes of the experts; those that do not suit a problem are left out
     seconds : budget
     summary : in words
-    most_voxels : larger regions of interest are worked on at a coarser grid
+    most_voxels : larger regions of interest are seen and predicted part by part
     """
 
     experts: tuple[ExpertRecipe, ...]
@@ -72,7 +74,7 @@ PRESETS = {
     "thorough": Preset(
         _with_slices(SliceUNetRecipe(widths=(32, 64, 96, 128), crop=128)),
         900,
-        "a quarter of an hour, finer grid for large regions",
+        "a quarter of an hour, wider network and larger patches",
         most_voxels=16_000_000,
     ),
     "unet3d": Preset(
@@ -96,6 +98,9 @@ class DensifySettings:
     seed : the same seed and number of steps give the same result on a CPU
     device : auto, cpu, cuda, cuda:N or mps
     margin : what the region of interest adds around the annotated objects, as a fraction of their extent on each side
+    budget_counts : what ``budget_seconds`` count: "everything", or "learning" alone, after which the prediction takes
+        as long as it takes; None for everything, but learning alone in a region so large that it is seen part by part
+    coarser : work at voxels up to so many times as long as the shortest side of the image's own voxels are; 1 for these
     region : voxels ``(z, z, y, y, x, x)`` that are the region of interest instead; along each axis the first one, and
         the one after the last
     prior : parts of the annotation prior, instead of the preset's; () for none
@@ -115,6 +120,8 @@ class DensifySettings:
     seed: int = 0
     device: str = "auto"
     margin: float = 0.1
+    budget_counts: Literal["everything", "learning"] | None = None
+    coarser: float = 1.0
     region: tuple[int, int, int, int, int, int] | None = None
     prior: tuple[str, ...] | None = None
     estimate: bool = True
@@ -147,6 +154,10 @@ class DensifySettings:
                 raise UsageError(f"{name} must be positive, not {value}.", "Leave it out for the preset's.")
         if not 0 <= self.seed <= LARGEST_SEED:
             raise UsageError(f"The seed must lie between 0 and {LARGEST_SEED}, not {self.seed}.", "0 is usual.")
+        if self.budget_counts not in (None, "everything", "learning"):
+            raise UsageError(f"A budget cannot count {self.budget_counts}.", "Use everything or learning.")
+        if not 1 <= self.coarser <= MOST_COARSER:
+            raise UsageError(f"coarser must lie between 1 and {MOST_COARSER}, not {self.coarser}.", "1 is usual.")
         if not 0 <= self.margin <= 10:
             raise UsageError(f"margin must lie between 0 and 10, not {self.margin}.", "0.1 is usual.")
 
@@ -178,17 +189,21 @@ class DensifySettings:
         return *recipes, *adapted
 
     @property
-    def region_choice(self) -> tuple[float, int, Box | None]:
-        """What ``make_problem`` needs to know of the region: margin, most voxels, and the box that was chosen."""
+    def region_choice(self) -> tuple[float, int, Box | None, float]:
+        """What ``make_problem`` needs to know of the region: margin, most voxels, a chosen box, and how coarse."""
         chosen = None
         if self.region is not None:
             z, y, x = (slice(*self.region[start : start + 2]) for start in (0, 2, 4))
             chosen = (z, y, x)
-        return self.margin, self.most_voxels, chosen
+        return self.margin, self.most_voxels, chosen, self.coarser
+
+    def counts_learning_only(self, *, in_parts: bool) -> bool:
+        """Whether the budget is for the learning alone, in a region that is seen part by part or in another."""
+        return self.budget_counts == "learning" or (self.budget_counts is None and in_parts)
 
     @property
     def most_voxels(self) -> int:
-        """Of the working grid."""
+        """Of a working grid that is seen as a whole."""
         return PRESETS[self.preset if self.network is None else "unet3d"].most_voxels
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,6 +13,9 @@ from SparseSegLib.densify.slice_features import SliceFeatures, slice_axis
 from SparseSegLib.prior import PlaneSource, ScribbleSource, SliceView
 
 MOST_SCRIBBLE_SLICES = 24
+WINDOW = 256
+"""Pixels of a side of the part of a slice that channels are computed of, where the region is large."""
+KEPT_WINDOWS = 64  # of those that were drawn last
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class SliceDataset:
     Attributes
     ----------
     slices : the training slices
-    labels : of each, labels ``(H, W)`` on the device
+    labels : of each, labels ``(U, V)`` on the device
     new : slices that have not been learned from yet
     """
 
@@ -56,15 +59,17 @@ class SliceDataset:
         self.classes = classes
         self.device = device
         self.slices = training_slices(features, hidden)
-        self._inputs: dict[int, torch.Tensor] = {}
+        self._inputs: dict[tuple[int, ...], torch.Tensor] = {}
         self._objects_of = [_objects(source.values()) for source in features.prior.sources]
         self.size = tuple(max(one.view.size[side] for one in self.slices) for side in range(2))
+        if features.in_parts:
+            self.size = tuple(min(side, WINDOW) for side in self.size)
         gone = features.numbers(hidden)
         self._keeps = [features.prior.without(set(one.sources) | gone) for one in self.slices]
         self._ignores_unknown = classes > 2 and any(
             _objects(one.labels) & self._shown(keep) for one, keep in zip(self.slices, self._keeps, strict=True)
         )
-        self.labels = [self._labels(one, keep) for one, keep in zip(self.slices, self._keeps, strict=True)]
+        self.labels = [self._labels(one, keep).to(device) for one, keep in zip(self.slices, self._keeps, strict=True)]
         self.new = [] if before is None else [number for number, one in enumerate(self.slices) if not before.has(one)]
 
     def has(self, one: TrainingSlice) -> bool:
@@ -79,12 +84,16 @@ class SliceDataset:
             counts += np.bincount(seen.numpy(), minlength=self.classes)
         return counts
 
-    def inputs(self, number: int) -> torch.Tensor:
-        """Channels ``(C, H, W)`` of a slice, on the device."""
-        if number not in self._inputs:
-            channels = self.features.of(self.slices[number].view, self._keeps[number])
-            self._inputs[number] = _padded(channels, self.size, 0.0).to(self.device)
-        return self._inputs[number]
+    def inputs(self, number: int, view: SliceView | None = None) -> torch.Tensor:
+        """Channels ``(C, H, W)`` of a slice, or of the part of it that a view shows, on the device."""
+        view = view or self.slices[number].view
+        key = number, *(side.start for side in view.window)
+        if key not in self._inputs:
+            if view.part is not None and len(self._inputs) >= KEPT_WINDOWS:
+                del self._inputs[next(iter(self._inputs))]
+            channels = self.features.of(view, self._keeps[number])
+            self._inputs[key] = _padded(channels, self.size, 0.0).to(self.device)
+        return self._inputs[key]
 
     def draw(
         self, batch: int, longest: int, moved: float, rng: np.random.Generator
@@ -104,13 +113,25 @@ class SliceDataset:
             first, self.new = self.new[:batch], self.new[batch:]
             numbers[: len(first)] = first
             patches = [self._patch(self.slices[number], (height, width), rng) for number in numbers]
+            views = [self._view(number, patch.center) for number, patch in zip(numbers, patches, strict=True)]
+            patches = [_in_window(patch, view) for patch, view in zip(patches, views, strict=True)]
             places = sampling_grid(patches, (height, width), moved, rng)
-            inputs = torch.stack([self.inputs(number) for number in numbers])
-            labels = torch.stack([self.labels[number] for number in numbers])
+            inputs = torch.stack([self.inputs(number, view) for number, view in zip(numbers, views, strict=True)])
+            labels = torch.stack(
+                [
+                    _padded(self.labels[number][view.window], self.size, UNLABELED)
+                    for number, view in zip(numbers, views, strict=True)
+                ]
+            )
             inputs, labels = cut_patches(inputs, labels, places, patches)
             if bool((labels != UNLABELED).any()):
                 vary_gray_values(inputs, self.features.gray_channels, rng)
                 return inputs, labels
+
+    def _view(self, number: int, center: tuple[float, float]) -> SliceView:
+        """The slice, or in a large region the part of it around the ``center`` (pixels) of a patch."""
+        view = self.slices[number].view
+        return self.features.window(view, center, WINDOW) if self.features.in_parts else view
 
     def _patch(self, one: TrainingSlice, size: tuple[int, int], rng: np.random.Generator) -> SlicePatch:
         """The position of a random patch: anywhere, or around a pixel of a random class."""
@@ -131,7 +152,7 @@ class SliceDataset:
         return SlicePatch((row, column), extent, spacing)
 
     def _labels(self, one: TrainingSlice, keep: tuple[int, ...]) -> torch.Tensor:
-        """Labels of a slice, padded with ``UNLABELED``.
+        """Labels ``(U, V)`` of a slice.
 
         Of several structures, one that no source of ``keep`` shows is left out: nothing there distinguishes it from the
         others.
@@ -140,7 +161,7 @@ class SliceDataset:
         if self._ignores_unknown:
             unknown = _objects(labels) - self._shown(keep)
             labels = torch.where(torch.isin(labels, torch.tensor([*unknown])), UNLABELED, labels) if unknown else labels
-        return _padded(labels, self.size, UNLABELED).to(self.device)
+        return labels
 
     def _shown(self, keep: tuple[int, ...]) -> set[int]:
         return set().union(*(self._objects_of[number] for number in keep))
@@ -162,18 +183,28 @@ def training_slices(features: SliceFeatures, hidden: frozenset[Plane]) -> list[T
 
 
 def _scribbled(source: ScribbleSource, number: int, features: SliceFeatures) -> list[TrainingSlice]:
-    volume = torch.full(features.prior.shape, UNLABELED, dtype=torch.int64)
-    volume[tuple(source.points.T)] = source.classes
     axis = slice_axis(source)
     places, counts = source.points[:, axis].unique(return_counts=True)
     best = places[counts.argsort(descending=True)[:MOST_SCRIBBLE_SLICES]].tolist()
-    views = [features.view(axis, index) for index in best]
-    return [TrainingSlice(view, view.cut(volume), frozenset([number])) for view in views]
+    slices = []
+    for index in best:
+        view = features.view(axis, index)
+        labels = torch.full(view.size, UNLABELED, dtype=torch.int64)
+        here = source.points[:, axis] == index
+        labels[tuple(source.points[here][:, [*view.axes]].T)] = source.classes[here]
+        slices.append(TrainingSlice(view, labels, frozenset([number])))
+    return slices
 
 
 def _objects(labels: torch.Tensor) -> set[int]:
     """The structures that are labeled."""
     return set(labels.unique().tolist()) - {0, UNLABELED}
+
+
+def _in_window(patch: SlicePatch, view: SliceView) -> SlicePatch:
+    """A patch of a slice, in the pixels of the part of it that a view shows."""
+    rows, columns = view.window
+    return replace(patch, center=(patch.center[0] - rows.start, patch.center[1] - columns.start), extent=view.size)
 
 
 def _padded(values: torch.Tensor, size: tuple[int, ...], fill: float) -> torch.Tensor:

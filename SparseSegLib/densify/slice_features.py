@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 import torch
 
 from SparseSegLib.annotation import Plane
 from SparseSegLib.densify.problem import Problem
+from SparseSegLib.image import Box
+from SparseSegLib.image.region_image import RegionImage
 from SparseSegLib.prior import AnnotationPrior, PlaneSource, ScribbleSource, SliceView
 
+HALO = 32
+"""Voxels around a part of a slice that count in what a network finds in it."""
+POOLED = 8
+"""Voxels that the networks pool at most: parts begin at multiples, so that they pool the same as in whole slices."""
 
-def slab(image: torch.Tensor, view: SliceView, neighbors: int) -> torch.Tensor:
-    """A slice of ``(C, Z, Y, X)`` with its neighbors on both sides, ``(C · (2·neighbors + 1), U, V)``.
+
+def slab(image: RegionImage, view: SliceView, neighbors: int) -> torch.Tensor:
+    """A slice of an image with its neighbors on both sides, ``(C · (2·neighbors + 1), U, V)``.
 
     Beyond the border the last slice is repeated.
     """
     last = view.shape[view.axis] - 1
     indices = [min(max(view.index + offset, 0), last) for offset in range(-neighbors, neighbors + 1)]
-    return image.index_select(1 + view.axis, torch.tensor(indices)).movedim(1 + view.axis, 1).flatten(0, 1)
+    box = [*view.box]
+    deep = box[view.axis]
+    box[view.axis] = slice(min(deep.start, indices[0]), max(deep.stop, indices[-1] + 1))
+    near = image.part((box[0], box[1], box[2]))
+    chosen = torch.tensor(indices) - box[view.axis].start
+    return near.index_select(1 + view.axis, chosen).movedim(1 + view.axis, 1).flatten(0, 1)
 
 
 class SliceFeatures:
@@ -33,6 +46,7 @@ class SliceFeatures:
     Attributes
     ----------
     prior : AnnotationPrior
+    in_parts : whether the region is so large that slices are seen part by part
     gray_channels : number of channels with gray values; they come first
     axes : orientations that were annotated
     """
@@ -41,6 +55,7 @@ class SliceFeatures:
         self.image = problem.image
         self.prior: AnnotationPrior = problem.prior(parts)
         self.neighbors = neighbors
+        self.in_parts = problem.in_parts
         self.gray_channels = len(problem.image) * (2 * neighbors + 1)
         self.axes = sorted({slice_axis(source) for source in self.prior.sources})
 
@@ -49,9 +64,28 @@ class SliceFeatures:
         """The class of each channel; 0 for those of all classes."""
         return [0] * self.gray_channels + self.prior.channel_classes
 
-    def view(self, axis: int, index: int) -> SliceView:
-        """The slice ``index`` across ``axis``."""
-        return SliceView(axis, index, self.prior.shape, self.prior.spacing)
+    def view(self, axis: int, index: int, part: Box | None = None) -> SliceView:
+        """The slice ``index`` across ``axis``, or what lies of it in a part of the region."""
+        return SliceView(axis, index, self.prior.shape, self.prior.spacing, part)
+
+    def window(self, view: SliceView, center: tuple[float, float], side: int) -> SliceView:
+        """A square part of a slice, at most ``side`` pixels wide, around about that ``center`` (pixels)."""
+        low = max(0, view.index - self.neighbors)
+        sides = [slice(low, min(view.shape[view.axis], view.index + self.neighbors + 1))] * 3
+        for axis, middle in zip(view.axes, center, strict=True):
+            start = min(max(0, round((middle - side / 2) / (side // 2)) * (side // 2)), max(0, view.shape[axis] - side))
+            sides[axis] = slice(start, min(view.shape[axis], start + side))
+        return replace(view, part=(sides[0], sides[1], sides[2]))
+
+    def part_around(self, box: Box) -> Box | None:
+        """What to look at to predict ``box``: all of the slices (None), or the box and some room around it."""
+        if not self.in_parts:
+            return None
+        z, y, x = (
+            slice(max(0, (side.start - HALO) // POOLED * POOLED), min(size, side.stop + HALO))
+            for side, size in zip(box, self.prior.shape, strict=True)
+        )
+        return z, y, x
 
     def known(self, hidden: Collection[Plane]) -> tuple[int, ...]:
         """The numbers of the prior's sources without the planes ``hidden``."""

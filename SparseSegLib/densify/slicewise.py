@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 
 from SparseSegLib.annotation import Plane
 from SparseSegLib.control import CancelToken
 from SparseSegLib.densify.experts.base import Request
+from SparseSegLib.densify.parts import divided
 from SparseSegLib.densify.slice_features import SliceFeatures
 from SparseSegLib.prior import SliceView
 
 PIXELS_AT_ONCE = 300_000
 FEW_SLICES = 3  # that are predicted to estimate how long all of them will take
+FEW_PIXELS = 256  # along each side of a slice of a large region that is predicted for that
 
+Side = TypeVar("Side")
 Network = Callable[[torch.Tensor], torch.Tensor]
 """From channels ``(N, C, U, V)`` to logits ``(N, K, U, V)``."""
 
@@ -40,27 +44,29 @@ class SlicewisePredictor:
 
     @torch.inference_mode()
     def predict(self, request: Request, keep: tuple[int, ...], token: CancelToken) -> torch.Tensor:
-        """Class probabilities ``(K, z, y, x)`` of the request's box, with the prior from the sources ``keep``.
+        """Class probabilities ``(K, z, y, x)`` of the request's places, with the prior from the sources ``keep``.
 
         A quick request uses the orientation with the fewest slices alone.
         """
         total = torch.zeros(self.classes, *request.shape)
         axes = self._axes(request)
+        part = self.features.part_around(request.box)
         for axis in axes:
-            side = request.box[axis]
-            box = [request.box[other] for other in range(3) if other != axis]
+            views = [self.features.view(axis, index, part) for index in request.places[axis][:: request.stride]]
+            rows, columns = (
+                slice(places.start - side.start, places.stop - side.start, places.step)
+                for places, side in zip(_but(axis, request.places), views[0].window, strict=True)
+            )
             known: torch.Tensor | None = None
-            filled = 0
-            for group in _groups(
-                [self.features.view(axis, index) for index in range(side.start, side.stop, request.stride)]
-            ):
+            filled, depth = 0, request.shape[axis]
+            for group in _groups(views):
                 token.check()
-                slices = _fill(known, self._probabilities(group, keep)[:, :, box[0], box[1]], request.stride)
+                slices = _fill(known, self._probabilities(group, keep)[:, :, rows, columns], request.stride)
                 known = slices[-1]
                 total.narrow(1 + axis, filled, len(slices)).add_(slices.transpose(0, 1).movedim(1, 1 + axis))
                 filled += len(slices)
-            if known is not None and filled < side.stop - side.start:
-                total.narrow(1 + axis, filled, side.stop - side.start - filled).add_(known.unsqueeze(1 + axis))
+            if known is not None and filled < depth:
+                total.narrow(1 + axis, filled, depth - filled).add_(known.unsqueeze(1 + axis))
         return total.div_(len(axes))
 
     @torch.inference_mode()
@@ -68,24 +74,42 @@ class SlicewisePredictor:
         """Class probabilities ``(K, U, V)`` of some slices, each seen from its own orientation."""
         found = []
         for plane in planes:
+            if self.features.in_parts:
+                found.append(self._in_parts(plane, keep, token))
+                continue
             token.check()
             found.append(self._probabilities([self.features.view(plane.axis, plane.index)], keep)[0])
         return found
+
+    def _in_parts(self, plane: Plane, keep: tuple[int, ...], token: CancelToken) -> torch.Tensor:
+        """Class probabilities ``(K, U, V)`` of a slice of a large region."""
+        shape = self.features.prior.shape
+        whole = Request.of_plane(shape, plane)
+        out = torch.empty(self.classes, *self.features.view(plane.axis, plane.index).size)
+        for request in divided(whole):
+            token.check()
+            view = self.features.view(plane.axis, plane.index, self.features.part_around(request.box))
+            rows, columns = (
+                slice(side.start - seen.start, side.stop - seen.start)
+                for side, seen in zip(_but(plane.axis, request.box), view.window, strict=True)
+            )
+            out[(slice(None), *_but(plane.axis, request.box))] = self._probabilities([view], keep)[0][:, rows, columns]
+        return out
 
     def seconds(self, request: Request, keep: tuple[int, ...]) -> float:
         """Seconds that :meth:`predict` would take, from the times of slices before, or of a few slices now."""
         if self._seconds_per_pixel is None:
             axis = self._axes(request)[0]
-            side = request.box[axis]
-            few = range(side.start, side.stop)[:FEW_SLICES]
+            few = [slice(side.start, min(side.stop, side.start + FEW_PIXELS)) for side in request.box]
+            part = self.features.part_around((few[0], few[1], few[2]))
             with torch.inference_mode():
-                self._probabilities([self.features.view(axis, index) for index in few], keep)
+                indices = range(request.box[axis].start, request.box[axis].stop)[:FEW_SLICES]
+                self._probabilities([self.features.view(axis, index, part) for index in indices], keep)
         assert self._seconds_per_pixel is not None
-        pixels = 0
+        pixels, part = 0, self.features.part_around(request.box)
         for axis in self._axes(request):
-            height, width = self.features.view(axis, 0).size
-            side = request.box[axis]
-            pixels += len(range(side.start, side.stop, request.stride)) * height * width
+            height, width = self.features.view(axis, 0, part).size
+            pixels += len(request.places[axis][:: request.stride]) * height * width
         return pixels * self._seconds_per_pixel
 
     def _axes(self, request: Request) -> list[int]:
@@ -99,6 +123,11 @@ class SlicewisePredictor:
         height, width = views[0].size
         self._seconds_per_pixel = (time.monotonic() - started) / (len(views) * height * width)
         return found
+
+
+def _but(axis: int, sides: Sequence[Side]) -> list[Side]:
+    """Those along the other two axes."""
+    return [side for other, side in enumerate(sides) if other != axis]
 
 
 def interpolated(slices: torch.Tensor, stride: int, depth: int) -> torch.Tensor:

@@ -13,45 +13,54 @@ import torch
 import torch.nn.functional as F
 from scipy import ndimage
 
-from SparseSegLib.image.coarse import block_means
+from SparseSegLib.image import Box
+from SparseSegLib.image.region_image import RegionImage
 from SparseSegLib.prior.types import Spacing3
 
 SCALES = (1, 2, 4, 8, 16)  # voxels, of the finest spacing
 FINE = 2.0  # voxels: a Gaussian that is wider is taken on a coarser grid, of which it is as wide
+REACH = 3.0  # standard deviations, as far as a Gaussian goes
 
 Block = tuple[range, range, range]
 """Voxels in z, y and x, whose every combination is meant."""
 
 
 class VoxelFeatures:
-    """Multi-scale features of any voxel of one image.
+    """Multi-scale features of any voxel of one image, or of a part of it.
 
     Parameters
     ----------
-    image : Tensor (C, Z, Y, X), normalized gray values
+    image : RegionImage
     spacing : (z, y, x) mm
+    box : the part; None for all of it
     """
 
-    def __init__(self, image: torch.Tensor, spacing: Spacing3) -> None:
+    def __init__(self, image: RegionImage, spacing: Spacing3, box: Box | None = None) -> None:
+        depth, height, width = image.sides
+        self._box = box or (slice(0, depth), slice(0, height), slice(0, width))
         self._levels = []
         for scale in SCALES:
             deviations = [scale * min(spacing) / step for step in spacing]
             reach = tuple(max(1, round(deviation)) for deviation in deviations)
-            self._levels.append(_Level.of(_smooth(image, deviations), reach))
+            self._levels.append(_Level.of(image, deviations, self._box, reach))
 
     def table(self, where: Block) -> torch.Tensor:
-        """The features ``(N, F)`` of the voxels ``where``, z slowest."""
-        columns = [column for level in self._levels for column in level.features(where)]
+        """The features ``(N, F)`` of the voxels ``where``, which lie in the part, z slowest."""
+        z, y, x = (
+            range(places.start - side.start, places.stop - side.start, places.step)
+            for places, side in zip(where, self._box, strict=True)
+        )
+        columns = [column for level in self._levels for column in level.features((z, y, x))]
         return torch.cat(columns).flatten(1).T.contiguous()
 
 
 @dataclass(frozen=True)
 class _Level:
-    """The image under one Gaussian.
+    """A part of the image under one Gaussian.
 
     Attributes
     ----------
-    padded : ``(C, Z, Y, X)``; ``reach`` more voxels on every side, which repeat the border
+    padded : ``(C, z, y, x)``; ``reach`` more voxels on every side, which repeat the image's border
     reach : (z, y, x) voxels between those that derivatives compare
     """
 
@@ -59,10 +68,16 @@ class _Level:
     reach: tuple[int, ...]
 
     @classmethod
-    def of(cls, smooth: torch.Tensor, reach: tuple[int, ...]) -> _Level:
-        """A level of an image ``(C, Z, Y, X)`` that is smooth already."""
-        sides = [step for step in reversed(reach) for _ in range(2)]
-        return cls(F.pad(smooth[None], sides, mode="replicate")[0], reach)
+    def of(cls, image: RegionImage, deviations: list[float], box: Box, reach: tuple[int, ...]) -> _Level:
+        """The part ``box`` under a Gaussian of such standard deviations (voxels)."""
+        wide = [(side.start - step, side.stop + step) for side, step in zip(box, reach, strict=True)]
+        z, y, x = (slice(max(0, low), min(size, high)) for (low, high), size in zip(wide, image.sides, strict=True))
+        missing = [
+            part
+            for (low, high), there in reversed(list(zip(wide, (z, y, x), strict=True)))
+            for part in (there.start - low, high - there.stop)
+        ]
+        return cls(F.pad(_smooth(image, deviations, (z, y, x))[None], missing, mode="replicate")[0], reach)
 
     def at(self, where: Block, *offsets: int) -> torch.Tensor:
         """The voxels ``where``, or their neighbors ``offsets`` (z, y, x) times the reach away."""
@@ -90,18 +105,30 @@ class _Level:
         return [middle, torch.as_tensor(gradient).sqrt(), *_eigenvalues(straight, mixed)]
 
 
-def _smooth(image: torch.Tensor, deviations: list[float]) -> torch.Tensor:
-    """A Gaussian of such standard deviations (voxels) over ``(C, Z, Y, X)``; wide ones by way of a coarser grid."""
+def _smooth(image: RegionImage, deviations: list[float], box: Box) -> torch.Tensor:
+    """The part ``box`` of an image under a Gaussian of such standard deviations (voxels), ``(C, z, y, x)``.
+
+    Wide Gaussians are taken by way of a coarser grid. What is around the box as far as they reach counts.
+    """
     z, y, x = (max(1, int(deviation / FINE)) for deviation in deviations)
     factors = (z, y, x)
-    small = block_means(image, factors)
     rest = [deviation / factor for deviation, factor in zip(deviations, factors, strict=True)]
-    smooth = torch.from_numpy(ndimage.gaussian_filter(small.numpy(), (0, *rest), mode="nearest", truncate=3.0))
-    if factors == (1, 1, 1):
-        return smooth
-    size = [count * factor for count, factor in zip(small.shape[1:], factors, strict=True)]
-    depth, height, width = image.shape[1:]
-    return F.interpolate(smooth[None], size=size, mode="trilinear", align_corners=False)[0, :, :depth, :height, :width]
+    around = []
+    for side, factor, deviation, size in zip(box, factors, rest, image.sides, strict=True):
+        more = int(REACH * deviation + 0.5) + 1
+        around.append(
+            slice(max(0, side.start // factor - more), min(-(-size // factor), -(-side.stop // factor) + more))
+        )
+    small = image.coarse_part(factors, (around[0], around[1], around[2]))
+    smooth = torch.from_numpy(ndimage.gaussian_filter(small.numpy(), (0, *rest), mode="nearest", truncate=REACH))
+    if factors != (1, 1, 1):
+        size = [count * factor for count, factor in zip(small.shape[1:], factors, strict=True)]
+        smooth = F.interpolate(smooth[None], size=size, mode="trilinear", align_corners=False)[0]
+    inside = [
+        slice(side.start - wide.start * factor, side.stop - wide.start * factor)
+        for side, wide, factor in zip(box, around, factors, strict=True)
+    ]
+    return smooth[(slice(None), *inside)]
 
 
 def _eigenvalues(straight: list[torch.Tensor], mixed: list[torch.Tensor]) -> list[torch.Tensor]:

@@ -7,6 +7,7 @@ import itertools
 import torch
 
 from SparseSegLib.annotation import SparseLabels
+from SparseSegLib.image.region_image import RegionImage
 from SparseSegLib.prior.appearance import AppearancePrior
 from SparseSegLib.prior.distances import DistancePrior
 from SparseSegLib.prior.interpolation import InterpolationPrior
@@ -29,8 +30,7 @@ class AnnotationPrior:
 
     Parameters
     ----------
-    image : Tensor (C, Z, Y, X)
-        Normalized gray values, on the CPU.
+    image : RegionImage
     labels : SparseLabels
         The annotation on the same grid.
     classes : int
@@ -51,7 +51,7 @@ class AnnotationPrior:
 
     def __init__(
         self,
-        image: torch.Tensor,
+        image: RegionImage,
         labels: SparseLabels,
         classes: int,
         spacing: Spacing3,
@@ -59,7 +59,7 @@ class AnnotationPrior:
         before: AnnotationPrior | None = None,
         walk_misleads: bool | None = None,
     ) -> None:
-        self.shape: Shape3 = (image.shape[1], image.shape[2], image.shape[3])
+        self.shape: Shape3 = image.sides
         self.spacing = spacing
         self.parts = parts
         self.classes = classes

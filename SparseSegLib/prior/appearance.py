@@ -14,11 +14,12 @@ import torch
 import torch.nn.functional as F
 from scipy import ndimage
 
+from SparseSegLib.image.region_image import RegionImage
+from SparseSegLib.prior.gray_bins import BINS, GrayBins, bins_of
 from SparseSegLib.prior.slice_view import SliceView
 from SparseSegLib.prior.sources import Source
 from SparseSegLib.prior.types import Shape3, Spacing3
 
-BINS = 16
 BLURS = (0.8, 2.0)  # cells
 MOST_CELLS = 24
 PSEUDOCOUNT = 1e-3
@@ -29,8 +30,7 @@ class AppearancePrior:
 
     Parameters
     ----------
-    image : Tensor (C, Z, Y, X)
-        Normalized gray values.
+    image : RegionImage
     sources : list of Source
         Where labels come from.
     classes : int
@@ -43,7 +43,7 @@ class AppearancePrior:
 
     def __init__(
         self,
-        image: torch.Tensor,
+        image: RegionImage,
         sources: list[Source],
         classes: int,
         spacing: Spacing3,
@@ -51,51 +51,53 @@ class AppearancePrior:
         before: AppearancePrior | None = None,
     ) -> None:
         self.classes = classes
-        self.shape: Shape3 = (image.shape[1], image.shape[2], image.shape[3])
-        self.pairs: list[tuple[torch.Tensor, torch.Tensor]] = (
-            before.pairs if before else [_binned(channel, spacing) for channel in image]
-        )
+        self.shape: Shape3 = image.sides
+        self.bins: GrayBins = before.bins if before else bins_of(image, spacing)
         self.cells = [
             max(1, round(max(4 * min(spacing), coarse / 2) / step), -(-count // MOST_CELLS))
             for step, count in zip(spacing, self.shape, strict=True)
         ]
         self.grid = [(count - 1) // cell + 2 for count, cell in zip(self.shape, self.cells, strict=True)]
-        self._votes = [[self._votes_of(source, *pair) for source in sources] for pair in self.pairs]
+        self._votes = [self._votes_of(source) for source in sources]
         self._tables: dict[tuple[int, ...], list[tuple[torch.Tensor, list[torch.Tensor]]]] = {}
 
     @property
     def channel_classes(self) -> list[int]:
         """The class of each channel."""
-        return [*range(1, self.classes)] * (1 + len(BLURS)) * len(self.pairs)
+        return [*range(1, self.classes)] * (1 + len(BLURS)) * self.bins.channels
 
     def channels(self, view: SliceView, keep: tuple[int, ...]) -> list[torch.Tensor]:
         """Channels for ``view`` from the sources ``keep``; each ``(U, V)``, probabilities."""
         channels: list[torch.Tensor] = []
-        for (sharp, smooth), (posterior, tables) in zip(self.pairs, self._learn(keep), strict=True):
-            values, neighborhood = view.cut(sharp), view.cut(smooth)
+        for (values, neighborhood), (posterior, tables) in zip(self.bins.cut(view), self._learn(keep), strict=True):
             channels += _look_up(posterior, values, neighborhood)
             for table in tables:
                 channels += self._read(table, neighborhood, view)
         return channels
 
-    def _votes_of(self, source: Source, sharp: torch.Tensor, smooth: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Flat bins of a source's labeled voxels in the joint histogram and in the bilateral grid."""
+    def _votes_of(self, source: Source) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """For each image channel, flat bins of a source's voxels in the joint histogram and in the bilateral grid."""
         points, classes = source.coordinates(), source.values()
-        at = tuple(points.T)
-        first, second = sharp[at].round().long(), smooth[at].round().long()
-        joint = (classes * BINS + first) * BINS + second
-        flat = classes * BINS + second
-        for axis in range(3):
-            place = (points[:, axis] / self.cells[axis]).round().long()
-            flat = flat * self.grid[axis] + place
-        return joint, flat
+        votes = []
+        for sharp, smooth in self.bins.at(points):
+            first, second = sharp.round().long(), smooth.round().long()
+            joint = (classes * BINS + first) * BINS + second
+            flat = classes * BINS + second
+            for axis in range(3):
+                place = (points[:, axis] / self.cells[axis]).round().long()
+                flat = flat * self.grid[axis] + place
+            votes.append((joint, flat))
+        return votes
 
     def _learn(self, keep: tuple[int, ...]) -> list[tuple[torch.Tensor, list[torch.Tensor]]]:
         """For each image channel the joint posterior and the blurred bilateral grids of the sources ``keep``."""
         if keep not in self._tables:
             if len(self._tables) > 256:
                 self._tables.clear()
-            self._tables[keep] = [self._learn_channel([votes[number] for number in keep]) for votes in self._votes]
+            kept = [self._votes[number] for number in keep]
+            self._tables[keep] = [
+                self._learn_channel([votes[channel] for votes in kept]) for channel in range(self.bins.channels)
+            ]
         return self._tables[keep]
 
     def _learn_channel(self, votes: list[tuple[torch.Tensor, torch.Tensor]]) -> tuple[torch.Tensor, list[torch.Tensor]]:
@@ -118,7 +120,7 @@ class AppearancePrior:
         below = min(int(place), self.grid[view.axis] - 2)
         share = place - below
         plane = table.select(2 + view.axis, below) * (1 - share) + table.select(2 + view.axis, below + 1) * share
-        rows, columns = (self._weights(axis) for axis in view.axes)
+        rows, columns = (self._weights(axis)[side] for axis, side in zip(view.axes, view.window, strict=True))
         full = torch.einsum("kbpq,up,vq->kbuv", plane, rows, columns)
         below_bin = bins.floor().long().clamp(max=BINS - 2)
         share_bin = bins - below_bin
@@ -131,19 +133,6 @@ class AppearancePrior:
         place = torch.arange(self.shape[axis]) / self.cells[axis]
         cells = torch.arange(self.grid[axis])
         return (1 - (place[:, None] - cells[None]).abs()).clamp(min=0)
-
-
-def _binned(channel: torch.Tensor, spacing: Spacing3) -> tuple[torch.Tensor, torch.Tensor]:
-    """Gray values and their smoothed neighborhood as fractional bins in ``[0, BINS - 1]``."""
-    blur = [1.5 * min(spacing) / step for step in spacing]
-    smooth = torch.from_numpy(ndimage.gaussian_filter(channel.numpy(), blur))
-    return _to_bins(channel), _to_bins(smooth)
-
-
-def _to_bins(values: torch.Tensor) -> torch.Tensor:
-    sample = values.flatten()[:: max(1, values.numel() // 100_000)]
-    low, high = torch.quantile(sample, torch.tensor([0.005, 0.995]))
-    return ((values - low) / (high - low).clamp(min=1e-6) * (BINS - 1)).clamp(0, BINS - 1)
 
 
 def _histogram(bins: list[torch.Tensor], shape: tuple[int, ...]) -> np.ndarray:

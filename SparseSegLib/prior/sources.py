@@ -16,11 +16,14 @@ import torch
 from scipy import ndimage
 
 from SparseSegLib.annotation import UNLABELED, SparseLabels
+from SparseSegLib.image.coarse import between_blocks, coarsening
 from SparseSegLib.prior.slice_view import SliceView
-from SparseSegLib.prior.types import Spacing3
+from SparseSegLib.prior.types import Shape3, Spacing3
 
 FAR = 1e4
 """Distance (mm) that stands for "this class is nowhere on that source"."""
+MOST_DISTANCES = 16_000_000
+"""Voxels of a volume up to which the distances to scribbles are those of each voxel; else they are of blocks."""
 
 
 def distance_maps(labels: np.ndarray, classes: int, spacing: tuple[float, ...]) -> torch.Tensor:
@@ -91,26 +94,41 @@ class PlaneSource:
 
 @dataclass(frozen=True)
 class ScribbleSource:
-    """All labeled voxels off the annotated planes, as one source. ``distances`` is ``(K, Z, Y, X)`` in mm."""
+    """All labeled voxels off the annotated planes, as one source.
+
+    ``distances`` is ``(K, z, y, x)`` in mm, of blocks of ``factors`` voxels.
+    """
 
     points: torch.Tensor
     classes: torch.Tensor
     distances: torch.Tensor
+    factors: Shape3 = (1, 1, 1)
 
     @classmethod
     def of(cls, labels: SparseLabels, classes: int, spacing: Spacing3) -> ScribbleSource:
         """The source for the scribbles of ``labels``; there must be some."""
-        array = np.where(labels.scribbles, labels.array, UNLABELED)
-        points = np.argwhere(array != UNLABELED)
+        points = np.argwhere(labels.scribbles)
+        drawn = labels.array[tuple(points.T)]
+        factors = coarsening(labels.array.shape, spacing, MOST_DISTANCES)
+        blocks = np.full(
+            [-(-side // f) for side, f in zip(labels.array.shape, factors, strict=True)], UNLABELED, np.uint8
+        )
+        blocks[tuple((points // factors).T)] = drawn
+        z, y, x = (step * factor for step, factor in zip(spacing, factors, strict=True))
         return cls(
             torch.from_numpy(points.astype(np.int64)),
-            torch.from_numpy(array[tuple(points.T)].astype(np.int64)),
-            distance_maps(array, classes, spacing),
+            torch.from_numpy(drawn.astype(np.int64)),
+            distance_maps(blocks, classes, (z, y, x)),
+            factors,
         )
 
     def distance(self, view: SliceView, least: float = 0.0) -> torch.Tensor:
         """Distance (mm) from each pixel of ``view`` to each class among the scribbles, ``(K, U, V)``."""
-        return view.cut(self.distances)
+        if self.factors == (1, 1, 1):
+            return view.cut(self.distances)
+        places = [range(side.start, side.stop) for side in view.box]
+        places[view.axis] = range(view.index, view.index + 1)
+        return between_blocks(self.distances, self.factors, places).squeeze(1 + view.axis)
 
     def coordinates(self) -> torch.Tensor:
         """Voxel indices (z, y, x) of the scribbles, ``(N, 3)``."""

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from SparseSegLib.image.coarse import block_means, coarsening
+from SparseSegLib.image.coarse import between_blocks
+from SparseSegLib.image.region_image import RegionImage
 from SparseSegLib.prior.random_walk import Edges, edge_weights, solve
 from SparseSegLib.prior.slice_view import SliceView
 from SparseSegLib.prior.sources import Source
@@ -38,7 +39,7 @@ class WalkPrior:
 
     Parameters
     ----------
-    image : Tensor (C, Z, Y, X), normalized gray values
+    image : RegionImage
     sources : where labels come from
     classes : background included
     spacing : (z, y, x) in mm
@@ -51,7 +52,7 @@ class WalkPrior:
 
     def __init__(
         self,
-        image: torch.Tensor,
+        image: RegionImage,
         sources: list[Source],
         classes: int,
         spacing: Spacing3,
@@ -119,6 +120,9 @@ class WalkPrior:
         below, above = (walk.select(1 + view.axis, index) for index in (low, min(low + 1, last)))
         plane = torch.lerp(below, above, place - low)
         factors = tuple(self.factors[axis] for axis in view.axes)
+        if view.part is not None:
+            places = [range(side.start, side.stop) for side in view.window]
+            return between_blocks(plane[:, None], (1, *factors), ((0,), *places))[:, 0]
         if factors == (1, 1):
             return plane
         size = [count * factor for count, factor in zip(plane.shape[1:], factors, strict=True)]
@@ -146,15 +150,14 @@ class _Grid:
     @classmethod
     def of(
         cls,
-        image: torch.Tensor,
+        image: RegionImage,
         sources: list[Source],
         spacing: Spacing3,
         most_voxels: int,
         contrasts: tuple[float, ...],
     ) -> _Grid:
         """The finest grid of at most ``most_voxels``."""
-        factors = coarsening(image.shape[1:], spacing, most_voxels)
-        means = block_means(image, factors)
+        factors, means = image.coarsened(spacing, most_voxels)
         depth, height, width = means.shape[1:]
         z, y, x = (step * factor for step, factor in zip(spacing, factors, strict=True))
         edges = edge_weights(means, torch.tensor(contrasts).view(-1, 1, 1, 1), (z, y, x))

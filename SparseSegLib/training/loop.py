@@ -94,14 +94,17 @@ class TrainingLoop:
         self.control.events.message(f"GPU memory is short: going on with {patches} patches per step.")
         return None
 
-    def report(self, steps: int, **figures: float) -> None:
-        """Report progress, at most every half second."""
+    def report(self, steps: int, after: float = 0.0, **figures: float) -> None:
+        """Report progress, at most every half second; ``after`` are seconds of work that follow the training."""
         now = self.budget.elapsed
         if now < self._next_report:
             return
         self._next_report = now + REPORT_SECONDS
-        left = self.budget.seconds_left(steps)
-        self.control.events.progress(steps, self.budget.fraction(steps), self.loss, left, **figures)
+        left, fraction = self.budget.seconds_left(steps), self.budget.fraction(steps)
+        if after and left is not None:
+            left += after
+            fraction = min(fraction, now / (now + left))
+        self.control.events.progress(steps, fraction, self.loss, left, **figures)
 
     def save(self, state: Callable[[], dict[str, Any]], *, force: bool = False) -> None:
         """Save a checkpoint of ``state()`` if it is time."""

@@ -144,7 +144,7 @@ class AdaptedExpert(TrainableExpert):
 
     @torch.inference_mode()
     def predict(self, request: Request, token: CancelToken) -> torch.Tensor:
-        """Class probabilities ``(K, z, y, x)`` of the request's box."""
+        """Class probabilities ``(K, z, y, x)`` of the request's places."""
         target, box = self._part(request)
         started = time.monotonic()
         found = predict_patches(
@@ -158,7 +158,8 @@ class AdaptedExpert(TrainableExpert):
         self._tile_seconds = (time.monotonic() - started) / self._tiles(box)
         structures = found[[*self.classes]]
         chosen = torch.cat([(1 - structures.sum(0, keepdim=True)).clamp(min=0), structures])
-        return probabilities_on(chosen, self._grid.crop(box), target)
+        found = probabilities_on(chosen, self._grid.crop(box), target)
+        return found[(slice(None), *request.within_box)]
 
     def seconds(self, request: Request) -> float:
         """Seconds that a prediction would take, from those before, or from one window now."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -24,32 +24,63 @@ class Request:
     box : (z, y, x)
     stride : experts that work slice by slice may predict every ``stride``-th one and interpolate between them
     quick : experts that predict in several orientations may use one
+    step : (z, y, x) voxels of the box for each that is predicted: of blocks of so many the middle
     """
 
     box: Box
     stride: int = 1
     quick: bool = False
+    step: tuple[int, int, int] = (1, 1, 1)
 
     @classmethod
-    def whole(cls, problem: Problem, stride: int = 1, *, quick: bool = False) -> Request:
+    def whole(
+        cls, problem: Problem, stride: int = 1, *, quick: bool = False, step: tuple[int, int, int] = (1, 1, 1)
+    ) -> Request:
         """All of a problem's working grid."""
         z, y, x = (slice(0, side) for side in problem.labels.array.shape)
-        return cls((z, y, x), stride, quick)
+        return cls((z, y, x), stride, quick, step)
 
     @classmethod
     def plane(cls, problem: Problem, plane: Plane) -> Request:
         """One slice of it."""
+        return cls.of_plane(problem.labels.array.shape, plane)
+
+    @classmethod
+    def of_plane(cls, shape: tuple[int, ...], plane: Plane) -> Request:
+        """One slice of a grid of such a ``shape``."""
         z, y, x = (
             slice(plane.index, plane.index + 1) if axis == plane.axis else slice(0, side)
-            for axis, side in enumerate(problem.labels.array.shape)
+            for axis, side in enumerate(shape)
         )
         return cls((z, y, x))
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """(z, y, x) voxels of the box."""
-        z, y, x = (side.stop - side.start for side in self.box)
+    def places(self) -> tuple[range, range, range]:
+        """Indices along (z, y, x) of the voxels that are predicted."""
+        z, y, x = (
+            range(min(side.start + step // 2, side.stop - 1), side.stop, step)
+            for side, step in zip(self.box, self.step, strict=True)
+        )
         return z, y, x
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """How many these are along (z, y, x)."""
+        z, y, x = map(len, self.places)
+        return z, y, x
+
+    @property
+    def within_box(self) -> tuple[slice, slice, slice]:
+        """Where the places are in the box."""
+        z, y, x = (
+            slice(places.start - side.start, places.stop - side.start, places.step)
+            for places, side in zip(self.places, self.box, strict=True)
+        )
+        return z, y, x
+
+    def of(self, box: Box) -> Request:
+        """The same of another box."""
+        return replace(self, box=box)
 
 
 class Expert(ABC):
@@ -80,7 +111,7 @@ class Expert(ABC):
 
     @abstractmethod
     def predict(self, request: Request, token: CancelToken) -> torch.Tensor:
-        """Class probabilities ``(K, z, y, x)`` float32 on the CPU, of the request's box.
+        """Class probabilities ``(K, z, y, x)`` float32 on the CPU, of the request's places.
 
         Raises Canceled or Stopped where the token says so.
         """

@@ -73,4 +73,4 @@ class BundleExpert(Expert):
             structures = self._found[[*self.classes]]
             chosen = torch.cat([(1 - structures.sum(0, keepdim=True)).clamp(min=0), structures])
             self._on_grid = probabilities_on(chosen, self._grid, self.problem.labels.geometry)
-        return self._on_grid[(slice(None), *request.box)]
+        return self._on_grid[(slice(None), *request.box)][(slice(None), *request.within_box)]

@@ -6,7 +6,9 @@ forest, and find more. The features are in ``voxel_features``.
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -19,13 +21,13 @@ from SparseSegLib.densify.experts.base import Expert, Request
 from SparseSegLib.densify.problem import Problem
 from SparseSegLib.densify.slicewise import interpolated
 from SparseSegLib.densify.voxel_features import VoxelFeatures
+from SparseSegLib.image import Box
 
 if TYPE_CHECKING:
     from sklearn.ensemble import ExtraTreesClassifier
 
 VOXELS_AT_ONCE = 250_000
 QUICK_PART = 4  # of the trees, one of so many is grown for a quick prediction
-FEATURE_SECONDS = 4e-7  # for a voxel, at first
 
 
 @dataclass(frozen=True)
@@ -91,10 +93,13 @@ class ExtraTreesExpert(Expert):
         self._trees = None
 
     def predict(self, request: Request, token: CancelToken) -> torch.Tensor:
-        """Class probabilities ``(K, z, y, x)`` of the request's box."""
-        features = self._ready_features()
-        trees = self._fitted(features, self._trees_for(request))
-        z, y, x = (range(side.start, side.stop) for side in request.box)
+        """Class probabilities ``(K, z, y, x)`` of the request's places."""
+        trees = self._fitted(self._trees_for(request))
+        started = time.monotonic()
+        features = self._features_of(request.box)
+        if self.problem.in_parts:
+            self._pace.computed(time.monotonic() - started, math.prod(side.stop - side.start for side in request.box))
+        z, y, x = request.places
         stride = request.stride if request.quick else 1  # what is thin is lost between slices
         strided = z[::stride]
         out = torch.zeros(self.problem.classes, len(strided), len(y), len(x))
@@ -115,11 +120,12 @@ class ExtraTreesExpert(Expert):
         """Seconds that a prediction would take, fitting included."""
         trees = self._trees_for(request)
         grown = 0 if self._trees is None else self._trees.n_estimators
-        voxels = self.problem.image[0].numel()
+        computed = request.box if self.problem.in_parts else Request.whole(self.problem).box
+        voxels = math.prod(side.stop - side.start for side in computed)
         z, y, x = request.shape
         depth = -(-z // request.stride) if request.quick else z
         return (
-            (0.0 if self._features is not None else voxels * FEATURE_SECONDS)
+            (0.0 if self._features is not None else voxels * self._pace.feature_seconds)
             + max(0, trees - grown) * self._pace.tree_seconds
             + depth * y * x * (self._pace.table_seconds + trees * self._pace.voxel_seconds)
         )
@@ -127,15 +133,19 @@ class ExtraTreesExpert(Expert):
     def _trees_for(self, request: Request) -> int:
         return max(1, self.recipe.trees // QUICK_PART) if request.quick else self.recipe.trees
 
-    def _ready_features(self) -> VoxelFeatures:
+    def _features_of(self, box: Box) -> VoxelFeatures:
+        """Features of all voxels, kept; in a large region of those in a box."""
+        problem = self.problem
+        if problem.in_parts:
+            return VoxelFeatures(problem.image, problem.spacing, box)
         if self._features is None:
-            self._features = VoxelFeatures(self.problem.image, self.problem.spacing)
+            self._features = VoxelFeatures(problem.image, problem.spacing)
         return self._features
 
-    def _fitted(self, features: VoxelFeatures, count: int) -> ExtraTreesClassifier:
+    def _fitted(self, count: int) -> ExtraTreesClassifier:
         """At least so many trees, grown one after another: more trees change none of those before."""
         if self._trees is None:
-            self._table = self._samples(features)
+            self._table = samples(self._features_of, self.known, self.recipe.samples, self.seed)
             classes, counts = np.unique(self._table[1], return_counts=True)
             balanced = counts.sum() / (len(classes) * counts)
             self._trees = _new_trees(self.recipe, self.seed, dict(zip(classes.tolist(), balanced, strict=True)))
@@ -148,13 +158,6 @@ class ExtraTreesExpert(Expert):
             self._pace.grew(time.monotonic() - started, missing)
         return trees
 
-    def _samples(self, features: VoxelFeatures) -> tuple[np.ndarray, np.ndarray]:
-        table, classes = samples(features, self.known)
-        if len(classes) > self.recipe.samples:
-            chosen = np.random.default_rng(self.seed).choice(len(classes), self.recipe.samples, replace=False)
-            table, classes = table[chosen], classes[chosen]
-        return table, classes
-
 
 @dataclass
 class _Pace:
@@ -162,14 +165,19 @@ class _Pace:
 
     Attributes
     ----------
+    feature_seconds : for the smoothed images at a voxel
     tree_seconds : for a tree that grows
     table_seconds : for the features of a voxel, which are looked up once for all trees
     voxel_seconds : for a voxel in a tree
     """
 
+    feature_seconds: float = 4e-7
     tree_seconds: float = 0.08
     table_seconds: float = 8e-7
     voxel_seconds: float = 1e-8
+
+    def computed(self, seconds: float, voxels: int) -> None:
+        self.feature_seconds = seconds / voxels
 
     def grew(self, seconds: float, trees: int) -> None:
         self.tree_seconds = seconds / trees
@@ -191,17 +199,52 @@ def _new_trees(recipe: ExtraTreesRecipe, seed: int, weights: dict[int, float]) -
     )
 
 
-def samples(features: VoxelFeatures, labels: SparseLabels) -> tuple[np.ndarray, np.ndarray]:
-    """Features ``(N, F)`` and classes ``(N,)`` of the labeled voxels; those where planes cross occur once a plane."""
-    drawn = torch.from_numpy(labels.array)
-    scribbled = torch.from_numpy(np.where(labels.scribbles, labels.array, np.uint8(UNLABELED)))
-    parts = [(plane.axis, plane.index, drawn) for plane in labels.planes]
-    parts += [(0, int(z), scribbled) for z in np.unique(np.nonzero(labels.scribbles)[0])]
-    tables, classes = [], []
-    for axis, index, array in parts:
-        part = array.select(axis, index).flatten()
-        labeled = part != UNLABELED
-        z, y, x = (range(index, index + 1) if axis == other else range(size) for other, size in enumerate(array.shape))
-        tables.append(features.table((z, y, x))[labeled])
-        classes.append(part[labeled])
-    return torch.cat(tables).numpy(), torch.cat(classes).numpy()
+def samples(
+    features: Callable[[Box], VoxelFeatures], labels: SparseLabels, most: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Features ``(N, F)`` and classes ``(N,)`` of labeled voxels; those where planes cross occur once a plane.
+
+    Parameters
+    ----------
+    features : those of the voxels in a box
+    labels : SparseLabels
+    most : voxels; of more of them, so many are drawn at random
+    seed : int
+    """
+    slices = list(_labeled_slices(labels))
+    ends = np.cumsum([len(classes) for _, _, classes in slices])
+    chosen = np.arange(ends[-1])
+    if ends[-1] > most:
+        chosen = np.random.default_rng(seed).choice(ends[-1], most, replace=False)
+    table: np.ndarray | None = None
+    for (box, labeled, classes), end in zip(slices, ends, strict=True):
+        own = chosen - (end - len(classes))
+        here = (own >= 0) & (own < len(classes))
+        z, y, x = (range(side.start, side.stop) for side in box)
+        found = features(box).table((z, y, x))[labeled].numpy()
+        if table is None:
+            table = np.empty((len(chosen), found.shape[1]), found.dtype)
+        table[here] = found[own[here]]
+    assert table is not None
+    return table, np.concatenate([classes for _, _, classes in slices])[chosen]
+
+
+def _labeled_slices(labels: SparseLabels) -> Iterator[tuple[Box, torch.Tensor, np.ndarray]]:
+    """Of each annotated plane, and of each slice with scribbles, the box around its labeled voxels.
+
+    With which of the box's voxels, z slowest, are labeled, and their classes.
+    """
+    scribbles = labels.scribbles
+    for plane in [*labels.planes, *(Plane(0, int(z)) for z in np.flatnonzero(scribbles.any((1, 2))))]:
+        drawn = labels.array[plane.voxels]
+        mask = drawn != UNLABELED if plane in labels.planes else scribbles[plane.voxels]
+        if not mask.any():
+            continue
+        sides = []
+        for other in (1, 0):
+            places = np.flatnonzero(mask.any(other))
+            sides.append(slice(int(places[0]), int(places[-1]) + 1))
+        window = sides[0], sides[1]
+        inside = mask[window].ravel()
+        sides.insert(plane.axis, slice(plane.index, plane.index + 1))
+        yield (sides[0], sides[1], sides[2]), torch.from_numpy(inside), drawn[window].ravel()[inside]

@@ -15,6 +15,7 @@ from SparseSegLib.annotation import Plane
 from SparseSegLib.control import CancelToken
 from SparseSegLib.densify.experts.base import Expert, Request
 from SparseSegLib.densify.problem import Problem
+from SparseSegLib.image.coarse import between_blocks
 from SparseSegLib.prior import sources_of
 from SparseSegLib.prior.walk import WalkPrior
 
@@ -78,24 +79,29 @@ class RandomWalkExpert(Expert):
         self._found: torch.Tensor | None = None
 
     def predict(self, request: Request, token: CancelToken) -> torch.Tensor:
-        """Class probabilities ``(K, z, y, x)`` of the request's box."""
+        """Class probabilities ``(K, z, y, x)`` of the request's places."""
         token.check()
         if self._found is None:
             self._found = self._walk()
+        if self.problem.in_parts:
+            return _with_background(between_blocks(self._found, self._factors, request.places))
         return self._found[(slice(None), *request.box)].float()
 
     def seconds(self, request: Request) -> float:
         """How long a prediction would take: nothing once it has walked."""
         if self._found is not None:
             return 0.0
-        return WALK_SECONDS * min(self.problem.image[0].numel(), self.recipe.most_voxels)
+        return WALK_SECONDS * min(self.problem.labels.array.size, self.recipe.most_voxels)
 
     def _walk(self) -> torch.Tensor:
-        """Class probabilities ``(K, Z, Y, X)`` of the working grid, half precision."""
+        """Class probabilities ``(K, Z, Y, X)`` of the working grid, half precision.
+
+        Of a large one those of the structures on the grid that was walked on.
+        """
         problem, recipe = self.problem, self.recipe
         sources = sources_of(self._known, problem.classes, problem.spacing)
         prior = WalkPrior(
-            problem.image.clamp(-1, 1),
+            problem.image.clipped(1) if self._prior is None else problem.image,
             sources,
             problem.classes,
             problem.spacing,
@@ -107,10 +113,17 @@ class RandomWalkExpert(Expert):
         )
         self._prior = prior
         found = prior.probabilities(tuple(range(len(sources))))[0]
+        self._factors = prior.factors
+        if problem.in_parts:
+            return found
         size = [count * factor for count, factor in zip(found.shape[1:], prior.factors, strict=True)]
-        depth, height, width = problem.image.shape[1:]
+        depth, height, width = problem.image.sides
         fine = F.interpolate(found[None], size=size, mode="trilinear", align_corners=False)[0]
-        fine = fine[:, :depth, :height, :width]
-        background = (1 - fine.sum(0, keepdim=True)).clamp(min=0)
-        everything = torch.cat([background, fine])
-        return everything.div_(everything.sum(0, keepdim=True).clamp(min=1e-6)).half()
+        return _with_background(fine[:, :depth, :height, :width]).half()
+
+
+def _with_background(structures: torch.Tensor) -> torch.Tensor:
+    """Class probabilities ``(K, ...)`` from those of the structures ``(K - 1, ...)``."""
+    background = (1 - structures.sum(0, keepdim=True)).clamp(min=0)
+    everything = torch.cat([background, structures])
+    return everything.div_(everything.sum(0, keepdim=True).clamp(min=1e-6))

@@ -6,13 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
 
 from SparseSegLib.annotation import Plane
+from SparseSegLib.augmentation import cut, random_places
 from SparseSegLib.control import CancelToken
 from SparseSegLib.densify.experts.base import Request, TrainableExpert
 from SparseSegLib.densify.problem import Problem
 from SparseSegLib.errors import UsageError
+from SparseSegLib.image import Box
+from SparseSegLib.image.region_image import InMemory, RegionImage
 from SparseSegLib.inference import predict_patches
 from SparseSegLib.patches import LabeledImage, PatchRecipe, PatchTrainer, within
 from SparseSegLib.training.losses import soft_dice
@@ -97,7 +101,7 @@ class UNet3DExpert(TrainableExpert):
     def set_annotation(self, problem: Problem, hidden: frozenset[Plane]) -> None:
         """Learn from this annotation from now on, ``hidden`` planes left out."""
         self.problem = problem
-        self.trainer.learn_from([LabeledImage(problem.image, problem.without(hidden).array)])
+        self.trainer.learn_from_region(problem.image, problem.without(hidden).array)
 
     def draw(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The next batch of patches ``(B, C, z, y, x)`` and their labels ``(B, z, y, x)``."""
@@ -118,26 +122,27 @@ class UNet3DExpert(TrainableExpert):
         box = self._around(request)
         found = predict_patches(
             trainer.averaged.network,
-            trainer.images[0][(slice(None), *box)],
+            trainer.part(box),
             classes=trainer.classes,
             patch=trainer.recipe.patch,
             device=trainer.device,
             check=token.check,
         )
         inside = (
-            slice(side.start - around.start, side.stop - around.start)
-            for side, around in zip(request.box, box, strict=True)
+            slice(places.start - around.start, places.stop - around.start, places.step)
+            for places, around in zip(request.places, box, strict=True)
         )
         return found[(slice(None), *inside)]
 
-    def _around(self, request: Request) -> tuple[slice, ...]:
+    def _around(self, request: Request) -> Box:
         """The request's box and a patch's half around it, so that its border looks as it does from within."""
         margins = [side // 2 for side in self.trainer.recipe.patch]
-        shape = self.trainer.images[0].shape[1:]
-        return tuple(
+        shape = self.problem.image.sides
+        z, y, x = (
             slice(max(0, side.start - margin), min(size, side.stop + margin))
             for side, margin, size in zip(request.box, margins, shape, strict=True)
         )
+        return z, y, x
 
     def weights_dict(self) -> dict[str, Any]:
         """The averaged weights, which predict."""
@@ -165,8 +170,39 @@ class _Trainer(PatchTrainer):
         self.augmentation = replace(self.augmentation, still=own.still)
         self.pads = getattr(self.network, "padded", True)
         if self.pads:
-            z, y, x = map(min, own.patches.patch, problem.image.shape[1:])
+            z, y, x = map(min, own.patches.patch, problem.image.sides)
             self.recipe = replace(own.patches, patch=(z, y, x))
+
+    def learn_from_region(self, image: RegionImage, labels: np.ndarray) -> None:
+        """Draw patches from a region's image and its labels ``(Z, Y, X)`` from now on."""
+        self.region = image
+        values = image.values if isinstance(image, InMemory) else torch.empty(len(image), 0, 0, 0)
+        self.learn_from([LabeledImage(values, labels)])
+
+    def part(self, box: Box) -> torch.Tensor:
+        """The gray values ``(C, z, y, x)`` in a box of the region."""
+        return self.images[0][(slice(None), *box)] if isinstance(self.region, InMemory) else self.region.part(box)
+
+    def _cut_from(self, number: int, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Patches of a region, of which only what is around them is read where it is large."""
+        if isinstance(self.region, InMemory):
+            return super()._cut_from(number, count)
+        patches = []
+        for _ in range(count):
+            center = torch.tensor([self.center(number)], dtype=torch.float32)
+            places = random_places(center, self.recipe.patch, self.augmentation, self.generator)
+            low, high = (
+                places.flatten(0, -2).amin(0).floor().long() - 1,
+                places.flatten(0, -2).amax(0).ceil().long() + 2,
+            )
+            z, y, x = (
+                slice(max(0, min(start, side - 1)), min(side, max(stop, 1)))
+                for start, stop, side in zip(low.tolist(), high.tolist(), self.region.sides, strict=True)
+            )
+            start = torch.tensor([z.start, y.start, x.start], device=places.device)
+            image, labels = self.region.part((z, y, x)), self.labels[number][z, y, x]
+            patches.append(cut(image.to(self.device), labels.to(self.device), places - start))
+        return torch.cat([image for image, _ in patches]), torch.cat([labels for _, labels in patches])
 
     def make_optimizer(self) -> torch.optim.Optimizer:
         """SGD with momentum, or AdamW."""
@@ -183,5 +219,5 @@ class _Trainer(PatchTrainer):
         """(z, y, x) of the middle of the next patch: a labeled voxel, or as near as the volume allows."""
         z, y, x = super().center(number)
         if self.pads:
-            z, y, x = within((z, y, x), self.recipe.patch, self.images[number].shape[1:]).tolist()
+            z, y, x = within((z, y, x), self.recipe.patch, self.region.sides).tolist()
         return z, y, x

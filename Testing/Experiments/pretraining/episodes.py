@@ -58,7 +58,7 @@ def make_episode(number: int, data: Path | None) -> Episode:
             problem = make_problem(Volume(scene.image[None], geometry), labels, 0.1, MOST_VOXELS)
         except SparseSegError:  # slices that miss the structure, for instance
             continue
-        if problem.factors == (1, 1, 1):
+        if not problem.in_parts:
             return _cut(scene, problem, rng)
 
 

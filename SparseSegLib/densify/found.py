@@ -1,0 +1,71 @@
+"""What is found in a large region: its labels and uncertainty, filled in part by part."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from SparseSegLib.annotation import UNLABELED
+from SparseSegLib.densify.finish import SLAB_VOXELS, most_probable, uncertainty_of
+from SparseSegLib.densify.holdout import expected_counts
+from SparseSegLib.densify.problem import Problem
+from SparseSegLib.image import Box
+from SparseSegLib.image.coarse import between_blocks
+
+
+class Found:
+    """Labels and uncertainty of the whole volume, a byte for each voxel; outside of the region they are 0.
+
+    Parameters
+    ----------
+    problem : Problem
+
+    Attributes
+    ----------
+    labels : (Z, Y, X) uint8
+    uncertainty : (Z, Y, X) uint8, in 255ths
+    counts : ``expected_counts`` of what was looked at closely, off the labels
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.labels = np.zeros(problem.full.array.shape, np.uint8)
+        self.uncertainty = np.zeros(problem.full.array.shape, np.uint8)
+        self.counts = np.zeros((3, problem.classes - 1))
+
+    def fill(self, coarse: torch.Tensor) -> None:
+        """Take over a coarse prediction of all of the region, ``(K, z, y, x)``, interpolated."""
+        problem = self.problem
+        z, y, x = (step * factor for step, factor in zip(problem.coarse_step, problem.factors, strict=True))
+        depth, height, width = problem.region_shape
+        slab = max(1, SLAB_VOXELS // (height * width))
+        for start in range(0, depth, slab):
+            stop = min(start + slab, depth)
+            places = range(start, stop), range(height), range(width)
+            box = slice(start, stop), slice(0, height), slice(0, width)
+            self._write(box, between_blocks(coarse, (z, y, x), places))
+
+    def put(self, box: Box, probabilities: torch.Tensor) -> None:
+        """Take over the prediction ``(K, z, y, x)`` of a box of the working grid."""
+        unlabeled = torch.from_numpy(self.problem.labels.array[box] == UNLABELED)
+        self.counts += expected_counts(probabilities[:, unlabeled])
+        factors = self.problem.factors
+        z, y, x = (
+            slice(side.start * factor, min(side.stop * factor, size))
+            for side, factor, size in zip(box, factors, self.problem.region_shape, strict=True)
+        )
+        if factors != (1, 1, 1):
+            places = [range(side.stop - side.start) for side in (z, y, x)]
+            probabilities = between_blocks(probabilities, factors, places)
+        self._write((z, y, x), probabilities)
+
+    def _write(self, box: Box, probabilities: torch.Tensor) -> None:
+        self.labels[self.problem.box][box] = most_probable(probabilities).numpy()
+        self.uncertainty[self.problem.box][box] = (uncertainty_of(probabilities) * 255).round_().byte().numpy()
+
+    def draw(self) -> None:
+        """Put in what the user drew, which is certain."""
+        for plane, doubt, drawn in zip(self.labels, self.uncertainty, self.problem.full.array, strict=True):
+            labeled = drawn != UNLABELED
+            np.copyto(plane, drawn, where=labeled)
+            doubt[labeled] = 0

@@ -1,0 +1,87 @@
+"""The last prediction of a training: labels, uncertainty, and the next slice worth annotating."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from SparseSegLib.annotation import UNLABELED, Plane
+from SparseSegLib.control import CancelToken, Stopped, UntilStopped
+from SparseSegLib.densify.ensemble import Ensemble
+from SparseSegLib.densify.finish import region_labels, suggest, whole
+from SparseSegLib.densify.holdout import expected_counts
+from SparseSegLib.densify.pacer import HURRY_SECONDS, Pacer
+from SparseSegLib.densify.part_prediction import PartPrediction
+from SparseSegLib.densify.problem import Problem
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was predicted of the whole volume.
+
+    Attributes
+    ----------
+    labels : (Z, Y, X) uint8, the user's own among them
+    uncertainty : (Z, Y, X) float32 from 0 to 1; of a region that was seen part by part uint8, in 255ths
+    counts : ``expected_counts`` off the labels
+    next_slice : Plane or None
+    """
+
+    labels: np.ndarray
+    uncertainty: np.ndarray
+    counts: np.ndarray
+    next_slice: Plane | None
+
+
+def last_prediction(
+    ensemble: Ensemble, pacer: Pacer, token: CancelToken, report: Callable[[float], None] = lambda seconds: None
+) -> Outcome:
+    """Predict all of the region with what was learned.
+
+    ``report`` is told about how many seconds that still takes, where it takes long.
+    """
+    if ensemble.problem.in_parts:
+        return _in_parts(ensemble, pacer, token, report)
+    return _at_once(ensemble, pacer, token)
+
+
+def hurries(problem: Problem, token: CancelToken) -> bool:
+    """Whether a stop was requested, in a region so large that the last prediction takes long."""
+    return token.stopped and not problem.is_small
+
+
+def _at_once(ensemble: Ensemble, pacer: Pacer, token: CancelToken) -> Outcome:
+    problem = ensemble.problem
+    probabilities = _probabilities(ensemble, pacer, token)
+    counts = expected_counts(probabilities[:, torch.from_numpy(~problem.labels.labeled)])
+    labels, entropy = region_labels(problem, probabilities, uncertainty=True)
+    assert entropy is not None
+    plane = suggest(problem, labels, entropy)
+    dense = whole(problem, labels, np.uint8)
+    drawn = problem.full.array
+    np.copyto(dense, drawn, where=drawn != UNLABELED)
+    return Outcome(dense, whole(problem, entropy, np.float32), counts, plane)
+
+
+def _probabilities(ensemble: Ensemble, pacer: Pacer, token: CancelToken) -> torch.Tensor:
+    """Class probabilities of the region; quicker ones of a large region, where a stop was requested."""
+    problem, seconds = ensemble.problem, ensemble.seconds
+    if not hurries(problem, token):
+        with suppress(Stopped):
+            until = token if problem.is_small else UntilStopped(token)
+            request = pacer.last_request(problem, seconds)
+            return ensemble.predict(request, until, within=pacer.last_seconds)
+    return ensemble.predict(pacer.hurried_request(problem, seconds), token, within=HURRY_SECONDS)
+
+
+def _in_parts(ensemble: Ensemble, pacer: Pacer, token: CancelToken, report: Callable[[float], None]) -> Outcome:
+    problem = ensemble.problem
+    hurry = HURRY_SECONDS if hurries(problem, token) else None
+    found = PartPrediction(problem, ensemble, token, pacer.last_seconds, report).found(hurry=hurry)
+    z, y, x = (step * factor for step, factor in zip(problem.coarse_step, problem.factors, strict=True))
+    plane = suggest(problem, found.labels[problem.box], found.uncertainty[problem.box], (z, y, x))
+    return Outcome(found.labels, found.uncertainty, found.counts, plane)
