@@ -161,14 +161,13 @@ def test_the_slices_on_display_are_shown_first(phantom, labels, more):
         assert not any(later.planes for later in events.previews[1:])
 
 
-def test_slices_on_display_of_a_coarse_region_have_its_own_grid(phantom, labels, monkeypatch):
-    monkeypatch.setattr(DensifySettings, "most_voxels", property(lambda self: 3000))
+def test_slices_on_display_of_a_coarse_region_have_its_own_grid(phantom, labels):
     events = Watch()
-    densify(phantom.volume, labels, SETTINGS, Control(events=events, looks=Board(((1, 13),))))
+    densify(phantom.volume, labels, replace(SETTINGS, coarser=2), Control(events=events, looks=Board(((1, 13),))))
     first = events.previews[0]
     assert first.planes == (Plane(1, 13),)
     assert first.labels.shape == first.geometry.shape
-    box = make_problem(phantom.volume, labels, 0.1, 3000).box
+    box = make_problem(phantom.volume, labels, 0.1, 10**6).box
     found = first.labels[:, 13 - box[1].start] == 1
     truth = phantom.labels[:, 13][box[0], box[2]] == 1
     assert (found & truth).sum() > 0.7 * (found | truth).sum()
@@ -312,11 +311,10 @@ def test_other_networks_start_over_on_what_was_computed_from_the_image(phantom, 
     np.testing.assert_array_equal(again.uncertainty, alone.uncertainty)
 
 
-def test_a_preset_with_a_finer_grid_has_it(phantom, labels, monkeypatch):
+def test_a_coarser_grid_is_taken_in_the_next_round(phantom, labels):
     densifier = Densifier(phantom.volume, SETTINGS)
     densifier.learn(labels)
-    monkeypatch.setattr(DensifySettings, "most_voxels", property(lambda _: 2000))
-    densifier.learn(labels, replace(SETTINGS, seed=1))
+    densifier.learn(labels, replace(SETTINGS, seed=1, coarser=2))
     assert densifier._problem.factors == (2, 2, 2)
 
 

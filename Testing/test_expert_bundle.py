@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from phantoms import GEOMETRIES, blob
@@ -13,6 +12,7 @@ from SparseSegLib.densify import DensifySettings, densify
 from SparseSegLib.densify.experts import BundleRecipe, Request
 from SparseSegLib.densify.problem import make_problem
 from SparseSegLib.evaluation import iou
+from SparseSegLib.image.region_image import InMemory
 
 CPU = torch.device("cpu")
 
@@ -32,8 +32,8 @@ def _expert(bundle, problem):
 
 def test_it_predicts_where_the_anatomy_is_on_any_working_grid(bundle, case):
     phantom, labels = case
-    for most_voxels, least in ((10**6, 0.7), (3000, 0.6)):
-        problem = make_problem(phantom.volume, labels, 0.1, most_voxels)
+    for coarser, least in ((1, 0.7), (2, 0.6)):
+        problem = make_problem(phantom.volume, labels, 0.1, 10**6, None, coarser)
         found = _expert(bundle, problem).predict(Request.whole(problem), CancelToken())
         assert found.shape == (2, *problem.labels.array.shape)
         torch.testing.assert_close(found.sum(0), torch.ones(found.shape[1:]))
@@ -66,5 +66,5 @@ def test_it_suits_what_the_model_was_made_for(bundle):
     assert recipe.suits(problem, None, CPU)
     assert not replace(recipe, classes=(1, 2)).suits(problem, None, CPU)
     assert not replace(recipe, classes=(9,)).suits(problem, None, CPU)
-    two = replace(problem, image=torch.from_numpy(np.concatenate([problem.image.numpy()] * 2)))
+    two = replace(problem, image=InMemory(torch.cat([problem.image.values] * 2)))
     assert not recipe.suits(two, None, CPU)

@@ -14,13 +14,13 @@ SHAPE = (40, 44, 48)
 OBJECT = (slice(20, 34), slice(22, 38), slice(26, 42))
 
 
-def _problem(most_voxels=10**6, shape=SHAPE):
+def _problem(coarser=1, shape=SHAPE):
     truth = np.zeros(shape, np.uint8)
     truth[OBJECT] = 1
     image = np.random.default_rng(0).normal(size=shape).astype(np.float32) + truth
     geometry = Geometry.identity(shape)
     labels = keep_planes(truth, geometry, [Plane(0, 27), Plane(1, 30), Plane(2, 34)])
-    return make_problem(Volume(image[None], geometry), labels, 0.1, most_voxels)
+    return make_problem(Volume(image[None], geometry), labels, 0.1, 10**6, None, coarser)
 
 
 def test_the_suggested_slice_is_one_of_the_whole_volume():
@@ -36,7 +36,7 @@ def test_the_suggested_slice_is_one_of_the_whole_volume():
 
 @pytest.mark.parametrize("shape", [SHAPE, (41, 45, 49)])
 def test_a_result_on_a_coarse_grid_lies_where_it_is_in_the_volume(shape):
-    problem = _problem(most_voxels=2000, shape=shape)
+    problem = _problem(coarser=2, shape=shape)
     assert problem.factors == (2, 2, 2)
     middles = [
         (np.arange(count) * factor + (factor - 1) / 2)
@@ -52,7 +52,7 @@ def test_a_result_on_a_coarse_grid_lies_where_it_is_in_the_volume(shape):
 
 
 def test_planes_lie_on_the_coarse_slice_that_they_are_in():
-    problem = _problem(most_voxels=2000)
+    problem = _problem(coarser=2)
     for plane in problem.full.planes:
         coarse = problem.on_working_grid(plane)
         assert coarse in problem.labels.planes

@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from SparseSegLib.annotation import UNLABELED, Plane, SparseLabels, keep_planes, sparsify
 from SparseSegLib.image import Geometry
+from SparseSegLib.image.region_image import InMemory
 from SparseSegLib.prior import PRIOR_PARTS, AnnotationPrior, SliceView, sources_of
 from SparseSegLib.prior.sources import least_gap
 from SparseSegLib.prior.walk import WalkPrior
@@ -19,7 +20,7 @@ PARTS = [(part,) for part in PRIOR_PARTS] + [PRIOR_PARTS]
 
 
 def _prior(labels: SparseLabels, image: np.ndarray, parts: tuple[str, ...]) -> AnnotationPrior:
-    return AnnotationPrior(torch.from_numpy(image), labels, labels.classes, labels.geometry.spacing, parts)
+    return AnnotationPrior(InMemory(torch.from_numpy(image)), labels, labels.classes, labels.geometry.spacing, parts)
 
 
 def _views(shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> list[SliceView]:
@@ -143,7 +144,7 @@ def test_the_walk_solves_the_dirichlet_problem_of_its_graph(monkeypatch):
     dense[1:4, 1:4, 1:5] = 1
     labels = keep_planes(dense, geometry, (Plane(0, 2), Plane(2, 3)))
     sources = sources_of(labels, 2, geometry.spacing)
-    prior = WalkPrior(torch.from_numpy(image[None]), sources, 2, geometry.spacing, (50.0,), lost=0.1)
+    prior = WalkPrior(InMemory(torch.from_numpy(image[None])), sources, 2, geometry.spacing, (50.0,), lost=0.1)
     laplacian = np.zeros((image.size, image.size))
     places = np.arange(image.size).reshape(image.shape)
     for axis, length in enumerate(geometry.spacing):

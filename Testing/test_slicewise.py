@@ -34,7 +34,7 @@ def predictor(problem):
 
 
 def _expected(problem):
-    return torch.cat([-problem.image, problem.image]).softmax(0)
+    return torch.cat([-problem.image.values, problem.image.values]).softmax(0)
 
 
 def test_every_voxel_gets_what_its_slices_say(problem, predictor):

@@ -21,6 +21,7 @@ from SparseSegModule.volumes import (
     addUncertaintyNode,
     matrixFromGeometry,
     replaceImage,
+    replaceUncertainty,
     volumeArray,
     volumeGeometry,
 )
@@ -77,7 +78,7 @@ def deliverDense(
         name = f"{name} uncertainty{number}"
         uncertaintyNode = addUncertaintyNode(arrays.uncertainty, arrays.uncertaintyGeometry, name)
     else:
-        replaceImage(uncertaintyNode, arrays.uncertainty, arrays.uncertaintyGeometry)
+        replaceUncertainty(uncertaintyNode, arrays.uncertainty, arrays.uncertaintyGeometry)
     describe(uncertaintyNode, volumeNode, settings)
     return DenseResult(
         labelmapNode,

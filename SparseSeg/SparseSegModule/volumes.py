@@ -240,18 +240,24 @@ def replaceImage(node: vtkMRMLScalarVolumeNode, image: vtk.vtkImageData, geometr
 
 
 def addUncertaintyNode(uncertainty: vtk.vtkImageData, geometry: Geometry, name: str) -> vtkMRMLScalarVolumeNode:
-    """A new scalar volume node, from 0 (sure, transparent) to 1, in one color that is the brighter, the less sure."""
+    """A new scalar volume node, from sure (transparent) to not at all, in one color that is the brighter the less."""
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", freeName(name))
-    node.SetIJKToRASMatrix(vtkFromMatrix(matrixFromGeometry(geometry)))
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
     display.AutoWindowLevelOff()  # before the image comes: finding it takes seconds in a large volume
-    display.SetWindowLevelMinMax(0.0, 1.0)
     display.SetAndObserveColorNodeID(_uncertaintyColors().GetID())
     display.ApplyThresholdOn()  # slice views know alpha 0 and 1 alone
-    display.SetThreshold(SURE, 1.0)
-    node.SetAndObserveImageData(uncertainty)
+    replaceUncertainty(node, uncertainty, geometry)
     return node
+
+
+def replaceUncertainty(node: vtkMRMLScalarVolumeNode, uncertainty: vtk.vtkImageData, geometry: Geometry) -> None:
+    """Give such a node another uncertainty, from 0 to 1, or of a large region from 0 to 255."""
+    highest = 255.0 if uncertainty.GetScalarType() == vtk.VTK_UNSIGNED_CHAR else 1.0
+    display = node.GetDisplayNode()
+    display.SetWindowLevelMinMax(0.0, highest)
+    display.SetThreshold(SURE * highest, highest)
+    replaceImage(node, uncertainty, geometry)
 
 
 def _uncertaintyColors() -> vtkMRMLColorTableNode:

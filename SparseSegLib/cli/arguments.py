@@ -39,6 +39,14 @@ def not_negative(text: str) -> float:
     return _finite(text, above_zero=False)
 
 
+def times(text: str) -> float:
+    """A type for arguments: how many times as long, 1 or more."""
+    value = positive(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return value
+
+
 def box(text: str) -> tuple[int, ...]:
     """A type for arguments: voxels ``X:X,Y:Y,Z:Z``, the first one and the one after the last, as (z, z, y, y, x, x)."""
     match = re.fullmatch(r"(\d+):(\d+),(\d+):(\d+),(\d+):(\d+)", text)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from SparseSegLib.annotation.plane_list import planes_path
-from SparseSegLib.cli.arguments import LARGEST_SEED, add_series, box, chosen_series, not_negative, positive, whole
+from SparseSegLib.cli.arguments import LARGEST_SEED, add_series, box, chosen_series, not_negative, positive, times, whole
 from SparseSegLib.cli.console import Console
 from SparseSegLib.cli.outputs import LABEL_ENDINGS, check_outputs, is_same
 from SparseSegLib.cli.placed import Placed
@@ -53,12 +53,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seconds", type=positive, help="budget in seconds, prediction included (default: the preset's)"
     )
     parser.add_argument(
+        "--budget-counts",
+        choices=("everything", "learning"),
+        help="what --seconds count (default: everything; learning where the region has millions of voxels)",
+    )
+    parser.add_argument(
         "--steps", type=whole(1), help="budget in training steps instead; repeatable with the same --seed"
     )
     parser.add_argument("--seed", type=whole(0, LARGEST_SEED), default=0)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
     parser.add_argument(
         "--margin", type=not_negative, default=0.1, help="room around the objects, as a fraction of their extent"
+    )
+    parser.add_argument(
+        "--coarser",
+        type=times,
+        default=1.0,
+        metavar="TIMES",
+        help="work at voxels up to so many times as long as the image's (default: 1, at its own resolution)",
     )
     parser.add_argument(
         "--region",
@@ -137,6 +149,8 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
         "seed": arguments.seed,
         "device": arguments.device,
         "margin": arguments.margin,
+        "budget_counts": arguments.budget_counts,
+        "coarser": arguments.coarser,
         "region": arguments.region,
         "prior": prior,
         "experts": None if arguments.experts is None else arguments.experts.split(","),

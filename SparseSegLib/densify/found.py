@@ -36,14 +36,18 @@ class Found:
     def fill(self, coarse: torch.Tensor) -> None:
         """Take over a coarse prediction of all of the region, ``(K, z, y, x)``, interpolated."""
         problem = self.problem
-        z, y, x = (step * factor for step, factor in zip(problem.coarse_step, problem.factors, strict=True))
+        blocks = [step * factor for step, factor in zip(problem.coarse_step, problem.factors, strict=True)]
+        beyond = [  # of a block's middle is the voxel that was predicted
+            factor * (step // 2 + 0.5 - step / 2)
+            for step, factor in zip(problem.coarse_step, problem.factors, strict=True)
+        ]
         depth, height, width = problem.region_shape
         slab = max(1, SLAB_VOXELS // (height * width))
         for start in range(0, depth, slab):
             stop = min(start + slab, depth)
-            places = range(start, stop), range(height), range(width)
             box = slice(start, stop), slice(0, height), slice(0, width)
-            self._write(box, between_blocks(coarse, (z, y, x), places))
+            places = [np.arange(side.start, side.stop) - more for side, more in zip(box, beyond, strict=True)]
+            self._write(box, between_blocks(coarse, blocks, places))
 
     def put(self, box: Box, probabilities: torch.Tensor) -> None:
         """Take over the prediction ``(K, z, y, x)`` of a box of the working grid."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import torch
@@ -21,11 +23,12 @@ from SparseSegLib.densify.problem import Problem
 from SparseSegLib.image import Box
 
 SURE = (0.9, 0.95, 0.98, 0.995)
-"""Probabilities from which a coarse prediction might stand; how many are right decides which does."""
+"""Probabilities from which a coarse prediction might stand; samples decide from which it does."""
 MOST_WRONG = 0.002
-"""Voxels that a close look would have changed where a coarse prediction stands, per voxel of a structure."""
-CHECKED = 6  # boxes that are looked at closely to find that out
-CHECKED_SIDE = 64  # voxels
+"""Voxels where a coarse prediction stands that a close look would change, at most, per voxel of a structure."""
+SAMPLED_SIDE = 64  # voxels of a box that is looked at closely to find that out
+SAMPLED_PART = 0.05  # of what stands
+SAMPLES = (2, 8)  # boxes, at least and at most
 WORTH = 0.5
 """A coarse prediction that takes more than this part of the seconds of a close look is not worth it."""
 
@@ -100,14 +103,15 @@ class PartPrediction:
     def _look_where_needed(self, found: Found, coarse: torch.Tensor) -> None:
         """Replace what a coarse prediction does not decide."""
         until = UntilStopped(self.token)
-        likely = boxes_around(~standing(coarse, SURE[0]), self.problem)
-        asked = self.ensemble.affordable([Request(box) for box in likely], self.within)
-        sure, known = self._check(found, coarse, asked, until)
-        stands = np.zeros(coarse.shape[1:], bool) if sure is None else standing(coarse, sure)
-        cells = int(np.prod(self.problem.coarse_step))
-        if stands.any():
-            found.counts += expected_counts(coarse[:, torch.from_numpy(stands & ~known)]) * cells
-        self._look(found, boxes_around(~stands & ~known, self.problem), asked, until)
+        stands = {sure: standing(coarse, sure) for sure in SURE}
+        boxes = boxes_around(~stands[SURE[0]], self.problem)
+        asked = self.ensemble.affordable([Request(box) for box in boxes], self.within)
+        self._look(found, boxes, asked, until)
+        left = ~self._known(boxes, coarse.shape[1:])
+        sure = self._sure(found, coarse, stands, left, asked, until)
+        kept = left & stands[sure] if sure else np.zeros_like(left)
+        found.counts += expected_counts(coarse[:, torch.from_numpy(kept)]) * math.prod(self.problem.coarse_step)
+        self._look(found, boxes_around(left & ~kept, self.problem), asked, until)
 
     def _look(self, found: Found, boxes: Sequence[Box], asked: Sequence[Member], token: CancelToken) -> None:
         """Predict boxes closely."""
@@ -119,57 +123,73 @@ class PartPrediction:
             done += cost(box)
             self.report((time.monotonic() - started) * (total - done) / done)
 
-    def _check(
-        self, found: Found, coarse: torch.Tensor, asked: Sequence[Member], token: CancelToken
-    ) -> tuple[float | None, np.ndarray]:
-        """From which probability on a coarse prediction stands, None for never, and the blocks that are known now.
+    def _sure(
+        self,
+        found: Found,
+        coarse: torch.Tensor,
+        stands: dict[float, np.ndarray],
+        left: np.ndarray,
+        asked: Sequence[Member],
+        token: CancelToken,
+    ) -> float | None:
+        """From how sure a coarse prediction is on it may stand in the blocks ``left`` over; None where it may not.
 
-        Some boxes are looked at closely, and what that would have changed is counted.
+        Boxes drawn at random among them are looked at closely, and what that changes is counted. They are not left over
+        then. ``stands`` are the blocks where it is so sure.
         """
-        wrong, drawn = dict.fromkeys(SURE, 0), 0
-        stands = {sure: standing(coarse, sure) for sure in SURE}
-        known = np.zeros(coarse.shape[1:], bool)
+        step, shape = self.problem.coarse_step, self.problem.labels.array.shape
         labels = most_probable(coarse).numpy()
-        step = self.problem.coarse_step
-        for blocks in _to_check(stands[SURE[0]], labels, step):
-            z, y, x = (
-                slice(side.start * own, size if side.stop == count else side.stop * own)
-                for side, own, size, count in zip(
-                    blocks, step, self.problem.labels.array.shape, labels.shape, strict=True
-                )
-            )
-            probabilities = self.ensemble.predict(Request((z, y, x)), token, asked=asked)
-            found.put((z, y, x), probabilities)
-            known[blocks] = True
+        voxels, wrong = dict.fromkeys(SURE, 0), dict.fromkeys(SURE, 0)
+        for blocks in _samples(stands[SURE[0]] & left, step):
+            box = _voxels(blocks, step, shape, labels.shape)
+            probabilities = self.ensemble.predict(Request(box), token, asked=asked)
+            found.put(box, probabilities)
             fine = most_probable(probabilities).numpy()
-            drawn += int((fine > 0).sum())
             changed = fine != _repeated(labels[blocks], step, fine.shape)
             for sure in SURE:
-                wrong[sure] += int((changed & _repeated(stands[sure][blocks], step, fine.shape)).sum())
-        return next((sure for sure in SURE if known.any() and wrong[sure] <= MOST_WRONG * drawn), None), known
+                there = _repeated(stands[sure][blocks] & left[blocks], step, fine.shape)
+                voxels[sure] += int(there.sum())
+                wrong[sure] += int((changed & there).sum())
+            left[blocks] = False
+        most = MOST_WRONG * int((labels > 0).sum())
+        for sure in SURE:
+            if voxels[sure] and wrong[sure] / voxels[sure] * int((stands[sure] & left).sum()) <= most:
+                return sure
+        return None
+
+    def _known(self, boxes: Sequence[Box], shape: tuple[int, ...]) -> np.ndarray:
+        """Which blocks ``(z, y, x)`` of the coarse grid lie in boxes that hold whole ones."""
+        known = np.zeros(shape, bool)
+        for box in boxes:
+            blocks = (
+                slice(side.start // own, -(-side.stop // own))
+                for side, own in zip(box, self.problem.coarse_step, strict=True)
+            )
+            known[tuple(blocks)] = True
+        return known
 
 
-def _to_check(stands: np.ndarray, labels: np.ndarray, step: tuple[int, int, int]) -> list[Box]:
-    """Boxes of the coarse grid to look at closely: half of them where most of a structure is, half at random.
-
-    In each, something stands.
-    """
-    sides = [min(max(1, CHECKED_SIDE // own), count) for own, count in zip(step, stands.shape, strict=True)]
-    starts = [range(0, count - side + 1, side) for count, side in zip(stands.shape, sides, strict=True)]
+def _samples(candidates: np.ndarray, step: tuple[int, int, int]) -> list[Box]:
+    """Boxes of the coarse grid, drawn at random among those in which there are ``candidates``."""
+    sides = [min(max(1, SAMPLED_SIDE // own), count) for own, count in zip(step, candidates.shape, strict=True)]
+    starts = (range(0, count - side + 1, side) for count, side in zip(candidates.shape, sides, strict=True))
     boxes = []
-    for z in starts[0]:
-        for y in starts[1]:
-            for x in starts[2]:
-                a, b, c = (slice(low, low + side) for low, side in zip((z, y, x), sides, strict=True))
-                if stands[a, b, c].any():
-                    boxes.append((a, b, c))
-    if not boxes:
-        return []
-    rest = sorted(boxes, key=lambda box: -int((labels[box] > 0).sum() * stands[box].sum()))
-    chosen = rest[: CHECKED // 2]
-    rest = rest[CHECKED // 2 :]
-    rng = np.random.default_rng(0)
-    return chosen + [rest[number] for number in rng.permutation(len(rest))[: CHECKED - len(chosen)]]
+    for corner in product(*starts):
+        z, y, x = (slice(low, low + side) for low, side in zip(corner, sides, strict=True))
+        if 2 * candidates[z, y, x].sum() > math.prod(sides):
+            boxes.append((z, y, x))
+    count = round(SAMPLED_PART * candidates.sum() / math.prod(sides))
+    chosen = np.random.default_rng(0).permutation(len(boxes))[: min(max(count, SAMPLES[0]), SAMPLES[1])]
+    return [boxes[number] for number in chosen]
+
+
+def _voxels(blocks: Box, step: tuple[int, int, int], shape: tuple[int, ...], counts: tuple[int, ...]) -> Box:
+    """The box of voxels that some blocks are made of; the last block of ``counts`` reaches to the grid's end."""
+    z, y, x = (
+        slice(side.start * own, size if side.stop == count else side.stop * own)
+        for side, own, size, count in zip(blocks, step, shape, counts, strict=True)
+    )
+    return z, y, x
 
 
 def _repeated(blocks: np.ndarray, step: tuple[int, int, int], shape: tuple[int, ...]) -> np.ndarray:

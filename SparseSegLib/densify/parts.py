@@ -14,7 +14,7 @@ from SparseSegLib.densify.experts.base import Request
 from SparseSegLib.densify.problem import Problem
 from SparseSegLib.image import Box
 
-LONGEST_SIDE = 160  # voxels of a box that is predicted at once
+LONGEST_SIDE = 192  # voxels of a box that is predicted at once
 SHORTEST_SIDE = 32  # voxels of a box that is not divided further
 ROOM = 48  # voxels along each axis that a box costs more than it has, as its surroundings are looked at, too
 
