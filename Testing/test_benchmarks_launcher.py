@@ -14,6 +14,7 @@ OPTIONS = {
     "next_slice": "--output",
     "ablation": "--output",
     "effort": "--output",
+    "large": "--output",
     "gpu": "--output",
     "first_preview": "--budgets",
     "augmentation": "--device",

@@ -175,7 +175,7 @@ def test_one_file_under_two_names(tmp_path):
     [
         ["--seconds", "nan"], ["--seconds", "inf"], ["--seconds", "-1"], ["--seconds", "0"], ["--seconds", "soon"],
         ["--steps", "0"], ["--steps", "1e9"], ["--margin", "nan"], ["--margin", "-0.1"], ["--seed", "-1"],
-        ["--seed", str(10**30)], ["--job", "image.nrrd"], ["--nonsense"],
+        ["--seed", str(10**30)], ["--job", "image.nrrd"], ["--nonsense"], ["--coarser", "0.5"],
     ],
     ids=" ".join,
 )  # fmt: skip

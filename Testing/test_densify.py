@@ -360,7 +360,14 @@ def test_bad_input_is_refused_with_a_hint(case):
         with pytest.raises(kind) as caught:
             densify(volume, drawn, QUICK)
         assert caught.value.hint
-    for wrong in ({"preset": "best"}, {"budget_seconds": 0}, {"prior": ("magic",)}, {"margin": -1}):
+    for wrong in (
+        {"preset": "best"},
+        {"budget_seconds": 0},
+        {"prior": ("magic",)},
+        {"margin": -1},
+        {"coarser": 0.5},
+        {"budget_counts": "all"},
+    ):
         with pytest.raises(UsageError):
             DensifySettings(**wrong)
 

@@ -165,3 +165,22 @@ def test_what_an_earlier_run_has_used_counts(clock):
     pacer = Pacer(DensifySettings(budget_seconds=60), 59.0)
     clock.now += 1.1
     assert pacer.is_over(1)
+
+
+def test_where_the_learning_alone_counts_the_last_prediction_takes_as_long_as_it_takes(clock, problem):
+    pacer = Pacer(DensifySettings(budget_seconds=60), 0.0, learning_only=True)
+    pacer.has_previewed(problem, _seconds(500.0))
+    clock.now += 59
+    assert not pacer.is_over(10)
+    clock.now += 1.1
+    assert pacer.is_over(10)
+    assert pacer.last_seconds is None
+    assert pacer.last_request(problem, _seconds(500.0)) == Request.whole(problem)
+
+
+@pytest.mark.parametrize(
+    ("counts", "in_parts", "only"),
+    [(None, False, False), (None, True, True), ("everything", True, False), ("learning", False, True)],
+)
+def test_the_learning_alone_counts_in_a_large_region_unless_said(counts, in_parts, only):
+    assert DensifySettings(budget_counts=counts).counts_learning_only(in_parts=in_parts) == only

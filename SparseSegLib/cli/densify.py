@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("volumes", type=Path, nargs="+", metavar="VOLUME", help="image file or DICOM folder; channels")
     parser.add_argument("-l", "--labels", type=Path, required=True, help="sparse labels")
     parser.add_argument("-o", "--output", type=Path, required=True, help="dense labels to write")
-    parser.add_argument("-u", "--uncertainty", type=Path, help="also write the uncertainty (0 to 1)")
+    parser.add_argument("-u", "--uncertainty", type=Path, help="also write the uncertainty (0 to 1, of a large region to 255)")
     parser.add_argument(
         "--preset", default="fast", help="fast, balanced, thorough, unet3d or cicek2016 (default: fast)"
     )

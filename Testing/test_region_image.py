@@ -1,0 +1,111 @@
+"""Gray values of a region: read in parts they are those that are in memory, and never read all at once."""
+
+import numpy as np
+import pytest
+import torch
+
+from SparseSegLib.image import region_image
+from SparseSegLib.image.coarse import between_blocks, block_means
+from SparseSegLib.image.intensity import normalize
+from SparseSegLib.image.region_image import InMemory, InParts
+
+SHAPE = (21, 30, 34)
+WHOLE = tuple(slice(0, side) for side in SHAPE)
+BOX = (slice(3, 9), slice(0, 17), slice(20, 34))
+
+
+class Recorder:
+    """An array on a disk, as it were: it counts how many voxels it reads at most at once."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array, self.shape, self.most = array, array.shape, 0
+
+    def __iter__(self):
+        return (Recorder(channel) for channel in self.array)
+
+    def __getitem__(self, places):
+        read = self.array[places]
+        self.most = max(self.most, read.size)
+        return read
+
+
+@pytest.fixture(scope="module")
+def array():
+    return np.random.default_rng(0).integers(0, 200, (2, *SHAPE)).astype(np.uint8)
+
+
+@pytest.fixture
+def image(array):
+    return InParts(array)
+
+
+def test_a_part_is_that_of_the_image_in_memory(array, image):
+    whole = InMemory(normalize(torch.from_numpy(array.astype(np.float32))))
+    assert (image.shape, image.sides, len(image)) == (whole.shape, whole.sides, 2)
+    torch.testing.assert_close(image.part(BOX), whole.part(BOX), atol=0.05, rtol=0)
+    assert torch.equal(image.part(BOX), image.part(WHOLE)[(slice(None), *BOX)])
+    assert image.part(WHOLE).dtype == torch.float32
+
+
+def test_blocks_have_the_means_of_their_voxels_by_way_of_finer_ones_too(image):
+    direct = InParts(image._array).coarse((4, 4, 4))
+    image.coarse((2, 2, 2))
+    for found in (direct, image.coarse((4, 4, 4))):
+        torch.testing.assert_close(found.float(), block_means(image.part(WHOLE), (4, 4, 4)), atol=0.02, rtol=0)
+    part = (slice(1, 3), slice(0, 2), slice(2, 5))
+    assert torch.equal(image.coarse_part((4, 4, 4), part), image.coarse((4, 4, 4))[(slice(None), *part)].float())
+
+
+def test_nothing_reads_all_of_a_large_image_at_once(array, monkeypatch):
+    monkeypatch.setattr(region_image, "SLAB_VOXELS", 4000)
+    recorder = Recorder(array)
+    image = InParts(recorder)
+    image.coarse((2, 2, 2))
+    assert 0 < recorder.most <= 2 * 4000
+
+
+@pytest.mark.parametrize(("spacing", "most"), [((1, 1, 1), 3000), ((1, 1, 1), 200), ((5, 1, 1), 500)])
+def test_a_coarser_grid_is_small_enough(image, spacing, most):
+    factors, means = image.coarsened(spacing, most)
+    assert means[0].numel() <= most
+    assert means.shape[1:] == tuple(-(-side // factor) for side, factor in zip(SHAPE, factors, strict=True))
+    torch.testing.assert_close(means, block_means(image.part(WHOLE), factors), atol=0.05, rtol=0)
+
+
+def test_an_image_of_blocks_has_their_means(array):
+    coarse, own = InParts(array, factors=(2, 3, 1)), InParts(array)
+    assert coarse.sides == (11, 10, 34)
+    box = (slice(2, 11), slice(1, 4), slice(5, 9))
+    expected = block_means(own.part(WHOLE), (2, 3, 1))[(slice(None), *box)]
+    torch.testing.assert_close(coarse.part(box), expected, atol=0.02, rtol=0)
+
+
+def test_gray_values_are_clipped(image):
+    assert image.clipped(0.5).part(BOX).abs().max() == 0.5
+    assert InMemory(image.part(WHOLE)).clipped(0.5).part(BOX).abs().max() == 0.5
+
+
+def test_an_image_that_is_constant_but_for_few_voxels_is_scaled_by_these():
+    array = np.full((1, 40, 40, 40), 7, np.uint8)
+    array[0, 20, 20, 20] = 9
+    assert InParts(array).part((slice(20, 21),) * 3).item() == 1
+
+
+def test_another_image_has_another_hash(array):
+    def fed(image):
+        parts = []
+        image.feed(lambda data: parts.append(bytes(data)))
+        return b"".join(parts)
+
+    other = array.copy()
+    other[1, 20, 29, 33] += 1
+    assert fed(InParts(array)) != fed(InParts(other))
+    assert fed(InParts(array)) == fed(InParts(array.copy()))
+
+
+def test_between_blocks_values_change_linearly():
+    ramp = torch.arange(5.0).view(1, 5, 1, 1) * 4 + 1.5  # at the middles of blocks of four
+    found = between_blocks(ramp, (4, 1, 1), (range(20), range(1), range(1))).flatten()
+    assert found[2:18].tolist() == pytest.approx(list(range(2, 18)))
+    assert found[:2].tolist() == [1.5, 1.5]
+    assert found[18:].tolist() == [17.5, 17.5]
