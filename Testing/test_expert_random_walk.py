@@ -11,6 +11,7 @@ from SparseSegLib.densify.experts import RandomWalkRecipe, Request
 from SparseSegLib.densify.problem import make_problem
 from SparseSegLib.evaluation import iou
 from SparseSegLib.image import Geometry, Volume
+from SparseSegLib.image.region_image import InMemory
 
 CPU = torch.device("cpu")
 
@@ -60,7 +61,7 @@ def test_how_bright_the_brightest_voxels_are_makes_no_edge():
     found = []
     for values in (speckled, np.minimum(speckled, 1.0)):
         problem = make_problem(Volume(speckled[None].astype(np.float32), labels.geometry), labels, 10.0, 10**6)
-        problem = replace(problem, image=torch.from_numpy(values[problem.box][None].astype(np.float32)))
+        problem = replace(problem, image=InMemory(torch.from_numpy(values[problem.box][None].astype(np.float32))))
         found.append(_expert(problem).predict(Request.whole(problem), CancelToken()))
     torch.testing.assert_close(found[0], found[1])
     assert iou(found[0].argmax(0).numpy() == 1, truth[problem.box] == 1) > 0.9

@@ -38,7 +38,7 @@ def presetTips() -> dict[str, str]:
     return {
         "fast": _("A 2.5D U-Net beside a prior from your outlines, in small regions a 3D one too; about a minute."),
         "balanced": _("The same with a wider network; three minutes."),
-        "thorough": _("A wider one yet, on a finer grid where the region is large; a quarter of an hour."),
+        "thorough": _("A wider one yet, with larger patches; a quarter of an hour."),
         "unet3d": _("A small 3D U-Net that sees the image only; three minutes."),
         "cicek2016": _("Exactly the 3D U-Net paper: network, loss and augmentation. Needs a GPU and hours."),
     }
