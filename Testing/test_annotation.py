@@ -201,3 +201,17 @@ def test_dense_labels_and_broken_plane_lists_are_refused(tmp_path):
     (tmp_path / "a.nrrd.planes.json").write_text(json.dumps({"planes": [{"axis": "q"}]}))
     with pytest.raises(FileError, match="planes"):
         read_sparse_labels(tmp_path / "a.nrrd")
+
+
+def test_scribbles_are_found_slice_by_slice_and_planes_go_together():
+    phantom = blob()
+    labels = sparsify(phantom.labels, phantom.volume.geometry, (2, 1, 2))
+    for places in ((3, 4, slice(5, 9)), (3, 20, 7), (18, 30, 39)):
+        labels.array[places] = 0
+    np.testing.assert_array_equal(labels.scribble_points, np.argwhere(labels.scribbles))
+    first, second = labels.planes[0], labels.planes[-1]
+    expected = labels.without(first).without(second)
+    both = labels.without(second, first)
+    np.testing.assert_array_equal(both.array, expected.array)
+    assert both.planes == expected.planes
+    assert labels.without().planes == labels.planes

@@ -39,6 +39,12 @@ def image(array):
     return InParts(array)
 
 
+def _assert_same_blocks(found, expected):
+    """All but the last ones, which the image does not fill."""
+    inside = (slice(None), *[slice(None, -1)] * 3)
+    torch.testing.assert_close(found.float()[inside], expected[inside], atol=0.01, rtol=0)
+
+
 def test_a_part_is_that_of_the_image_in_memory(array, image):
     whole = InMemory(normalize(torch.from_numpy(array.astype(np.float32))))
     assert (image.shape, image.sides, len(image)) == (whole.shape, whole.sides, 2)
@@ -51,7 +57,7 @@ def test_blocks_have_the_means_of_their_voxels_by_way_of_finer_ones_too(image):
     direct = InParts(image._array).coarse((4, 4, 4))
     image.coarse((2, 2, 2))
     for found in (direct, image.coarse((4, 4, 4))):
-        torch.testing.assert_close(found.float(), block_means(image.part(WHOLE), (4, 4, 4)), atol=0.02, rtol=0)
+        _assert_same_blocks(found, block_means(image.part(WHOLE), (4, 4, 4)))
     part = (slice(1, 3), slice(0, 2), slice(2, 5))
     assert torch.equal(image.coarse_part((4, 4, 4), part), image.coarse((4, 4, 4))[(slice(None), *part)].float())
 
@@ -69,7 +75,7 @@ def test_a_coarser_grid_is_small_enough(image, spacing, most):
     factors, means = image.coarsened(spacing, most)
     assert means[0].numel() <= most
     assert means.shape[1:] == tuple(-(-side // factor) for side, factor in zip(SHAPE, factors, strict=True))
-    torch.testing.assert_close(means, block_means(image.part(WHOLE), factors), atol=0.05, rtol=0)
+    _assert_same_blocks(means, block_means(image.part(WHOLE), factors))
 
 
 def test_an_image_of_blocks_has_their_means(array):

@@ -81,6 +81,19 @@ class SparseLabels:
         return mask
 
     @property
+    def scribble_points(self) -> np.ndarray:
+        """The same as voxels (z, y, x), ``(N, 3)``, in their order in the array; found slice by slice."""
+        axial, rows, columns = ([plane.index for plane in self.planes if plane.axis == axis] for axis in range(3))
+        found = [np.zeros((0, 3), np.int64)]
+        for index in sorted({*range(len(self.array))} - {*axial}):
+            labeled = self.array[index] != UNLABELED
+            labeled[rows] = False
+            labeled[:, columns] = False
+            points = np.argwhere(labeled)
+            found.append(np.insert(points, 0, index, 1))
+        return np.concatenate(found)
+
+    @property
     def strokes(self) -> np.ndarray:
         """Mask of the labeled voxels off every annotated plane, oblique ones included."""
         mask = self.scribbles
@@ -140,16 +153,16 @@ class SparseLabels:
         own = zip(self.own_values, self.own_names, strict=True)
         return replace(self, names=tuple(names.get(value) or name for value, name in own))
 
-    def without(self, plane: Plane) -> SparseLabels:
-        """The same labels as if ``plane`` had not been annotated; where other planes cross it labels stay."""
-        keep = np.zeros_like(self.array, dtype=bool)
-        others = tuple(other for other in self.planes if other != plane)
-        for other in others:
-            keep[other.voxels] = True
-        for pose in self.oblique:
-            keep |= pose.mask(self.geometry)
+    def without(self, *planes: Plane) -> SparseLabels:
+        """The same labels as if ``planes`` had not been annotated; where other planes cross them labels stay."""
+        others = tuple(other for other in self.planes if other not in planes)
         array = self.array.copy()
-        array[plane.voxels] = np.where(keep[plane.voxels], array[plane.voxels], UNLABELED)
+        for plane in planes:
+            array[plane.voxels] = UNLABELED
+        for other in others:
+            array[other.voxels] = self.array[other.voxels]
+        for pose in self.oblique:
+            np.copyto(array, self.array, where=pose.mask(self.geometry))
         return replace(self, array=array, planes=others)
 
     def only(self, planes: Iterable[Plane]) -> SparseLabels:
@@ -203,10 +216,17 @@ class SparseLabels:
 
     def bounding_box(self, of: Literal["objects", "labeled"] = "objects") -> Box:
         """The smallest box around all object voxels, or around all labeled ones."""
-        mask = self.labeled if of == "labeled" else self.labeled & (self.array > 0)
+        there = [np.zeros(size, bool) for size in self.array.shape]
+        for index, drawn in enumerate(self.array):  # slice by slice: masks of a large volume take as much as it does
+            mask = drawn != UNLABELED
+            if of == "objects":
+                mask &= drawn > 0
+            there[0][index] = mask.any()
+            there[1] |= mask.any(1)
+            there[2] |= mask.any(0)
         sides = []
-        for axis in range(3):
-            places = np.flatnonzero(mask.any(tuple(other for other in range(3) if other != axis)))
+        for along in there:
+            places = np.flatnonzero(along)
             if not places.size:
                 raise AnnotationError("No voxel is labeled.", "Outline the structure on at least one slice.")
             sides.append(slice(int(places[0]), int(places[-1]) + 1))

@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from SparseSegLib.annotation.plane_list import planes_path
-from SparseSegLib.cli.arguments import LARGEST_SEED, add_series, box, chosen_series, not_negative, positive, times, whole
+from SparseSegLib.cli.arguments import (
+    LARGEST_SEED,
+    add_series,
+    box,
+    chosen_series,
+    not_negative,
+    positive,
+    times,
+    whole,
+)
 from SparseSegLib.cli.console import Console
 from SparseSegLib.cli.outputs import LABEL_ENDINGS, check_outputs, is_same
 from SparseSegLib.cli.placed import Placed
@@ -41,7 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("volumes", type=Path, nargs="+", metavar="VOLUME", help="image file or DICOM folder; channels")
     parser.add_argument("-l", "--labels", type=Path, required=True, help="sparse labels")
     parser.add_argument("-o", "--output", type=Path, required=True, help="dense labels to write")
-    parser.add_argument("-u", "--uncertainty", type=Path, help="also write the uncertainty (0 to 1, of a large region to 255)")
+    parser.add_argument(
+        "-u", "--uncertainty", type=Path, help="also write the uncertainty (0 to 1, of a large region to 255)"
+    )
     parser.add_argument(
         "--preset", default="fast", help="fast, balanced, thorough, unet3d or cicek2016 (default: fast)"
     )

@@ -19,16 +19,18 @@ class Found:
     Parameters
     ----------
     problem : Problem
+    uncertainty : whether that is wanted, too
 
     Attributes
     ----------
     labels : (Z, Y, X) uint8
-    uncertainty : (Z, Y, X) uint8, in 255ths
+    uncertainty : (Z, Y, X) uint8, in 255ths; 0 where it is not wanted
     counts : ``expected_counts`` of what was looked at closely, off the labels
     """
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, *, uncertainty: bool = True) -> None:
         self.problem = problem
+        self._doubts = uncertainty
         self.labels = np.zeros(problem.full.array.shape, np.uint8)
         self.uncertainty = np.zeros(problem.full.array.shape, np.uint8)
         self.counts = np.zeros((3, problem.classes - 1))
@@ -65,7 +67,8 @@ class Found:
 
     def _write(self, box: Box, probabilities: torch.Tensor) -> None:
         self.labels[self.problem.box][box] = most_probable(probabilities).numpy()
-        self.uncertainty[self.problem.box][box] = (uncertainty_of(probabilities) * 255).round_().byte().numpy()
+        if self._doubts:
+            self.uncertainty[self.problem.box][box] = (uncertainty_of(probabilities) * 255).round_().byte().numpy()
 
     def draw(self) -> None:
         """Put in what the user drew, which is certain."""

@@ -35,12 +35,9 @@ def choose_held_out(labels: SparseLabels, learned: Collection[Plane] = ()) -> fr
             by_axis.setdefault(plane.axis, []).append(plane)
     middles = [group[len(group) // 2] for group in sorted(by_axis.values(), key=len, reverse=True)]
     everything = _classes(labels)
-    rest = labels
     chosen: list[Plane] = []
     for plane in middles[: max(1, round(SHARE * len(planes)))]:
-        without = rest.without(plane)
-        if _classes(without) == everything:
-            rest = without
+        if _classes(labels.without(*chosen, plane)) == everything:
             chosen.append(plane)
     return frozenset(chosen)
 

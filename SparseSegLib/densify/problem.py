@@ -54,6 +54,7 @@ class Problem:
     volume: Volume
     _priors: dict[tuple[str, ...], AnnotationPrior] = field(default_factory=dict, init=False, repr=False, compare=False)
     _former: dict[tuple[str, ...], AnnotationPrior] = field(default_factory=dict, repr=False, compare=False)
+    _without: dict[frozenset[Plane], SparseLabels] = field(default_factory=dict, init=False, repr=False, compare=False)
     _misleads: dict[tuple[str, ...], bool] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -120,11 +121,14 @@ class Problem:
         return {**self._misleads, **{parts: prior.walk_misleads for parts, prior in self._priors.items()}}
 
     def without(self, planes: Iterable[Plane]) -> SparseLabels:
-        """The labels on the working grid, some planes left out."""
-        labels = self.labels
-        for plane in planes:
-            labels = labels.without(plane)
-        return labels
+        """The labels on the working grid, some planes left out; the same for all experts that ask."""
+        gone = frozenset(planes)
+        if not gone:
+            return self.labels
+        if gone not in self._without:
+            self._without.clear()
+            self._without[gone] = self.labels.without(*gone)
+        return self._without[gone]
 
     @property
     def spacing(self) -> tuple[float, float, float]:
@@ -239,7 +243,7 @@ def _coarse_labels(labels: SparseLabels, factors: tuple[int, int, int]) -> Spars
         return labels
     shape = tuple(-(-size // factor) for size, factor in zip(labels.array.shape, factors, strict=True))
     array = np.full(shape, UNLABELED, np.uint8)
-    points = np.argwhere(labels.scribbles)
+    points = labels.scribble_points
     array[tuple((points // factors).T)] = labels.array[tuple(points.T)]
     middles = [
         np.minimum(np.arange(count) * factor + factor // 2, size - 1)

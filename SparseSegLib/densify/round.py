@@ -179,7 +179,7 @@ class Round:
     def _preview_coarsely(self, coarse: torch.Tensor) -> None:
         """Show a coarse prediction of a large region, and say what the result will take where nothing counts it."""
         self.estimate = self.ensemble.expects(expected_counts(coarse))
-        found = Found(self.problem)
+        found = Found(self.problem, uncertainty=False)
         found.fill(coarse)
         found.draw()
         self._show(found.labels[self.problem.box])

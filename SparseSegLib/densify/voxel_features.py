@@ -122,8 +122,8 @@ def _smooth(image: RegionImage, deviations: list[float], box: Box) -> torch.Tens
     small = image.coarse_part(factors, (around[0], around[1], around[2]))
     smooth = torch.from_numpy(ndimage.gaussian_filter(small.numpy(), (0, *rest), mode="nearest", truncate=REACH))
     if factors != (1, 1, 1):
-        size = [count * factor for count, factor in zip(small.shape[1:], factors, strict=True)]
-        smooth = F.interpolate(smooth[None], size=size, mode="trilinear", align_corners=False)[0]
+        fine = [count * factor for count, factor in zip(small.shape[1:], factors, strict=True)]
+        smooth = F.interpolate(smooth[None], size=fine, mode="trilinear", align_corners=False)[0]
     inside = [
         slice(side.start - wide.start * factor, side.stop - wide.start * factor)
         for side, wide, factor in zip(box, around, factors, strict=True)

@@ -38,8 +38,8 @@ def between_blocks(
 ) -> torch.Tensor:
     """Values ``(..., z, y, x)`` of blocks of ``factors`` voxels, linearly interpolated at some voxels.
 
-    ``places`` are their indices, or places between them, along (z, y, x), of which every combination is meant. What lies
-    beyond the middles of the outermost blocks has the values there.
+    ``places`` are their indices, or places between them, along (z, y, x), of which every combination is meant. What
+    lies beyond the middles of the outermost blocks has the values there.
     """
     for axis, (factor, along) in enumerate(zip(factors, places, strict=True)):
         if factor == 1 and len(along) == values.shape[axis - 3] and along[0] == 0:

@@ -107,7 +107,7 @@ class ScribbleSource:
     @classmethod
     def of(cls, labels: SparseLabels, classes: int, spacing: Spacing3) -> ScribbleSource:
         """The source for the scribbles of ``labels``; there must be some."""
-        points = np.argwhere(labels.scribbles)
+        points = labels.scribble_points
         drawn = labels.array[tuple(points.T)]
         factors = coarsening(labels.array.shape, spacing, MOST_DISTANCES)
         blocks = np.full(
@@ -155,7 +155,7 @@ def sources_of(labels: SparseLabels, classes: int, spacing: Spacing3, known: Ite
         if source is None or not np.array_equal(source.labels, np.take(labels.array, plane.index, plane.axis)):
             source = PlaneSource.of(labels, plane.axis, plane.index, classes, spacing)
         sources.append(source)
-    if labels.scribbles.any():
+    if len(labels.scribble_points):
         sources.append(ScribbleSource.of(labels, classes, spacing))
     return sources
 

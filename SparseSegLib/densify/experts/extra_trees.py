@@ -234,10 +234,14 @@ def _labeled_slices(labels: SparseLabels) -> Iterator[tuple[Box, torch.Tensor, n
 
     With which of the box's voxels, z slowest, are labeled, and their classes.
     """
-    scribbles = labels.scribbles
-    for plane in [*labels.planes, *(Plane(0, int(z)) for z in np.flatnonzero(scribbles.any((1, 2))))]:
+    masks = [(plane, labels.array[plane.voxels] != UNLABELED) for plane in labels.planes]
+    points = labels.scribble_points
+    for index in np.unique(points[:, 0]):
+        scribbled = np.zeros(labels.array.shape[1:], bool)
+        scribbled[tuple(points[points[:, 0] == index, 1:].T)] = True
+        masks.append((Plane(0, int(index)), scribbled))
+    for plane, mask in masks:
         drawn = labels.array[plane.voxels]
-        mask = drawn != UNLABELED if plane in labels.planes else scribbles[plane.voxels]
         if not mask.any():
             continue
         sides = []
