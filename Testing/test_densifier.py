@@ -91,7 +91,7 @@ def test_what_depends_on_the_image_alone_is_computed_once(phantom, labels, more,
         monkeypatch.setattr(module, name, call)
 
     counted(extra_trees_module, "VoxelFeatures")
-    counted(appearance_module, "_binned")
+    counted(appearance_module, "bins_of")
     counted(densifier_module, "make_problem")
     densifier = Densifier(phantom.volume, SETTINGS)
     densifier.learn(labels)

@@ -81,9 +81,12 @@ def _show_news(job: Job, console: Console, silent: bool) -> bool:
 
 def _show(event: dict[str, Any], console: Console) -> None:
     if event["event"] == "progress":
-        loss = "" if event["loss"] is None else f"loss {event['loss']:.3f}"
-        estimate = event.get("estimated_iou")
-        note = loss if estimate is None else f"{loss}  IoU about {estimate:.2f}"
+        notes = {
+            "result_seconds": "{:.0f} s of it for the result",
+            "loss": "loss {:.3f}",
+            "estimated_iou": "IoU about {:.2f}",
+        }
+        note = "  ".join(text.format(event[name]) for name, text in notes.items() if event.get(name) is not None)
         console.progress(event["fraction"], event["seconds_left"], note)
     elif event["event"] == "message":
         console.message(event["text"])

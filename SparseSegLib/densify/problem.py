@@ -221,7 +221,8 @@ def next_problem(
 def _gray_values(array: np.ndarray, factors: tuple[int, int, int], *, in_parts: bool) -> RegionImage:
     """The normalized gray values of a region ``(C, Z, Y, X)`` on a grid that is coarser by ``factors``."""
     if in_parts:
-        return InParts(array, factors=factors)
+        channels, depth, height, width = array.shape
+        return InParts(lambda box: array[(slice(None), *box)], (channels, depth, height, width), factors=factors)
     image = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
     return InMemory(normalize(block_means(image, factors)))
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,12 @@ from SparseSegLib.image.intensity import limits, scaled
 
 SLAB_VOXELS = 8_000_000
 SAMPLED_SLICES = 64  # of a large region, to find its percentiles
+SAMPLED_VOXELS = 1_000_000  # about
 KEPT_PARTS = 2
 HIGHEST = 2.0  # normalized gray values are clipped at this and at minus this
 
 Factors = tuple[int, int, int]
+Read = Callable[[Box], np.ndarray]
 
 
 class RegionImage(ABC):
@@ -90,22 +93,27 @@ class InMemory(RegionImage):
 
 
 class InParts(RegionImage):
-    """Gray values that are read from an array, in memory or on disk, and normalized where they are needed.
+    """Gray values that are read from memory or a disk, and normalized, where they are needed.
 
     Parameters
     ----------
-    array : (C, Z, Y, X), a part of a volume with its own gray values
+    read : gives a box of a region as ``(C, z, y, x)``, with the image's own gray values
+    shape : (C, Z, Y, X) of the region
     highest : what normalized gray values are clipped at
-    factors : voxels of the array (z, y, x) for each of this image, which has their mean
+    factors : voxels of the region (z, y, x) for each of this image, which has their mean
     """
 
-    def __init__(self, array: np.ndarray, highest: float = HIGHEST, factors: Factors = (1, 1, 1)) -> None:
-        self._array = array
+    def __init__(
+        self, read: Read, shape: tuple[int, int, int, int], highest: float = HIGHEST, factors: Factors = (1, 1, 1)
+    ) -> None:
+        self._own = read, shape
         self._highest = highest
         self._factors = factors
-        depth, height, width = (-(-side // factor) for side, factor in zip(array.shape[1:], factors, strict=True))
-        self.shape = array.shape[0], depth, height, width
-        self._limits = [_limits_of(channel) for channel in array]
+        depth, height, width = (-(-side // factor) for side, factor in zip(shape[1:], factors, strict=True))
+        self.shape = shape[0], depth, height, width
+        self._limits = [
+            limits(sample, partial(self._extremes, channel)) for channel, sample in enumerate(self._sample())
+        ]
         self._parts: dict[tuple[int, ...], torch.Tensor] = {}
         self._coarse: dict[Factors, torch.Tensor] = {}
 
@@ -118,8 +126,12 @@ class InParts(RegionImage):
         return self._parts[key]
 
     def _read(self, box: Box) -> torch.Tensor:
-        own = (slice(side.start * factor, side.stop * factor) for side, factor in zip(box, self._factors, strict=True))
-        values = torch.from_numpy(np.array(self._array[(slice(None), *own)], dtype=np.float32, order="C"))
+        read, (_, *sides) = self._own
+        z, y, x = (
+            slice(side.start * factor, min(size, side.stop * factor))
+            for side, factor, size in zip(box, self._factors, sides, strict=True)
+        )
+        values = torch.from_numpy(np.array(read((z, y, x)), dtype=np.float32, order="C"))
         values = block_means(values, self._factors)
         for channel, (low, high) in zip(values, self._limits, strict=True):
             scaled(channel, low, high, out=channel).clamp_(-self._highest, self._highest)
@@ -156,18 +168,28 @@ class InParts(RegionImage):
         return factors, self.coarse(factors).float()
 
     def clipped(self, highest: float) -> RegionImage:
-        return InParts(self._array, highest, self._factors)
+        return InParts(*self._own, highest, self._factors)
 
     def feed(self, update: Callable[[Any], None]) -> None:
-        for channel in self._array:
-            for plane in channel:
-                update(np.ascontiguousarray(plane).data)
+        for plane in self._slices(1):
+            update(np.ascontiguousarray(plane).data)
 
+    def _slices(self, every: int) -> Iterator[np.ndarray]:
+        """Each so many-th slice of the region, ``(C, 1, Y, X)`` with its own gray values."""
+        read, (_, depth, height, width) = self._own
+        for index in range(0, depth, every):
+            yield read((slice(index, index + 1), slice(0, height), slice(0, width)))
 
-def _limits_of(channel: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    """What becomes −1 and 1 of a channel ``(Z, Y, X)``, from some of its slices."""
-    depth, height, width = channel.shape
-    slices = channel[:: max(1, depth // SAMPLED_SLICES)]
-    step = max(1, round((len(slices) * height * width / 1_000_000) ** 0.5))
-    sample = torch.from_numpy(np.array(slices[:, ::step, ::step], dtype=np.float32)).flatten()
-    return limits(sample, lambda: (float(channel.min()), float(channel.max())))
+    def _sample(self) -> Iterator[torch.Tensor]:
+        """Of each channel some gray values, ``(N,)``."""
+        depth, height, width = self._own[1][1:]
+        every = max(1, depth // SAMPLED_SLICES)
+        step = max(1, round((depth // every * height * width / SAMPLED_VOXELS) ** 0.5))
+        slices = [np.array(plane[..., ::step, ::step], dtype=np.float32) for plane in self._slices(every)]
+        for channel in range(self.shape[0]):
+            yield torch.from_numpy(np.concatenate([plane[channel].ravel() for plane in slices]))
+
+    def _extremes(self, channel: int) -> tuple[float, float]:
+        """The lowest and the highest gray value of a channel."""
+        ends = [(plane[channel].min(), plane[channel].max()) for plane in self._slices(1)]
+        return float(min(low for low, _ in ends)), float(max(high for _, high in ends))
