@@ -5,7 +5,7 @@ import pytest
 from phantoms import GEOMETRIES, blob, multi_class
 
 from SparseSegLib.annotation import sparsify, sparsify_every
-from SparseSegLib.comparison import METHODS, segment_with, walker
+from SparseSegLib.comparison import METHODS, forest, segment_with, walker
 from SparseSegLib.evaluation import iou
 
 
@@ -52,3 +52,14 @@ def test_thick_slices(name):
     result = segment_with(name, phantom.volume, labels)
     unseen = ~labels.labeled
     assert iou((result > 0) & unseen, (phantom.labels > 0) & unseen) > 0.75
+
+
+def test_the_forest_works_on_a_large_region_slab_by_slab(monkeypatch):
+    _available("Random forest")
+    phantom = blob(noise=0.03)
+    labels = sparsify(phantom.labels, phantom.volume.geometry, (3, 4, 4))
+    drawn = labels.array.copy()
+    monkeypatch.setattr(forest, "SLAB_VOXELS", 6000)
+    result = segment_with("Random forest", phantom.volume, labels)
+    assert iou(result > 0, phantom.labels > 0) > 0.8
+    np.testing.assert_array_equal(labels.array, drawn)
