@@ -254,12 +254,12 @@ def ball():
     return truth, make_problem(Volume(image, geometry), labels, 10.0, 20_000)
 
 
-def _predicted(ball, coarse, token=None, **more):
+def _predicted(ball, coarse, token=None, within=None, hurry=None):
     truth, problem = ball
     ensemble = Ensemble(problem, [MapRecipe(truth, coarse)], 0, CPU)
     heard = []
-    prediction = PartPrediction(problem, ensemble, token or CancelToken(), report=heard.append)
-    found = prediction.found(**more)
+    prediction = PartPrediction(problem, ensemble, token or CancelToken(), within, heard.append)
+    found = prediction.found(hurry=hurry)
     return found, ensemble.members[0].expert.boxes, heard
 
 
@@ -291,9 +291,10 @@ def test_who_stops_gets_what_was_not_looked_at_as_it_is_seen_coarsely(ball):
     found, boxes, _ = _predicted(ball, truth, source.token)
     assert boxes == []
     assert iou(found.labels == 1, truth == 1) > 0.8
-    found, boxes, _ = _predicted(ball, truth, hurry=1.0)
-    assert boxes == []
-    assert iou(found.labels == 1, truth == 1) > 0.8
+    for quickly in ({"hurry": 1.0}, {"within": 0.0}):
+        found, boxes, _ = _predicted(ball, truth, **quickly)
+        assert boxes == []
+        assert iou(found.labels == 1, truth == 1) > 0.8
 
 
 def test_what_is_no_quicker_coarsely_is_looked_at_closely_at_once(ball, monkeypatch):

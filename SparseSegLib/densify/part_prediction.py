@@ -66,7 +66,7 @@ class PartPrediction:
     problem : Problem
     ensemble : Ensemble
     token : may cancel it, or stop it: then what was not looked at closely stays coarse
-    within : seconds for all experts together, None for as many as it takes
+    within : seconds, None for as many as it takes; after these, too, what was not looked at closely stays coarse
     report : is told about how many seconds it still takes
     """
 
@@ -88,10 +88,11 @@ class PartPrediction:
             whole = [part.box for part in divided(Request.whole(self.problem))]
             self._look(found, whole, self.ensemble.affordable([Request(box) for box in whole], self.within), self.token)
         else:
-            coarse = predict_coarsely(self.ensemble, request, self.token)
+            until = _Until(self.token, self.within)
+            coarse = predict_coarsely(self.ensemble, request, self.token, self.within)
             found.fill(coarse)
             try:
-                self._look_where_needed(found, coarse)
+                self._look_where_needed(found, coarse, until)
             except Stopped:
                 found.counts = expected_counts(coarse)
         found.draw()
@@ -100,9 +101,8 @@ class PartPrediction:
     def _is_cheap(self, request: Request) -> bool:
         return self.ensemble.seconds(request) < WORTH * self.ensemble.seconds(Request.whole(self.problem))
 
-    def _look_where_needed(self, found: Found, coarse: torch.Tensor) -> None:
+    def _look_where_needed(self, found: Found, coarse: torch.Tensor, until: CancelToken) -> None:
         """Replace what a coarse prediction does not decide."""
-        until = UntilStopped(self.token)
         stands = {sure: standing(coarse, sure) for sure in SURE}
         boxes = boxes_around(~stands[SURE[0]], self.problem)
         asked = self.ensemble.affordable([Request(box) for box in boxes], self.within)
@@ -167,6 +167,20 @@ class PartPrediction:
             )
             known[tuple(blocks)] = True
         return known
+
+
+class _Until(UntilStopped):
+    """Stops after some seconds, too; None for never."""
+
+    def __init__(self, token: CancelToken, seconds: float | None) -> None:
+        super().__init__(token)
+        self._end = math.inf if seconds is None else time.monotonic() + seconds
+
+    def check(self) -> None:
+        """Raise Canceled if the work is no longer wanted, Stopped if the result so far is wanted or time is over."""
+        super().check()
+        if time.monotonic() > self._end:
+            raise Stopped
 
 
 def _samples(candidates: np.ndarray, step: tuple[int, int, int]) -> list[Box]:
