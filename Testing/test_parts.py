@@ -244,6 +244,38 @@ class MapRecipe:
         return MapExpert(self.fine, self.coarse)
 
 
+class DearExpert(MapExpert):
+    """One that takes ten times as long."""
+
+    def seconds(self, request):
+        """Ten times as many as voxels."""
+        return 10 * super().seconds(request)
+
+
+@dataclass(frozen=True, eq=False)
+class OtherRecipe(MapRecipe):
+    """A second one."""
+
+    name: ClassVar[str] = "other"
+
+    def make(self, problem, seed, device):
+        """The expert, ten times as fast."""
+        expert = MapExpert(self.fine, self.coarse)
+        expert.seconds = lambda request: float(np.prod(request.shape)) / 10
+        return expert
+
+
+@dataclass(frozen=True, eq=False)
+class DearRecipe(MapRecipe):
+    """One that takes long."""
+
+    name: ClassVar[str] = "dear"
+
+    def make(self, problem, seed, device):
+        """The expert."""
+        return DearExpert(self.fine, self.coarse)
+
+
 @pytest.fixture(scope="module")
 def ball():
     z, y, x = np.indices((SIDE,) * 3) - SIDE / 2 + 0.5
@@ -385,3 +417,14 @@ def test_a_3d_network_learns_and_predicts_a_large_region(problem):
 def test_gray_values_in_memory_are_taken_as_they_are(whole):
     assert isinstance(whole.image, InMemory)
     assert whole.image.part(Request.whole(whole).box).data_ptr() == whole.image.values.data_ptr()
+
+
+def test_an_expert_that_is_dear_for_its_weight_is_left_out_of_a_large_prediction(ball):
+    truth, problem = ball
+    usual = MapRecipe(truth, truth)
+    dear = DearRecipe(truth, truth, prior_weight=0.1)
+    ensemble = Ensemble(problem, [usual, dear], 0, CPU)
+    request = [Request.whole(problem)]
+    assert [member.name for member in ensemble.affordable(request, None)] == ["map"]
+    cheap = Ensemble(problem, [usual, OtherRecipe(truth, truth, prior_weight=0.1)], 0, CPU)
+    assert [member.name for member in cheap.affordable(request, None)] == ["map", "other"]

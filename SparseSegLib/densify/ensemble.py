@@ -18,7 +18,7 @@ from SparseSegLib.densify.holdout import (
     choose_held_out,
     expected_counts,
 )
-from SparseSegLib.densify.member import Member, affordable, findings, load_all
+from SparseSegLib.densify.member import Member, affordable, findings, load_all, worthwhile
 from SparseSegLib.densify.problem import Problem
 from SparseSegLib.densify.side_by_side import SideBySide
 from SparseSegLib.densify.weighting import blended, expert_weights
@@ -163,9 +163,11 @@ class Ensemble:
         return blended(self._blend, {member.name: partial(member.predict, request, token) for member in asked})
 
     def affordable(self, requests: Sequence[Request], within: float | None) -> list[Member]:
-        """The experts with a weight that can predict all of these in so many seconds together."""
+        """The experts that are worth their time, and can predict all of these in so many seconds together."""
         self._training.wait()
-        return affordable(self.members, requests, self.weights(), within)
+        weights = self.weights()
+        asked = [member for member in self.members if weights[member.name].any()]
+        return affordable(worthwhile(asked, requests, weights), requests, weights, within)
 
     def predict_planes(self, planes: Sequence[Plane], token: CancelToken) -> list[torch.Tensor]:
         """Class probabilities ``(K, U, V)`` of some slices of the working grid, as soon as can be.

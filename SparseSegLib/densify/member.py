@@ -15,6 +15,8 @@ from SparseSegLib.densify.experts.base import Expert, ExpertRecipe, Request, Tra
 from SparseSegLib.densify.holdout import HeldOut, iou_of, overlaps
 from SparseSegLib.densify.weighting import slice_trust
 
+DEAREST = 4.0  # see ``worthwhile``
+
 
 @dataclass
 class Member:
@@ -110,6 +112,20 @@ def affordable(
             kept.append(member)
             spent += seconds
     return kept
+
+
+def worthwhile(
+    members: Sequence[Member], requests: Sequence[Request], weights: Mapping[str, np.ndarray]
+) -> list[Member]:
+    """The members but those whose part of all seconds is ``DEAREST`` times their part of the weights and more."""
+    seconds = [sum(member.seconds(request) for request in requests) for member in members]
+    shares = [float(weights[member.name].mean()) for member in members]
+    most = DEAREST * sum(seconds) / max(sum(shares), 1e-12)
+    return [
+        member
+        for member, own, share in zip(members, seconds, shares, strict=True)
+        if own < most * share or share == max(shares)
+    ]
 
 
 def load_all(experts: Mapping[str, TrainableExpert], states: Mapping[str, Any], warm_start: bool) -> None:

@@ -53,8 +53,9 @@ def predict_coarsely(
 
 def seconds_for(problem: Problem, ensemble: Ensemble, coarse: torch.Tensor) -> float:
     """Seconds that a close look takes where a coarse prediction ``(K, z, y, x)`` does not decide."""
-    boxes = boxes_around(~standing(coarse, SURE[1]), problem)
-    return sum(ensemble.seconds(Request(box)) for box in boxes)
+    requests = [Request(box) for box in boxes_around(~standing(coarse, SURE[1]), problem)]
+    asked = ensemble.affordable(requests, None)
+    return sum(member.seconds(request) for member in asked for request in requests)
 
 
 @dataclass

@@ -16,7 +16,7 @@ from SparseSegLib.image import Box
 
 LONGEST_SIDE = 192  # voxels of a box that is predicted at once
 SHORTEST_SIDE = 32  # voxels of a box that is not divided further
-ROOM = 48  # voxels along each axis that a box costs more than it has, as its surroundings are looked at, too
+ROOM = 32  # voxels along each axis that a box costs more than it has, as its surroundings are looked at, too
 
 
 def divided(request: Request) -> list[Request]:

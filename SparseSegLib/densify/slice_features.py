@@ -13,7 +13,7 @@ from SparseSegLib.image import Box
 from SparseSegLib.image.region_image import RegionImage
 from SparseSegLib.prior import AnnotationPrior, PlaneSource, ScribbleSource, SliceView
 
-HALO = 24
+HALO = 16
 """Voxels around a part of a slice that count in what a network finds in it."""
 POOLED = 8
 """Voxels that the networks pool at most: parts begin at multiples, so that they pool the same as in whole slices."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from functools import partial
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -114,16 +115,18 @@ class InParts(RegionImage):
         self._limits = [
             limits(sample, partial(self._extremes, channel)) for channel, sample in enumerate(self._sample())
         ]
+        self._lock = Lock()
         self._parts: dict[tuple[int, ...], torch.Tensor] = {}
         self._coarse: dict[Factors, torch.Tensor] = {}
 
     def part(self, box: Box) -> torch.Tensor:
         key = tuple(end for side in box for end in (side.start, side.stop))
-        if key not in self._parts:
-            while len(self._parts) >= KEPT_PARTS:
-                del self._parts[next(iter(self._parts))]
-            self._parts[key] = self._read(box)
-        return self._parts[key]
+        with self._lock:  # experts train side by side
+            if key not in self._parts:
+                while len(self._parts) >= KEPT_PARTS:
+                    del self._parts[next(iter(self._parts))]
+                self._parts[key] = self._read(box)
+            return self._parts[key]
 
     def _read(self, box: Box) -> torch.Tensor:
         read, (_, *sides) = self._own
