@@ -38,6 +38,7 @@ class ExtraTreesRecipe:
     ----------
     trees : number of them
     samples : labeled voxels to learn from, at most
+    more_samples : the same in a large region, whose prediction takes longer than they do
     leaf : samples in a leaf, at least
     tried : fraction of the features that is tried at each branch
     """
@@ -45,6 +46,7 @@ class ExtraTreesRecipe:
     name: ClassVar[str] = "extra-trees"
     trees: int = 40
     samples: int = 60_000
+    more_samples: int = 150_000
     leaf: int = 2
     tried: float = 0.8
     prior_weight: float = 1.0
@@ -145,7 +147,8 @@ class ExtraTreesExpert(Expert):
     def _fitted(self, count: int) -> ExtraTreesClassifier:
         """At least so many trees, grown one after another: more trees change none of those before."""
         if self._trees is None:
-            self._table = samples(self._features_of, self.known, self.recipe.samples, self.seed)
+            most = self.recipe.more_samples if self.problem.in_parts else self.recipe.samples
+            self._table = samples(self._features_of, self.known, most, self.seed)
             classes, counts = np.unique(self._table[1], return_counts=True)
             balanced = counts.sum() / (len(classes) * counts)
             self._trees = _new_trees(self.recipe, self.seed, dict(zip(classes.tolist(), balanced, strict=True)))
