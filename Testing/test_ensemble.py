@@ -13,7 +13,7 @@ from SparseSegLib.control import CancelToken
 from SparseSegLib.densify import DensifySettings, densify
 from SparseSegLib.densify.ensemble import Ensemble
 from SparseSegLib.densify.experts import Expert, Request, SliceUNetRecipe, TrainableExpert
-from SparseSegLib.densify.holdout import choose_held_out, corrected_iou, expected_counts, expected_iou
+from SparseSegLib.densify.holdout import choose_held_out, corrected_iou, expected_counts, expected_iou, unlabeled_counts
 from SparseSegLib.densify.problem import make_problem, next_problem
 from SparseSegLib.errors import UsageError
 from SparseSegLib.evaluation import iou
@@ -261,17 +261,21 @@ def test_the_estimate_is_of_exactly_what_is_returned(problem, case, monkeypatch)
             ours = np.take(found.argmax(0).numpy(), plane.index, plane.axis)
             overlap += ((ours == 1) & (drawn == 1)).sum()
             union += (((ours == 1) | (drawn == 1)) & (drawn != UNLABELED)).sum()
-        assert ensemble.estimate(found) == pytest.approx(overlap / union)
+        assert ensemble.estimate(unlabeled_counts(problem.labels, found)) == pytest.approx(overlap / union)
     assert judged[0][1] == len(hidden)
 
 
 def test_the_estimate_follows_what_the_result_promises_itself(problem, case):
     """Where the rest is less sure than the held-out slices were, it is lower."""
     ensemble = Ensemble(problem, [MapRecipe(case[0].labels)], 0, CPU)
-    assert ensemble.estimate(ensemble.predict(_everything(problem), CancelToken())) is None
+    found = ensemble.predict(_everything(problem), CancelToken())
+    assert ensemble.estimate(unlabeled_counts(problem.labels, found)) is None
     ensemble.fit_weights(CancelToken())
     found = ensemble.predict(_everything(problem), CancelToken())
-    assert ensemble.estimate(found) > ensemble.estimate(0.5 + 0.5 * (found - 0.5)) + 0.001
+    sure, unsure = (
+        ensemble.estimate(unlabeled_counts(problem.labels, one)) for one in (found, 0.5 + 0.5 * (found - 0.5))
+    )
+    assert sure > unsure + 0.001
 
 
 def test_what_probabilities_promise_themselves():

@@ -16,7 +16,6 @@ from SparseSegLib.densify.holdout import (
     FEWEST_PLANES,
     HeldOut,
     choose_held_out,
-    expected_counts,
 )
 from SparseSegLib.densify.member import Member, affordable, findings, load_all, worthwhile
 from SparseSegLib.densify.problem import Problem
@@ -140,25 +139,16 @@ class Ensemble:
         return {member.name: row for member, row in zip(self.members, fitted, strict=True)}
 
     def predict(
-        self,
-        request: Request,
-        token: CancelToken,
-        *,
-        within: float | None = None,
-        asked: Sequence[Member] | None = None,
+        self, request: Request, token: CancelToken, *, within: float | None = None, asked: Sequence[Member] = ()
     ) -> torch.Tensor:
         """Class probabilities ``(K, z, y, x)`` of the request's places: the weighted mean of the experts'.
 
-        Parameters
-        ----------
-        request : Request
-        token : may end it
-        within : seconds for all experts together; where there are fewer, those with little weight are left out
-        asked : the experts, see :meth:`affordable`
+        These are ``asked`` (see :meth:`affordable`), or all; those with little weight are left out where the seconds
+        ``within`` do not suffice. ``token`` may end it.
         """
         self._training.wait()
         weights = self.weights()
-        asked = affordable(self.members, [request], weights, within) if asked is None else asked
+        asked = asked or affordable(self.members, [request], weights, within)
         self._blend = {member.name: weights[member.name] for member in asked}
         return blended(self._blend, {member.name: partial(member.predict, request, token) for member in asked})
 
@@ -166,8 +156,7 @@ class Ensemble:
         """The experts that are worth their time, and can predict all of these in so many seconds together."""
         self._training.wait()
         weights = self.weights()
-        asked = [member for member in self.members if weights[member.name].any()]
-        return affordable(worthwhile(asked, requests, weights), requests, weights, within)
+        return affordable(worthwhile(self.members, requests, weights), requests, weights, within)
 
     def predict_planes(self, planes: Sequence[Plane], token: CancelToken) -> list[torch.Tensor]:
         """Class probabilities ``(K, U, V)`` of some slices of the working grid, as soon as can be.
@@ -222,17 +211,8 @@ class Ensemble:
             new = HeldOut.of(problem.labels, planes, found)
             self.held_out = new if self.held_out is None else self.held_out.with_more(new)
 
-    def estimate(self, probabilities: torch.Tensor) -> float | None:
-        """IoU to expect of the last prediction ``(K, Z, Y, X)``, which was of the whole working grid.
-
-        Off the labels, the mean over the structures; None if no slices were held out.
-        """
-        if self.held_out is None:
-            return None
-        return self.expects(expected_counts(probabilities[:, torch.from_numpy(~self.problem.labels.labeled)]))
-
-    def expects(self, counts: np.ndarray) -> float | None:
-        """The same from the ``expected_counts`` of its probabilities off the labels."""
+    def estimate(self, counts: np.ndarray) -> float | None:
+        """Mean IoU to expect of what was predicted last, from its ``expected_counts`` off the labels, where known."""
         return None if self.held_out is None else self.held_out.estimate(self._blend, counts)
 
     def state_dict(self, *, weights_only: bool = False) -> dict[str, Any]:

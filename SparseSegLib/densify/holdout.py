@@ -141,6 +141,11 @@ def expected_counts(probabilities: torch.Tensor) -> np.ndarray:
     return counts
 
 
+def unlabeled_counts(labels: SparseLabels, probabilities: torch.Tensor) -> np.ndarray:
+    """The :func:`expected_counts` of probabilities ``(K, Z, Y, X)`` off the labels on the same grid."""
+    return expected_counts(probabilities[:, torch.from_numpy(~labels.labeled)])
+
+
 def expected_iou(counts: np.ndarray) -> np.ndarray:
     """Expected IoU of each structure ``(K - 1,)`` from :func:`expected_counts`; NaN where none is predicted."""
     overlap, inside, outside = counts

@@ -117,7 +117,8 @@ def affordable(
 def worthwhile(
     members: Sequence[Member], requests: Sequence[Request], weights: Mapping[str, np.ndarray]
 ) -> list[Member]:
-    """The members but those whose part of all seconds is ``DEAREST`` times their part of the weights and more."""
+    """The members with a weight but those whose part of all seconds is ``DEAREST`` times that and more."""
+    members = [member for member in members if weights[member.name].any()]
     seconds = [sum(member.seconds(request) for request in requests) for member in members]
     shares = [float(weights[member.name].mean()) for member in members]
     most = DEAREST * sum(seconds) / max(sum(shares), 1e-12)

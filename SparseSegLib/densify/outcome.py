@@ -1,4 +1,4 @@
-"""The last prediction of a training: labels, uncertainty, and the next slice worth annotating."""
+"""What a training predicts: previews, and at its end labels, uncertainty, and the next slice worth annotating."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ import torch
 from SparseSegLib.annotation import UNLABELED, Plane
 from SparseSegLib.control import CancelToken, Stopped, UntilStopped
 from SparseSegLib.densify.ensemble import Ensemble
+from SparseSegLib.densify.experts import Request
 from SparseSegLib.densify.finish import region_labels, suggest, whole
-from SparseSegLib.densify.holdout import expected_counts
+from SparseSegLib.densify.found import Found
+from SparseSegLib.densify.holdout import expected_counts, unlabeled_counts
 from SparseSegLib.densify.pacer import HURRY_SECONDS, Pacer
-from SparseSegLib.densify.part_prediction import PartPrediction
+from SparseSegLib.densify.part_prediction import PartPrediction, predict_coarsely, seconds_for
 from SparseSegLib.densify.problem import Problem
 
 
@@ -49,6 +51,25 @@ def last_prediction(
     return _at_once(ensemble, pacer, token)
 
 
+def preview(
+    ensemble: Ensemble, request: Request, token: CancelToken, within: float | None
+) -> tuple[np.ndarray, np.ndarray, float | None]:
+    """Labels ``(z, y, x)`` of the region as far as it has come, and their ``expected_counts``.
+
+    A large region is seen coarsely; for one the third are the seconds that its last prediction will take, else None.
+    """
+    problem = ensemble.problem
+    if not problem.in_parts:
+        probabilities = ensemble.predict(request, token, within=within)
+        labels, _ = region_labels(problem, probabilities, uncertainty=False)
+        return labels, unlabeled_counts(problem.labels, probabilities), None
+    coarse = predict_coarsely(ensemble, request, token, within)
+    found = Found(problem, uncertainty=False)
+    found.fill(coarse)
+    found.draw()
+    return found.labels[problem.box], expected_counts(coarse), seconds_for(problem, ensemble, coarse)
+
+
 def hurries(problem: Problem, token: CancelToken) -> bool:
     """Whether a stop was requested, in a region so large that the last prediction takes long."""
     return token.stopped and not problem.is_small
@@ -57,7 +78,7 @@ def hurries(problem: Problem, token: CancelToken) -> bool:
 def _at_once(ensemble: Ensemble, pacer: Pacer, token: CancelToken) -> Outcome:
     problem = ensemble.problem
     probabilities = _probabilities(ensemble, pacer, token)
-    counts = expected_counts(probabilities[:, torch.from_numpy(~problem.labels.labeled)])
+    counts = unlabeled_counts(problem.labels, probabilities)
     labels, entropy = region_labels(problem, probabilities, uncertainty=True)
     assert entropy is not None
     plane = suggest(problem, labels, entropy)

@@ -13,12 +13,9 @@ import torch
 from SparseSegLib.annotation import Plane, decoded
 from SparseSegLib.control import Control, Stopped, UntilStopped
 from SparseSegLib.densify.ensemble import Ensemble
-from SparseSegLib.densify.finish import plane_labels, region_labels
-from SparseSegLib.densify.found import Found
-from SparseSegLib.densify.holdout import expected_counts
-from SparseSegLib.densify.outcome import hurries, last_prediction
+from SparseSegLib.densify.finish import plane_labels
+from SparseSegLib.densify.outcome import hurries, last_prediction, preview
 from SparseSegLib.densify.pacer import Pacer
-from SparseSegLib.densify.part_prediction import predict_coarsely, seconds_for
 from SparseSegLib.densify.problem import Problem, next_problem
 from SparseSegLib.densify.region import reached_edges
 from SparseSegLib.densify.result import DensifyResult
@@ -167,29 +164,19 @@ class Round:
         token = self.control.token if self.problem.is_small else UntilStopped(self.control.token)
         if self.control.looks.content != self._looked:
             self._preview_planes()
-        if self.problem.in_parts:
-            self._preview_coarsely(predict_coarsely(self.ensemble, request, token, within))
-        else:
-            probabilities = self.ensemble.predict(request, token, within=within)
-            self.estimate = self.ensemble.estimate(probabilities)
-            labels, _ = region_labels(self.problem, probabilities, uncertainty=False)
-            self._show(labels)
+        labels, counts, seconds = preview(self.ensemble, request, token, within)
+        self.estimate = self.ensemble.estimate(counts)
+        self._show(labels)
+        if seconds is not None and self.pacer.learning_only:
+            self._announce(seconds)
         self.pacer.has_previewed(self.problem, self.ensemble.seconds)
 
-    def _preview_coarsely(self, coarse: torch.Tensor) -> None:
-        """Show a coarse prediction of a large region, and say what the result will take where nothing counts it."""
-        self.estimate = self.ensemble.expects(expected_counts(coarse))
-        found = Found(self.problem, uncertainty=False)
-        found.fill(coarse)
-        found.draw()
-        self._show(found.labels[self.problem.box])
-        if self.pacer.learning_only:
-            first = self.result_seconds is None
-            self.result_seconds = seconds_for(self.problem, self.ensemble, coarse)
-            if first:
-                self.control.events.message(
-                    f"After the training the result at full resolution will take about {self.result_seconds:.0f} s."
-                )
+    def _announce(self, seconds: float) -> None:
+        """Say what the result takes on top of the training."""
+        if self.result_seconds is None:
+            text = f"After the training the result at full resolution will take about {seconds:.0f} s."
+            self.control.events.message(text)
+        self.result_seconds = seconds
 
     def _preview_planes(self) -> None:
         """Show the slices on display before all others."""
@@ -208,7 +195,7 @@ class Round:
 
     def _result(self) -> DensifyResult:
         found = last_prediction(self.ensemble, self.pacer, self.control.token, self._report)
-        self.estimate = self.ensemble.expects(found.counts)
+        self.estimate = self.ensemble.estimate(found.counts)
         edges = reached_edges(found.labels, self.problem.box)
         geometry = self.problem.volume.geometry
         return self._as_result(found.labels, found.uncertainty, geometry, found.next_slice, edges=edges)
