@@ -24,7 +24,7 @@ from SparseSegLib.annotation import sparsify, write_sparse_labels
 from SparseSegLib.image import Geometry
 from SparseSegLib.io import write_image, write_labels
 from SparseSegLib.io.dicom.export import export_dicom
-from SparseSegLib.io.tiff import write_tiff
+from SparseSegLib.io.tiff_writing import write_tiff
 
 HERE = Path(__file__).resolve().parent
 FEW, MANY = 6, 250

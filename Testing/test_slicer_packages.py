@@ -28,7 +28,7 @@ SLICER = ("numpy", "scipy", "SimpleITK", "pydicom", "pillow", "packaging", "requ
 """What Slicer's own Python has, of all that matters here."""
 
 COMES_WITH = {"filelock": "torch", "tifffile": "scikit-image"}
-OPTIONAL = {"matplotlib", "distributed", "dask", "slicer", "vtkmodules", "onnx", "nibabel", "tqdm"}
+OPTIONAL = {"matplotlib", "distributed", "dask", "slicer", "vtkmodules", "onnx", "nibabel", "tqdm", "zarr"}
 """What some commands want, and say in words when it is missing."""
 
 DISTRIBUTIONS = {"skimage": "scikit-image", "sklearn": "scikit-learn", "PIL": "pillow"}

@@ -33,13 +33,14 @@ class BrightnessExpert(Expert):
 
     def set_annotation(self, problem, hidden) -> None:
         self.problem = problem
-        labels, image = problem.without(hidden).array, problem.image[0]  # (Z, Y, X); hidden slices are unlabeled here
+        labels = problem.without(hidden).array  # (Z, Y, X); hidden slices are unlabeled here
+        image = problem.image.part(Request.whole(problem).box)[0]
         known = [image[torch.as_tensor(labels == number)] for number in range(problem.classes)]
         self.means = torch.stack([values.mean() if len(values) else image.mean() for values in known])
 
     def predict(self, request: Request, token) -> torch.Tensor:
         token.check()  # whoever asked may not want it any longer
-        image = self.problem.image[0][request.box]
+        image = self.problem.image.part(request.box)[0][request.within_box]
         distance = (image - self.means[:, None, None, None]).abs()
         return torch.softmax(-4 * distance, 0).float()  # (K, z, y, x)
 

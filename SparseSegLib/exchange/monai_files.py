@@ -15,10 +15,10 @@ from SparseSegLib.errors import ModelError
 from SparseSegLib.exchange.monai_config import inference_config
 from SparseSegLib.exchange.steps import postprocessing_steps, prediction_steps, preprocessing_steps
 from SparseSegLib.files import PathLike, read_json, write_error, write_json, write_text
+from SparseSegLib.files.replacing import beside, repair, replace_folder
 from SparseSegLib.models import ModelCard, load_network
 from SparseSegLib.models.card import NOTICE, STATE_DICT, card_from_json, card_to_json
 from SparseSegLib.models.files import LARGEST_WEIGHTS, read_member
-from SparseSegLib.models.replacing import beside, repair, replace_folder
 from SparseSegLib.torch_version import require_torch
 
 if TYPE_CHECKING:
