@@ -71,7 +71,7 @@ def _probabilities(network, image):
 
 @pytest.mark.parametrize("size", [(4, 6, 2), (16, 8, 18)])
 def test_onnx_runtime_computes_what_torch_does_on_volumes_of_any_size_on_the_card(bundle, onnx_file, size):
-    shape = json.loads(onnx_file.with_suffix(".json").read_text())["input"]["shape"]
+    shape = json.loads(onnx_file.with_suffix(".json").read_text(encoding="utf-8"))["input"]["shape"]
     assert shape == [1, 1, *["a multiple of 2"] * 3]
     image = torch.randn(1, 1, *size)
     np.testing.assert_allclose(
@@ -84,7 +84,7 @@ def test_a_network_of_valid_convolutions_becomes_onnx_of_its_window(tmp_path, on
     network = create_network("cicek2016", 1, 2, base=2, levels=2).eval()
     save_bundle(tmp_path / "valid", card, network.state_dict())
     write_onnx(tmp_path / "valid", tmp_path / "valid.onnx")
-    described = json.loads((tmp_path / "valid.json").read_text())
+    described = json.loads((tmp_path / "valid.json").read_text(encoding="utf-8"))
     assert described["input"]["shape"] == [1, 1, 20, 22, 24]
     image = torch.randn(1, 1, 20, 22, 24)
     found = _run_onnx(tmp_path / "valid.onnx", image)
@@ -95,7 +95,7 @@ def test_a_network_of_valid_convolutions_becomes_onnx_of_its_window(tmp_path, on
 
 
 def test_the_card_beside_onnx_says_what_is_done_before_and_after(onnx_file):
-    described = json.loads(onnx_file.with_suffix(".json").read_text())
+    described = json.loads(onnx_file.with_suffix(".json").read_text(encoding="utf-8"))
     text = " ".join(described["preprocessing"] + described["prediction"] + described["postprocessing"])
     for part in ("T1", "LPS", "18 x 20 mm", "99th percentile", "16 x 16 x 16", "largest piece", "blob 7"):
         assert part in text
@@ -183,7 +183,7 @@ def test_an_onnx_file_cannot_have_other_files_read(onnx_file, tmp_path):
     weight.data_location = onnx.TensorProto.EXTERNAL
     weight.external_data.add(key="location", value="../other")
     (tmp_path / "other.onnx").write_bytes(model.SerializeToString())
-    card = json.loads(onnx_file.with_suffix(".json").read_text())
+    card = json.loads(onnx_file.with_suffix(".json").read_text(encoding="utf-8"))
     card["sha256"] = hashlib.sha256((tmp_path / "other.onnx").read_bytes()).hexdigest()
     (tmp_path / "other.json").write_text(json.dumps(card))
     with pytest.raises(ModelError, match="weights lie in other files"):
