@@ -17,11 +17,13 @@ import torch
 from cohort_helpers import CARD, SMALL
 
 from SparseSegLib.errors import FileError, ModelError, UsageError
+from SparseSegLib.files.replacing import locate
 from SparseSegLib.models import (
     ModelLibrary,
     check_target,
     combine_bundles,
     copy_bundle,
+    files,
     load_card,
     load_network,
     save_bundle,
@@ -178,6 +180,24 @@ def test_readers_see_the_old_one_or_the_new_one_while_it_is_replaced_again_and_a
             copy_bundle(path, tmp_path / "copy.zip")
         writing.result()
     assert seen <= {"old", "new"}
+
+
+def test_a_model_is_listed_though_it_is_replaced_after_its_place_was_looked_up(bundles, tmp_path, monkeypatch):
+    library = ModelLibrary(tmp_path / "library", ())
+    library.add(bundles / "old")
+    looked_up = []
+
+    def outdated(path):
+        looked_up.append(path)
+        if len(looked_up) != 2:
+            return locate(path)
+        library.add(bundles / "new", overwrite=True)
+        return path.with_name(f".{path.name}.0123456789abcdef.old")
+
+    monkeypatch.setattr(files, "locate", outdated)
+    (entry,) = library.entries()
+    assert entry.card.summary == "new"
+    assert len(looked_up) > 2
 
 
 def test_one_of_four_imports_at_once_wins_and_the_others_are_told(bundles, tmp_path):

@@ -39,9 +39,10 @@ def is_bundle(path: Path) -> bool:
     if is_zip(path) and os.path.isfile(path):
         return True
     try:
-        return os.path.isfile(locate(path) / CARD)
-    except ValueError:  # no system has files of such names
+        steadily(path, lambda: _require_card(path))
+    except (ModelError, ValueError):  # no system has files of names that raise ValueError
         return False
+    return True
 
 
 def read_member(path: Path, name: str, most: int) -> bytearray:
@@ -133,6 +134,11 @@ def _state(path: Path) -> tuple[object, ...]:
     except (OSError, ValueError):
         return ()
     return place, found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _require_card(folder: Path) -> None:
+    if not os.path.isfile(locate(folder) / CARD):
+        raise _missing(folder, CARD)
 
 
 def _missing(path: Path, name: str) -> ModelError:
