@@ -13,7 +13,14 @@ from SparseSegLib.control import CancelToken
 from SparseSegLib.densify import DensifySettings, densify
 from SparseSegLib.densify.ensemble import Ensemble
 from SparseSegLib.densify.experts import Expert, Request, SliceUNetRecipe, TrainableExpert
-from SparseSegLib.densify.holdout import choose_held_out, corrected_iou, expected_counts, expected_iou, unlabeled_counts
+from SparseSegLib.densify.holdout import (
+    HeldOut,
+    choose_held_out,
+    corrected_iou,
+    expected_counts,
+    expected_iou,
+    unlabeled_counts,
+)
 from SparseSegLib.densify.problem import make_problem, next_problem
 from SparseSegLib.errors import UsageError
 from SparseSegLib.evaluation import iou
@@ -282,6 +289,16 @@ def test_what_probabilities_promise_themselves():
     inside = torch.tensor([0.9, 0.7, 0.2, 0.1])
     found = expected_iou(expected_counts(torch.stack([1 - inside, inside])))
     assert found == pytest.approx([(0.9 + 0.7) / (2 + 0.2 + 0.1)])
+    assert expected_iou(expected_counts(torch.tensor([[0.9, 0.8], [0.1, 0.2]]))) == [0], "nothing is predicted"
+
+
+def test_there_is_an_estimate_where_nothing_was_found_on_the_held_out_slices():
+    drawn = torch.tensor([0, 1, 1, 0], dtype=torch.uint8)
+    nothing = torch.tensor([0.9, 0.6, 0.7, 0.9])
+    held_out = HeldOut(drawn, {"one": torch.stack([nothing, 1 - nothing])}, 1)
+    weights = {"one": np.ones(1)}
+    some, none = (held_out.estimate(weights, np.array(counts)) for counts in ([[8.0], [10.0], [2.0]], [[0.0]] * 3))
+    assert 0 < none < 0.1 < some < 1
 
 
 def test_a_measured_iou_is_corrected_by_odds():

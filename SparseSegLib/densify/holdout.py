@@ -147,9 +147,9 @@ def unlabeled_counts(labels: SparseLabels, probabilities: torch.Tensor) -> np.nd
 
 
 def expected_iou(counts: np.ndarray) -> np.ndarray:
-    """Expected IoU of each structure ``(K - 1,)`` from :func:`expected_counts`; NaN where none is predicted."""
+    """Expected IoU of each structure ``(K - 1,)`` from :func:`expected_counts`; 0 where none is predicted."""
     overlap, inside, outside = counts
-    return np.where(inside > 0, overlap / np.maximum(inside + outside, 1e-12), np.nan)
+    return np.asarray(overlap / np.maximum(inside + outside, 1e-12))
 
 
 def corrected_iou(
