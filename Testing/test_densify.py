@@ -11,7 +11,6 @@ from scipy import ndimage
 from SparseSegLib.annotation import UNLABELED, Plane, SparseLabels, keep_planes, sparsify
 from SparseSegLib.control import CancelSource, Control, Mailbox, NullEvents
 from SparseSegLib.densify import DensifySettings, densify
-from SparseSegLib.densify import densifier as densifier_module
 from SparseSegLib.densify.ensemble import Ensemble
 from SparseSegLib.densify.experts import ExtraTreesRecipe, PretrainedRecipe, SliceUNetRecipe, UNet3DRecipe
 from SparseSegLib.densify.problem import make_problem
@@ -24,7 +23,6 @@ from SparseSegLib.patches import SMALL_PATCHES
 
 STEPS = 60
 CPU = torch.device("cpu")
-GPU = torch.device("cuda")
 NARROW = (SliceUNetRecipe(widths=(8, 16), crop=48), PretrainedRecipe(), ExtraTreesRecipe(trees=10))
 UNET3D = (UNet3DRecipe(replace(SMALL_PATCHES, patch=(16, 24, 24))),)
 QUICK = DensifySettings(budget_steps=STEPS, device="cpu", preview_seconds=0.1, experts=NARROW)
@@ -339,10 +337,16 @@ def test_several_channels(case):
     assert iou(result.labels == 1, phantom.labels == 1) > 0.75
 
 
-def test_a_budget_in_seconds_ends_in_time(case):
+def test_a_budget_in_seconds_ends_in_time(case, monkeypatch):
     phantom, labels = case
-    result = densify(phantom.volume, labels, replace(QUICK, budget_steps=None, budget_seconds=3))
-    assert 2 < result.seconds < 8
+    now = [100.0]  # and every step takes a quarter of a second
+    monkeypatch.setattr("SparseSegLib.training.budget.time.monotonic", lambda: now[0])
+    listener = Listener()
+    listener.progress = lambda *_, **__: now.append(now.pop() + 0.25)
+    result = densify(
+        phantom.volume, labels, replace(QUICK, budget_steps=None, budget_seconds=3), Control(events=listener)
+    )
+    assert 2 < result.seconds <= 3
 
 
 def test_bad_input_is_refused_with_a_hint(case):
@@ -389,53 +393,6 @@ def test_the_region_has_room_where_nothing_bounds_the_object():
 def test_the_finest_axis_is_made_coarser_first():
     assert coarsening((20, 400, 400), (3.0, 0.5, 0.5), 10**6) == (1, 2, 2)
     assert coarsening((20, 40, 40), (3.0, 0.5, 0.5), 10**6) == (1, 1, 1)
-
-
-def _scarce_memory(monkeypatch, least: int) -> None:
-    """A GPU that is out of memory at every step with more than ``least`` patches; it computes on the CPU."""
-    make = SliceUNetRecipe.make
-
-    def scarce_expert(recipe, problem, seed, device):
-        expert = make(recipe, problem, seed, CPU)
-        step = expert.step
-
-        def scarce(rate):
-            if device == GPU and expert.batch > least:
-                raise torch.OutOfMemoryError("CUDA out of memory")
-            return step(rate)
-
-        expert.step = scarce
-        return expert
-
-    monkeypatch.setattr(SliceUNetRecipe, "make", scarce_expert)
-    monkeypatch.setattr(densifier_module, "choose_device", lambda name: GPU)
-
-
-def test_a_gpu_short_of_memory_gets_smaller_batches_and_it_is_said(monkeypatch):
-    phantom = blob()
-    listener = Listener()
-    _scarce_memory(monkeypatch, least=1)
-    labels = sparsify(phantom.labels, phantom.volume.geometry, (2, 2, 2))
-    settings = replace(QUICK, experts=NARROW[:1])
-    result = densify(phantom.volume, labels, settings, Control(events=listener))
-    assert result.steps == STEPS
-    assert [text for text in listener.messages if "patches per step" in text] == [
-        "GPU memory is short: going on with 2 patches per step.",
-        "GPU memory is short: going on with 1 patches per step.",
-    ]
-
-
-def test_a_gpu_too_small_for_anything_makes_way_for_the_cpu_once(monkeypatch):
-    phantom = blob()
-    listener = Listener()
-    _scarce_memory(monkeypatch, least=0)
-    labels = sparsify(phantom.labels, phantom.volume.geometry, (2, 2, 2))
-    settings = replace(QUICK, experts=NARROW[:1])
-    result = densify(phantom.volume, labels, settings, Control(events=listener))
-    assert result.steps == STEPS
-    assert sum("going on with the CPU" in text for text in listener.messages) == 1
-    expected = densify(phantom.volume, labels, settings)
-    np.testing.assert_array_equal(result.labels, expected.labels)
 
 
 @pytest.mark.parametrize("counts", [(1, 0, 0), (0, 0, 0)])

@@ -50,16 +50,12 @@ def _collect(job: Job, timeout: float = 20) -> list[dict]:
     return events
 
 
-def test_the_client_imports_neither_torch_nor_numpy_and_is_quick():
-    code = (
-        "import sys, time; start = time.perf_counter(); import SparseSegLib.jobs; "
-        "print(time.perf_counter() - start, [m for m in ('torch', 'numpy', 'SimpleITK') if m in sys.modules])"
-    )
-    seconds, modules = subprocess.run(
+def test_the_client_imports_neither_torch_nor_numpy():
+    code = "import sys, SparseSegLib.jobs; print([m for m in ('torch', 'numpy', 'SimpleITK') if m in sys.modules])"
+    modules = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1]
-    ).stdout.split(" ", 1)
+    ).stdout
     assert modules.strip() == "[]"
-    assert float(seconds) < 0.5
 
 
 def test_a_job_tells_what_it_does_and_ends_once(folder):
@@ -165,22 +161,19 @@ def test_cancel_ends_the_whole_tree_even_if_the_worker_does_not_listen(folder):
     while child is None:
         child = next((int(event["text"].split()[1]) for event in job.poll() if event["event"] == "message"), None)
         time.sleep(0.01)
-    start = time.monotonic()
     job.cancel()
-    assert time.monotonic() - start < 0.2
+    assert _alive(child), "whoever cancels does not wait"
     assert job.wait(10)["event"] == "canceled"
-    assert time.monotonic() - start < 3
     assert not _alive(child)
 
 
-def test_a_worker_that_listens_is_canceled_at_once(folder):
+def test_a_worker_that_listens_is_canceled_at_once(folder, monkeypatch):
+    monkeypatch.setattr("SparseSegLib.jobs.job.CANCEL_SECONDS", 1000.0)  # after which it would be killed
     job = _job(folder, steps=10_000).start()
     while not any(event["event"] == "progress" for event in job.poll()):
         time.sleep(0.01)
-    start = time.monotonic()
     job.cancel()
     assert job.wait(10)["event"] == "canceled"
-    assert time.monotonic() - start < 1.5
 
 
 def test_stop_and_updates_reach_the_worker(folder):

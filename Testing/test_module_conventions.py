@@ -24,18 +24,15 @@ def test_every_parameter_name_in_the_panel_is_a_parameter(panel):
     assert conventions.unknownParameters(FOLDER, SparseSegParameterNode) == []
 
 
-def test_importing_the_module_is_quick_and_imports_no_engine():
+def test_importing_the_module_imports_no_engine():
     code = (
         "import sys; sys.path[:0] = ['Testing', 'SparseSeg']\n"
         "from host import Host; Host.instance()\n"
-        "import numpy, time; start = time.perf_counter(); import SparseSeg\n"
-        "seconds = time.perf_counter() - start\n"
-        "print('seconds', seconds, [m for m in ('torch', 'SimpleITK', 'scipy', 'skimage') if m in sys.modules])"
+        "import SparseSeg\n"
+        "print([m for m in ('torch', 'SimpleITK', 'scipy', 'skimage') if m in sys.modules])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=FOLDER.parent)
-    _, seconds, modules = out.stdout.strip().splitlines()[-1].split(" ", 2)
-    assert modules == "[]"
-    assert float(seconds) < 0.3
+    assert out.stdout.strip().splitlines()[-1] == "[]"
 
 
 def test_the_panel_fits_400_pixels_whatever_names_are_in_it(panel):

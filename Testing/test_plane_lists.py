@@ -1,7 +1,6 @@
 """Lists of planes that anybody may have written: whatever is wrong with them is said, and costs nothing."""
 
 import json
-import time
 import tracemalloc
 
 import numpy as np
@@ -93,12 +92,10 @@ def test_a_giant_grid_takes_no_memory(labels, shape, give_reference):
     path, change = labels
     change(geometry={**GRID, "shape": shape})
     tracemalloc.start()
-    started = time.monotonic()
     with pytest.raises(SparseSegError):
         read_sparse_labels(path, GEOMETRY if give_reference else None)
     assert tracemalloc.get_traced_memory()[1] < 10e6
     tracemalloc.stop()
-    assert time.monotonic() - started < 5
 
 
 @pytest.mark.parametrize("value", [70_000, 400_000_000, 2**31 - 1])

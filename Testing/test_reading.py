@@ -2,7 +2,6 @@
 
 import sys
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -100,19 +99,15 @@ def test_a_crash_is_an_error_of_that_file_and_the_next_one_is_read(tricky, image
 def test_a_hang_ends_in_time(tricky, image, tmp_path, monkeypatch):
     tricky.read([image])
     monkeypatch.setattr("SparseSegLib.reading.reader.READ_SECONDS", 0.5)
-    start = time.monotonic()
     with pytest.raises(FileError, match=r"within [01] seconds"):
         tricky.read([tmp_path / "hang.nrrd"])
-    assert time.monotonic() - start < 5
 
 
 def test_closing_ends_a_read_at_once(tricky, image, tmp_path):
     tricky.read([image])
     threading.Timer(0.3, tricky.close).start()
-    start = time.monotonic()
-    with pytest.raises(JobError):
+    with pytest.raises(JobError):  # else it would be FileError, of a read that took too long
         tricky.read([tmp_path / "hang.nrrd"])
-    assert time.monotonic() - start < 5
 
 
 def test_the_process_ends_with_its_reader(image):

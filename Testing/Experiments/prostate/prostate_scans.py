@@ -16,10 +16,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from Experiments.prostate.patients import Patient, find_patients
+from Experiments.prostate.patients import Patient, chosen_patients
 
 from SparseSegLib.devices import choose_device
-from SparseSegLib.errors import ModelError, SparseSegError, UsageError
+from SparseSegLib.errors import ModelError, SparseSegError
 from SparseSegLib.evaluation import dice
 from SparseSegLib.image import Geometry, Volume, resample
 from SparseSegLib.models import load_network
@@ -33,9 +33,7 @@ def main(given: Sequence[str] | None = None) -> int:
     """Print a table with a row for each kind of scan; the exit code."""
     arguments = _parser().parse_args(given)
     try:
-        patients = [one for one in find_patients(arguments.data) if one.name in arguments.names]
-        if len(patients) != len(arguments.names):
-            raise UsageError(f"Some of {', '.join(arguments.names)} are not in {arguments.data}.")
+        patients = chosen_patients(arguments.data, arguments.names)
         card, network = load_network(arguments.bundle)
         predictor = Predictor(card, network, choose_device(arguments.device), force=True)
         print(as_table({name: measure(predictor, patients, change) for name, change in CHANGES.items()}))
