@@ -88,6 +88,24 @@ def test_findings_are_judged_by_size_certainty_shape_and_place():
     assert "mm from the middle" in warnings(np.roll(ball, 8, 2), np.full_like(sure, 0.9))
 
 
+def test_a_result_that_is_likely_to_have_faults_comes_with_a_warning(known):
+    card, network = known
+    volume = blob(Geometry.identity((20, 24, 28)), seed=7).volume
+    labels, predictor = _segment((replace(card, expectations=replace(EXPECTED, expected_dice=1.0)), network), volume)
+    assert (labels == 1).sum() > 500
+    (warning,) = predictor.warnings
+    assert warning.startswith("the model is unsure about its outline (it expects a Dice of 0.")
+
+
+def test_the_expected_dice_is_that_of_the_largest_piece():
+    certainty = np.zeros((4, 4, 4), np.float32)
+    certainty[0, 0], certainty[3, 3, 3], certainty[2, 0, 0] = 0.8, 0.6, 0.4
+    found = plausibility.Found(certainty > 0.5, certainty, Geometry.identity((4, 4, 4)))
+    assert plausibility.expected_dice(found) == pytest.approx(2 * 3.2 / (4 + 3.2 + 0.6 + 0.4))
+    nothing = replace(found, mask=np.zeros_like(found.mask))
+    assert plausibility.expected_dice(nothing) == 0
+
+
 def test_features_far_from_the_training_volumes_are_noticed():
     torch.manual_seed(0)
     network = create_network("vnet-small", 1, 2, base=4).eval()

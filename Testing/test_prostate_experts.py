@@ -224,14 +224,21 @@ def test_a_run_becomes_a_bundle_that_finds_the_same_in_the_patients_it_left_out(
     assert train("bundle", "--runs", "2", "--steps", "2") == 0
     run = tmp_path / "bundle" / "fold-2"
     expected = json.loads((run / "scores.json").read_text(encoding="utf-8"))
-    given = ["--run", str(run), "-o", str(tmp_path / "made"), "--data", str(data), "--device", "cpu", "--flips"]
-    assert prostate_bundle.main(given) == 0
+    given = ["--run", str(run), "-o", str(tmp_path / "made"), "--data", str(data), "--device", "cpu"]
+    scores = tmp_path / "scores.json"
+    assert prostate_bundle.main([*given, "--flips", "--scores", str(scores)]) == 0
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert figures["patients"] == expected["summary"]["patients"]
     assert figures["dice"] == pytest.approx(expected["summary"]["dice"], abs=0.01)  # of half precision
     card = load_card(tmp_path / "made")
     assert card.preprocessing.field_of_view == (32.0, 32.0)
     assert all(patient["name"] not in card.data for patient in expected["patients"])
+    assert card.expectations.layer == "left.1"
+    assert len(card.expectations.mean) == 4
+    rows = json.loads(scores.read_text(encoding="utf-8"))
+    assert all(0 < row["expected_dice"] < 1 and row["warnings"] for row in rows), "an image of 48 mm is refused"
+    assert prostate_bundle.main([*given, "--figures", str(scores)]) == 0
+    assert load_card(tmp_path / "made").figures["cross-validated Dice"] == figures["dice"]
 
 
 def test_a_training_waits_while_the_pause_file_is_there(train, tmp_path, monkeypatch, capsys):
@@ -289,11 +296,17 @@ def test_a_scan_of_another_kind_shows_the_same_in_the_same_place(name, data):
     assert dice(seen.array[0] >= 0.5 * seen.array.max(), truth) > 0.8
 
 
+def _bundle(runs, data):
+    """The path of a bundle of fold 2."""
+    bundle = str(runs.with_name("bundle"))
+    assert prostate_bundle.main(["--run", str(runs / "fold-2"), "-o", bundle, "--data", str(data)]) == 0
+    return bundle
+
+
 def test_scans_of_other_kinds_are_segmented_and_scored(train, data, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(prostate_scans, "CHANGES", OTHER_SCANS)
     assert train("scans", "--runs", "2", "--steps", "1") == 0
-    bundle = str(tmp_path / "scans-bundle")
-    assert prostate_bundle.main(["--run", str(tmp_path / "scans" / "fold-2"), "-o", bundle]) == 0
+    bundle = _bundle(tmp_path / "scans", data)
     given = ["--bundle", bundle, "--data", str(data), "--device", "cpu", "--names"]
     assert prostate_scans.main([*given, "case00"]) == 0
     said = capsys.readouterr().out
@@ -304,7 +317,9 @@ def test_scans_of_other_kinds_are_segmented_and_scored(train, data, tmp_path, ca
 def test_corrected_slices_of_a_bundles_result_are_learned_from(train, data, tmp_path, capsys, monkeypatch):
     assert train("corrected", "--runs", "2", "--steps", "1") == 0
     bundle = str(tmp_path / "corrected-bundle")
-    assert prostate_bundle.main(["--run", str(tmp_path / "corrected" / "fold-2"), "-o", bundle]) == 0
+    assert (
+        prostate_bundle.main(["--run", str(tmp_path / "corrected" / "fold-2"), "-o", bundle, "--data", str(data)]) == 0
+    )
     starts, densify = [], prostate_corrections.densify
     monkeypatch.setattr(
         prostate_corrections,

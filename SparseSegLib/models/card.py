@@ -86,6 +86,8 @@ class Expectations:
         standard deviations may be ``distance``. Without a layer nothing is compared.
     agreement : of several networks, the least mean Dice between what each of them finds and what all find together:
         where they learned from the same kind of images, they differ on another kind
+    expected_dice : what the probabilities let the Dice expect; below it a result is not refused, but comes with a
+        warning
     """
 
     image: str
@@ -102,6 +104,7 @@ class Expectations:
     deviation: tuple[float, ...] = ()
     distance: float = 0.0
     agreement: float = 0.0
+    expected_dice: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -272,6 +275,7 @@ def _expectations(fields: Fields) -> Expectations:
         deviation=fields.numbers("deviation", None, low=0, high=1e6),
         distance=fields.number("distance", low=0, high=1e6),
         agreement=fields.number("agreement", low=0, high=1) if fields.has("agreement") else 0.0,
+        expected_dice=fields.number("expected_dice", low=0, high=1) if fields.has("expected_dice") else 0.0,
     )
     if len(expected.deviation) != len(expected.mean):
         raise fields.wrong("deviation", 'must have as many numbers as "mean"')

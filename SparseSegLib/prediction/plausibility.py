@@ -94,6 +94,21 @@ def finding_warnings(found: Found, expected: Expectations) -> list[str]:
     return warnings
 
 
+def expected_dice(found: Found) -> float:
+    """The Dice that the probabilities let expect of the largest piece, if they are right; 0 where nothing is found."""
+    piece = largest_component(found.mask)
+    voxels = float(piece.sum()) + float(found.certainty.sum())
+    return 2 * float(found.certainty[piece].sum()) / voxels if piece.any() else 0.0
+
+
+def expected_dice_warnings(found: Found, expected: Expectations) -> list[str]:
+    """Warnings about a result that is likely to have faults, though the image is one that the model is for."""
+    dice_expected = expected_dice(found)
+    if dice_expected >= expected.expected_dice:
+        return []
+    return [f"the model is unsure about its outline (it expects a Dice of {dice_expected:.2f})"]
+
+
 def features_warnings(features: np.ndarray | None, expected: Expectations) -> list[str]:
     """Warnings about the features (see :func:`features_around`).
 

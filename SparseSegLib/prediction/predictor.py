@@ -10,7 +10,7 @@ from torch import nn
 
 from SparseSegLib.control import CancelToken, Events, NullEvents
 from SparseSegLib.errors import ModelError, ResourceError
-from SparseSegLib.image import Geometry, Volume, check_volume
+from SparseSegLib.image import Volume, check_volume
 from SparseSegLib.inference import Mirrored, count_tiles, predict_patches
 from SparseSegLib.models import ModelCard
 from SparseSegLib.models.card import Expectations
@@ -96,15 +96,16 @@ class Predictor:
             self._refuse_or_warn(volume, expected, plausibility.image_warnings(image, expected))
         probabilities = self.probabilities(image, token or CancelToken(), progress)
         if expected is not None:
-            self._refuse_or_warn(volume, expected, self._segmentation_warnings(image, probabilities, grid, expected))
+            found = plausibility.Found(probabilities.argmax(0).numpy() > 0, 1 - probabilities[0].numpy(), grid)
+            self._refuse_or_warn(volume, expected, self._segmentation_warnings(image, found, expected))
+            self.warnings += plausibility.expected_dice_warnings(found, expected)
         labels = labels_on(probabilities, grid, volume.geometry)
         return largest_components(labels) if "largest_component" in self.card.postprocessing else labels
 
     def _segmentation_warnings(
-        self, image: torch.Tensor, probabilities: torch.Tensor, grid: Geometry, expected: Expectations
+        self, image: torch.Tensor, found: plausibility.Found, expected: Expectations
     ) -> list[str]:
         """Warnings about a segmentation."""
-        found = plausibility.Found(probabilities.argmax(0).numpy() > 0, 1 - probabilities[0].numpy(), grid)
         warnings = plausibility.finding_warnings(found, expected)
         piece, window = largest_component(found.mask), self.card.window
         if expected.agreement and isinstance(self.network, Ensemble):
