@@ -24,7 +24,6 @@ OPTIONS = {
     "loop": "--strokes",
     "throughput_cluster": "--only",
     "cicek2016": "--full",
-    "prostate_training": "--cross-validate",
     "prostate_experts": "--report",
 }
 

@@ -16,7 +16,7 @@ from Experiments.prostate.movement import Movement, moved_places
 from Experiments.prostate.patients import find_patients, prepare_patient, stratified_folds
 from Experiments.prostate.scanner import Scanner, bright_spot, rescan
 from Experiments.prostate.scores import find, score_patient, segmented, summarize
-from Experiments.synthesis import paint, pelvis_phantom
+from phantoms import blob
 
 from SparseSegLib.annotation import UNLABELED
 from SparseSegLib.control import CancelSource
@@ -36,15 +36,14 @@ PLAIN = Scanner(bias_share=0, coil_share=0, coarse_share=0, noise_share=0, gamma
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Seven pelvic phantoms of two centers, with masks."""
+    """Seven phantoms of two centers, with masks."""
     folder = tmp_path_factory.mktemp("Experts ü")
     lines = ["case,centre"]
     for seed in range(7):
-        anatomy = pelvis_phantom(SIZE, SPACING, np.random.default_rng(seed))
-        image = paint(anatomy.tissues, anatomy.detail, torch.Generator().manual_seed(seed))
-        geometry = Geometry.identity(SIZE, SPACING)
-        write_image(300 + 200 * image.numpy(), geometry, folder / f"case{seed:02d}_t2.nii.gz")
-        write_labels(anatomy.target.numpy().astype(np.uint8), geometry, folder / f"case{seed:02d}_prostate.nii.gz")
+        phantom = blob(Geometry.identity(SIZE, SPACING), seed=seed)
+        geometry = phantom.volume.geometry
+        write_image(300 + 200 * phantom.volume.array[0], geometry, folder / f"case{seed:02d}_t2.nii.gz")
+        write_labels(phantom.labels, geometry, folder / f"case{seed:02d}_prostate.nii.gz")
         lines.append(f"{seed},{'coil' if seed < 2 else 'plain'}")
     (folder / "cases.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return folder

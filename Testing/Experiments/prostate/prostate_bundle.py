@@ -22,7 +22,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from Experiments.prostate.card import CARD
+from Experiments.prostate.card import make_card
+from Experiments.prostate.learner import Recipe
 from Experiments.prostate.patients import Patient, find_patients
 from Experiments.prostate.prostate_experts import WEIGHTS
 from Experiments.prostate.scores import Row, as_table, score_mask, summarize
@@ -32,7 +33,7 @@ from SparseSegLib.control import CancelToken
 from SparseSegLib.devices import choose_device
 from SparseSegLib.errors import SparseSegError
 from SparseSegLib.files import write_json
-from SparseSegLib.models import ModelCard, Preprocessing, load_network, save_bundle
+from SparseSegLib.models import ModelCard, load_network, save_bundle
 from SparseSegLib.networks import create_network
 from SparseSegLib.prediction.components import largest_component
 from SparseSegLib.prediction.plausibility import Found, expected_dice, features_around, with_features
@@ -74,33 +75,22 @@ def write_bundle(
     """
     state = load_checkpoint(run / WEIGHTS)
     made_by: dict[str, Any] = json.loads(state["made_by"])
-    card = make_card(made_by, state["steps"], rows)
+    names: list[str] = made_by["patients"]
+    card = replace(
+        make_card(Recipe(**made_by["recipe"])),
+        data=(
+            f"{len(names)} patients of the training set of PROMISE12 (MICCAI 2012) with its experts' masks, from four "
+            f"centers, one of them with endorectal coils: {', '.join(names)}. The slices are the original ones, every "
+            "second pixel; their spacing is assumed per center."
+        ),
+        date=date.today().isoformat(),
+        figures={"steps": state["steps"], **(figures_of(rows) if rows else {})},
+    )
     network = create_network(card.network, 1, card.classes, **card.arguments).eval()
     network.load_state_dict(state["weights"])
-    names: list[str] = made_by["patients"]
     card = knowing(card, network, [one for one in patients if one.name in names], device)
     save_bundle(output, card, state["weights"], half=True)
     return names
-
-
-def make_card(made_by: dict[str, Any], steps: int, rows: Sequence[Row]) -> ModelCard:
-    """The card of a network that learned from experts' masks."""
-    recipe, names = made_by["recipe"], made_by["patients"]
-    z, y, x = recipe["spacing"]
-    depth, height, width = recipe["window"]
-    return replace(
-        CARD,
-        network=recipe["network"],
-        arguments=recipe["arguments"],
-        preprocessing=Preprocessing((z, y, x), ("T2",), field_of_view=(height * y, width * x)),
-        window=(depth, height, width),
-        data=(
-            f"{len(names)} patients of the training set of PROMISE12 (MICCAI 2012) with its experts' masks, from four "
-            f"centers, one of them with endorectal coils: {', '.join(names)}."
-        ),
-        date=date.today().isoformat(),
-        figures={"steps": steps, **(figures_of(rows) if rows else {})},
-    )
 
 
 def figures_of(rows: Sequence[Row]) -> dict[str, Any]:

@@ -6,9 +6,10 @@
 
 TAPS is the PyPI package lavlab-taps (a SegResNet, ONNX; MIT). It needs packages of its own: give it a virtual
 environment (python -m venv venv; venv/bin/pip install lavlab-taps) and name its Python; without, its rows are left out.
-FOLDER is as for prostate_training. A mask that ends in _pseudo_prostate was made by TAPS itself: there TAPS agrees with
-its own result, and the row is about how close ours comes to TAPS, not how good either is. Only masks of experts measure
-that. Both models run in a process of their own each; the seconds are from file to file, the first volume's included.
+FOLDER has NAME_t2.nii.gz with NAME_prostate.nii.gz, or NAME_pseudo_prostate.nii.gz, which was made by TAPS itself:
+there TAPS agrees with its own result, and the row is about how close ours comes to TAPS, not how good either is. Only
+masks of experts measure that. Both models run in a process of their own each; the seconds are from file to file, the
+first volume's included.
 
 The PROMISE12 challenge (Litjens et al. 2014) gives each measure a score that is linear in it: a perfect segmentation
 has 100, the second observer's mean 85, and none has less than 0. Give the second observer's Dice and 95 % Hausdorff
