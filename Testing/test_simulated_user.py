@@ -115,6 +115,16 @@ def test_another_choice_than_the_tools():
     assert asked[1] == ((Plane(0, 5), Plane(2, 3)), user.truth.shape)
 
 
+def test_structures_that_no_slice_shows_come_first():
+    truth = _box()
+    truth[0, 12:, :4] = 2
+    truth[11, 12:, :3] = 3
+    user = SimulatedUser(truth, Geometry.identity(truth.shape), ("box", "two", "three"))
+    rounds = list(user.rounds(Shifted(truth, [None, None, Plane(1, 7)]), 4))
+    assert [one.plane for one in rounds] == [Plane(0, 5), Plane(0, 0), Plane(0, 11), Plane(1, 7)]
+    assert [user.undrawn(one.labels) for one in rounds] == [[2, 3], [3], [], []]
+
+
 def test_what_does_not_fit_is_refused():
     truth = _box()
     with pytest.raises(AnnotationError, match="empty"):

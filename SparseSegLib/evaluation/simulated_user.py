@@ -88,10 +88,18 @@ class SimulatedUser:
         self.geometry = geometry
         self.names = names
 
-    def largest_slice(self, axis: int = 0) -> Plane:
-        """The slice across ``axis`` (0, 1, 2 for z, y, x) that shows most of the structures; the first such one."""
-        shown = np.count_nonzero(self.truth, axis=tuple(other for other in range(3) if other != axis))
+    def largest_slice(self, axis: int = 0, structures: Iterable[int] | None = None) -> Plane:
+        """The slice across ``axis`` (0, 1, 2 for z, y, x) that shows most of the structures; the first such one.
+
+        ``structures`` are classes of the truth, by default all.
+        """
+        there = self.truth if structures is None else np.isin(self.truth, list(structures))
+        shown = np.count_nonzero(there, axis=tuple(other for other in range(3) if other != axis))
         return Plane(axis, int(shown.argmax()))
+
+    def undrawn(self, labels: SparseLabels) -> list[int]:
+        """The structures that no slice of an annotation shows, so that no tool can know of them."""
+        return np.setdiff1d(self.truth, [0, *labels.array[labels.labeled]]).tolist()
 
     def draw(self, planes: Iterable[Plane]) -> tuple[SparseLabels, int]:
         """Draw slices from nothing; the annotation, and how many voxels were drawn, each once where slices cross."""
@@ -122,8 +130,9 @@ class SimulatedUser:
     def rounds(self, tool: Tool, most: int, choose: Choice = suggested) -> Iterator[Round]:
         """Annotate slice by slice, each time correcting in place what the tool made of the slices before.
 
-        The first slice is the largest one across z, drawn from nothing. It ends after ``most`` slices, and earlier
-        where ``choose`` has none, or one that is annotated already.
+        The first slice is the largest one across z, drawn from nothing. While there are structures that no slice shows,
+        the next one is the largest one of these; then ``choose`` has the choice. It ends after ``most`` slices, and
+        earlier where ``choose`` has none, or one that is annotated already.
         """
         labels = keep_planes(self.truth, self.geometry, (), self.names)
         shown: np.ndarray = np.zeros_like(self.truth)
@@ -135,4 +144,5 @@ class SimulatedUser:
             seconds = time.monotonic() - start
             yield Round(plane, voxels, seconds, labels, result)
             shown = result.labels
-            plane = choose(labels, result)
+            undrawn = self.undrawn(labels)
+            plane = self.largest_slice(structures=undrawn) if undrawn else choose(labels, result)
