@@ -359,3 +359,24 @@ def test_saved_weights_predict_the_same_in_another_session(phantom, labels, more
     events = Watch()
     Densifier(phantom.volume, SETTINGS, Control(events=events), tmp_path / "weights.pt").learn(more)
     assert "Starting from the weights of the last training." in events.messages
+
+
+def test_a_result_on_display_stays_while_nothing_new_is_annotated(phantom, labels, more, tmp_path):
+    densifier = Densifier(phantom.volume, SETTINGS)
+    result = densifier.learn(labels)
+    densifier.save_weights(tmp_path / "weights.pt")
+    looks, updates = Board(((0, 10),)), Mailbox()
+    shown = replace(SETTINGS, shown=result.annotation)
+    for settings, annotation, previews in ((shown, labels, False), (shown, more, True), (SETTINGS, labels, True)):
+        events = Watch()
+        control = Control(events=events, looks=looks, updates=updates)
+        later = Densifier(phantom.volume, settings, control, tmp_path / "weights.pt")
+        later.learn(annotation)
+        assert "Starting from the weights of the last training." in events.messages
+        assert bool(events.previews) is previews
+        events.previews.clear()
+        again = later.learn(labels, shown)  # in the same session
+        assert (events.previews, again.annotation) == ([], result.annotation)
+    updates.put(more)
+    assert later.learn(labels, shown).annotation == more.digest
+    assert events.previews, "what is drawn in the round is seen soon"

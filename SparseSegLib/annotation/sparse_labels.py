@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -66,6 +68,11 @@ class SparseLabels:
             name if name.strip() else default_segment(value).name
             for value, name in zip(self.own_values, given, strict=False)
         )
+
+    @cached_property
+    def digest(self) -> str:
+        """A short hash of the array as it is when this is asked first: that of the same labels is the same."""
+        return hashlib.sha256(np.ascontiguousarray(self.array).data).hexdigest()[:16]
 
     @property
     def labeled(self) -> np.ndarray:

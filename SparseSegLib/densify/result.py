@@ -36,6 +36,7 @@ class DensifyResult:
     values : of the structures, in the order of ``names``; () for 1..n
     empty : (value, name) of the user's structures that nothing was drawn of
     edges : of the region of interest, the outermost slices that a structure reaches although the volume goes on
+    annotation : ``SparseLabels.digest`` of what was learned; "" for a preview
     planes : of a preview, the slices of the volume that it is of; () for all. Labels are ``UNLABELED`` elsewhere
     """
 
@@ -51,6 +52,7 @@ class DensifyResult:
     empty: tuple[tuple[int, str], ...] = ()
     planes: tuple[Plane, ...] = ()
     edges: tuple[Plane, ...] = ()
+    annotation: str = ""
 
     def segments(self) -> list[SegmentInfo]:
         """The structures as files describe them, by value; those that nothing was drawn of are among them."""
@@ -79,6 +81,7 @@ class DensifyResult:
             "estimated_iou": None if self.estimate is None else round(self.estimate, 4),
             "next_slice": place,
             "reached_edges": [self._place(plane) for plane in self.edges],
+            "annotation": self.annotation,
         }
 
     def _place(self, plane: Plane) -> dict[str, object]:

@@ -22,6 +22,7 @@ from SparseSegLib.densify.result import DensifyResult
 from SparseSegLib.densify.resume import Start, fingerprint, new_ensemble, take_over
 from SparseSegLib.densify.settings import DensifySettings
 from SparseSegLib.errors import SparseSegError
+from SparseSegLib.image import Geometry
 from SparseSegLib.training.checkpoint import FOREIGN, find_checkpoint
 from SparseSegLib.training.loop import TrainingLoop
 from SparseSegLib.training.schedule import Plateau
@@ -150,6 +151,11 @@ class Round:
         self._learns_first, self._looked = self.ensemble.has_learned, None
         self.control.events.message(f"{len(labels.planes)} annotated slices from now on.")
 
+    @property
+    def _is_shown(self) -> bool:
+        """Whether a result of just this annotation is on display, which is better than a preview."""
+        return self.settings.shown == self.problem.full.digest
+
     def _set_annotation(self) -> None:
         """Go on with the problem as it is now; its new slices tell how good the result has been."""
         if self.settings.estimate:
@@ -162,7 +168,7 @@ class Round:
             return
         request, within = planned
         token = self.control.token if self.problem.is_small else UntilStopped(self.control.token)
-        if self.control.looks.content != self._looked:
+        if self.control.looks.content != self._looked and not self._is_shown:
             self._preview_planes()
         labels, counts, seconds = preview(self.ensemble, request, token, within)
         self.estimate = self.ensemble.estimate(counts)
@@ -190,32 +196,28 @@ class Round:
             self._show(plane_labels(problem, planes, found), planes)
 
     def _show(self, labels: np.ndarray, planes: list[Plane] | None = None) -> None:
-        geometry = self.problem.volume.geometry.crop(self.problem.box)
-        self.control.events.preview(self._as_result(labels, None, geometry, None, tuple(planes or ())))
+        if not self._is_shown:
+            geometry = self.problem.volume.geometry.crop(self.problem.box)
+            self.control.events.preview(self._as_result(labels, geometry, planes=tuple(planes or ())))
 
     def _result(self) -> DensifyResult:
         found = last_prediction(self.ensemble, self.pacer, self.control.token, self._report)
         self.estimate = self.ensemble.estimate(found.counts)
-        edges = reached_edges(found.labels, self.problem.box)
-        geometry = self.problem.volume.geometry
-        return self._as_result(found.labels, found.uncertainty, geometry, found.next_slice, edges=edges)
-
-    def _as_result(self, labels, uncertainty, geometry, plane, planes=(), edges=()) -> DensifyResult:  # type: ignore[no-untyped-def]
-        drawn = self.problem.full
-        return DensifyResult(
-            decoded(labels, drawn.own_values),
-            uncertainty,
-            geometry,
-            drawn.names,
-            self.estimate,
-            plane,
-            self.ensemble.steps,
-            self.pacer.budget.elapsed,
-            drawn.values,
-            drawn.empty,
-            planes,
-            edges,
+        return self._as_result(
+            found.labels,
+            self.problem.volume.geometry,
+            uncertainty=found.uncertainty,
+            next_slice=found.next_slice,
+            edges=reached_edges(found.labels, self.problem.box),
+            annotation=self.problem.full.digest,
         )
+
+    def _as_result(self, labels: np.ndarray, geometry: Geometry, **more: Any) -> DensifyResult:
+        drawn, steps, seconds = self.problem.full, self.ensemble.steps, self.pacer.budget.elapsed
+        own = {"names": drawn.names, "values": drawn.values, "empty": drawn.empty}
+        figures = {"estimate": self.estimate, "steps": steps, "seconds": seconds, "next_slice": None}
+        found = decoded(labels, drawn.own_values)
+        return DensifyResult(**{"labels": found, "geometry": geometry, "uncertainty": None, **own, **figures, **more})
 
     def _state(self) -> dict[str, Any]:
         held_out = {self.problem.on_working_grid(plane): plane for plane in self.problem.full.planes}

@@ -112,6 +112,8 @@ class DensifySettings:
     experts : names of some of the preset's experts, or recipes of others, instead of all of the preset's
     start : path of a model's bundle whose network joins the experts: it begins with its weights, and learns on; "" for
         none
+    shown : the ``DensifyResult.annotation`` of a result that is on display: while nothing else is annotated no preview,
+        which is quicker and worse, takes its place
     """
 
     preset: str = "fast"
@@ -131,6 +133,7 @@ class DensifySettings:
     network: str | None = None
     experts: tuple[ExpertRecipe | str, ...] | None = None
     start: str = ""
+    shown: str = ""
 
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
