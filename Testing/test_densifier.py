@@ -361,7 +361,7 @@ def test_saved_weights_predict_the_same_in_another_session(phantom, labels, more
     assert "Starting from the weights of the last training." in events.messages
 
 
-def test_a_result_on_display_stays_while_nothing_new_is_annotated(phantom, labels, more, tmp_path):
+def test_a_result_on_display_stays_while_nothing_new_is_annotated(phantom, labels, more, tmp_path, monkeypatch):
     densifier = Densifier(phantom.volume, SETTINGS)
     result = densifier.learn(labels)
     densifier.save_weights(tmp_path / "weights.pt")
@@ -377,6 +377,11 @@ def test_a_result_on_display_stays_while_nothing_new_is_annotated(phantom, label
         events.previews.clear()
         again = later.learn(labels, shown)  # in the same session
         assert (events.previews, again.annotation) == ([], result.annotation)
+    monkeypatch.setattr("SparseSegLib.densify.problem.SMALL_VOXELS", 0)
+    later.learn(more, shown)
+    assert {one.planes for one in events.previews} == {(Plane(0, 10),)}, "in a large region on the slices on display"
+    monkeypatch.undo()
+    events.previews.clear()
     updates.put(more)
     assert later.learn(labels, shown).annotation == more.digest
     assert events.previews, "what is drawn in the round is seen soon"

@@ -85,6 +85,31 @@ def test_live_learns_from_a_slice_when_it_is_confirmed(drawn):
     assert _process(panel) is process
 
 
+def test_a_result_stays_on_display_in_a_round_that_learns_nothing_new(drawn):
+    panel, phantom, volume_node = drawn
+    view, previews = panel.session.view, []
+    show = view.showPreview
+    view.showPreview = lambda labels, geometry: (previews.append(labels), show(labels, geometry))
+    panel.ui.densifyButton.click()
+    first = _wait_for_round(panel)
+    assert previews
+    previews.clear()
+    panel.ui.densifyButton.click()
+    second = _wait_for_round(panel)
+    assert (previews, view.previewNode) == ([], None)
+    assert second.steps > first.steps
+    plane = middle(phantom.labels, 0, 0.2)
+    paint_plane(panel.parameterNode.segmentation, volume_node, phantom.labels, plane)
+    panel.ui.densifyButton.click()
+    assert _wait_for_round(panel).annotation != first.annotation == second.annotation
+    assert previews, "what is new is seen soon"
+    previews.clear()
+    panel.ui.discardButton.click()
+    panel.ui.densifyButton.click()
+    _wait_for_round(panel)
+    assert previews, "nothing was on display"
+
+
 def test_a_worker_that_dies_in_a_round_is_started_again_and_loses_no_stroke(drawn):
     panel, phantom, _volume_node = drawn
     host, rounds = Host.instance(), panel.session.rounds

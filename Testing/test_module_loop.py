@@ -210,6 +210,21 @@ def test_a_preview_of_the_slices_on_display_changes_these_and_can_be_corrected(s
     np.testing.assert_array_equal(panel.session.loop.predictedOn(plane), better[plane.voxels])
 
 
+def test_a_preview_of_some_slices_of_the_region_leaves_the_last_result_on_all_others(shown):
+    """The region is a part of the volume, and a result is of all of it."""
+    panel, phantom, predicted, volume_node, _segmentation_node = shown
+    geometry, plane = phantom.volume.geometry, middle(predicted, 0, 0.3)
+    box = tuple(slice(1, size - 1) for size in predicted.shape)
+    better = np.full(predicted.shape, UNLABELED, np.uint8)
+    better[plane.voxels] = np.roll(predicted[plane.voxels], 4, axis=0)
+    panel.session.view.showPreview(better[box], geometry.crop(box))
+    expected = predicted.copy()
+    expected[plane.voxels] = better[plane.voxels]
+    (drawn,) = panel.session.planes().finished
+    expected[drawn.voxels] = phantom.labels[drawn.voxels]
+    np.testing.assert_array_equal(_shown(panel, volume_node, predicted.shape)[box], expected[box])
+
+
 def test_hidden_and_locked_segments_are_not_taken_over(panel):
     phantom, volume_node = add_phantom(GEOMETRIES["anisotropic"])
     panel.parameterNode.inputVolume = volume_node

@@ -358,7 +358,7 @@ def test_a_loaded_scene_goes_on_with_its_result(densified, tmp_path, monkeypatch
     Host.instance().loadScene(saved)
     Host.instance().processEvents(0.1)
     result, volume_node = view.result, panel.parameterNode.inputVolume
-    figures = ("estimatedIoU", "nextSlice", "seconds", "steps", "milliliters", "reachesEdge")
+    figures = ("estimatedIoU", "nextSlice", "seconds", "steps", "milliliters", "reachesEdge", "annotation")
     assert [getattr(result, name) for name in figures] == [getattr(before, name) for name in figures]
     np.testing.assert_array_equal(_dense(result.segmentationNode, volume_node), shown)
     assert panel.ui.segmentEditorWidget.segmentationNode() is panel.parameterNode.segmentation, "it can be drawn in"
@@ -372,6 +372,8 @@ def test_a_loaded_scene_goes_on_with_its_result(densified, tmp_path, monkeypatch
     learned = load_checkpoint(tmp_path / "job" / CHECKPOINT_FILE)
     assert learned["finished"], "the next job starts from what was learned"
     assert learned["ensemble"]["experts"]["slice-unet"]["averaged_steps"] == STEPS
+    panel.ui.densifyButton.click()
+    assert works[-1].settings["shown"] == result.annotation == works[-1].take().sparseLabels().compact().digest
     plane = middle(phantom.labels, 0, 0.3)
     assert session.loop.predictedOn(plane) is not None, "corrections start from it"
     drawing = panel.parameterNode.segmentation

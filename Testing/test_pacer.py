@@ -110,6 +110,13 @@ def test_the_first_preview_of_a_later_round_is_no_coarser_than_what_is_on_displa
     assert later.next_preview(problem) == (Request.whole(problem, 4, quick=True), pacer_module.FIRST_SECONDS)
 
 
+def test_a_small_region_is_previewed_as_carefully_as_the_result_on_display(clock, problem, monkeypatch):
+    later = Pacer(DensifySettings(budget_seconds=60, shown="of another annotation"), 0.0, 100, later=True)
+    assert later.next_preview(problem) == (Request.whole(problem), None)
+    monkeypatch.setattr("SparseSegLib.densify.problem.SMALL_VOXELS", 0)
+    assert later.next_preview(problem)[0] == Request.whole(problem, 4, quick=True)
+
+
 def test_a_later_round_has_a_part_of_the_budget_and_of_the_learning_rate(clock):
     later = Pacer(DensifySettings(budget_seconds=60), 0.0, 100, later=True)
     assert later.learned(100) == pytest.approx(AFTER_UPDATE)

@@ -58,6 +58,7 @@ def startDensify(
     device: str = "auto",
     output: str = "both",
     budgetSteps: int | None = None,
+    shown: str = "",
     listener: Listener | None = None,
     show: Show | None = None,
     stay: float = 0.0,
@@ -88,7 +89,9 @@ def startDensify(
         return takeDrawing(volumeNode, segmentationNode, planes or knownPlanes(loop), loop.applied, editorNode)
 
     drawing = None if prepare else drawing or take()
-    settings = roundSettings(budgetSeconds, preset=preset, margin=margin, seed=seed, device=device, start=start)
+    settings = roundSettings(
+        budgetSeconds, preset=preset, margin=margin, seed=seed, device=device, start=start, shown=shown
+    )
     if region is not None:
         settings["region"] = regionSetting(region, volumeNode)
     if network is not None:
@@ -146,8 +149,9 @@ def roundSettings(
     device: str,
     start: str = "",
     region: list[int] | None = None,
+    shown: str = "",
 ) -> dict[str, Any]:
-    """What a round is learned with, as the worker's settings.
+    """What a round is learned with, as the worker's settings; ``shown`` is the annotation of the result on display.
 
     Raises UsageError for a preset that there is not, ModelError for such a model to start from.
     """
@@ -156,7 +160,7 @@ def roundSettings(
     seconds = float(budgetSeconds) if budgetSeconds else None
     bundle = str(ModelLibrary().find(start).path.absolute()) if start else ""
     learned = {"preset": preset, "margin": margin, "seed": seed, "device": device, "start": bundle}
-    return {**learned, "budget_seconds": seconds, "region": region}
+    return {**learned, "budget_seconds": seconds, "region": region, "shown": shown}
 
 
 def learnMore(handle: JobHandle) -> None:

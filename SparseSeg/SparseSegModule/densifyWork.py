@@ -69,6 +69,7 @@ class DenseResult:
     milliliters : of each structure, by its name
     reachesEdge : whether a structure reaches the edge of the region that was worked on, inside of the volume
     weights : what was learned, see ``DenseArrays``
+    annotation : a hash of the labels that it was learned from
     """
 
     labelmapNode: vtkMRMLLabelMapVolumeNode | None
@@ -81,6 +82,7 @@ class DenseResult:
     milliliters: dict[str, float] = field(default_factory=dict)
     reachesEdge: bool = False
     weights: str = field(default="", repr=False)
+    annotation: str = ""
 
 
 class DensifyWork:
@@ -256,8 +258,8 @@ def _way(settings: dict[str, Any]) -> str:
 
 
 def settingsText(settings: dict[str, Any]) -> str:
-    """Settings as text for a node's attribute."""
-    return json.dumps(settings, sort_keys=True)
+    """Settings as text for a node's attribute; what was on display before is none of them."""
+    return json.dumps({name: value for name, value in settings.items() if name != "shown"}, sort_keys=True)
 
 
 def _reach(values: np.ndarray) -> Box:

@@ -48,11 +48,15 @@ class Prediction:
         return out
 
     def completedBy(self, last: Prediction | None) -> Prediction:
-        """This prediction, and where it has nothing the ``last`` one, if that is of the same part."""
+        """This prediction, and where it has nothing the ``last`` one, if that has all of this part."""
         missing = self.labels == UNLABELED
-        if last is None or not missing.any() or not last.geometry.matches(self.geometry):
+        if last is None or last.segmentIds != self.segmentIds or not missing.any():
             return self
-        return replace(self, labels=np.where(missing, last.labels, self.labels))
+        box = self.boxIn(last.geometry)
+        inside = all(side.start >= 0 and side.stop <= size for side, size in zip(box, last.labels.shape, strict=True))
+        if not inside or not last.geometry.crop(box).matches(self.geometry):
+            return self
+        return replace(self, labels=np.where(missing, last.labels[box], self.labels))
 
     def withDrawn(
         self, drawn: np.ndarray | None, planes: Iterable[Plane], volume: Geometry, classes: np.ndarray

@@ -42,6 +42,7 @@ def rememberResult(
         "steps": result.steps,
         "milliliters": result.milliliters,
         "reachesEdge": result.reachesEdge,
+        "annotation": result.annotation,
     }
     drawnNode.SetAttribute(FIGURES_ATTRIBUTE, json.dumps(figures))
     if result.weights:

@@ -81,6 +81,12 @@ class ResultView:
         same = self._volumeNode is volumeNode and self._drawnNode is drawnNode
         return self.result if same and self.result is not None and inScene(self.result.uncertaintyNode) else None
 
+    def annotationOn(self, volumeNode, drawnNode) -> str:
+        """What the result that is on show was learned from, if it is one of these nodes and segments; "" else."""
+        result = self.lastOn(volumeNode, drawnNode)
+        same = result is not None and self.shownNode() is not None and self._segmentIds == classSegmentIds(drawnNode)
+        return result.annotation if same else ""
+
     def showPreview(self, labels: np.ndarray, geometry: Geometry) -> None:
         """Show an intermediate result in a segmentation of its own, with what the user drew meanwhile."""
         if not inScene(self._volumeNode) or not inScene(self._drawnNode):

@@ -91,6 +91,7 @@ def deliverDense(
         _milliliters(arrays, styles),
         bool(figures.get("reached_edges")),
         arrays.weights,
+        figures.get("annotation", ""),
     )
 
 

@@ -147,6 +147,7 @@ class Rounds(Listener):
         node = self._session.parameterNode
         images = (node.inputVolume, *chosenChannels(node))
         settings = {name: getattr(node, name) for name in ("preset", "margin", "seed", "device", "start")}
+        settings["shown"] = self._session.view.annotationOn(node.inputVolume, node.segmentation)
         if inRegion and node.region is not None:
             settings["region"] = regionSetting(node.region, node.inputVolume)
         return Learning(images, node.segmentation, node.budgetSeconds or None, settings, node.output)

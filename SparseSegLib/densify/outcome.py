@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from SparseSegLib.annotation import UNLABELED, Plane
 from SparseSegLib.control import CancelToken, Stopped, UntilStopped
 from SparseSegLib.densify.ensemble import Ensemble
 from SparseSegLib.densify.experts import Request
-from SparseSegLib.densify.finish import region_labels, suggest, whole
+from SparseSegLib.densify.finish import plane_labels, region_labels, suggest, whole
 from SparseSegLib.densify.found import Found
 from SparseSegLib.densify.holdout import expected_counts, unlabeled_counts
 from SparseSegLib.densify.pacer import HURRY_SECONDS, Pacer
@@ -68,6 +68,18 @@ def preview(
     found.fill(coarse)
     found.draw()
     return found.labels[problem.box], expected_counts(coarse), seconds_for(problem, ensemble, coarse)
+
+
+def looked_at(problem: Problem, places: Iterable[tuple[int, int]]) -> list[Plane]:
+    """The slices in the region of interest among some places (axis, index), each once."""
+    planes, box = [Plane(*place) for place in dict.fromkeys(places)], problem.box
+    return [plane for plane in planes if box[plane.axis].start <= plane.index < box[plane.axis].stop]
+
+
+def preview_planes(ensemble: Ensemble, planes: Sequence[Plane], token: CancelToken) -> np.ndarray:
+    """Labels ``(z, y, x)`` of the region on some slices in it, ``UNLABELED`` elsewhere."""
+    coarse = [ensemble.problem.on_working_grid(plane) for plane in planes]
+    return plane_labels(ensemble.problem, planes, ensemble.predict_planes(coarse, token))
 
 
 def hurries(problem: Problem, token: CancelToken) -> bool:

@@ -105,6 +105,8 @@ class Pacer:
         self._next_preview = ended + max(pause, seconds(self._preview_request(problem)) / PREVIEW_SHARE)
 
     def _preview_request(self, problem: Problem) -> Request:
+        if self.settings.shown and problem.is_small:
+            return Request.whole(problem)  # what is on display had every slice and orientation
         known = self.previews or self.later  # a result is on display already, that had more slices
         coarse = self._is_first and not (known and problem.is_small)
         return Request.whole(problem, MOST_STRIDE if coarse else 2, quick=True, step=problem.coarse_step)

@@ -13,8 +13,7 @@ import torch
 from SparseSegLib.annotation import Plane, decoded
 from SparseSegLib.control import Control, Stopped, UntilStopped
 from SparseSegLib.densify.ensemble import Ensemble
-from SparseSegLib.densify.finish import plane_labels
-from SparseSegLib.densify.outcome import hurries, last_prediction, preview
+from SparseSegLib.densify.outcome import hurries, last_prediction, looked_at, preview, preview_planes
 from SparseSegLib.densify.pacer import Pacer
 from SparseSegLib.densify.problem import Problem, next_problem
 from SparseSegLib.densify.region import reached_edges
@@ -87,6 +86,8 @@ class Round:
     def go(self) -> DensifyResult:
         """Train until the budget ends or someone stops it, then predict."""
         token, pacer = self.control.token, self.pacer
+        if self._is_shown:
+            self.control.events.message("Nothing new is annotated: the last result stays until this one is there.")
         while not (token.stopped and self.ensemble.steps and not self._learns_first):
             if token.canceled and self.ensemble.steps:
                 self.loop.save_canceled(self._state)
@@ -153,7 +154,7 @@ class Round:
 
     @property
     def _is_shown(self) -> bool:
-        """Whether a result of just this annotation is on display, which is better than a preview."""
+        """Whether the result on display is of just this annotation."""
         return self.settings.shown == self.problem.full.digest
 
     def _set_annotation(self) -> None:
@@ -168,11 +169,13 @@ class Round:
             return
         request, within = planned
         token = self.control.token if self.problem.is_small else UntilStopped(self.control.token)
-        if self.control.looks.content != self._looked and not self._is_shown:
+        worth_it = not (self.settings.shown and request.quick)  # what is on display was predicted carefully
+        if not self._is_shown and not (worth_it and self.control.looks.content == self._looked):
             self._preview_planes()
         labels, counts, seconds = preview(self.ensemble, request, token, within)
         self.estimate = self.ensemble.estimate(counts)
-        self._show(labels)
+        if worth_it:
+            self._show(labels)
         if seconds is not None and self.pacer.learning_only:
             self._announce(seconds)
         self.pacer.has_previewed(self.problem, self.ensemble.seconds)
@@ -187,13 +190,9 @@ class Round:
     def _preview_planes(self) -> None:
         """Show the slices on display before all others."""
         self._looked = self.control.looks.content
-        problem, box = self.problem, self.problem.box
-        looked = [Plane(*place) for place in dict.fromkeys(self._looked or ())]
-        planes = [plane for plane in looked if box[plane.axis].start <= plane.index < box[plane.axis].stop]
+        planes = looked_at(self.problem, self._looked or ())
         if planes:
-            coarse = [problem.on_working_grid(plane) for plane in planes]
-            found = self.ensemble.predict_planes(coarse, self.control.token)
-            self._show(plane_labels(problem, planes, found), planes)
+            self._show(preview_planes(self.ensemble, planes, self.control.token), planes)
 
     def _show(self, labels: np.ndarray, planes: list[Plane] | None = None) -> None:
         if not self._is_shown:
@@ -216,8 +215,8 @@ class Round:
         drawn, steps, seconds = self.problem.full, self.ensemble.steps, self.pacer.budget.elapsed
         own = {"names": drawn.names, "values": drawn.values, "empty": drawn.empty}
         figures = {"estimate": self.estimate, "steps": steps, "seconds": seconds, "next_slice": None}
-        found = decoded(labels, drawn.own_values)
-        return DensifyResult(**{"labels": found, "geometry": geometry, "uncertainty": None, **own, **figures, **more})
+        labels = decoded(labels, drawn.own_values)
+        return DensifyResult(**{"labels": labels, "geometry": geometry, "uncertainty": None, **own, **figures, **more})
 
     def _state(self) -> dict[str, Any]:
         held_out = {self.problem.on_working_grid(plane): plane for plane in self.problem.full.planes}

@@ -112,8 +112,9 @@ class DensifySettings:
     experts : names of some of the preset's experts, or recipes of others, instead of all of the preset's
     start : path of a model's bundle whose network joins the experts: it begins with its weights, and learns on; "" for
         none
-    shown : the ``DensifyResult.annotation`` of a result that is on display: while nothing else is annotated no preview,
-        which is quicker and worse, takes its place
+    shown : the ``DensifyResult.annotation`` of a result that is on display, "" for none. No quicker and worse preview
+        takes its place: while nothing else is annotated there is none, and then only those of the slices on display
+        and, of small regions, carefully predicted ones
     """
 
     preset: str = "fast"
