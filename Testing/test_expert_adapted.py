@@ -95,7 +95,7 @@ def test_held_out_slices_are_not_learned_from(bundle):
     assert counts[0] > counts[1] > 0
 
 
-def test_it_goes_on_to_the_same_weights_and_starts_warm_from_half_of_them(bundle, monkeypatch):
+def test_it_goes_on_to_the_same_weights_and_starts_warm_from_them(bundle, monkeypatch):
     problem = _problem(blob())
     first, second, third = (_expert(bundle, problem) for _ in range(3))
     first.step(1.0)

@@ -262,6 +262,20 @@ def test_weights_stay_in_their_scene(densified):
     assert not panel.ui.plotButton.enabled
 
 
+def test_weights_too_large_for_a_scene_are_left_out_with_words(densified, monkeypatch):
+    from SparseSegModule.remembered import rememberedWeights
+
+    panel, _phantom, _volume_node = densified
+    assert rememberedWeights(panel.parameterNode.segmentation)
+    assert "too large" not in panel.ui.progressLabel.text
+    monkeypatch.setattr("SparseSegModule.densifyWork.MOST_WEIGHTS", 10)
+    panel.session.rounds.learner.abandon()  # what was recorded has one round
+    panel.ui.densifyButton.click()
+    assert Host.instance().wait(lambda: panel.session.rounds.handle is None, 60)
+    assert "too large to be saved with the scene" in panel.ui.progressLabel.text
+    assert not rememberedWeights(panel.parameterNode.segmentation), "those of the first result are another's"
+
+
 def test_the_training_is_a_plot_of_loss_and_held_out_iou(densified):
     panel, _phantom, _volume_node = densified
     chart = panel.parts[2].chart

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     )
 
 LABELS_FILE = "annotation/drawn.nrrd"
+MOST_WEIGHTS = 7_500_000
+"""Bytes of what was learned that a scene may hold; as text these are 10 MB."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class DenseArrays:
     """The worker's result: labels on the volume's grid, and labels and uncertainty as far as they reach.
 
     Images are made in the thread, so that Slicer need not wait for large copies; ``classes`` is the highest class, and
-    ``voxels`` how many there are of each from 0 on. ``weights`` are the learned ones, a checkpoint as base64.
+    ``voxels`` how many there are of each from 0 on. ``weights`` are the learned ones, a checkpoint as base64; None if they are too large for a scene.
     """
 
     labels: vtk.vtkImageData
@@ -53,7 +55,7 @@ class DenseArrays:
     objectsGeometry: Geometry
     uncertainty: vtk.vtkImageData
     uncertaintyGeometry: Geometry
-    weights: str = ""
+    weights: str | None = ""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class DenseResult:
     steps: int
     milliliters: dict[str, float] = field(default_factory=dict)
     reachesEdge: bool = False
-    weights: str = field(default="", repr=False)
+    weights: str | None = field(default="", repr=False)
     annotation: str = ""
 
 
@@ -210,7 +212,7 @@ class DensifyWork:
             geometry.crop(objects),
             imageFromArray(uncertainty[unsure]),
             geometry.crop(unsure),
-            base64.b64encode((folder / files["weights"]).read_bytes()).decode("ascii"),
+            _asText(folder / files["weights"]),
         )
 
     def deliver(self, results: DenseArrays, ending: dict[str, Any]) -> DenseResult:
@@ -243,6 +245,13 @@ class DensifyWork:
         if made.exists():
             self._checkpoint.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(made, self._checkpoint)
+
+
+def _asText(weights: Path) -> str | None:
+    """A checkpoint as base64; None if it is too large for a scene."""
+    if weights.stat().st_size > MOST_WEIGHTS:
+        return None
+    return base64.b64encode(weights.read_bytes()).decode("ascii")
 
 
 def nextSlice(figures: dict[str, Any]) -> Plane | None:

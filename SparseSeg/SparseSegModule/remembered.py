@@ -45,8 +45,8 @@ def rememberResult(
         "annotation": result.annotation,
     }
     drawnNode.SetAttribute(FIGURES_ATTRIBUTE, json.dumps(figures))
-    if result.weights:
-        _weightsNode(drawnNode).SetText(result.weights)
+    if result.weights or result.weights is None:  # those of the last result predict another one
+        _weightsNode(drawnNode).SetText(result.weights or "")
 
 
 def forgetResult(drawnNode: vtkMRMLSegmentationNode) -> None:

@@ -213,4 +213,6 @@ def summary(result: DenseResult) -> str:
     parts.append(", ".join(sizes))
     if result.reachesEdge:
         parts.append(_("It reaches the edge of the region that was worked on, and may go on beyond it."))
+    if result.weights is None:
+        parts.append(_("What was learned is too large to be saved with the scene."))
     return " ".join(parts)

@@ -224,7 +224,7 @@ class Ensemble:
             "counts": {one.name: one.counts.tolist() for one in self.members if one.counts is not None},
             "judged": {member.name: [member.judged, member.warm] for member in self.members},
             "hidden": [[plane.axis, plane.index] for plane in sorted(self.hidden)],
-            "held_out": None if self.held_out is None else self.held_out.state(),
+            "held_out": None if self.held_out is None else self.held_out.state(small=weights_only),
         }
 
     def load_state_dict(self, state: Mapping[str, Any], *, warm_start: bool = False) -> None:

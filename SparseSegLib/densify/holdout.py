@@ -17,6 +17,7 @@ from SparseSegLib.densify.weighting import blended
 SHARE = 0.25
 FEWEST_PLANES = 3
 USUAL = 0.4  # logarithm of the odds by which results are better than expected from their own probabilities
+FEW_NUMBERS = 500_000  # of all experts' predictions on the held-out slices, where they have to be few
 AS_MUCH_AS = 4  # held-out slices tell as much of the rest as the usual difference does
 
 
@@ -90,9 +91,12 @@ class HeldOut:
         found = {name: torch.cat([own, more.found[name]], 1) for name, own in self.found.items() if name in more.found}
         return HeldOut(torch.cat([self.drawn, more.drawn]), found, self.slices + more.slices)
 
-    def state(self) -> dict[str, Any]:
-        """The state that :meth:`restored` takes."""
-        return {"drawn": self.drawn, "found": dict(self.found), "slices": self.slices}
+    def state(self, *, small: bool = False) -> dict[str, Any]:
+        """The state that :meth:`restored` takes, with every n-th pixel if it has to be ``small``."""
+        numbers = sum(own.numel() for own in self.found.values())
+        step = -(-numbers // FEW_NUMBERS) if small and numbers else 1
+        found = {name: own[:, ::step].clone() for name, own in self.found.items()}
+        return {"drawn": self.drawn[::step].clone(), "found": found, "slices": self.slices}
 
     @classmethod
     def restored(cls, state: Mapping[str, Any], classes: int) -> HeldOut:
@@ -101,7 +105,7 @@ class HeldOut:
         there = torch.is_tensor(drawn) and drawn.ndim == 1 and isinstance(found, dict) and slices >= 0
         if not there or not all(torch.is_tensor(one) and one.shape == (classes, len(drawn)) for one in found.values()):
             raise ValueError("these are no predictions on held-out slices")
-        return cls(drawn, found, slices)
+        return cls(drawn, {name: one.float() for name, one in found.items()}, slices)
 
 
 def overlaps(probabilities: torch.Tensor, drawn: torch.Tensor) -> np.ndarray:

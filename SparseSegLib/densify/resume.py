@@ -69,14 +69,24 @@ def take_over(
 
 
 def weights_of(problem: Problem, ensemble: Ensemble) -> dict[str, Any]:
-    """A checkpoint with the weights that predict alone, a quarter of one that training goes on from exactly."""
+    """A checkpoint with the weights that predict alone, in half precision: a small part of one to go on from exactly."""
     return {
         "fingerprint": "",  # nothing goes on from it exactly
         "values": list(problem.full.own_values),
         "learned": [(plane.axis, plane.index) for plane in problem.full.planes],
-        "ensemble": ensemble.state_dict(weights_only=True),
+        "ensemble": _halved(ensemble.state_dict(weights_only=True)),
         "finished": True,
     }
+
+
+def _halved(state: Any) -> Any:
+    """A state whose numbers have half precision, but for those that would become infinite."""
+    if isinstance(state, Mapping):
+        return {name: _halved(value) for name, value in state.items()}
+    if not (torch.is_tensor(state) and state.is_floating_point()):
+        return state
+    half = state.half()
+    return half if torch.equal(half.isfinite(), state.isfinite()) else state
 
 
 def new_ensemble(problem: Problem, settings: DensifySettings, device: torch.device) -> Ensemble:

@@ -31,7 +31,7 @@ from SparseSegLib.preprocessing.grid import probabilities_on
 LEARNED_STEPS = 100  # steps that the model's own weights count for in the averaged ones, so that new ones soon matter
 COST = 2e9  # operations of a step of the slice U-Net; one that costs more is taken as much less often
 QUICK_COST = 1e11  # operations that take no time worth mentioning on a CPU
-MOST_KEPT = 8_000_000  # bytes of weights that a warm start keeps; larger models start from their bundle again
+MOST_KEPT = 1_000_000  # weights that a warm start keeps; larger models start from their bundle again
 
 
 @dataclass(frozen=True)
@@ -188,11 +188,9 @@ class AdaptedExpert(TrainableExpert):
         return count_tiles(self.learner.averaged.network, self.card.window, (z, y, x))
 
     def weights_dict(self) -> dict[str, Any]:
-        """The averaged weights, which predict, in half precision; none if they are large."""
+        """The averaged weights, which predict; none if they are large."""
         state = self.learner.weights_dict()
-        half = {name: value.half() if value.is_floating_point() else value for name, value in state["averaged"].items()}
-        size = sum(value.numel() * value.element_size() for value in half.values())
-        return {**state, "averaged": half} if size <= MOST_KEPT else {}
+        return state if sum(value.numel() for value in state["averaged"].values()) <= MOST_KEPT else {}
 
     def state_dict(self) -> dict[str, Any]:
         """The state that :meth:`load_state_dict` needs to go on to the same result."""
