@@ -69,7 +69,7 @@ def take_over(
 
 
 def weights_of(problem: Problem, ensemble: Ensemble) -> dict[str, Any]:
-    """A checkpoint with the weights that predict alone, in half precision: a small part of one to go on from exactly."""
+    """A checkpoint with the weights that predict alone, in half precision."""
     return {
         "fingerprint": "",  # nothing goes on from it exactly
         "values": list(problem.full.own_values),
