@@ -44,8 +44,8 @@ class DenseArrays:
     """The worker's result: labels on the volume's grid, and labels and uncertainty as far as they reach.
 
     Images are made in the thread, so that Slicer need not wait for large copies; ``classes`` is the highest class, and
-    ``voxels`` how many there are of each from 0 on. ``weights`` are the learned ones, a checkpoint as base64; None if they
-    are too large for a scene.
+    ``voxels`` how many there are of each from 0 on. ``weights`` are the learned ones, a checkpoint as base64; None if
+    they are too large for a scene.
     """
 
     labels: vtk.vtkImageData
