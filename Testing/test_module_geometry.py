@@ -1,7 +1,10 @@
 """The result lies exactly where the anatomy is: oblique, flipped, anisotropic grids, and transforms."""
 
+import json
+
 import numpy as np
 import pytest
+import qt_states
 import slicer
 import vtk
 from host import Host
@@ -11,6 +14,8 @@ from phantoms import GEOMETRIES
 from SparseSegLib.annotation import Plane
 from SparseSegLib.errors import GeometryError, VolumeError
 from SparseSegLib.image import Geometry
+from SparseSegLib.io import read_volume
+from SparseSegLib.protocol import JOB_FILE
 
 
 def _transform(matrix: np.ndarray):
@@ -190,6 +195,26 @@ def test_a_shearing_transform_and_a_color_volume_are_refused_with_words(panel):
     colored = slicer.util.addVolumeFromArray(np.zeros((4, 5, 6, 3), np.uint8), nodeClassName="vtkMRMLVectorVolumeNode")
     with pytest.raises(VolumeError, match="several numbers"):
         volumeArray(colored)
+
+
+def test_densify_has_every_channel_where_its_transform_puts_it(panel, tmp_path, monkeypatch):
+    phantom, first = add_phantom(name="T1")
+    _phantom, second = add_phantom(name="T2")
+    shift = np.eye(4)
+    shift[0, 3] = 3.0 * first.GetSpacing()[0]
+    second.SetAndObserveTransformNodeID(_transform(shift).GetID())
+    panel.parameterNode.inputVolume = first
+    panel.ui.channelSelector.setCheckState(second, qt_states.checked())
+    paint_plane(panel.parameterNode.segmentation, first, phantom.labels, Plane(0, 10))
+    works = []
+    monkeypatch.setattr(panel.logic.jobRunner, "start", lambda work, listener, learning: works.append(work))
+    panel.ui.densifyButton.click()
+    works[-1].write(tmp_path)
+    job = json.loads((tmp_path / JOB_FILE).read_text(encoding="utf-8"))
+    volume = read_volume([tmp_path / name for name in job["inputs"]["volumes"]])
+    works[-1].inputsRead()
+    np.testing.assert_allclose(volume.array[0], phantom.volume.array[0] * 100)
+    np.testing.assert_allclose(volume.array[1][..., :-3], phantom.volume.array[0][..., 3:] * 100, atol=0.1)
 
 
 def test_overlapping_segments_the_later_one_counts(panel):

@@ -45,8 +45,10 @@ def rememberResult(
         "annotation": result.annotation,
     }
     drawnNode.SetAttribute(FIGURES_ATTRIBUTE, json.dumps(figures))
-    if result.weights or result.weights is None:  # those of the last result predict another one
-        _weightsNode(drawnNode).SetText(result.weights or "")
+    if result.weights:
+        _weightsNode(drawnNode).SetText(result.weights)
+    elif result.weights is None and drawnNode.GetNodeReference(WEIGHTS_ROLE) is not None:
+        slicer.mrmlScene.RemoveNode(drawnNode.GetNodeReference(WEIGHTS_ROLE))  # it has those of another result
 
 
 def forgetResult(drawnNode: vtkMRMLSegmentationNode) -> None:
