@@ -344,6 +344,21 @@ def test_other_slices_on_display_are_shown_first_in_the_next_preview(phantom, la
     assert [one.planes for one in events.previews[:6]] == [(Plane(0, 10),), (), (), (Plane(0, 12), Plane(1, 9)), (), ()]
 
 
+def test_what_the_user_scrolls_to_is_shown_at_once(phantom, labels, monkeypatch):
+    monkeypatch.setattr(pacer, "PREVIEW_SHARE", 1e-9)  # a preview of all alone is the first
+    looks = Board(((0, 10),))
+
+    class Scrolls(Watch):
+        def preview(self, result):
+            super().preview(result)
+            if not result.planes:
+                looks.content = ((0, 12),)
+
+    events = Scrolls()
+    densify(phantom.volume, labels, SETTINGS, Control(events=events, looks=looks))
+    assert [one.planes for one in events.previews] == [(Plane(0, 10),), (), (Plane(0, 12),)]
+
+
 def test_saved_weights_predict_the_same_in_another_session(phantom, labels, more, tmp_path):
     densifier = Densifier(phantom.volume, SETTINGS, checkpoint=tmp_path / "checkpoint.pt")
     with pytest.raises(UsageError, match="Nothing was learned"):

@@ -165,13 +165,15 @@ class Round:
 
     def _preview(self) -> None:
         planned = self.pacer.next_preview(self.problem)
-        if planned is None or not self.ensemble.can_predict:
+        if not self.ensemble.can_predict or (planned is None and not self.problem.is_small):
+            return
+        worth_it = not (self.settings.shown and planned and planned[0].quick)  # beside what was predicted carefully
+        if not self._is_shown and not (worth_it and self.control.looks.content == self._looked):
+            self._preview_planes()
+        if planned is None:
             return
         request, within = planned
         token = self.control.token if self.problem.is_small else UntilStopped(self.control.token)
-        worth_it = not (self.settings.shown and request.quick)  # what is on display was predicted carefully
-        if not self._is_shown and not (worth_it and self.control.looks.content == self._looked):
-            self._preview_planes()
         labels, counts, seconds = preview(self.ensemble, request, token, within)
         self.estimate = self.ensemble.estimate(counts)
         if worth_it:
@@ -202,14 +204,9 @@ class Round:
     def _result(self) -> DensifyResult:
         found = last_prediction(self.ensemble, self.pacer, self.control.token, self._report)
         self.estimate = self.ensemble.estimate(found.counts)
-        return self._as_result(
-            found.labels,
-            self.problem.volume.geometry,
-            uncertainty=found.uncertainty,
-            next_slice=found.next_slice,
-            edges=reached_edges(found.labels, self.problem.box),
-            annotation=self.problem.full.digest,
-        )
+        edges, learned = reached_edges(found.labels, self.problem.box), self.problem.full.digest
+        more = {"uncertainty": found.uncertainty, "next_slice": found.next_slice, "edges": edges, "annotation": learned}
+        return self._as_result(found.labels, self.problem.volume.geometry, **more)
 
     def _as_result(self, labels: np.ndarray, geometry: Geometry, **more: Any) -> DensifyResult:
         drawn, steps, seconds = self.problem.full, self.ensemble.steps, self.pacer.budget.elapsed
