@@ -17,7 +17,7 @@ from SparseSegLib.densify.weighting import blended
 SHARE = 0.25
 FEWEST_PLANES = 3
 USUAL = 0.4  # logarithm of the odds by which results are better than expected from their own probabilities
-FEW_NUMBERS = 500_000  # of all experts' predictions on the held-out slices, where they have to be few
+FEW_NUMBERS = 400_000  # of all experts' predictions on the held-out slices, where they have to be few
 AS_MUCH_AS = 4  # held-out slices tell as much of the rest as the usual difference does
 
 
