@@ -230,12 +230,12 @@ def test_help_teaches(command, capsys):
 
 @pytest.fixture
 def small_sample(tmp_path_factory, monkeypatch):
-    """The demo works on the middle of the sample volume, and compares with one other method, to be quick."""
-    folder, middle = tmp_path_factory.mktemp("sample"), (slice(60, 108), slice(70, 134), slice(50, 114))
-    volume = read_volume(sample_data("mni152_t1.nrrd"))
-    truth, geometry, segments = read_labels(sample_data("mni152_white_matter.nrrd"))
-    write_image(volume.array[0][middle], volume.geometry.crop(middle), folder / "mni152_t1.nrrd")
-    write_labels(truth[middle], geometry.crop(middle), folder / "mni152_white_matter.nrrd", segments)
+    """The demo works on a part of the sample volume, and compares with one other method, to be quick."""
+    folder, part = tmp_path_factory.mktemp("sample"), (slice(18, 46), slice(12, 104), slice(16, 98))
+    volume = read_volume(sample_data(demo.IMAGE))
+    truth, geometry, segments = read_labels(sample_data(demo.TRUTH))
+    write_image(volume.array[0][part], volume.geometry.crop(part), folder / demo.IMAGE)
+    write_labels(truth[part], geometry.crop(part), folder / demo.TRUTH, segments)
     monkeypatch.setattr(demo, "sample_data", folder.joinpath)
     monkeypatch.setattr(demo, "PEERS", ("Grow from seeds",))
 

@@ -3,14 +3,18 @@
 import ast
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cohort_helpers import CARD, SMALL
 from phantoms import blob
 
 from SparseSegLib.cohort import TrainSettings
 from SparseSegLib.densify import DensifySettings
 from SparseSegLib.image import Geometry
+from SparseSegLib.models import save_bundle
+from SparseSegLib.networks import create_network
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER, PAGES = ROOT / "Resources" / "Examples", ROOT / "Resources" / "Documentation"
@@ -38,12 +42,22 @@ def _sample(seed=0):
     return Sample(phantom.volume, phantom.labels)
 
 
+def _share_a_model(main, folder):
+    """Of a network that has learned nothing: what it finds does not matter."""
+    for package in ("onnx", "onnxscript", "tqdm"):
+        pytest.importorskip(package)
+    network = create_network("unet3d-small", 1, 2, **SMALL)
+    save_bundle(folder / "tumor.zip", replace(CARD, arguments=SMALL), network.state_dict())
+    main(_sample(), folder, folder / "tumor.zip")
+
+
 RUNS = {
     "densify_volume": lambda main, folder: main(_sample(), folder, QUICK),
     "own_arrays": lambda main, folder: main(_sample(), folder),
     "correct_and_learn_on": lambda main, folder: main(_sample(), folder, NO_NETWORK, 2),
     "background_job": lambda main, folder: main(_sample(), folder, STEPS),
     "train_and_apply": lambda main, folder: main([_sample(1)], _sample(2), folder, TRAINING),
+    "share_a_model": _share_a_model,
     "custom_expert": lambda main, folder: main(_sample(), folder, STEPS),
     "compare_segmentations": lambda main, folder: main(_sample(), folder),
     "networks": lambda main, folder: main(folder),

@@ -44,6 +44,48 @@ def test_the_sites_menu_has_every_page():
     assert pages - set(listed) == set()
 
 
+def _messages():
+    """Every text in the sources, as a pattern in which values are anything."""
+    texts = set()
+    for path in (source for folder in ("SparseSegLib", "SparseSeg") for source in (ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(_text(path))):
+            if isinstance(node, ast.JoinedStr):
+                parts = [re.escape(part.value) if isinstance(part, ast.Constant) else "(.+)" for part in node.values]
+                texts.add("".join(parts))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.add(re.escape(node.value))
+    return [text for text in texts if len(text) > 20]
+
+
+def test_the_messages_that_the_readme_explains_are_what_is_said():
+    section = _text(ROOT / "README.md").split("## When something is refused")[1].split("\n## ")[0]
+    quoted = re.findall(r"^\| \*(.+?)\* \|", section, re.MULTILINE)
+    messages = _messages()
+    assert len(quoted) >= 6
+    assert [one for one in quoted if not any(re.fullmatch(message, one) for message in messages)] == []
+
+
+SYSTEMS, PYTHONS = {"ubuntu", "macos", "windows"}, {"3.10", "3.11", "3.12", "3.13"}
+
+
+@pytest.mark.parametrize("path", sorted((GITHUB / "workflows").glob("*.yml")), ids=lambda path: path.name)
+def test_workflows_are_read_and_hang_together(path):
+    yaml = pytest.importorskip("yaml")
+    workflow = yaml.safe_load(_text(path))
+    extras = set(re.findall(r"^(\w+) = \[", _text(ROOT / "pyproject.toml"), re.MULTILINE))
+    assert {"name", "permissions", "jobs"} <= set(workflow)
+    for job in workflow["jobs"].values():
+        assert job.get("needs", next(iter(workflow["jobs"]))) in workflow["jobs"]
+        for step in job["steps"]:
+            assert ("uses" in step) != ("run" in step)
+            assert re.fullmatch(r"[\w-]+/[\w-]+@(v\d+|release/v1)", step.get("uses", "a/b@v1"))
+            for names in re.findall(r'--editable "\.\[([\w,]+)\]"', step.get("run", "")):
+                assert set(names.split(",")) <= extras
+    if path.name == "checks.yml":
+        matrix = workflow["jobs"]["tests"]["strategy"]["matrix"]
+        assert (set(matrix["system"]), set(matrix["python"])) == (SYSTEMS, PYTHONS)
+
+
 def test_the_workflow_installs_what_the_panel_would():
     tree = ast.parse(_text(ROOT / "SparseSeg" / "SparseSegModule" / "dependencies.py"))
     values = {

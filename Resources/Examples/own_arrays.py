@@ -9,11 +9,12 @@ from SparseSegLib.annotation import (
     UNLABELED,
     Plane,
     SparseLabels,
+    as_sparse_labels,
     find_planes,
     read_sparse_labels,
     write_sparse_labels,
 )
-from SparseSegLib.image import Geometry, Volume, resample
+from SparseSegLib.image import Geometry, Volume, as_volume, resample
 from SparseSegLib.io import read_information, read_labels, read_volume, write_image
 
 
@@ -29,6 +30,10 @@ def main(sample: Sample, folder: Path) -> SparseLabels:
     labels = SparseLabels(array, geometry, planes=(plane,), names=("tumor",))
     labels.validate()
     assert find_planes(array) == [plane]  # it can be seen which slice is finished
+
+    image = geometry.to_sitk(voxels)  # images of SimpleITK and nibabel are taken as they are
+    assert as_volume(image).geometry.matches(geometry)
+    assert as_sparse_labels(array, image).planes == (plane,)
 
     write_image(volume.array, geometry, folder / "volume.nrrd")
     write_sparse_labels(labels, folder / "drawn.seg.nrrd")

@@ -23,13 +23,14 @@ from SparseSegLib.jobs import Job, write_job
 from SparseSegLib.resources import sample_data
 
 NAME = "demo"
-SUMMARY = "densify the sample MR volume and draw a picture"
+SUMMARY = "densify the sample tumor and draw a picture"
 DESCRIPTION = """\
-Annotate the white matter of the sample MR volume on 3 sagittal, 3 coronal and 2 axial slices, densify it in a minute,
-and compare with what Slicer's Fill between slices and Grow from seeds make of the very same slices. Writes the
-annotation, the dense segmentation, the uncertainty and a picture."""
+Annotate the tumor in the sample MR volume on 2 sagittal, 2 coronal and 2 axial slices, densify it in a minute, and
+compare with what Slicer's Fill between slices and Grow from seeds make of the very same slices. Writes the annotation,
+the dense segmentation, the uncertainty and a picture."""
 
-SLICES = (2, 3, 3)  # z, y, x
+IMAGE, TRUTH = "sarcoma_t1.nrrd", "sarcoma_tumor.nrrd"
+SLICES = (2, 2, 2)  # z, y, x
 PEERS = ("Fill between slices", "Grow from seeds")
 
 
@@ -47,14 +48,14 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise write_error(folder, error) from error
-    volume = read_volume(sample_data("mni152_t1.nrrd"))
-    truth, geometry, _ = read_labels(sample_data("mni152_white_matter.nrrd"))
-    labels = sparsify(truth, geometry, SLICES, names=("white matter",))
+    volume = read_volume(sample_data(IMAGE))
+    truth, geometry, _ = read_labels(sample_data(TRUTH))
+    labels = sparsify(truth, geometry, SLICES, names=("tumor",))
     annotation = folder / "annotation.seg.nrrd"
     write_sparse_labels(labels, annotation)
     shape = " × ".join(map(str, reversed(geometry.shape)))
     console.message(
-        f"T1 MR of a head, {shape} voxels; white matter annotated on {len(labels.planes)} slices "
+        f"T1 MR of a thigh, {shape} voxels; the tumor annotated on {len(labels.planes)} slices "
         f"({labels.labeled.mean():.1%} of all voxels)"
     )
     figures = _densify(annotation, folder, arguments.seconds, console)
@@ -70,7 +71,7 @@ def _densify(annotation: Path, folder: Path, seconds: float, console: Console) -
     """Run the job in the background process and keep its results in ``folder``."""
     job = folder / "job"
     shutil.rmtree(job, ignore_errors=True)
-    inputs = {"volumes": [str(sample_data("mni152_t1.nrrd"))], "labels": str(annotation.absolute())}
+    inputs = {"volumes": [str(sample_data(IMAGE))], "labels": str(annotation.absolute())}
     write_job(job, "densify", inputs, {"budget_seconds": seconds})
     ending = finish_job(Job(job), console)
     for name in ending["files"].values():
@@ -115,7 +116,7 @@ def _picture(
     from SparseSegLib.demo.picture import Scene, draw
 
     uncertainty = read_volume(folder / "uncertainty.nrrd").array[0]
-    caption = f"SparseSeg: white matter from {len(labels.planes)} annotated slices, IoU {score:.3f} on all others"
+    caption = f"SparseSeg: a tumor from {len(labels.planes)} annotated slices, IoU {score:.3f} on all others"
     try:
         draw(Scene(volume.array[0], labels, result, truth, uncertainty, caption), folder / "picture.png")
     except DependencyError as error:

@@ -70,7 +70,7 @@ class Share:
 
 
 def write_report(rows: list[Row], folder: Path) -> None:
-    """Write ``table.md`` and ``plot.png`` into the folder, and print the tables."""
+    """Write ``table.md``, ``plot.png`` and ``summary.png`` into the folder, and print the tables."""
     if not rows:
         print("Nothing was measured.")
         return
@@ -84,6 +84,8 @@ def write_report(rows: list[Row], folder: Path) -> None:
     (folder / "table.md").write_text(text + "\n", encoding="utf-8")
     print(text)
     plot(found, folder / "plot.png")
+    if shared:
+        plot_summary(found, folder / "summary.png")
 
 
 def by_structure(rows: list[Row]) -> dict[str, Curves]:
@@ -141,7 +143,7 @@ def shares(found: dict[str, Curves]) -> dict[str, dict[str, Share]]:
     """By SparseSeg's name and structure, where another tool was measured too."""
     known: dict[str, dict[str, Share]] = defaultdict(dict)
     for structure, tools in found.items():
-        peers = [row for curves in tools.values() for row in curves if row["method"] != OWN]
+        peers = _others(tools)
         for name, curves in tools.items():
             if curves[0]["method"] == OWN and peers:
                 peer = max(peers, key=lambda row: row["iou"][_place(row)])
@@ -203,6 +205,45 @@ def plot(found: dict[str, Curves], path: Path) -> None:
     handles, names = grid[0][0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=wide, fontsize=8)
     figure.savefig(path, dpi=110)
+
+
+def plot_summary(found: dict[str, Curves], path: Path) -> None:
+    """Two small plots: the mean IoU over slices, and the share of voxels for the IoU of the best other tool.
+
+    The best other tool is chosen for each structure and number of slices anew.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 3.8), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(1.2, 1))
+    numbers = range(1, AFTER + 1)
+    for name in shares(found):
+        means = [mean(_iou(row, number) for tools in found.values() for row in tools[name]) for number in numbers]
+        left.plot(numbers, means, label=name, linewidth=2.4, marker="o")
+    best = [mean(max(_iou(row, number) for row in _others(tools)) for tools in found.values()) for number in numbers]
+    left.plot(numbers, best, label="the best other tool of each structure", linestyle="--", marker=".", color="gray")
+    left.set(xlabel="annotated slices", ylabel="IoU of the whole volume", ylim=(0.3, 1))
+    left.set_title(f"mean of {len(found)} structures", fontsize=11)
+    left.legend(loc="lower right", fontsize=9)
+    left.grid(alpha=0.3)
+    name, places = next(iter(shares(found).items()))
+    bars = [(share.percent[1], share.own.reached, structure) for structure, share in places.items()]
+    for place, (percent, reached, structure) in enumerate(reversed(bars)):
+        right.barh(place, percent, color="tab:blue", alpha=1 if reached else 0.35)
+        right.text(percent + 1, place, f"{structure} {percent:.0f} %" + ("" if reached else ", not reached"), va="center")
+    right.set(xlim=(0, 100), yticks=[], xlabel=f"% of the voxels that the best other tool needs for {AFTER} slices")
+    right.set_title(f"drawn until its IoU, {name}", fontsize=11)
+    right.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=100)
+
+
+def _others(tools: Curves) -> list[Row]:
+    return [row for curves in tools.values() for row in curves if row["method"] != OWN]
+
+
+def _iou(row: Row, number: int) -> float:
+    """After a number of slices, or the last ones, where a curve has fewer."""
+    return float(row["iou"][min(number, len(row["iou"])) - 1])
 
 
 def _place(row: Row) -> int:
