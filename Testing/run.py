@@ -1,6 +1,6 @@
 """Set up SparseSeg in a virtual environment of its own and run it: the demo or the tests.
 
-    python3 Testing/run.py demo      densify the shipped MR volume and write a picture
+    python3 Testing/run.py demo      densify the sample tumor and write a picture
     python3 Testing/run.py tests     run lint, type checks and tests
 
 Needs nothing but Python 3.10 to 3.13; everything goes into the folder ``.venv`` beside the README. What follows the

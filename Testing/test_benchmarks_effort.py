@@ -110,7 +110,8 @@ def test_curves_from_end_to_end(tmp_path, monkeypatch, capsys):
     assert runs == [(2.0, 5)] * 8, "each curve once afresh"
     assert [known for _, known in checkpoints] == [False, True, True] * 2, "each curve goes on from its own weights"
     assert not any(Path(path).exists() for path, _ in checkpoints)
-    assert (tmp_path / "out/plot.png").stat().st_size > 1000
+    for name in ("plot.png", "summary.png"):
+        assert (tmp_path / "out" / name).stat().st_size > 1000
     _run(monkeypatch, *arguments)
     assert len(runs) == 8, "nothing is measured twice"
 

@@ -230,7 +230,9 @@ def plot_summary(found: dict[str, Curves], path: Path) -> None:
     bars = [(share.percent[1], share.own.reached, structure) for structure, share in places.items()]
     for place, (percent, reached, structure) in enumerate(reversed(bars)):
         right.barh(place, percent, color="tab:blue", alpha=1 if reached else 0.35)
-        right.text(percent + 1, place, f"{structure} {percent:.0f} %" + ("" if reached else ", not reached"), va="center")
+        right.text(
+            percent + 1, place, f"{structure} {percent:.0f} %" + ("" if reached else ", not reached"), va="center"
+        )
     right.set(xlim=(0, 100), yticks=[], xlabel=f"% of the voxels that the best other tool needs for {AFTER} slices")
     right.set_title(f"drawn until its IoU, {name}", fontsize=11)
     right.spines[["top", "right"]].set_visible(False)
