@@ -11,6 +11,7 @@ from SparseSegLib.annotation.planes import ObliquePlane, Plane
 from SparseSegLib.annotation.sparse_labels import UNLABELED, SparseLabels
 from SparseSegLib.errors import GeometryError
 from SparseSegLib.image import Geometry
+from SparseSegLib.image.large_array import new_array
 
 
 def sparse_labels_from_segments(
@@ -48,7 +49,9 @@ def sparse_labels_from_segments(
     check_labelmap(labelmap, geometry)
     planes = tuple(sorted(set(planes)))
     check_planes(planes, geometry)
-    array = np.where(labelmap > 0, labelmap, UNLABELED).astype(np.uint8)
+    array = new_array(labelmap.shape, np.uint8, UNLABELED)
+    for out, drawn in zip(array, labelmap, strict=True):
+        np.copyto(out, drawn, where=drawn > 0, casting="unsafe")
     if background is not None:
         if background.shape != geometry.shape:
             raise GeometryError(f"Strokes of shape {background.shape} do not fit a grid of shape {geometry.shape}.")

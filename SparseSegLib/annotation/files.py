@@ -103,8 +103,8 @@ def read_sparse_labels(
     explicit = UNLABELED in found
     strokes = {info.value for info in segments if _is_background(info.name) and info.value > 0}
     values = tuple(value for value in found if value not in {0, UNLABELED, *strokes})
-    background = np.isin(raw, sorted(strokes))
-    _check_values(path, values, explicit=explicit, scribbled=bool(background.any()))
+    background = np.isin(raw, sorted(strokes)) if strokes else None
+    _check_values(path, values, explicit=explicit, scribbled=background is not None and bool(background.any()))
     codes = {0: 0, UNLABELED: UNLABELED, **dict.fromkeys(strokes, 0)}
     array = encoded(raw, codes | {value: number for number, value in enumerate(values, start=1)})
     listed = read_plane_list(path)
@@ -121,13 +121,13 @@ def read_sparse_labels(
         )
     explicit = explicit or (listed.explicit and not edited)
     target = counted if explicit else _whole_grid(path, counted, reference)
-    array, background = (
-        _placed(path, layer, geometry, target, fill)
-        for layer, fill in ((array, UNLABELED if explicit else 0), (background, 0))
-    )
+    array = _placed(path, array, geometry, target, UNLABELED if explicit else 0)
+    if background is not None:
+        background = _placed(path, background, geometry, target, 0)
     planes = tuple(sorted({*_moved(path, listed.planes, counted, target), *(find_planes(array) if edited else ())}))
     if explicit:
-        array = np.where(background, 0, array).astype(np.uint8)
+        if background is not None:
+            array[background] = 0
         labels = SparseLabels(array, target, planes, oblique=listed.oblique)
     else:
         labels = sparse_labels_from_segments(array, target, planes, background=background, oblique=listed.oblique)
@@ -206,9 +206,14 @@ def _placed(path: Path, array: np.ndarray, geometry: Geometry, target: Geometry,
             "Delete it; the planes are then found in the labels.",
         )
     placed = place(array, geometry, target, fill=fill)
-    if (array != fill).any() and not (placed != fill).any():
+    if not _has_other(placed, fill) and _has_other(array, fill):
         raise GeometryError(f"{path} does not overlap the volume.", "Check that labels and volume belong together.")
     return placed
+
+
+def _has_other(array: np.ndarray, fill: int) -> bool:
+    """Whether any voxel has another value; slice by slice, as a mask takes as much memory as labels do."""
+    return any(bool((plane != fill).any()) for plane in array)
 
 
 def _moved(path: Path, planes: tuple[Plane, ...], geometry: Geometry, target: Geometry) -> tuple[Plane, ...]:

@@ -16,6 +16,7 @@ from SparseSegLib.annotation.values import check_structures, encoded, values_in
 from SparseSegLib.errors import AnnotationError, GeometryError
 from SparseSegLib.image import Box, Geometry
 from SparseSegLib.image.label_values import counts_in
+from SparseSegLib.image.large_array import copy_of
 from SparseSegLib.io.segmentation import default_segment
 
 UNLABELED = 255
@@ -163,7 +164,7 @@ class SparseLabels:
     def without(self, *planes: Plane) -> SparseLabels:
         """The same labels as if ``planes`` had not been annotated; where other planes cross them labels stay."""
         others = tuple(other for other in self.planes if other not in planes)
-        array = self.array.copy()
+        array = copy_of(self.array)
         for plane in planes:
             array[plane.voxels] = UNLABELED
         for other in others:

@@ -9,6 +9,7 @@ import numpy as np
 from SparseSegLib.annotation.checks import HIGHEST
 from SparseSegLib.errors import AnnotationError
 from SparseSegLib.image.label_values import counts_in
+from SparseSegLib.image.large_array import new_array
 
 HIGHEST_VALUE = 2**31 - 1
 """The highest value of a structure in a file: labelmaps are integers of up to 32 bits."""
@@ -47,7 +48,7 @@ def encoded(labels: np.ndarray, codes: Mapping[int, int]) -> np.ndarray:
     """
     known = np.array(sorted(codes), np.int64)
     values = np.array([codes[int(value)] for value in known], np.uint8)
-    out = np.empty(labels.shape, np.uint8)
+    out = new_array(labels.shape, np.uint8)
     small = known[0] >= 0 and known[-1] < _SMALL
     if small:
         table = np.zeros(known[-1] + 1, np.uint8)
@@ -71,7 +72,7 @@ def decoded(classes: np.ndarray, values: Sequence[int], codes: Mapping[int, int]
     high = max([HIGHEST + 1, *values])
     kind = np.uint8 if high < 2**8 else np.uint16 if high < 2**16 else np.int32
     table = table.astype(kind)
-    out = np.empty(classes.shape, kind)
+    out = new_array(classes.shape, kind)
     for number, plane in enumerate(classes):
         out[number] = table[plane]
     return out

@@ -71,7 +71,8 @@ class Densifier:
     def prepare(self) -> None:
         """Do ahead what the next round needs and can be done without its labels. Raises VolumeError for a bad image."""
         if self._problem is None:
-            check_volume(self.volume)
+            if not self.volume.on_disk:  # of which the region is looked at, once it is known
+                check_volume(self.volume)
             rehearse(self.settings, self.volume.channels, self.device)
         elif self._ensemble is not None:
             self._problem.reconsider()

@@ -11,6 +11,7 @@ from SparseSegLib.densify.holdout import expected_counts
 from SparseSegLib.densify.problem import Problem
 from SparseSegLib.image import Box
 from SparseSegLib.image.coarse import between_blocks
+from SparseSegLib.image.large_array import new_array
 
 
 class Found:
@@ -31,8 +32,9 @@ class Found:
     def __init__(self, problem: Problem, *, uncertainty: bool = True) -> None:
         self.problem = problem
         self._doubts = uncertainty
-        self.labels = np.zeros(problem.full.array.shape, np.uint8)
-        self.uncertainty = np.zeros(problem.full.array.shape, np.uint8)
+        shape = problem.full.array.shape
+        self.labels = new_array(shape, np.uint8)
+        self.uncertainty = new_array(shape, np.uint8) if uncertainty else np.zeros(shape, np.uint8)
         self.counts = np.zeros((3, problem.classes - 1))
 
     def fill(self, coarse: torch.Tensor) -> None:
@@ -75,4 +77,5 @@ class Found:
         for plane, doubt, drawn in zip(self.labels, self.uncertainty, self.problem.full.array, strict=True):
             labeled = drawn != UNLABELED
             np.copyto(plane, drawn, where=labeled)
-            doubt[labeled] = 0
+            if self._doubts:
+                doubt[labeled] = 0

@@ -184,13 +184,13 @@ def make_problem(
     from, GeometryError if the two do not lie on one grid.
     """
     labels = _checked(volume, labels)
-    check_volume(volume)
     box = region_of_interest(labels, margin, chosen)
+    check_volume(volume, box if volume.on_disk else None)
     region = labels.crop(box)
     factors = coarser_factors(region.geometry.spacing, coarser)
     working = _coarse_labels(region, factors)
     return Problem(
-        _gray_values(volume.array[(slice(None), *box)], factors, in_parts=working.array.size > most_voxels),
+        _gray_values(volume, box, factors, in_parts=working.array.size > most_voxels),
         working,
         labels.classes,
         box,
@@ -218,13 +218,28 @@ def next_problem(
     return later
 
 
-def _gray_values(array: np.ndarray, factors: tuple[int, int, int], *, in_parts: bool) -> RegionImage:
-    """The normalized gray values of a region ``(C, Z, Y, X)`` on a grid that is coarser by ``factors``."""
+def _gray_values(volume: Volume, box: Box, factors: tuple[int, int, int], *, in_parts: bool) -> RegionImage:
+    """The normalized gray values of a region on a grid that is coarser by ``factors``."""
     if in_parts:
-        channels, depth, height, width = array.shape
-        return InParts(lambda box: array[(slice(None), *box)], (channels, depth, height, width), factors=factors)
-    image = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+        depth, height, width = (side.stop - side.start for side in box)
+        return InParts(_RegionOf(volume, box), (volume.channels, depth, height, width), factors=factors)
+    image = torch.from_numpy(np.ascontiguousarray(volume.part(box), dtype=np.float32))
     return InMemory(normalize(block_means(image, factors)))
+
+
+@dataclass(frozen=True)
+class _RegionOf:
+    """Reads boxes of a region of a volume."""
+
+    volume: Volume
+    region: Box
+
+    def __call__(self, box: Box) -> np.ndarray:
+        z, y, x = (
+            slice(own.start + side.start, own.start + side.stop)
+            for own, side in zip(self.region, box, strict=True)
+        )
+        return self.volume.part((z, y, x))
 
 
 def _checked(volume: Volume, labels: SparseLabels) -> SparseLabels:

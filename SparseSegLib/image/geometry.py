@@ -14,6 +14,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from SparseSegLib.errors import GeometryError, ResourceError, VolumeError
+from SparseSegLib.image.large_array import new_array
 
 Box = tuple[slice, slice, slice]
 """A block of voxels, (z, y, x); each slice has an explicit start and stop and no step."""
@@ -290,7 +291,7 @@ def place(array: np.ndarray, source: Geometry, target: Geometry, *, fill: float 
     offset = whole_voxel_offset(source, target)
     if offset is None:
         return resample(array, source, target, order="nearest", fill=fill)
-    result = np.full(target.shape, fill, dtype=array.dtype)
+    result = new_array(target.shape, array.dtype, fill)
     into, out_of = [], []
     for start, size, target_size in zip(offset, source.shape, target.shape, strict=True):
         low, high = max(0, start), min(target_size, start + size)

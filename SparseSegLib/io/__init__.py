@@ -4,6 +4,7 @@ from SparseSegLib.io.images import read_volume, volume_name, write_image
 from SparseSegLib.io.information import ImageInformation, read_information
 from SparseSegLib.io.label_writer import LabelWriter
 from SparseSegLib.io.labels import check_drawn, read_labels, write_labels
+from SparseSegLib.io.on_disk import open_volume
 from SparseSegLib.io.parts import VolumeParts, open_parts, read_region
 from SparseSegLib.io.segmentation import SegmentInfo, default_color, default_segment
 from SparseSegLib.io.writable import check_writable
@@ -18,6 +19,7 @@ __all__ = [
     "default_color",
     "default_segment",
     "open_parts",
+    "open_volume",
     "read_information",
     "read_labels",
     "read_region",

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
+from SparseSegLib.image.large_array import copy_of
+
 _WRITTEN_AS: dict[np.dtype, np.dtype] = {np.dtype(bool): np.dtype(np.uint8), np.dtype(np.float16): np.dtype(np.float32)}
 
 
@@ -20,4 +22,4 @@ def to_array(image: sitk.Image, dtype: Any = None) -> np.ndarray:
     """Return a 3D SimpleITK image as a (C, Z, Y, X) array of its own, in its voxel type unless another is given."""
     view = sitk.GetArrayViewFromImage(image)
     view = np.moveaxis(view, -1, 0) if image.GetNumberOfComponentsPerPixel() > 1 else view.reshape((1, *view.shape[:3]))
-    return np.array(view, dtype=dtype or view.dtype, order="C")
+    return copy_of(view, dtype)

@@ -35,6 +35,26 @@ class _Slabs(Protocol):
         """Let the file go, finished or not."""
 
 
+def write_slabs(
+    array: np.ndarray,
+    geometry: Geometry,
+    path: PathLike,
+    segments: Sequence[SegmentInfo] | None = (),
+    *,
+    compress: bool = True,
+) -> None:
+    """Write labels, or another result, (Z, Y, X), as `LabelWriter` does, whose parameters these are.
+
+    Unlike `write_labels` it takes next to no memory.
+    """
+    depth, height, width = array.shape
+    slab = max(1, _AT_ONCE // (height * width))
+    with LabelWriter(path, geometry, array.dtype, segments, compress=compress) as writer:
+        for start in range(0, depth, slab):
+            z = slice(start, min(start + slab, depth))
+            writer.write((z, slice(0, height), slice(0, width)), array[z])
+
+
 class LabelWriter:
     """Writes labels slab by slab, from the first slice to the last; what is left out is background, 0.
 
@@ -53,8 +73,8 @@ class LabelWriter:
         The whole grid.
     dtype : numpy type
         In which the voxels are stored; uint8 by default, float32 for an uncertainty.
-    segments : sequence of SegmentInfo
-        The segments, which NRRD and OME-Zarr keep. A .seg.nrrd needs them.
+    segments : sequence of SegmentInfo, or None
+        The segments, which NRRD and OME-Zarr keep. A .seg.nrrd needs them. None for integers that are no labels.
     compress : bool
         False leaves .nrrd uncompressed, so that parts of it can be read.
 
@@ -69,12 +89,12 @@ class LabelWriter:
         path: PathLike,
         geometry: Geometry,
         dtype: Any = np.uint8,
-        segments: Sequence[SegmentInfo] = (),
+        segments: Sequence[SegmentInfo] | None = (),
         *,
         compress: bool = True,
     ) -> None:
         self._path = check_writable(path, geometry)
-        check_segments(path, segments)
+        check_segments(path, segments or ())
         self._geometry = geometry
         self._dtype = np.dtype(dtype)
         self._next = 0
@@ -86,7 +106,7 @@ class LabelWriter:
             self._abandon(error)
             raise
 
-    def _opened(self, segments: Sequence[SegmentInfo], compress: bool) -> _Slabs:
+    def _opened(self, segments: Sequence[SegmentInfo] | None, compress: bool) -> _Slabs:
         if has_zarr_name(self._path):
             check_replaceable(self._path)
             folder = self._stack.enter_context(atomic_folder(self._path))
@@ -95,7 +115,7 @@ class LabelWriter:
         file = self._stack.enter_context(atomic_path(self._path))
         if is_tiff(self._path):
             return TiffSlabs(file, self._geometry, self._dtype)
-        return RawSlabs(file, self._geometry, self._dtype, segments, compress=compress)
+        return RawSlabs(file, self._geometry, self._dtype, segments or (), compress=compress)
 
     def write(self, box: Box, labels: np.ndarray) -> None:
         """Write the labels (Z, Y, X) of a box that begins where the last one ended along z, or further on.

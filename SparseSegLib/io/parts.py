@@ -85,12 +85,12 @@ def read_region(source: PathLike | Sequence[PathLike], box: Box, *, series_uid: 
     paths = [source] if isinstance(source, (str, os.PathLike)) else list(source)
     opened = [open_parts(path) for path in paths]
     parts = [one for one in opened if one is not None]
-    if len(parts) < len(paths) or not parts or not all(_are_channels(parts[0], one) for one in parts):
+    if len(parts) < len(paths) or not parts or not all(are_channels(parts[0], one) for one in parts):
         return read_volume(source, series_uid=series_uid).crop(box)
     array = np.concatenate([one.read(box) for one in parts])
     return Volume(array, parts[0].geometry.crop(box), volume_name(paths[0]))
 
 
-def _are_channels(first: VolumeParts, other: VolumeParts) -> bool:
+def are_channels(first: VolumeParts, other: VolumeParts) -> bool:
     """Return whether two images are channels of one volume as they are: on one grid, and no slices of it."""
     return other.shape[0] > 1 and other.geometry.matches(first.geometry)

@@ -71,6 +71,31 @@ class RawParts:
         channels = np.moveaxis(separate, -1, 1).reshape(self.channels, *separate.shape[1:4])
         return np.ascontiguousarray(channels, self.dtype)
 
+    def mapped(self) -> np.ndarray | None:
+        """Return all of it as (C, Z, Y, X), which the system reads where it is looked at, in the file's byte order.
+
+        None where the slices do not follow each other evenly. Raises FileError as `read` does.
+        """
+        voxel = self.components * self.stored.itemsize
+        row, size = self.shape[2] * voxel, self.shape[1] * self.shape[2] * voxel
+        steps = [np.unique(np.diff(self.offsets, axis=axis)).tolist() or [size] for axis in (0, 1)]
+        if any(len(found) > 1 or found[0] < 0 for found in steps):
+            return None
+        try:
+            file = np.memmap(self.path, np.uint8, "r")
+        except (OSError, ValueError) as error:
+            raise FileError(f"The file {self.path} cannot be read: {error}.", "Copy it to another disk.") from error
+        if int(self.offsets.max()) + size > len(file):
+            raise truncated(self.path)
+        values = np.ndarray(
+            (len(self.offsets), *self.shape, self.components),
+            self.stored,
+            file,
+            int(self.offsets[0, 0]),
+            (steps[0][0], steps[1][0], row, voxel, self.stored.itemsize),
+        )
+        return np.moveaxis(values[0], -1, 0) if self.components > 1 else values[..., 0]
+
     def _fill(self, file: FileIO, part: np.ndarray, slice_offset: int, first_row: int, first_column: int) -> None:
         """Read a part of one slice, (rows, values): at once where its rows are whole ones, else row by row."""
         voxel = self.components * self.stored.itemsize

@@ -15,7 +15,7 @@ from SparseSegLib.errors import JobError
 from SparseSegLib.files import path_inside
 from SparseSegLib.files.disk_space import check_disk_space
 from SparseSegLib.image import Geometry
-from SparseSegLib.io import read_volume
+from SparseSegLib.io import open_volume
 from SparseSegLib.io.files import check_writable
 from SparseSegLib.protocol import CHECKPOINT_FILE, JOB_FILE, LOCK_FILE, LOG_FILE
 from SparseSegLib.worker.commands import Update
@@ -88,7 +88,7 @@ def densify_task(folder: Path, job: dict[str, Any], control: Control) -> tuple[d
         raise JobError("The job's outputs are no paths by name.", "Start a new job.")
     _check_results([dense, uncertainty], [*sources, *([drawn] if drawn else [])], folder)
     leave_one_core_free()
-    volume = read_volume(sources[0] if len(sources) == 1 else sources, series_uid=inputs.get("series", ""))
+    volume = open_volume(sources[0] if len(sources) == 1 else sources, series_uid=inputs.get("series", ""))
     for path, wanted, size in ((dense, outputs.get("dense"), 1), (uncertainty, outputs.get("uncertainty"), 4)):
         target = Path(str(wanted)) if is_path(wanted) else path
         check_writable(target, volume.geometry)

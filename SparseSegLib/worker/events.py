@@ -35,10 +35,10 @@ class JobEvents:
             path = self.folder / f"{name}.txt"
             path.write_text(result.labels, encoding="utf-8")
         else:
-            from SparseSegLib.io import write_image
+            from SparseSegLib.worker.densify_results import save_preview
 
             path = self.folder / f"{name}.nrrd"
-            write_image(result.labels, result.geometry, path, compress=False)
+            save_preview(result, path)
         self._previews = [*(one for one in self._previews if one != path), path]
         fields = {"planes": [[plane.axis, plane.index] for plane in planes]} if planes else {}
         self._writer.send("preview", file=path.name, step=result.steps, seconds=round(result.seconds, 2), **fields)

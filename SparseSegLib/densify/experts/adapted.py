@@ -101,7 +101,7 @@ class AdaptedExpert(TrainableExpert):
         self.classes = classes
         self.every = max(1, round(cost / COST))
         self._cost = cost
-        self._image, self._grid = prepare_for(problem.volume, card.preprocessing)
+        self._image, self._grid = prepare_for(problem.volume.loaded(), card.preprocessing)
         self._tile_seconds: float | None = None
 
     @property

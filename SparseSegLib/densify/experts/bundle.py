@@ -67,7 +67,7 @@ class BundleExpert(Expert):
     def predict(self, request: Request, token: CancelToken) -> torch.Tensor:
         """Class probabilities ``(K, z, y, x)`` of the request's box."""
         if self._found is None:
-            image, self._grid = prepare_for(self.problem.volume, self.predictor.card.preprocessing)
+            image, self._grid = prepare_for(self.problem.volume.loaded(), self.predictor.card.preprocessing)
             self._found = self.predictor.probabilities(image, token, lambda fraction: None)
         if self._on_grid is None:
             structures = self._found[[*self.classes]]

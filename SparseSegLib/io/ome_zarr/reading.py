@@ -56,6 +56,12 @@ class ZarrParts:
         """The number of channels."""
         return dict(zip(self.axes, self.stored.shape, strict=True)).get("c", 1)
 
+    @property
+    def chunks(self) -> tuple[int, int, int]:
+        """(z, y, x) voxels of what is in one file."""
+        along = dict(zip(self.axes, self.stored.chunks, strict=True))
+        return along.get("z", 1), along["y"], along["x"]
+
     def read(self, box: Box) -> np.ndarray:
         """Return a part as (C, Z, Y, X); see `VolumeParts.read`. Chunks are read whole, and missing ones are 0."""
         check_inside(box, self.shape)
