@@ -27,6 +27,7 @@ NOT_IN_PANEL = (
     "cohort/described_labels.py",
     "comparison/",
     "demo/",
+    "densify/on_cluster.py",
     "evaluation/cohort",
     "evaluation/files.py",
     "exchange/",

@@ -311,3 +311,12 @@ def test_what_is_on_display_is_predicted_first_and_anew_when_the_user_scrolls(dr
     assert abs(told[1][0][1] - index) == 2
     assert told[1][1:] == told[0][1:]
     _wait_for_round(panel)
+
+
+def test_the_time_for_the_result_is_told_beside_what_is_left(panel):
+    rounds = panel.session.rounds
+    progress = {"step": 1, "fraction": 0.1, "loss": None, "seconds_left": 99.6}
+    rounds.onProgress(progress)
+    assert rounds.text == "100 s left"
+    rounds.onProgress({**progress, "result_seconds": 40.2})
+    assert rounds.text == "100 s left, 40 s of it for the result"

@@ -163,6 +163,8 @@ class Rounds(Listener):
         parts = []
         if event.get("seconds_left") is not None:
             parts.append(_("{seconds} s left").format(seconds=round(event["seconds_left"])))
+        if event.get("result_seconds") is not None:
+            parts.append(_("{seconds} s of it for the result").format(seconds=round(event["result_seconds"])))
         if event.get("estimated_iou") is not None:
             parts.append(_("IoU about {iou} on held-out slices").format(iou=round(event["estimated_iou"], 2)))
         self.text = ", ".join(parts) + (f"\n{self._message}" if self._message else "")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from SparseSegLib.annotation.values import check_structures, encoded, values_in
 from SparseSegLib.errors import AnnotationError, GeometryError
 from SparseSegLib.image import Box, Geometry
 from SparseSegLib.image.label_values import counts_in
-from SparseSegLib.image.large_array import copy_of
+from SparseSegLib.image.large_array import copy_of, new_array
 from SparseSegLib.io.segmentation import default_segment
 
 UNLABELED = 255
@@ -49,6 +50,16 @@ class SparseLabels:
     oblique: tuple[ObliquePlane, ...] = ()
     values: tuple[int, ...] = ()
     empty: tuple[tuple[int, str], ...] = ()
+
+    def __getstate__(self) -> dict[str, Any]:
+        packed = zlib.compress(np.ascontiguousarray(self.array), 1)  # most of it is one value
+        return {**self.__dict__, "array": (packed, self.array.shape)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        packed, shape = state["array"]
+        array = new_array(shape, np.uint8)
+        array.ravel()[...] = np.frombuffer(zlib.decompress(packed), np.uint8)
+        self.__dict__.update(state, array=array)
 
     @property
     def classes(self) -> int:

@@ -37,6 +37,7 @@ Train a network on the annotated slices of one volume, in a process of its own, 
   sparseseg densify ct/ -l liver.seg.nrrd -o liver.nrrd --job work/               keep the job; run again to go on
   sparseseg densify brain.ome.zarr -l drawn.ome.zarr -o dense.ome.zarr            OME-Zarr; .tif likewise
   sparseseg densify t2.nrrd -l drawn.seg.nrrd -o dense.nrrd --start Liver         a model, adapted to this volume
+  sparseseg densify ct.nrrd -l drawn.seg.nrrd -o dense.nrrd --cluster local:4     a large volume, on Dask workers
   sparseseg densify t1.nrrd -l drawn.seg.nrrd -o dense.nrrd --watch               again whenever drawn.seg.nrrd is saved
 
 Labels: 0 is background, 255 is unlabeled, other values are structures and come back; or a .seg.nrrd whose finished
@@ -106,6 +107,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="go on when the labels' file changes, until it has not changed for so long (default: an hour)",
     )
+    parser.add_argument(
+        "--cluster",
+        metavar="WHERE",
+        help="Dask workers that predict a large region: local:N, tcp://HOST:PORT or a scheduler file; see cluster.md",
+    )
     parser.add_argument("--job", type=Path, help="folder to work in and keep; a later run with it goes on from there")
 
 
@@ -168,6 +174,7 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
         "estimate": not arguments.no_estimate,
         "stop_early": arguments.stop_early,
         "stay": arguments.watch,
+        "cluster": arguments.cluster,
         "dense": "dense" + _ending(arguments.output),
         "uncertainty": "uncertainty" + _ending(arguments.uncertainty or Path("u.nrrd")),
     }

@@ -10,6 +10,7 @@ from SparseSegLib.annotation import SparseLabels
 from SparseSegLib.control import Control
 from SparseSegLib.densify.ensemble import Ensemble
 from SparseSegLib.densify.experts import ExpertRecipe
+from SparseSegLib.densify.hands import Lend, own_hands
 from SparseSegLib.densify.problem import Problem, make_problem, next_problem
 from SparseSegLib.densify.rehearsal import rehearse
 from SparseSegLib.densify.result import DensifyResult
@@ -40,6 +41,8 @@ class Densifier:
         Receives progress and previews, and may stop, cancel or bring more annotation during a round.
     checkpoint : path, optional
         Where to save every few seconds and after each round. If the file exists, the first round goes on from it.
+    lend : callable, optional
+        Gives the hands that predict a large region, as `on_cluster.hands_of` makes it; by default this process's own.
 
     Raises
     ------
@@ -59,11 +62,13 @@ class Densifier:
         settings: DensifySettings | None = None,
         control: Control | None = None,
         checkpoint: Path | None = None,
+        lend: Lend = own_hands,
     ) -> None:
         self.volume = volume
         self.settings = settings or DensifySettings()
         self.control = control or Control()
         self.checkpoint = checkpoint
+        self.lend = lend
         self.device = choose_device(self.settings.device)
         self._problem: Problem | None = None
         self._ensemble: Ensemble | None = None
@@ -111,7 +116,7 @@ class Densifier:
         def train(device: torch.device) -> DensifyResult:
             nonlocal problem, ensemble
             known, ensemble = ensemble, None
-            run = Round(problem, settings, self.control, self.checkpoint, device, known)
+            run = Round(problem, settings, self.control, self.checkpoint, device, known, self.lend)
             try:
                 result = run.go()
             finally:

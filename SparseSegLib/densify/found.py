@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 
@@ -12,6 +14,42 @@ from SparseSegLib.densify.problem import Problem
 from SparseSegLib.image import Box
 from SparseSegLib.image.coarse import between_blocks
 from SparseSegLib.image.large_array import new_array
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What a close look finds in a box.
+
+    Attributes
+    ----------
+    box : of the region, on the volume's own grid
+    labels : (z, y, x) uint8
+    uncertainty : (z, y, x) uint8, in 255ths
+    counts : ``expected_counts`` off the labels
+    """
+
+    box: Box
+    labels: np.ndarray
+    uncertainty: np.ndarray
+    counts: np.ndarray
+
+
+def looked_at(problem: Problem, box: Box, probabilities: torch.Tensor) -> Looked:
+    """What is found in a box of the working grid, whose class probabilities are ``(K, z, y, x)``."""
+    unlabeled = torch.from_numpy(problem.labels.array[box] == UNLABELED)
+    counts = expected_counts(probabilities[:, unlabeled])
+    z, y, x = (
+        slice(side.start * factor, min(side.stop * factor, size))
+        for side, factor, size in zip(box, problem.factors, problem.region_shape, strict=True)
+    )
+    if problem.factors != (1, 1, 1):
+        places = [range(side.stop - side.start) for side in (z, y, x)]
+        probabilities = between_blocks(probabilities, problem.factors, places)
+    return Looked((z, y, x), most_probable(probabilities).numpy(), _in_255ths(probabilities), counts)
+
+
+def _in_255ths(probabilities: torch.Tensor) -> np.ndarray:
+    return np.asarray((uncertainty_of(probabilities) * 255).round_().byte().numpy())
 
 
 class Found:
@@ -53,24 +91,16 @@ class Found:
             places = [np.arange(side.start, side.stop) - more for side, more in zip(box, beyond, strict=True)]
             self._write(box, between_blocks(coarse, blocks, places))
 
-    def put(self, box: Box, probabilities: torch.Tensor) -> None:
-        """Take over the prediction ``(K, z, y, x)`` of a box of the working grid."""
-        unlabeled = torch.from_numpy(self.problem.labels.array[box] == UNLABELED)
-        self.counts += expected_counts(probabilities[:, unlabeled])
-        factors = self.problem.factors
-        z, y, x = (
-            slice(side.start * factor, min(side.stop * factor, size))
-            for side, factor, size in zip(box, factors, self.problem.region_shape, strict=True)
-        )
-        if factors != (1, 1, 1):
-            places = [range(side.stop - side.start) for side in (z, y, x)]
-            probabilities = between_blocks(probabilities, factors, places)
-        self._write((z, y, x), probabilities)
+    def put(self, found: Looked) -> None:
+        """Take over what a close look found in a box; its counts are the caller's to add."""
+        self.labels[self.problem.box][found.box] = found.labels
+        if self._doubts:
+            self.uncertainty[self.problem.box][found.box] = found.uncertainty
 
     def _write(self, box: Box, probabilities: torch.Tensor) -> None:
         self.labels[self.problem.box][box] = most_probable(probabilities).numpy()
         if self._doubts:
-            self.uncertainty[self.problem.box][box] = (uncertainty_of(probabilities) * 255).round_().byte().numpy()
+            self.uncertainty[self.problem.box][box] = _in_255ths(probabilities)
 
     def draw(self) -> None:
         """Put in what the user drew, which is certain."""

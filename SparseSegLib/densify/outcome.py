@@ -15,6 +15,7 @@ from SparseSegLib.densify.ensemble import Ensemble
 from SparseSegLib.densify.experts import Request
 from SparseSegLib.densify.finish import plane_labels, region_labels, suggest, whole
 from SparseSegLib.densify.found import Found
+from SparseSegLib.densify.hands import Lend, own_hands
 from SparseSegLib.densify.holdout import expected_counts, unlabeled_counts
 from SparseSegLib.densify.pacer import HURRY_SECONDS, Pacer
 from SparseSegLib.densify.part_prediction import PartPrediction, predict_coarsely, seconds_for
@@ -40,14 +41,19 @@ class Outcome:
 
 
 def last_prediction(
-    ensemble: Ensemble, pacer: Pacer, token: CancelToken, report: Callable[[float], None] = lambda seconds: None
+    ensemble: Ensemble,
+    pacer: Pacer,
+    token: CancelToken,
+    report: Callable[[float], None] = lambda seconds: None,
+    lend: Lend = own_hands,
 ) -> Outcome:
     """Predict all of the region with what was learned.
 
-    ``report`` is told about how many seconds that still takes, where it takes long.
+    ``report`` is told about how many seconds that still takes, where it takes long; ``lend`` gives the hands that
+    predict a large region.
     """
     if ensemble.problem.in_parts:
-        return _in_parts(ensemble, pacer, token, report)
+        return _in_parts(ensemble, pacer, token, report, lend)
     return _at_once(ensemble, pacer, token)
 
 
@@ -111,10 +117,12 @@ def _probabilities(ensemble: Ensemble, pacer: Pacer, token: CancelToken) -> torc
     return ensemble.predict(pacer.hurried_request(problem, seconds), token, within=HURRY_SECONDS)
 
 
-def _in_parts(ensemble: Ensemble, pacer: Pacer, token: CancelToken, report: Callable[[float], None]) -> Outcome:
+def _in_parts(
+    ensemble: Ensemble, pacer: Pacer, token: CancelToken, report: Callable[[float], None], lend: Lend
+) -> Outcome:
     problem = ensemble.problem
     hurry = HURRY_SECONDS if hurries(problem, token) else None
-    found = PartPrediction(problem, ensemble, token, pacer.last_seconds, report).found(hurry=hurry)
+    found = PartPrediction(problem, ensemble, token, pacer.last_seconds, report, lend).found(hurry=hurry)
     z, y, x = (step * factor for step, factor in zip(problem.coarse_step, problem.factors, strict=True))
     plane = suggest(problem, found.labels[problem.box], found.uncertainty[problem.box], (z, y, x))
     return Outcome(found.labels, found.uncertainty, found.counts, plane)

@@ -94,15 +94,16 @@ class Pacer:
         within = FIRST_SECONDS if self._is_first and not problem.is_small else None
         return self._preview_request(problem), within
 
-    def has_previewed(self, problem: Problem, seconds: Seconds) -> None:
-        """Plan the next preview and the end, after one was shown."""
+    def has_previewed(self, problem: Problem, seconds: Seconds, took: float = 0.0) -> None:
+        """Plan the next preview and the end, after one was shown, which ``took`` so many seconds."""
         self.previews += 1
         self._is_first = False
         reserve = 0.0 if self.learning_only else seconds(self.last_request(problem, seconds))
         self.budget.reserve = min(reserve, LONGEST_RESERVE * self.seconds)
         ended = self.budget.elapsed
         pause = min(self.settings.preview_seconds, ended)  # at first they follow each other faster
-        self._next_preview = ended + max(pause, seconds(self._preview_request(problem)) / PREVIEW_SHARE)
+        longest = max(seconds(self._preview_request(problem)), took if problem.in_parts else 0.0)
+        self._next_preview = ended + max(pause, longest / PREVIEW_SHARE)
 
     def _preview_request(self, problem: Problem) -> Request:
         if self.settings.shown and problem.is_small:

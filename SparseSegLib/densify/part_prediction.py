@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import product
 
@@ -15,7 +16,8 @@ from SparseSegLib.control import CancelToken, Stopped, UntilStopped
 from SparseSegLib.densify.ensemble import Ensemble
 from SparseSegLib.densify.experts import Request
 from SparseSegLib.densify.finish import most_probable
-from SparseSegLib.densify.found import Found
+from SparseSegLib.densify.found import Found, looked_at
+from SparseSegLib.densify.hands import Hands, Lend, own_hands
 from SparseSegLib.densify.holdout import expected_counts
 from SparseSegLib.densify.member import Member
 from SparseSegLib.densify.parts import boxes_around, cost, divided, place_in, standing
@@ -37,17 +39,23 @@ Report = Callable[[float], None]
 
 
 def predict_coarsely(
-    ensemble: Ensemble, request: Request, token: CancelToken, within: float | None = None
+    ensemble: Ensemble,
+    request: Request,
+    token: CancelToken,
+    within: float | None = None,
+    hands: Hands | None = None,
 ) -> torch.Tensor:
     """Class probabilities ``(K, z, y, x)`` of a request for few places of a large region, part by part.
 
     ``within`` are seconds for all experts together; where there are fewer, those with little weight are left out.
+    ``hands`` predict, by default those of this process.
     """
     parts = divided(request)
     asked = ensemble.affordable(parts, within)
     found = torch.zeros(ensemble.problem.classes, *request.shape)
-    for part in parts:
-        found[(slice(None), *place_in(part, request))] = ensemble.predict(part, token, asked=asked)
+    with nullcontext(hands) if hands else own_hands(ensemble) as those:
+        for number, part in those.predict(parts, asked, token):
+            found[(slice(None), *place_in(parts[number], request))] = part
     return found
 
 
@@ -69,6 +77,7 @@ class PartPrediction:
     token : may cancel it, or stop it: then what was not looked at closely stays coarse
     within : seconds, None for as many as it takes; after these, too, what was not looked at closely stays coarse
     report : is told about how many seconds it still takes
+    lend : gives the hands that predict
     """
 
     problem: Problem
@@ -76,9 +85,14 @@ class PartPrediction:
     token: CancelToken
     within: float | None = None
     report: Report = lambda seconds: None
+    lend: Lend = own_hands
 
     def found(self, *, hurry: float | None = None) -> Found:
         """Everything; with ``hurry`` only the coarse prediction, in about so many seconds."""
+        with self.lend(self.ensemble) if hurry is None else own_hands(self.ensemble) as self._hands:
+            return self._found(hurry)
+
+    def _found(self, hurry: float | None) -> Found:
         found = Found(self.problem)
         request = Request.whole(self.problem, 2, quick=True, step=self.problem.coarse_step)
         if hurry is not None:
@@ -90,7 +104,7 @@ class PartPrediction:
             self._look(found, whole, self.ensemble.affordable([Request(box) for box in whole], self.within), self.token)
         else:
             until = _Until(self.token, self.within)
-            coarse = predict_coarsely(self.ensemble, request, self.token, self.within)
+            coarse = predict_coarsely(self.ensemble, request, self.token, self.within, self._hands)
             found.fill(coarse)
             try:
                 self._look_where_needed(found, coarse, until)
@@ -118,11 +132,14 @@ class PartPrediction:
         """Predict boxes closely."""
         total, done, started = sum(map(cost, boxes)), 0.0, time.monotonic()
         self.report(sum(member.seconds(Request(box)) for member in asked for box in boxes))
-        for box in boxes:
-            token.check()
-            found.put(box, self.ensemble.predict(Request(box), token, asked=asked))
-            done += cost(box)
+        counts = {}
+        for number, looked in self._hands.look(boxes, asked, token):
+            found.put(looked)
+            counts[number] = looked.counts
+            done += cost(boxes[number])
             self.report((time.monotonic() - started) * (total - done) / done)
+        for number in sorted(counts):  # in one order, so that the sum is the same to the bit
+            found.counts += counts[number]
 
     def _sure(
         self,
@@ -141,11 +158,14 @@ class PartPrediction:
         step, shape = self.problem.coarse_step, self.problem.labels.array.shape
         labels = most_probable(coarse).numpy()
         voxels, wrong = dict.fromkeys(SURE, 0), dict.fromkeys(SURE, 0)
-        for blocks in _samples(stands[SURE[0]] & left, step):
-            box = _voxels(blocks, step, shape, labels.shape)
-            probabilities = self.ensemble.predict(Request(box), token, asked=asked)
-            found.put(box, probabilities)
-            fine = most_probable(probabilities).numpy()
+        samples = _samples(stands[SURE[0]] & left, step)
+        boxes = [_voxels(blocks, step, shape, labels.shape) for blocks in samples]
+        seen = dict(self._hands.predict([Request(box) for box in boxes], asked, token))
+        for number, (blocks, box) in enumerate(zip(samples, boxes, strict=True)):
+            looked = looked_at(self.problem, box, seen[number])
+            found.put(looked)
+            found.counts += looked.counts
+            fine = most_probable(seen[number]).numpy()
             changed = fine != _repeated(labels[blocks], step, fine.shape)
             for sure in SURE:
                 there = _repeated(stands[sure][blocks] & left[blocks], step, fine.shape)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,6 +57,9 @@ class Problem:
     _former: dict[tuple[str, ...], AnnotationPrior] = field(default_factory=dict, repr=False, compare=False)
     _without: dict[frozenset[Plane], SparseLabels] = field(default_factory=dict, init=False, repr=False, compare=False)
     _misleads: dict[tuple[str, ...], bool] = field(default_factory=dict, repr=False, compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_without": {}}
 
     @property
     def is_small(self) -> bool:

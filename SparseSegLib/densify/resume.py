@@ -68,6 +68,21 @@ def take_over(
     return Start(learns_first=True)
 
 
+def state_of(problem: Problem, ensemble: Ensemble, start: Start, own: str) -> dict[str, Any]:
+    """A checkpoint that :func:`take_over` goes on from exactly; ``own`` is the :func:`fingerprint` of its problem."""
+    held_out = {problem.on_working_grid(plane): plane for plane in problem.full.planes}
+    learned = [plane for place, plane in held_out.items() if place not in ensemble.hidden]
+    return {
+        "fingerprint": own,
+        "values": list(problem.full.own_values),
+        "learned": [(plane.axis, plane.index) for plane in learned],
+        "ensemble": ensemble.state_dict(),
+        "first_step": start.first_step,
+        "later": start.later,
+        "finished": False,
+    }
+
+
 def weights_of(problem: Problem, ensemble: Ensemble) -> dict[str, Any]:
     """A checkpoint with the weights that predict alone, in half precision."""
     return {

@@ -11,14 +11,15 @@ import numpy as np
 import torch
 
 from SparseSegLib.annotation import Plane, decoded
-from SparseSegLib.control import Control, Stopped, UntilStopped
+from SparseSegLib.control import Control, Events, Stopped, UntilStopped
 from SparseSegLib.densify.ensemble import Ensemble
+from SparseSegLib.densify.hands import Lend, own_hands
 from SparseSegLib.densify.outcome import hurries, last_prediction, looked_at, preview, preview_planes
 from SparseSegLib.densify.pacer import Pacer
 from SparseSegLib.densify.problem import Problem, next_problem
 from SparseSegLib.densify.region import reached_edges
 from SparseSegLib.densify.result import DensifyResult
-from SparseSegLib.densify.resume import Start, fingerprint, new_ensemble, take_over
+from SparseSegLib.densify.resume import Start, fingerprint, new_ensemble, state_of, take_over
 from SparseSegLib.densify.settings import DensifySettings
 from SparseSegLib.errors import SparseSegError
 from SparseSegLib.image import Geometry
@@ -38,6 +39,7 @@ class Round:
     checkpoint : where to save, and to go on from where there is no ensemble
     device : torch.device
     ensemble : of the round before, with which a later one goes on
+    lend : gives the hands that predict a large region
 
     Attributes
     ----------
@@ -54,12 +56,14 @@ class Round:
         checkpoint: Path | None,
         device: torch.device,
         ensemble: Ensemble | None = None,
+        lend: Lend = own_hands,
     ) -> None:
         self.problem = problem
         self.settings = settings
         self.control = control
         self.checkpoint = checkpoint
         self.device = device
+        self.lend = lend
         self.estimate: float | None = None
         self._hash: str | None = None
         started = time.monotonic()
@@ -86,6 +90,7 @@ class Round:
     def go(self) -> DensifyResult:
         """Train until the budget ends or someone stops it, then predict."""
         token, pacer = self.control.token, self.pacer
+        _foretell(self.problem, pacer, self.control.events)
         if self._is_shown:
             self.control.events.message("Nothing new is annotated: the last result stays until this one is there.")
         while not (token.stopped and self.ensemble.steps and not self._learns_first):
@@ -173,6 +178,7 @@ class Round:
         if planned is None:
             return
         request, within = planned
+        started = time.monotonic()
         token = self.control.token if self.problem.is_small else UntilStopped(self.control.token)
         labels, counts, seconds = preview(self.ensemble, request, token, within)
         self.estimate = self.ensemble.estimate(counts)
@@ -180,7 +186,7 @@ class Round:
             self._show(labels)
         if seconds is not None and self.pacer.learning_only:
             self._announce(seconds)
-        self.pacer.has_previewed(self.problem, self.ensemble.seconds)
+        self.pacer.has_previewed(self.problem, self.ensemble.seconds, time.monotonic() - started)
 
     def _announce(self, seconds: float) -> None:
         """Say what the result takes on top of the training."""
@@ -202,7 +208,7 @@ class Round:
             self.control.events.preview(self._as_result(labels, geometry, planes=tuple(planes or ())))
 
     def _result(self) -> DensifyResult:
-        found = last_prediction(self.ensemble, self.pacer, self.control.token, self._report)
+        found = last_prediction(self.ensemble, self.pacer, self.control.token, self._report, self.lend)
         self.estimate = self.ensemble.estimate(found.counts)
         edges, learned = reached_edges(found.labels, self.problem.box), self.problem.full.digest
         more = {"uncertainty": found.uncertainty, "next_slice": found.next_slice, "edges": edges, "annotation": learned}
@@ -216,17 +222,7 @@ class Round:
         return DensifyResult(**{"labels": labels, "geometry": geometry, "uncertainty": None, **own, **figures, **more})
 
     def _state(self) -> dict[str, Any]:
-        held_out = {self.problem.on_working_grid(plane): plane for plane in self.problem.full.planes}
-        learned = [plane for place, plane in held_out.items() if place not in self.ensemble.hidden]
-        return {
-            "fingerprint": self._fingerprint(),
-            "values": list(self.problem.full.own_values),
-            "learned": [(plane.axis, plane.index) for plane in learned],
-            "ensemble": self.ensemble.state_dict(),
-            "first_step": self.start.first_step,
-            "later": self.start.later,
-            "finished": False,
-        }
+        return state_of(self.problem, self.ensemble, self.start, self._fingerprint())
 
     def _fingerprint(self) -> str:
         self._hash = self._hash or fingerprint(self.problem, self.settings)
@@ -245,3 +241,10 @@ class Round:
             self.control.events.message("The checkpoint is of another kind of training: starting over.")
             self.ensemble = new_ensemble(self.problem, self.settings, self.device)
             return Start()
+
+
+def _foretell(problem: Problem, pacer: Pacer, events: Events) -> None:
+    """Say before the training that the result of a large region comes after it."""
+    if problem.in_parts and pacer.learning_only:
+        millions = problem.labels.array.size / 1e6
+        events.message(f"The region has {millions:.3g} million voxels: its result is computed after the training.")

@@ -32,6 +32,9 @@ class SideBySide:
         self._running: list[Future[float]] = []
         self._pool: ThreadPoolExecutor | None = None
 
+    def __reduce__(self) -> tuple[type[SideBySide], tuple[torch.device]]:
+        return SideBySide, (self.device,)
+
     def step(self, experts: Sequence[TrainableExpert], rate: float) -> float:
         """One step of the first of the ``experts``, and of each other where its turn has come.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -71,6 +72,9 @@ class SliceDataset:
         )
         self.labels = [self._labels(one, keep).to(device) for one, keep in zip(self.slices, self._keeps, strict=True)]
         self.new = [] if before is None else [number for number, one in enumerate(self.slices) if not before.has(one)]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_inputs": {}}
 
     def has(self, one: TrainingSlice) -> bool:
         """Whether there is such a slice with the same labels."""

@@ -119,6 +119,12 @@ class InParts(RegionImage):
         self._parts: dict[tuple[int, ...], torch.Tensor] = {}
         self._coarse: dict[Factors, torch.Tensor] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_lock": None, "_parts": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=Lock())
+
     def part(self, box: Box) -> torch.Tensor:
         key = tuple(end for side in box for end in (side.start, side.stop))
         with self._lock:  # experts train side by side

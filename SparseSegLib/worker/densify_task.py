@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from SparseSegLib.annotation import read_sparse_labels
+from SparseSegLib.batch.cluster import connect
 from SparseSegLib.control import Control, Mailbox
 from SparseSegLib.densify import Densifier, DensifySettings
+from SparseSegLib.densify.hands import Lend, own_hands
+from SparseSegLib.densify.on_cluster import hands_of
 from SparseSegLib.errors import JobError
 from SparseSegLib.files import path_inside
 from SparseSegLib.files.disk_space import check_disk_space
@@ -71,12 +76,15 @@ def densify_task(folder: Path, job: dict[str, Any], control: Control) -> tuple[d
     ``labels`` (a path), ``resample`` (bool), ``outputs`` (paths by ``dense`` and ``uncertainty``, where the client will
     copy the results: there must be room for them). Settings: those of
     ``DensifySettings``, names of the results, ``dense`` and ``uncertainty``, ``weights`` (whether a checkpoint to start
-    from elsewhere is a result, too), and ``stay``: seconds to wait for further
-    annotation after each round. With it ``labels`` may come later, too.
+    from elsewhere is a result, too), ``cluster``, where to predict a large region, and ``stay``: seconds to wait for
+    further annotation after each round. With it ``labels`` may come later, too.
     """
     inputs, chosen = job["inputs"], dict(job["settings"])
     dense_name, uncertainty_name = chosen.pop("dense", "dense.seg.nrrd"), chosen.pop("uncertainty", "uncertainty.nrrd")
     dense, uncertainty = path_inside(folder, dense_name), path_inside(folder, uncertainty_name)
+    cluster = chosen.pop("cluster", "")
+    if not isinstance(cluster, str):
+        raise JobError("The job's cluster must be a text.", "Start a new job.")
     keep_weights = switch(chosen.pop("weights", False), "weights")
     stay = _seconds(chosen.pop("stay", 0))
     settings = make_settings(DensifySettings, chosen)
@@ -99,15 +107,26 @@ def densify_task(folder: Path, job: dict[str, Any], control: Control) -> tuple[d
     names = {"dense": dense_name, "uncertainty": uncertainty_name}
     if keep_weights:
         names["weights"] = WEIGHTS_FILE
-    densifier = Densifier(volume, settings, own, folder / CHECKPOINT_FILE)
-    if stay:
-        return Rounds(folder, densifier, own, updates.settings, names, stay).run(labels)
-    assert labels is not None
-    result = densifier.learn(labels)
+    with _hands(cluster, folder) as lend:
+        densifier = Densifier(volume, settings, own, folder / CHECKPOINT_FILE, lend)
+        if stay:
+            return Rounds(folder, densifier, own, updates.settings, names, stay).run(labels)
+        assert labels is not None
+        result = densifier.learn(labels)
     save_result(result, dense, uncertainty)
     if keep_weights:
         densifier.save_weights(folder / WEIGHTS_FILE)
     return names, result.figures()
+
+
+@contextmanager
+def _hands(cluster: str, folder: Path) -> Iterator[Lend]:
+    """The hands that predict a large region: workers of a cluster, or without one this process's own."""
+    if not cluster:
+        yield own_hands
+        return
+    with connect(cluster) as connected:
+        yield hands_of(connected, folder)
 
 
 def _seconds(value: Any) -> float:

@@ -69,6 +69,8 @@ def _fits(value: Any, kind: Any) -> bool:
     origin, parts = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         return any(_fits(value, part) for part in parts)
+    if origin is typing.Literal:
+        return value in parts
     if origin in (tuple, Sequence):
         return _is_list(value, parts)
     if isinstance(value, bool) or kind not in (int, float):
@@ -90,6 +92,8 @@ def _expected(kind: Any) -> str:
     parts = [part for part in typing.get_args(kind) if part is not type(None)]
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
         return " or ".join(_expected(part) for part in parts)
+    if typing.get_origin(kind) is typing.Literal:
+        return " or ".join(parts)
     return _WORDS.get(typing.get_origin(kind) or kind, str(kind))
 
 
