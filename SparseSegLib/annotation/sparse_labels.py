@@ -53,12 +53,12 @@ class SparseLabels:
 
     def __getstate__(self) -> dict[str, Any]:
         packed = zlib.compress(np.ascontiguousarray(self.array), 1)  # most of it is one value
-        return {**self.__dict__, "array": (packed, self.array.shape)}
+        return {**self.__dict__, "array": (packed, self.array.shape, self.array.dtype)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        packed, shape = state["array"]
-        array = new_array(shape, np.uint8)
-        array.ravel()[...] = np.frombuffer(zlib.decompress(packed), np.uint8)
+        packed, shape, dtype = state["array"]
+        array = new_array(shape, dtype)
+        array.ravel()[...] = np.frombuffer(zlib.decompress(packed), dtype)
         self.__dict__.update(state, array=array)
 
     @property
