@@ -76,7 +76,9 @@ def written(path, voxels=VOXELS):
     if path.name.endswith(".zarr"):
         return in_zarr(path, voxels)
     if path.suffix == ".tif":
-        tifffile.imwrite(path, voxels.swapaxes(0, 1), byteorder=">", imagej=True, metadata={"axes": "ZCYX", "spacing": 2})
+        tifffile.imwrite(
+            path, voxels.swapaxes(0, 1), byteorder=">", imagej=True, metadata={"axes": "ZCYX", "spacing": 2}
+        )
     else:
         sitk.WriteImage(GRID.to_sitk(voxels if len(voxels) > 1 else voxels[0]), str(path))
     return path
@@ -119,9 +121,7 @@ def test_chunks_are_unpacked_once_and_no_others(tmp_path, monkeypatch):
     (level,) = (one for one in path.iterdir() if one.name == "0")
     stored = zarr.open_array(str(level), mode="r")
     more = {"zarr_format": 2} if int(zarr.__version__.split(".")[0]) >= 3 else {}
-    small = zarr.open_array(
-        str(level), mode="w", shape=stored.shape, chunks=(1, 8, 8, 8), dtype=stored.dtype, **more
-    )
+    small = zarr.open_array(str(level), mode="w", shape=stored.shape, chunks=(1, 8, 8, 8), dtype=stored.dtype, **more)
     small[...] = VOXELS
     volume, read = open_volume(path), []
     image = volume.array._voxels[0]._image
@@ -162,7 +162,12 @@ def case(tmp_path):
 def test_a_job_on_the_disk_has_the_result_of_one_in_memory(case, files, monkeypatch):
     *_, folder = case
     monkeypatch.setattr(DensifySettings, "most_voxels", property(lambda self: 4000))
-    settings = {"budget_steps": 3, "budget_counts": "learning", "device": "cpu", "experts": ["slice-unet", "extra-trees"]}
+    settings = {
+        "budget_steps": 3,
+        "budget_counts": "learning",
+        "device": "cpu",
+        "experts": ["slice-unet", "extra-trees"],
+    }
     inputs = {"volumes": [str(folder / "image.nrrd")], "labels": str(folder / "drawn.seg.nrrd")}
     found = []
     for large in (1000, 10**9):

@@ -29,9 +29,7 @@ class Hands(Protocol):
         """
         ...
 
-    def look(
-        self, boxes: Sequence[Box], asked: Sequence[Member], token: CancelToken
-    ) -> Iterator[tuple[int, Looked]]:
+    def look(self, boxes: Sequence[Box], asked: Sequence[Member], token: CancelToken) -> Iterator[tuple[int, Looked]]:
         """Yield the number of each box and what a close look finds in it; as :meth:`predict` does."""
         ...
 
@@ -51,9 +49,7 @@ class _Own:
             token.check()
             yield number, self.ensemble.predict(request, token, asked=asked)
 
-    def look(
-        self, boxes: Sequence[Box], asked: Sequence[Member], token: CancelToken
-    ) -> Iterator[tuple[int, Looked]]:
+    def look(self, boxes: Sequence[Box], asked: Sequence[Member], token: CancelToken) -> Iterator[tuple[int, Looked]]:
         for number, found in self.predict([Request(box) for box in boxes], asked, token):
             yield number, looked_at(self.ensemble.problem, boxes[number], found)
 

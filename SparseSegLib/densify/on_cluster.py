@@ -59,9 +59,7 @@ class _Workers:
     ) -> Iterator[tuple[int, torch.Tensor]]:
         return self._done(_predict, requests, asked, token)
 
-    def look(
-        self, boxes: Sequence[Box], asked: Sequence[Member], token: CancelToken
-    ) -> Iterator[tuple[int, Looked]]:
+    def look(self, boxes: Sequence[Box], asked: Sequence[Member], token: CancelToken) -> Iterator[tuple[int, Looked]]:
         return self._done(_look, boxes, asked, token)
 
     def _done(

@@ -240,8 +240,7 @@ class _RegionOf:
 
     def __call__(self, box: Box) -> np.ndarray:
         z, y, x = (
-            slice(own.start + side.start, own.start + side.stop)
-            for own, side in zip(self.region, box, strict=True)
+            slice(own.start + side.start, own.start + side.stop) for own, side in zip(self.region, box, strict=True)
         )
         return self.volume.part((z, y, x))
 

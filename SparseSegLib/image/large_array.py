@@ -18,8 +18,8 @@ _BLOCK = 1 << 24
 def new_array(shape: Sequence[int], dtype: Any, fill: float = 0) -> np.ndarray:
     """Return an array that is ``fill`` everywhere.
 
-    A large one lies in a file without a name in the system's folder for temporary files (``TMPDIR``), which is gone with
-    it; in memory, where that folder has no room.
+    A large one lies in a file without a name in the system's folder for temporary files (``TMPDIR``), which is gone
+    with it; in memory, where that folder has no room.
     """
     dtype = np.dtype(dtype)
     count = math.prod(shape)

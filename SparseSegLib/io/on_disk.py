@@ -25,10 +25,11 @@ LARGE_VOXELS = 64_000_000
 
 
 def open_volume(source: PathLike | Sequence[PathLike], *, series_uid: str | Sequence[str] = "") -> Volume:
-    """Return what `read_volume` returns; of a large volume what of it is looked at is read then, in the voxels' own type.
+    """Return what `read_volume` returns; a large volume stays on the disk, and is read where it is looked at.
 
-    So it is where parts of the files can be read (see `open_parts`), in one file or with each channel in its own. Chunks
-    of OME-Zarr are unpacked once, into a file for the time being. Other large volumes are read whole, in their own type.
+    Its voxels have the file's type then. So it is where parts of the files can be read (see `open_parts`), in one file
+    or with each channel in its own. Chunks of OME-Zarr are unpacked once, into a file for the time being. Other large
+    volumes are read whole, in their own type.
 
     Raises as `read_volume` does; what is wrong in a part is said when that is read.
     """
@@ -96,9 +97,7 @@ class _Unpacked:
 
     def __getitem__(self, place: tuple[slice, slice, slice, slice]) -> np.ndarray:
         box = tuple(slice(*side.indices(size)) for side, size in zip(place[1:], self._image.shape, strict=True))
-        blocks = [
-            range(side.start // step, -(-side.stop // step)) for side, step in zip(box, self._sides, strict=True)
-        ]
+        blocks = [range(side.start // step, -(-side.stop // step)) for side, step in zip(box, self._sides, strict=True)]
         with self._lock:  # experts train side by side
             for block in product(*blocks):
                 if not self._known[block]:
