@@ -29,13 +29,8 @@ def find_planes(labelmap: np.ndarray) -> list[Plane]:
     from a slice unless annotated slices cross there, nor can an empty slice from an unlabeled one: ask the user where
     you can.
     """
-    if (labelmap == UNLABELED).any():
-        labeled = labelmap != UNLABELED
-        return [
-            Plane(axis, int(index))
-            for axis in range(3)
-            for index in np.flatnonzero(labeled.all(tuple(other for other in range(3) if other != axis)))
-        ]
+    if _is_explicit(labelmap):
+        return _labeled_all_over(labelmap)
     box = _box(labelmap)
     if box is None:
         return []
@@ -60,10 +55,28 @@ def is_dense(labelmap: np.ndarray) -> bool:
 
     A few adjacent slices count as one: they are no volume.
     """
-    if (labelmap == UNLABELED).any():
+    if _is_explicit(labelmap):
         return False
     box = _box(labelmap)
     return box is not None and _is_solid(one_slice_a_run(labelmap[box] > 0, labelmap.shape)[0])
+
+
+def _is_explicit(labelmap: np.ndarray) -> bool:
+    """Whether some voxels are unlabeled; slice by slice, as masks of a large volume take as much memory as it does."""
+    return any(bool((plane == UNLABELED).any()) for plane in labelmap)
+
+
+def _labeled_all_over(labelmap: np.ndarray) -> list[Plane]:
+    """The planes without an unlabeled voxel."""
+    axial, rows, columns = (np.ones(size, bool) for size in labelmap.shape)
+    for index, plane in enumerate(labelmap):
+        labeled = plane != UNLABELED
+        axial[index] = labeled.all()
+        rows &= labeled.all(1)
+        columns &= labeled.all(0)
+    return [
+        Plane(axis, int(index)) for axis, whole in enumerate((axial, rows, columns)) for index in np.flatnonzero(whole)
+    ]
 
 
 def _is_solid(drawn: np.ndarray) -> bool:
