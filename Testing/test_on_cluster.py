@@ -81,7 +81,7 @@ def test_what_others_predict_is_the_same_to_the_bit(case, tmp_path, coarser):
         found(problem, ensemble), found(problem, ensemble, lend=hands_of(others, tmp_path)), strict=True
     ):
         np.testing.assert_array_equal(ours, theirs)
-    assert len(others.asked) > 8
+    assert len(others.asked) >= 4
     assert list(tmp_path.iterdir()) == []
 
 
