@@ -246,6 +246,8 @@ def test_a_result_stays_in_the_folder_of_its_job(tmp_path, settings):
         ({"volumes": ["a"], "labels": "b"}, {"budget_seconds": "10"}, "budget_seconds must be a number"),
         ({"volumes": ["a"], "labels": "b"}, {"seed": 1.5}, "seed must be a whole number"),
         ({"volumes": ["a"], "labels": "b"}, {"estimate": 1}, "estimate must be true or false"),
+        ({"volumes": ["a"], "labels": "b"}, {"budget_counts": "all"}, "budget_counts must be everything or learning"),
+        ({"volumes": ["a"], "labels": "b"}, {"cluster": 2}, "cluster must be a text"),
         ({"volumes": ["a"], "labels": "b"}, {"prior": [1]}, "prior must be a list"),
         ({"volumes": ["a"], "labels": "b"}, {"tempo": 1}, "no setting"),
         ({"volumes": ["a.nrrd"], "labels": "b.nrrd"}, {"dense": "a.nrrd"}, "replace another file"),

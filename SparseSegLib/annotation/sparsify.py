@@ -12,6 +12,7 @@ from SparseSegLib.annotation.sparse_labels import UNLABELED, SparseLabels
 from SparseSegLib.annotation.values import check_structures, encoded, values_in
 from SparseSegLib.errors import AnnotationError
 from SparseSegLib.image import Geometry
+from SparseSegLib.image.large_array import new_array
 
 
 def sparsify(
@@ -78,7 +79,7 @@ def keep_planes(
     check_labelmap(dense, geometry)
     planes = tuple(sorted(set(planes)))
     check_planes(planes, geometry)
-    array = np.full(dense.shape, UNLABELED, np.uint8)
+    array = new_array(dense.shape, np.uint8, UNLABELED)
     for plane in planes:
         array[plane.voxels] = dense[plane.voxels]
     return SparseLabels(array, geometry, planes, names, values=values)
