@@ -92,7 +92,7 @@ def test_a_densification_asks_them_for_its_last_prediction_alone(case, tmp_path)
     results = [Densifier(volume, settings, **more).learn(labels) for more in ({}, {"lend": hands_of(others, tmp_path)})]
     np.testing.assert_array_equal(results[0].labels, results[1].labels)
     np.testing.assert_array_equal(results[0].uncertainty, results[1].uncertainty)
-    assert results[0].estimate == results[1].estimate
+    assert results[0].estimate == results[1].estimate is not None
     assert others.asked
 
 

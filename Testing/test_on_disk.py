@@ -95,6 +95,7 @@ def test_boxes_are_those_of_the_whole(tmp_path, name, channels):
     np.testing.assert_array_equal(volume.crop(BOX).array, whole.crop(BOX).array)
     assert volume.loaded().array.dtype == np.float32
     np.testing.assert_array_equal(volume.loaded().array, whole.array)
+    np.testing.assert_array_equal(np.asarray(volume.array, np.float32), whole.array)
     assert volume.name == whole.name and whole.loaded() is whole
 
 

@@ -143,14 +143,17 @@ class Ensemble:
     ) -> torch.Tensor:
         """Class probabilities ``(K, z, y, x)`` of the request's places: the weighted mean of the experts'.
 
-        These are ``asked`` (see :meth:`affordable`), or all; those with little weight are left out where the seconds
-        ``within`` do not suffice. ``token`` may end it.
+        These are ``asked``, or all but those with little weight for which ``within`` seconds do not suffice.
         """
         self._training.wait()
-        weights = self.weights()
-        asked = asked or affordable(self.members, [request], weights, within)
-        self._blend = {member.name: weights[member.name] for member in asked}
+        asked = asked or affordable(self.members, [request], self.weights(), within)
+        self.blend(asked)
         return blended(self._blend, {member.name: partial(member.predict, request, token) for member in asked})
+
+    def blend(self, asked: Sequence[Member]) -> None:
+        """Have :meth:`estimate` tell of what these predict together, wherever they do."""
+        weights = self.weights()
+        self._blend = {member.name: weights[member.name] for member in asked}
 
     def affordable(self, requests: Sequence[Request], within: float | None) -> list[Member]:
         """The experts that are worth their time, and can predict all of these in so many seconds together."""
@@ -228,10 +231,7 @@ class Ensemble:
         }
 
     def load_state_dict(self, state: Mapping[str, Any], *, warm_start: bool = False) -> None:
-        """Go on where :meth:`state_dict` was taken, or start with its weights and scores.
-
-        Raises ValueError if the weights do not fit; nothing has changed then.
-        """
+        """Go on where :meth:`state_dict` was taken, or start with its weights; ValueError, and no change, if none fit."""
         self._training.wait()
         experts, held_out = state["experts"], state["held_out"]
         if held_out is not None:

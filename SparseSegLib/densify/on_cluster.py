@@ -44,7 +44,7 @@ def hands_of(cluster: Cluster, folder: Path) -> Lend:
             file = place.path / "learned.pickle"
             with file.open("wb") as out:
                 pickle.dump(ensemble, out, pickle.HIGHEST_PROTOCOL)
-            yield _Workers(cluster, str(file.absolute()))
+            yield _Workers(cluster, str(file.absolute()), ensemble)
 
     return lend
 
@@ -53,6 +53,7 @@ def hands_of(cluster: Cluster, folder: Path) -> Lend:
 class _Workers:
     cluster: Cluster
     file: str
+    ensemble: Ensemble
 
     def predict(
         self, requests: Sequence[Request], asked: Sequence[Member], token: CancelToken
@@ -70,6 +71,7 @@ class _Workers:
         token: CancelToken,
     ) -> Iterator[tuple[int, T]]:
         names = [member.name for member in asked]
+        self.ensemble.blend(asked)
         for number, found in self.cluster.run(function, items, self.file, names, token=_Whole(token)):
             if isinstance(found, ModuleNotFoundError):
                 raise JobError(

@@ -69,7 +69,7 @@ class Volume:
 
     def resampled(self, target: Geometry, *, order: Interpolation = "linear", fill: float = 0) -> Volume:
         """Return the volume on another grid; ``fill`` is the value outside the field of view."""
-        channels = [resample(channel, self.geometry, target, order=order, fill=fill) for channel in self.array]
+        channels = [resample(channel, self.geometry, target, order=order, fill=fill) for channel in self.loaded().array]
         return replace(self, array=np.stack(channels), geometry=target)
 
 

@@ -73,6 +73,9 @@ class OnDisk:
         found = [voxels[place] for voxels in self._voxels]
         return found[0] if len(found) == 1 else np.concatenate(found)
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self[:, :, :, :], dtype)
+
     def __reduce__(self) -> tuple[type[OnDisk], tuple[Sequence[VolumeParts]]]:
         return OnDisk, (self._images,)
 
