@@ -231,7 +231,7 @@ class Ensemble:
         }
 
     def load_state_dict(self, state: Mapping[str, Any], *, warm_start: bool = False) -> None:
-        """Go on where :meth:`state_dict` was taken, or start with its weights; ValueError, and no change, if none fit."""
+        """Go on from :meth:`state_dict`, or start with its weights; ValueError, and no change, if they do not fit."""
         self._training.wait()
         experts, held_out = state["experts"], state["held_out"]
         if held_out is not None:
