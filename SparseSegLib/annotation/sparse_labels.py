@@ -52,7 +52,7 @@ class SparseLabels:
     empty: tuple[tuple[int, str], ...] = ()
 
     def __getstate__(self) -> dict[str, Any]:
-        packed = zlib.compress(np.ascontiguousarray(self.array), 1)  # most of it is one value
+        packed = zlib.compress(np.ascontiguousarray(self.array).data, 1)  # most of it is one value
         return {**self.__dict__, "array": (packed, self.array.shape, self.array.dtype)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
