@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 from Experiments.synthesis.scenes import KINDS, random_scene
 
+from SparseSegLib.image import Geometry
+from SparseSegLib.io import write_image, write_labels
+
 
 @pytest.fixture(scope="module")
 def scenes():
@@ -47,3 +50,17 @@ def test_an_episode_has_slices_as_the_learner_sees_them():
         assert float(inputs[5:].float().abs().max()) <= 1.001, "the prior lies within ±1"
         assert set(labels.unique().tolist()) <= {0, 1}
     assert any(labels.any() for labels in episode.labels)
+
+
+def test_masks_whose_file_runs_the_other_way_are_brought_onto_the_image(tmp_path):
+    from Experiments.pretraining.real_volumes import read_pair
+
+    truth = np.zeros((4, 6, 5), np.uint8)
+    truth[1, 1, 2:4] = 1
+    there = Geometry(truth.shape, (3.0, 1.0, 1.0))
+    mirrored = Geometry(truth.shape, (3.0, 1.0, 1.0), (0.0, 5.0, 0.0), (1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0))
+    write_image(truth.astype(np.float32), there, tmp_path / "image.nii.gz")
+    write_labels(truth[:, ::-1].copy(), mirrored, tmp_path / "labels.nii.gz")
+    image, labels, spacing = read_pair(tmp_path / "image.nii.gz", tmp_path / "labels.nii.gz")
+    np.testing.assert_array_equal(image, labels)
+    assert spacing == (3.0, 1.0, 1.0)

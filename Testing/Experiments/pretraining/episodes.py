@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from Experiments.pretraining.real_volumes import read_pair
 from Experiments.synthesis.scenes import Scene, random_scene
 from skimage.io import imread
 
@@ -24,7 +25,6 @@ from SparseSegLib.densify.problem import Problem, make_problem
 from SparseSegLib.densify.slice_features import SliceFeatures
 from SparseSegLib.errors import SparseSegError
 from SparseSegLib.image import Geometry, Volume
-from SparseSegLib.io import read_labels, read_volume
 from SparseSegLib.prior import USUAL_PARTS, PlaneSource
 
 EVALUATED = ("hippocampus_001", "hippocampus_310", "nci_0", "promise12_demo0")
@@ -105,7 +105,8 @@ def _real_scene(data: Path, rng: np.random.Generator) -> Scene:
 
 def _hippocampus(data: Path, rng: np.random.Generator) -> Scene:
     files = _free(sorted((data / "hippocampus" / "images").glob("*.nii.gz")))
-    image, labels, spacing = _read(files[rng.integers(len(files))], data / "hippocampus" / "labels", "")
+    file = files[rng.integers(len(files))]
+    image, labels, spacing = read_pair(file, data / "hippocampus" / "labels" / file.name)
     part = rng.random()
     structure = labels > 0 if part < 0.5 else labels == (1 if part < 0.75 else 2)
     return Scene("hippocampus", image, structure, spacing)
@@ -113,12 +114,13 @@ def _hippocampus(data: Path, rng: np.random.Generator) -> Scene:
 
 def _prostate(data: Path, rng: np.random.Generator) -> Scene:
     files = _free(sorted((data / "prostate").glob("*_t2.nii.gz")))
-    image, labels, spacing = _read(files[rng.integers(len(files))], data / "prostate", "_pseudo_prostate")
+    file = files[rng.integers(len(files))]
+    image, labels, spacing = read_pair(file, file.with_name(file.name.replace("_t2", "_pseudo_prostate")))
     return _coarser(Scene("prostate", image, labels > 0, spacing), int(rng.integers(2, 4)))
 
 
 def _organ(data: Path, rng: np.random.Generator) -> Scene:
-    image, labels, spacing = _read_organs(data)
+    image, labels, spacing = read_pair(data / "ct_abdomen" / "dicom", data / "ct_abdomen" / "dicom_organs.nii.gz")
     step = 4
     values, counts = np.unique(labels[:, ::step, ::step], return_counts=True)
     organ = rng.choice(values[(values > 0) & (counts > ORGAN_VOXELS)])
@@ -140,20 +142,6 @@ def _cells(data: Path, rng: np.random.Generator) -> Scene:
 
 def _free(files: Sequence[Path]) -> list[Path]:
     return [file for file in files if not file.name.startswith(EVALUATED)]
-
-
-@cache
-def _read(file: Path, folder: Path, ending: str) -> tuple[np.ndarray, np.ndarray, tuple[float, float, float]]:
-    volume = read_volume(file)
-    labels, _, _ = read_labels(folder / file.name.replace("_t2", ending))
-    return volume.array[0].astype(np.float32), labels, volume.geometry.spacing
-
-
-@cache
-def _read_organs(data: Path) -> tuple[np.ndarray, np.ndarray, tuple[float, float, float]]:
-    volume = read_volume(data / "ct_abdomen" / "dicom")
-    labels, _, _ = read_labels(data / "ct_abdomen" / "dicom_organs.nii.gz")
-    return volume.array[0].astype(np.float32), labels, volume.geometry.spacing
 
 
 @cache
