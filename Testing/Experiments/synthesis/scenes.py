@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from Experiments.synthesis.fields import Size, Spacing, smooth_field
+from Experiments.synthesis.fields import Spacing
+from Experiments.synthesis.space import Space
 
-OBLONG = 0.3  # fraction of volumes with thick slices
 TUBES, PIECES = (1, 5), (5, 60)
 
 
@@ -38,69 +38,22 @@ class Scene:
 
 def random_scene(rng: np.random.Generator) -> Scene:
     """A scene of some 40 000 to 800 000 voxels; the same generator gives the same one. The structure may be tiny."""
-    space = _Space.random(rng)
+    space = Space.random(rng)
     kind = str(rng.choice(list(KINDS), p=[share for _, share in KINDS.values()]))
     structure = KINDS[kind][0](space)
-    structure, alike = _one_of_several(structure, rng) if rng.random() < 0.2 else (structure, None)
-    image = _surroundings(space, structure)
-    _paint(image, structure, alike, space)
-    return Scene(kind, _scanned(image, space), structure, space.spacing)
+    structure, alike = one_of_several(structure, rng) if rng.random() < 0.2 else (structure, None)
+    image = surroundings(space, structure)
+    paint_structure(image, structure, alike, space)
+    return Scene(kind, scanned(image, space), structure, space.spacing)
 
 
-@dataclass(frozen=True, eq=False)
-class _Space:
-    """A grid, and who decides on everything."""
-
-    size: Size
-    spacing: Spacing
-    rng: np.random.Generator
-
-    @classmethod
-    def random(cls, rng: np.random.Generator) -> _Space:
-        if rng.random() < OBLONG:
-            size, spacing = [*rng.integers((14, 56, 56), (36, 110, 110))], [rng.uniform(2, 6), 1.0, 1.0]
-        else:
-            size, spacing = [*rng.integers(36, 96, 3)], [1.0, 1.0, 1.0]
-        first, second, third = rng.permutation(3)
-        return cls(
-            (int(size[first]), int(size[second]), int(size[third])),
-            (float(spacing[first]), float(spacing[second]), float(spacing[third])),
-            rng,
-        )
-
-    @property
-    def extent(self) -> np.ndarray:
-        """(z, y, x) mm."""
-        return np.array(self.size) * self.spacing
-
-    @property
-    def narrow(self) -> float:
-        """The shortest side, mm."""
-        return float(self.extent.min())
-
-    def field(self, width: float) -> np.ndarray:
-        """A smooth random field with knots ``width`` mm apart."""
-        return smooth_field(self.size, self.spacing, max(width, 1.5), self.rng)
-
-    def ellipsoid(self, radius: float, bump: float, center: np.ndarray | None = None) -> np.ndarray:
-        """A field (Z, Y, X), positive inside an ellipsoid of about ``radius`` mm that is turned and bumpy."""
-        if center is None:
-            center = self.rng.uniform(-0.15, 0.15, 3) * self.extent
-        axes = np.linalg.qr(self.rng.standard_normal((3, 3)))[0] / (radius * np.exp(self.rng.normal(0, 0.3, 3)))
-        lines = [(np.arange(part) - (part - 1) / 2) * step for part, step in zip(self.size, self.spacing, strict=True)]
-        z, y, x = np.meshgrid(*(line - middle for line, middle in zip(lines, center, strict=True)), indexing="ij")
-        places = np.stack([z, y, x], -1) @ axes
-        inside = 1 - np.sqrt(np.square(places).sum(-1))
-        return inside + bump * self.field(radius * self.rng.uniform(0.5, 1.2)) if bump else inside
-
-
-def _blob(space: _Space) -> np.ndarray:
+def _blob(space: Space) -> np.ndarray:
     """One organ or tumor."""
     radius = space.narrow * space.rng.uniform(0.15, 0.38)
     return space.ellipsoid(radius, space.rng.uniform(0.05, 0.45)) > 0
 
 
-def _pieces(space: _Space) -> np.ndarray:
+def _pieces(space: Space) -> np.ndarray:
     """Many of a kind, as nuclei are."""
     rng, found = space.rng, np.zeros(space.size, bool)
     radius = space.narrow * rng.uniform(0.05, 0.16)
@@ -112,13 +65,13 @@ def _pieces(space: _Space) -> np.ndarray:
         if min(high - low) < 2:
             continue
         depth, height, width = (high - low).tolist()
-        part = _Space((depth, height, width), space.spacing, rng)
+        part = Space((depth, height, width), space.spacing, rng)
         window = tuple(slice(start, stop) for start, stop in zip(low, high, strict=True))
         found[window] |= part.ellipsoid(radius * np.exp(rng.normal(0, 0.2)), rng.uniform(0, 0.12), np.zeros(3)) > 0
     return found
 
 
-def _regions(space: _Space) -> np.ndarray:
+def _regions(space: Space) -> np.ndarray:
     """Regions where a smooth field is high; sometimes inside an ellipsoid only."""
     found = space.field(space.narrow * space.rng.uniform(0.1, 0.35)) > space.rng.uniform(-0.3, 1.2)
     if space.rng.random() < 0.5:
@@ -126,7 +79,7 @@ def _regions(space: _Space) -> np.ndarray:
     return found
 
 
-def _folded(space: _Space) -> np.ndarray:
+def _folded(space: Space) -> np.ndarray:
     """A folded body or its rind, as white and gray matter are."""
     rng, length = space.rng, space.narrow
     depth = space.ellipsoid(length * rng.uniform(0.35, 0.5), 0.0) * 0.4 * length
@@ -136,7 +89,7 @@ def _folded(space: _Space) -> np.ndarray:
     return (depth > surface) & (depth < surface + rind)
 
 
-def _tubes(space: _Space) -> np.ndarray:
+def _tubes(space: Space) -> np.ndarray:
     """Vessels: paths that turn slowly."""
     rng, extent = space.rng, space.extent
     radius = max(space.narrow * rng.uniform(0.03, 0.09), 0.8 * max(space.spacing))
@@ -153,7 +106,7 @@ def _tubes(space: _Space) -> np.ndarray:
     return np.asarray(ndimage.distance_transform_edt(off, sampling=space.spacing) < radius)
 
 
-KINDS: dict[str, tuple[Callable[[_Space], np.ndarray], float]] = {
+KINDS: dict[str, tuple[Callable[[Space], np.ndarray], float]] = {
     "blob": (_blob, 0.35),
     "pieces": (_pieces, 0.2),
     "regions": (_regions, 0.1),
@@ -163,7 +116,7 @@ KINDS: dict[str, tuple[Callable[[_Space], np.ndarray], float]] = {
 """The kinds of structures, and the fraction of the scenes that has each."""
 
 
-def _one_of_several(structure: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
+def one_of_several(structure: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
     """One of the largest three pieces, and the others, which will look like it."""
     pieces, count = ndimage.label(structure)
     if count < 2:
@@ -173,7 +126,7 @@ def _one_of_several(structure: np.ndarray, rng: np.random.Generator) -> tuple[np
     return chosen, structure & ~chosen
 
 
-def _surroundings(space: _Space, structure: np.ndarray) -> np.ndarray:
+def surroundings(space: Space, structure: np.ndarray) -> np.ndarray:
     """Gray values of up to six tissues; now and then a body before dark or bright air."""
     rng = space.rng
     count = int(rng.integers(1, 6))
@@ -186,7 +139,7 @@ def _surroundings(space: _Space, structure: np.ndarray) -> np.ndarray:
     return rng.uniform(-1, 1, count + 1)[tissues]
 
 
-def _paint(image: np.ndarray, structure: np.ndarray, alike: np.ndarray | None, space: _Space) -> None:
+def paint_structure(image: np.ndarray, structure: np.ndarray, alike: np.ndarray | None, space: Space) -> None:
     """Give the structure a gray value, near that of its neighbors or far from it; zones and a rim at times."""
     rng = space.rng
     rind = ndimage.binary_dilation(structure, iterations=2) & ~structure
@@ -201,7 +154,7 @@ def _paint(image: np.ndarray, structure: np.ndarray, alike: np.ndarray | None, s
         image[structure & ~ndimage.binary_erosion(structure)] += rng.normal(0, 0.3)
 
 
-def _scanned(image: np.ndarray, space: _Space) -> np.ndarray:
+def scanned(image: np.ndarray, space: Space) -> np.ndarray:
     """With textures, blur, a bias field at times, and noise."""
     rng = space.rng
     image = image + rng.uniform(0, 0.2) * space.field(rng.uniform(2, 6)) + rng.uniform(0, 0.15) * space.field(12.0)
