@@ -25,11 +25,11 @@ class SliceUNet(nn.Module):
         self.arguments = {"in_channels": in_channels, "classes": classes, "widths": list(widths)}
         self.multiple = 2 ** (len(widths) - 1)
         self.analysis = nn.ModuleList(
-            _double_convolution(before, after) for before, after in zip((in_channels, *widths), widths, strict=False)
+            double_convolution(before, after) for before, after in zip((in_channels, *widths), widths, strict=False)
         )
         upwards = list(zip(widths[:0:-1], widths[-2::-1], strict=True))
         self.enlarge = nn.ModuleList(nn.ConvTranspose2d(below, here, 2, 2) for below, here in upwards)
-        self.synthesis = nn.ModuleList(_double_convolution(2 * here, here) for _, here in upwards)
+        self.synthesis = nn.ModuleList(double_convolution(2 * here, here) for _, here in upwards)
         self.classify = nn.Conv2d(widths[0], classes, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -46,7 +46,8 @@ class SliceUNet(nn.Module):
         return self.classify(x)[..., :height, :width]
 
 
-def _double_convolution(before: int, after: int) -> nn.Sequential:
+def double_convolution(before: int, after: int) -> nn.Sequential:
+    """Two padded 3×3 convolutions with batch norm and ReLU."""
     layers: list[nn.Module] = []
     for channels in (before, after):
         layers += [nn.Conv2d(channels, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
