@@ -245,9 +245,7 @@ def test_a_training_waits_while_the_pause_file_is_there(train, tmp_path, monkeyp
     pause.parent.mkdir()
     pause.touch()
     slept = []
-    monkeypatch.setattr(
-        "Experiments.prostate.prostate_experts.time.sleep", lambda seconds: slept.append(seconds) or pause.unlink()
-    )
+    monkeypatch.setattr("Experiments.resumable.log.time.sleep", lambda seconds: slept.append(seconds) or pause.unlink())
     assert train("paused", "--runs", "2", "--steps", "1") == 0
     assert len(slept) == 1
     said = capsys.readouterr().out

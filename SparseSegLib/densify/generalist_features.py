@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import torch
 
+from SparseSegLib.annotation import UNLABELED
 from SparseSegLib.densify.problem import Problem
 from SparseSegLib.densify.slice_features import SliceFeatures, slab
 from SparseSegLib.image.coarse import between_blocks
@@ -46,8 +47,10 @@ class GeneralistFeatures(SliceFeatures):
 
     def __init__(self, problem: Problem, before: GeneralistFeatures | None = None) -> None:
         super().__init__(problem, USUAL_PARTS, NEIGHBORS)
+        self.problem = problem
         known = before.likelihood if before is not None and before.image is problem.image else None
         self.likelihood = LikelihoodPrior(problem.image, self.prior.sources, problem.classes, self.prior.spacing, known)
+        self.gray_channels = 0  # they do not come first: those that vary gray values at random leave them as they are
         self.classes = problem.classes
         finest = min(self.prior.spacing)
         z, y, x = (max(1, round(COARSE * finest / step)) for step in self.prior.spacing)
@@ -99,6 +102,21 @@ class GeneralistFeatures(SliceFeatures):
         steps = [view.positions(axis) * view.spacing[axis] / self._size for axis in range(3)]
         return torch.stack([step.expand(view.size) for step in steps])
 
+    def memorable(self, keep: tuple[int, ...], most: int) -> list[PlaneSource]:
+        """At most so many of the annotated slices ``keep``, evenly chosen."""
+        planes = [source for number in keep if isinstance(source := self.prior.sources[number], PlaneSource)]
+        chosen = torch.linspace(0, len(planes) - 1, min(most, len(planes))).round().long().tolist()
+        return [planes[number] for number in chosen]
+
+    def remembered(self, source: PlaneSource, label: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """What an annotated slice shows ``(C, SEEN, U, V)``, its labels and the places ``(3, U, V)``.
+
+        Labels ``(U, V)`` uint8 are 1 in the structure ``label``, 0 outside of it, ``UNLABELED`` where that is unknown.
+        """
+        view = self.view(source.axis, source.index)
+        labels = torch.where(source.labels == UNLABELED, UNLABELED, (source.labels == label).long()).byte()
+        return self.seen(view), labels, self.place(view)
+
     def _nearest(self, view: SliceView, keep: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
         """The nearest annotated slices on either side, parallel to this one.
 
@@ -121,7 +139,7 @@ class GeneralistFeatures(SliceFeatures):
             gray[:, side] = slab(self.image, there, 0)[(slice(None), *view.window)]
             labels = source.labels[view.window]
             for label in range(1, self.classes):
-                said[label - 1, side] = torch.where(labels == label, 1.0, -1.0) * (labels != 255)
+                said[label - 1, side] = torch.where(labels == label, 1.0, -1.0) * (labels != UNLABELED)
             gap = abs(source.index - view.index) * view.spacing[view.axis]
             said[:, 2 + side] = float(torch.exp(torch.tensor(-gap / self._size)))
         return gray, said

@@ -4,6 +4,7 @@ from SparseSegLib.densify.experts.adapted import AdaptedRecipe
 from SparseSegLib.densify.experts.base import Expert, ExpertRecipe, Request, TrainableExpert
 from SparseSegLib.densify.experts.bundle import BundleRecipe
 from SparseSegLib.densify.experts.extra_trees import ExtraTreesRecipe
+from SparseSegLib.densify.experts.generalist import GeneralistRecipe
 from SparseSegLib.densify.experts.pretrained import PretrainedRecipe
 from SparseSegLib.densify.experts.random_walk import RandomWalkRecipe
 from SparseSegLib.densify.experts.slice_unet import SliceUNetRecipe
@@ -15,6 +16,7 @@ __all__ = [
     "Expert",
     "ExpertRecipe",
     "ExtraTreesRecipe",
+    "GeneralistRecipe",
     "PretrainedRecipe",
     "RandomWalkRecipe",
     "Request",

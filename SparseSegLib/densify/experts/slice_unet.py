@@ -89,12 +89,19 @@ class SliceUNetExpert(TrainableExpert):
         self._learned: SliceDataset | None = None
         self.batch = max(1, round(recipe.batch / (problem.classes - 1) ** 0.5))
         self.rng = np.random.default_rng(seed)
-        channel_classes = SliceFeatures(problem, recipe.prior, recipe.neighbors).channel_classes
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = _network(channel_classes, problem.classes, recipe.widths)
+            network = self._make_network(problem)
         self.network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.averaged = AveragedWeights(self.network, recipe.averaging)
+
+    def _make_network(self, problem: Problem) -> nn.Module:
+        """From channels ``(B, C, U, V)`` to logits ``(B, K, U, V)``."""
+        return _network(self._features(problem).channel_classes, problem.classes, self.recipe.widths)
+
+    def _features(self, problem: Problem) -> SliceFeatures:
+        """The network's input."""
+        return SliceFeatures(problem, self.recipe.prior, self.recipe.neighbors)
 
     @property
     def trained(self) -> int:  # type: ignore[override]
@@ -105,13 +112,14 @@ class SliceUNetExpert(TrainableExpert):
     def optimizer(self) -> torch.optim.Optimizer:
         """Made when first needed: with it, torch imports its compiler, for which the first preview need not wait."""
         recipe = self.recipe
-        return torch.optim.AdamW(self.network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+        learned = [one for one in self.network.parameters() if one.requires_grad]
+        return torch.optim.AdamW(learned, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
 
     def set_annotation(self, problem: Problem, hidden: frozenset[Plane]) -> None:
         """Learn and predict from this annotation from now on, ``hidden`` planes left out."""
         changed = problem is not self.problem
         self.problem = problem
-        features = SliceFeatures(problem, self.recipe.prior, self.recipe.neighbors)
+        features = self._features(problem)
         self.keep = features.known(hidden)
         self.dataset = SliceDataset(features, problem.classes, hidden, self.device, self._learned if changed else None)
         self._learned = self.dataset

@@ -27,10 +27,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from Experiments.prostate.interrupts import stopped_by_signals
 from Experiments.prostate.learner import LOSSES, ProstateLearner, Recipe
 from Experiments.prostate.patients import Patient, Prepared, find_patients, prepare_patient, stratified_folds
 from Experiments.prostate.scores import Row, as_table, find, save_finding, score_patient, summarize, sureness
+from Experiments.resumable.interrupts import stopped_by_signals
+from Experiments.resumable.log import Log, wait_while
 from filelock import FileLock, Timeout
 
 from SparseSegLib.control import CancelToken
@@ -57,20 +58,6 @@ class Run:
     number: int
     learned: list[Patient]
     left_out: list[Patient]
-
-
-class Log:
-    """Lines with the time of day, on the screen and at the end of a file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __call__(self, text: str) -> None:
-        """Add a line."""
-        line = f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}"
-        print(line, flush=True)
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(line + "\n")
 
 
 def main(given: Sequence[str] | None = None, token: CancelToken | None = None) -> int:
@@ -195,8 +182,7 @@ class Training:
     def _wait(self, pause: Path, token: CancelToken) -> None:
         """Do nothing while the file is there."""
         self.log(f"{self.run.name}  paused at step {self.learner.steps} until {pause} is removed")
-        while pause.exists() and not token.stopped:
-            time.sleep(1)
+        wait_while(pause, token)
         self.log(f"{self.run.name}  goes on")
 
     def _finish(self) -> None:

@@ -1,0 +1,245 @@
+"""The learner of the generalist: batches of slices of several problems, its loss, its optimizer, its figures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import mean
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from Experiments.pretraining.problems import Slices
+
+from SparseSegLib.annotation import UNLABELED
+from SparseSegLib.densify.generalist_features import LAYOUT
+from SparseSegLib.networks.generalist import SHRUNK, Generalist, Memory
+from SparseSegLib.training.averaging import AveragedWeights
+from SparseSegLib.training.precision import choose_precision, computing_in
+from SparseSegLib.training.schedule import cosine_rate
+
+OURS = "ours"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The configuration of a training.
+
+    Attributes
+    ----------
+    widths, attention : of the network
+    problems, slices : of a step: so many problems, and slices of each
+    crop : pixels of a side of a slice
+    learning_rate, weight_decay, warmup, longest_gradient : of AdamW, whose rate falls as a cosine over the time
+    averaging : of the weights that predict
+    precision : auto, float32 or bf16
+    """
+
+    widths: tuple[int, ...] = (16, 32, 64, 128, 288)
+    attention: int = 0
+    problems: int = 4
+    slices: int = 2
+    crop: int = 96
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-2
+    warmup: int = 200
+    longest_gradient: float = 2.0
+    averaging: float = 0.999
+    precision: str = "auto"
+
+
+class GeneralistLearner:
+    """Trains one network on whatever problems it is given.
+
+    Attributes
+    ----------
+    network, averaged : the one that learns, and the running mean of its weights that predicts
+    steps : done so far
+    """
+
+    def __init__(self, recipe: Recipe, seed: int, device: torch.device) -> None:
+        self.recipe, self.device = recipe, device
+        self.precision = choose_precision(recipe.precision, device)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = Generalist(LAYOUT, recipe.widths, recipe.attention)
+        self.network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.averaged = AveragedWeights(self.network, recipe.averaging)
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+        )
+        self.rng = np.random.default_rng(seed)
+        self.steps = 0
+
+    def step(self, problems: Sequence[Slices], done: float) -> float:
+        """One training step when a fraction ``done`` of the time is over; its loss."""
+        recipe = self.recipe
+        for group in self.optimizer.param_groups:
+            group["lr"] = recipe.learning_rate * cosine_rate(self.steps, done, recipe.warmup)
+        chosen = self._drawn(problems)
+        inputs, labels = self._batch(chosen)
+        self.network.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        with computing_in(self.precision, self.device):
+            memory = self._memory(chosen)
+            if memory is not None:
+                memory = Memory(*(part.repeat_interleave(recipe.slices, 0) for part in vars(memory).values()))
+            logits = self.network(inputs, memory)
+        loss = structure_loss(logits.float().unflatten(0, (-1, recipe.slices)), labels)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), recipe.longest_gradient)
+        self.optimizer.step()
+        self.averaged.update(self.network)
+        self.steps += 1
+        return float(loss.detach())
+
+    def state(self) -> dict[str, Any]:
+        """Everything that :meth:`restore` needs to go on, on whatever device."""
+        return {
+            "steps": self.steps,
+            "network": self.network.state_dict(),
+            "averaged": self.averaged.network.state_dict(),
+            "averaged_steps": self.averaged.steps,
+            "optimizer": self.optimizer.state_dict(),
+            "rng": json.dumps(self.rng.bit_generator.state),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on where :meth:`state` was taken."""
+        self.steps = state["steps"]
+        self.network.load_state_dict(state["network"])
+        self.averaged.network.load_state_dict(state["averaged"])
+        self.averaged.steps = state["averaged_steps"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.rng.bit_generator.state = json.loads(state["rng"])
+
+    def _drawn(self, problems: Sequence[Slices]) -> list[Slices]:
+        """Problems with as many image channels each; how often each number occurs decides how often it is drawn."""
+        first = problems[self.rng.integers(len(problems))]
+        alike = [one for one in problems if one.channels == first.channels]
+        others = self.rng.integers(len(alike), size=self.recipe.problems - 1)
+        return [first, *(alike[number] for number in others)]
+
+    def _batch(self, chosen: Sequence[Slices]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Inputs ``(B, L, crop, crop)`` and labels ``(problems, slices, crop, crop)``."""
+        pairs = [
+            self._patch(one, int(number))
+            for one in chosen
+            for number in self.rng.integers(len(one.inputs), size=self.recipe.slices)
+        ]
+        inputs = torch.stack([image for image, _ in pairs]).to(self.device).float()
+        self._vary(inputs, chosen[0].channels)
+        labels = torch.stack([labels for _, labels in pairs]).to(self.device)
+        return inputs.contiguous(memory_format=torch.channels_last), labels.unflatten(0, (-1, self.recipe.slices))
+
+    def _patch(self, one: Slices, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """A part of a slice, around a pixel of the structure half of the times, mirrored at random."""
+        inputs, labels = one.inputs[number], one.labels[number]
+        crop = self.recipe.crop
+        there = torch.nonzero(labels == 1)
+        near = len(there) and self.rng.random() < 0.5
+        middle = there[self.rng.integers(len(there))].tolist() if near else [self.rng.integers(s) for s in labels.shape]
+        sides = []
+        for size, at in zip(labels.shape, middle, strict=True):
+            start = min(max(0, int(at) - crop // 2), max(0, size - crop))
+            sides.append(slice(start, start + crop))
+        image, drawn = inputs[(slice(None), *sides)], labels[tuple(sides)]
+        axes = [axis for axis in (-2, -1) if self.rng.random() < 0.5]
+        return _fitted(image.flip(axes), crop, 0.0), _fitted(drawn.flip(axes), crop, UNLABELED)
+
+    def _vary(self, inputs: torch.Tensor, channels: int) -> None:
+        """Change gain and brightness of all gray values of a sample together, in place."""
+        count = len(inputs)
+        gain = torch.from_numpy(np.exp(self.rng.normal(0, 0.1, (count, 1, 1, 1)))).float().to(self.device)
+        shift = torch.from_numpy(self.rng.normal(0, 0.1, (count, 1, 1, 1))).float().to(self.device)
+        for channel in range(channels):
+            start = channel * LAYOUT.image
+            inputs[:, start : start + LAYOUT.gray].mul_(gain).add_(shift)
+
+    def _memory(self, chosen: Sequence[Slices]) -> Memory | None:
+        return remembered(self.network, chosen, self.recipe.crop, self.device)
+
+
+def structure_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy, and one minus the soft Dice of each problem, ``(P, S, U, V)`` each; 255 is left out."""
+    known = (labels != UNLABELED).float()
+    truth = (labels == 1).float()
+    entropy = F.binary_cross_entropy_with_logits(logits, truth, weight=known, reduction="sum") / known.sum().clamp(
+        min=1
+    )
+    found, dims = logits.sigmoid() * known, (1, 2, 3)
+    overlap, total = (found * truth).sum(dims), (found + truth).sum(dims)
+    return entropy + (1 - (2 * overlap + 1) / (total + 1)).mean()
+
+
+def remembered(network: Generalist, problems: Sequence[Slices], crop: int, device: torch.device) -> Memory | None:
+    """What there is to attend to in each problem, cut and padded to one size; None without attention."""
+    if network.attention is None:
+        return None
+    most = max((len(one.memory) for one in problems), default=0)
+    side = -(-crop // SHRUNK) * SHRUNK
+    seen = torch.zeros(len(problems), max(most, 1), problems[0].channels, LAYOUT.seen, side, side)
+    labels = torch.full((len(problems), max(most, 1), side, side), UNLABELED, dtype=torch.uint8)
+    places = torch.zeros(len(problems), max(most, 1), 3, side, side)
+    for number, one in enumerate(problems):
+        for slot, (image, drawn, at) in enumerate(one.memory):
+            there = _around(drawn, side)
+            seen[number, slot] = _fitted(image[(..., *there)].float(), side, 0.0)
+            labels[number, slot] = _fitted(drawn[there], side, UNLABELED)
+            places[number, slot] = _fitted(at[(..., *there)].float(), side, 0.0)
+    parts = (part.flatten(0, 1).to(device) for part in (seen, labels, places))
+    found = network.attention.remember(*parts)
+    return Memory(*(part.unflatten(0, (len(problems), -1)).flatten(1, 2) for part in found))
+
+
+@torch.inference_mode()
+def evaluate(network: Generalist, problems: Sequence[Slices], crop: int, device: torch.device) -> list[dict[str, Any]]:
+    """Of each problem its kind and the IoU of what is found in its slices, ours and that of the peers.
+
+    Problems with nothing to find and nothing found are left out.
+    """
+    rows = []
+    for one in problems:
+        memory = remembered(network, [one], crop, device)
+        ours = [network(inputs[None].to(device).float(), memory)[0].cpu() > 0 for inputs in one.inputs]
+        truth = [labels == 1 for labels in one.labels]
+        figures = {name: _iou(found, truth) for name, found in ({OURS: ours} | one.found).items()}
+        if any(bool(part.any()) for part in truth):
+            rows.append({"kind": one.kind, "known": one.known, **figures})
+    return rows
+
+
+def summarized(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Mean IoU by group of kinds and name, as ``new ours``; and of each kind ours, as ``shells``."""
+    found = {}
+    for group, known in (("new", False), ("known", True)):
+        own = [row for row in rows if row["known"] == known]
+        names = [name for name in (own[0] if own else ()) if name not in ("kind", "known")]
+        for name in names:
+            found[f"{group} {name}"] = mean(row[name] for row in own if name in row)
+    for kind in sorted({row["kind"] for row in rows}):
+        found[kind] = mean(row[OURS] for row in rows if row["kind"] == kind)
+    return {name: round(value, 4) for name, value in found.items()}
+
+
+def _iou(found: Sequence[torch.Tensor], truth: Sequence[torch.Tensor]) -> float:
+    overlap = sum(int((one & other).sum()) for one, other in zip(found, truth, strict=True))
+    union = sum(int((one | other).sum()) for one, other in zip(found, truth, strict=True))
+    return overlap / union if union else 0.0
+
+
+def _fitted(values: torch.Tensor, side: int, fill: float) -> torch.Tensor:
+    """Padded below and to the right."""
+    return F.pad(values, (0, side - values.shape[-1], 0, side - values.shape[-2]), value=fill)
+
+
+def _around(labels: torch.Tensor, side: int) -> tuple[slice, slice]:
+    """A square part of a slice around the middle of the structure."""
+    there = torch.nonzero(labels == 1)
+    middle = there.float().mean(0).tolist() if len(there) else [size / 2 for size in labels.shape]
+    starts = [
+        min(max(0, round(at) - side // 2), max(0, size - side)) for at, size in zip(middle, labels.shape, strict=True)
+    ]
+    return slice(starts[0], starts[0] + side), slice(starts[1], starts[1] + side)
