@@ -15,7 +15,7 @@ from SparseSegLib.densify.problem import make_problem
 from SparseSegLib.errors import FileError
 from SparseSegLib.evaluation import iou
 from SparseSegLib.image import Volume
-from SparseSegLib.networks.generalist import EachStructure, Generalist, Memory
+from SparseSegLib.networks.generalist import Generalist, Memory
 
 CPU = torch.device("cpu")
 WIDTHS = (4, 6, 8)
