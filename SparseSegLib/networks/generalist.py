@@ -187,10 +187,11 @@ class Attention(nn.Module):
         """What is added at a quarter of the resolution, ``(B, out, u, v)``; nothing where nothing is remembered."""
         looked = self._looked(seen)
         size = looked.shape[-2:]
-        if memory is None or memory.unknown.all(1).any():
+        if memory is None:
             answer = torch.zeros(len(looked), 3 * self.heads, *size, device=looked.device, dtype=looked.dtype)
         else:
-            answer = self._asked(looked, F.avg_pool2d(places, SHRUNK), memory)
+            anything = (~memory.unknown.all(1)).to(looked.dtype)
+            answer = self._asked(looked, F.avg_pool2d(places, SHRUNK), memory) * anything.view(-1, 1, 1, 1)
         return self.bring(torch.cat([answer, looked], 1))
 
     def _looked(self, seen: torch.Tensor) -> torch.Tensor:

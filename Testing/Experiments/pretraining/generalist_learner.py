@@ -15,12 +15,16 @@ from Experiments.pretraining.problems import Slices
 
 from SparseSegLib.annotation import UNLABELED
 from SparseSegLib.densify.generalist_features import LAYOUT
-from SparseSegLib.networks.generalist import SHRUNK, Generalist, Memory
+from SparseSegLib.networks.generalist import Generalist, Memory
 from SparseSegLib.training.averaging import AveragedWeights
 from SparseSegLib.training.precision import choose_precision, computing_in
 from SparseSegLib.training.schedule import cosine_rate
 
 OURS = "ours"
+MULTIPLE = 16
+"""Sides of batches are multiples: networks halve them so often."""
+
+Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Recipe:
     ----------
     widths, attention : of the network
     problems, slices : of a step: so many problems, and slices of each
-    crop : pixels of a side of a slice
+    crop : pixels of a side of a slice, at most; a multiple of 16
     learning_rate, weight_decay, warmup, longest_gradient : of AdamW, whose rate falls as a cosine over the time
     averaging : of the weights that predict
     precision : auto, float32 or bf16
@@ -123,31 +127,31 @@ class GeneralistLearner:
         return [first, *(alike[number] for number in others)]
 
     def _batch(self, chosen: Sequence[Slices]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Inputs ``(B, L, crop, crop)`` and labels ``(problems, slices, crop, crop)``."""
-        pairs = [
-            self._patch(one, int(number))
+        """Inputs ``(B, L, H, W)`` and labels ``(problems, slices, H, W)``, no larger than needed."""
+        drawn = [
+            (one, int(number))
             for one in chosen
             for number in self.rng.integers(len(one.inputs), size=self.recipe.slices)
         ]
+        size = common_size([one.labels[number] for one, number in drawn], self.recipe.crop)
+        pairs = [self._patch(one, number, size) for one, number in drawn]
         inputs = torch.stack([image for image, _ in pairs]).to(self.device).float()
         self._vary(inputs, chosen[0].channels)
         labels = torch.stack([labels for _, labels in pairs]).to(self.device)
         return inputs.contiguous(memory_format=torch.channels_last), labels.unflatten(0, (-1, self.recipe.slices))
 
-    def _patch(self, one: Slices, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def _patch(self, one: Slices, number: int, size: Size) -> tuple[torch.Tensor, torch.Tensor]:
         """A part of a slice, around a pixel of the structure half of the times, mirrored at random."""
         inputs, labels = one.inputs[number], one.labels[number]
-        crop = self.recipe.crop
         there = torch.nonzero(labels == 1)
-        near = len(there) and self.rng.random() < 0.5
-        middle = there[self.rng.integers(len(there))].tolist() if near else [self.rng.integers(s) for s in labels.shape]
-        sides = []
-        for size, at in zip(labels.shape, middle, strict=True):
-            start = min(max(0, int(at) - crop // 2), max(0, size - crop))
-            sides.append(slice(start, start + crop))
-        image, drawn = inputs[(slice(None), *sides)], labels[tuple(sides)]
+        if len(there) and self.rng.random() < 0.5:
+            middle = there[self.rng.integers(len(there))].tolist()
+        else:
+            middle = [int(self.rng.integers(side)) for side in labels.shape]
+        sides = _around(middle, labels.shape, size)
         axes = [axis for axis in (-2, -1) if self.rng.random() < 0.5]
-        return _fitted(image.flip(axes), crop, 0.0), _fitted(drawn.flip(axes), crop, UNLABELED)
+        image, drawn = inputs[(slice(None), *sides)].flip(axes), labels[sides].flip(axes)
+        return _fitted(image, size, 0.0), _fitted(drawn, size, UNLABELED)
 
     def _vary(self, inputs: torch.Tensor, channels: int) -> None:
         """Change gain and brightness of all gray values of a sample together, in place."""
@@ -178,17 +182,20 @@ def remembered(network: Generalist, problems: Sequence[Slices], crop: int, devic
     """What there is to attend to in each problem, cut and padded to one size; None without attention."""
     if network.attention is None:
         return None
-    most = max((len(one.memory) for one in problems), default=0)
-    side = -(-crop // SHRUNK) * SHRUNK
-    seen = torch.zeros(len(problems), max(most, 1), problems[0].channels, LAYOUT.seen, side, side)
-    labels = torch.full((len(problems), max(most, 1), side, side), UNLABELED, dtype=torch.uint8)
-    places = torch.zeros(len(problems), max(most, 1), 3, side, side)
+    most = max(1, *(len(one.memory) for one in problems))
+    size = common_size([drawn for one in problems for _, drawn, _ in one.memory], crop)
+    count = len(problems)
+    seen = torch.zeros(count, most, problems[0].channels, LAYOUT.seen, *size)
+    labels = torch.full((count, most, *size), UNLABELED, dtype=torch.uint8)
+    places = torch.zeros(count, most, 3, *size)
     for number, one in enumerate(problems):
         for slot, (image, drawn, at) in enumerate(one.memory):
-            there = _around(drawn, side)
-            seen[number, slot] = _fitted(image[(..., *there)].float(), side, 0.0)
-            labels[number, slot] = _fitted(drawn[there], side, UNLABELED)
-            places[number, slot] = _fitted(at[(..., *there)].float(), side, 0.0)
+            structure = torch.nonzero(drawn == 1).float()
+            middle = structure.mean(0).tolist() if len(structure) else [side / 2 for side in drawn.shape]
+            there = _around(middle, drawn.shape, size)
+            seen[number, slot] = _fitted(image[(..., *there)].float(), size, 0.0)
+            labels[number, slot] = _fitted(drawn[there], size, UNLABELED)
+            places[number, slot] = _fitted(at[(..., *there)].float(), size, 0.0)
     parts = (part.flatten(0, 1).to(device) for part in (seen, labels, places))
     found = network.attention.remember(*parts)
     return Memory(*(part.unflatten(0, (len(problems), -1)).flatten(1, 2) for part in found))
@@ -230,16 +237,22 @@ def _iou(found: Sequence[torch.Tensor], truth: Sequence[torch.Tensor]) -> float:
     return overlap / union if union else 0.0
 
 
-def _fitted(values: torch.Tensor, side: int, fill: float) -> torch.Tensor:
+def common_size(slices: Sequence[torch.Tensor], most: int) -> Size:
+    """The least size, of multiples of ``MULTIPLE``, that each slice fits in, but no side longer than ``most``."""
+    sides = [max((one.shape[side] for one in slices), default=MULTIPLE) for side in range(2)]
+    height, width = (min(most, -(-side // MULTIPLE) * MULTIPLE) for side in sides)
+    return height, width
+
+
+def _fitted(values: torch.Tensor, size: Size, fill: float) -> torch.Tensor:
     """Padded below and to the right."""
-    return F.pad(values, (0, side - values.shape[-1], 0, side - values.shape[-2]), value=fill)
+    return F.pad(values, (0, size[1] - values.shape[-1], 0, size[0] - values.shape[-2]), value=fill)
 
 
-def _around(labels: torch.Tensor, side: int) -> tuple[slice, slice]:
-    """A square part of a slice around the middle of the structure."""
-    there = torch.nonzero(labels == 1)
-    middle = there.float().mean(0).tolist() if len(there) else [size / 2 for size in labels.shape]
+def _around(middle: Sequence[float], shape: Sequence[int], size: Size) -> tuple[slice, slice]:
+    """The part of a slice around a pixel, of a size or as much as there is."""
     starts = [
-        min(max(0, round(at) - side // 2), max(0, size - side)) for at, size in zip(middle, labels.shape, strict=True)
+        min(max(0, round(at) - side // 2), max(0, whole - side))
+        for at, whole, side in zip(middle, shape, size, strict=True)
     ]
-    return slice(starts[0], starts[0] + side), slice(starts[1], starts[1] + side)
+    return slice(starts[0], starts[0] + size[0]), slice(starts[1], starts[1] + size[1])
