@@ -19,10 +19,11 @@ from torch import nn
 from SparseSegLib.annotation import Plane
 from SparseSegLib.densify.experts.slice_unet import SliceUNetExpert
 from SparseSegLib.densify.generalist_features import LAYOUT, GeneralistFeatures
+from SparseSegLib.densify.generalist_memory import Remembered
 from SparseSegLib.densify.problem import Problem
 from SparseSegLib.errors import FileError
 from SparseSegLib.files.torch_files import load_torch_file
-from SparseSegLib.networks.generalist import EachStructure, Generalist, Memory
+from SparseSegLib.networks.generalist import EachStructure, Generalist
 from SparseSegLib.resources import resource_folders
 from SparseSegLib.training.checkpoint import FOREIGN
 
@@ -30,8 +31,6 @@ FOLDERS = resource_folders("Pretrained")
 FILE = "generalist.pt"
 LEARNED_STEPS = 1000  # steps that the weights count for from the start in the averaged ones
 PULL = 2e-3  # of the way back to where it began, at each step
-MOST_SLICES = 6  # annotated slices that are attended to
-MOST_PIXELS = 6144  # of them together
 
 
 @dataclass(frozen=True)
@@ -81,10 +80,10 @@ class GeneralistExpert(SliceUNetExpert):
 
     recipe: GeneralistRecipe  # type: ignore[assignment]
     network: Adapting
-    dataset: Any
 
     def __init__(self, problem: Problem, recipe: GeneralistRecipe, seed: int, device: torch.device) -> None:
         self._seen: GeneralistFeatures | None = None
+        self._remembered: Remembered | None = None
         super().__init__(problem, recipe, seed, device)  # type: ignore[arg-type]
         self.every = recipe.every
         self.averaged.steps = LEARNED_STEPS
@@ -102,13 +101,18 @@ class GeneralistExpert(SliceUNetExpert):
     def set_annotation(self, problem: Problem, hidden: frozenset[Plane]) -> None:
         """Learn and predict from this annotation from now on, ``hidden`` planes left out."""
         super().set_annotation(problem, hidden)
-        self._remembered = self._remember()
-        self.averaged.network.memories = self._memories([frozenset()])
+        attention, predicting = self.network.network.attention, self.averaged.network
+        if attention is None:
+            return
+        assert isinstance(predicting, Adapting)
+        self._remembered = Remembered(attention, self._features(problem), self.keep, self.device)
+        predicting.memories = self._remembered.without([frozenset()])
 
     def draw(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The next batch; no patch is attended to from a slice that shows it."""
         batch = super().draw()
-        self.network.memories = self._memories([one.sources for one in self.dataset.drawn])
+        if self._remembered is not None:
+            self.network.memories = self._remembered.without([one.sources for one in self.dataset.drawn])
         return batch
 
     def step(self, rate: float) -> float:
@@ -138,56 +142,6 @@ class GeneralistExpert(SliceUNetExpert):
     def _own(self, weights: Mapping[str, Any]) -> dict[str, Any]:
         learned = {name for name, value in self.network.named_parameters() if value.requires_grad}
         return {name: value for name, value in weights.items() if name in learned}
-
-    @torch.no_grad()
-    def _remember(self) -> list[tuple[int, list[tuple[torch.Tensor, ...]]]]:
-        """Of each annotated slice that is attended to its number among the sources, and what is remembered of it.
-
-        That are for each structure keys, values, places, and what is unknown.
-        """
-        attention, features = self.network.network.attention, self._features(self.problem)
-        if attention is None:
-            return []
-        found = []
-        chosen = features.memorable(self.keep, MOST_SLICES)
-        step = max(1, -(-sum(source.labels.numel() // 16 for source in chosen) // MOST_PIXELS))
-        for number in self.keep:
-            source = features.prior.sources[number]
-            if any(source is one for one in chosen):
-                parts = []
-                for label in range(1, self.problem.classes):
-                    seen, labels, places = (
-                        nn.functional.pad(part, (0, -part.shape[-1] % 4, 0, -part.shape[-2] % 4), value=value)[None]
-                        for part, value in zip(features.remembered(source, label), (0, 255, 0), strict=True)  # type: ignore[arg-type]
-                    )
-                    kept = attention.remember(seen.to(self.device), labels.to(self.device), places.to(self.device))
-                    parts.append(tuple(one[:, ::step] for one in kept))
-                found.append((number, parts))
-        return found
-
-    def _memories(self, hidden: list[frozenset[int]]) -> list[Memory] | None:
-        """Of each structure, what is remembered, for one patch after another without its sources ``hidden``."""
-        if not self._remembered:
-            return None
-        memories = []
-        for structure in range(self.problem.classes - 1):
-            kept = [parts[structure] for _, parts in self._remembered]
-            keys, values, places, unknown = (torch.cat(list(one), 1) for one in zip(*kept, strict=True))
-            sizes = [len(parts[structure][3][0]) for _, parts in self._remembered]
-            gone = [
-                torch.cat(
-                    [
-                        torch.full((size,), number in own)
-                        for (number, _), size in zip(self._remembered, sizes, strict=True)
-                    ]
-                )
-                for own in hidden
-            ]
-            without = unknown | torch.stack(gone).to(unknown.device)
-            memories.append(
-                Memory(*(one.expand(len(hidden), *one.shape[1:]) for one in (keys, values, places)), without)
-            )
-        return memories
 
 
 class Adapting(EachStructure):
