@@ -14,6 +14,14 @@ from SparseSegLib.image import Geometry
 SMALL = (24, 22, 20)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _small():
+    """Volumes of twenty thousand voxels, so that they take no time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Space, "random", classmethod(lambda cls, rng: Space((30, 26, 28), (1.0, 1.0, 1.0), rng)))
+        yield
+
+
 @pytest.fixture(scope="module")
 def worlds():
     return [random_world(np.random.default_rng(seed)) for seed in range(12)]
