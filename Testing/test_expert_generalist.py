@@ -104,7 +104,8 @@ def test_before_any_training_it_says_what_the_prior_says():
 def test_it_attends_to_what_is_known_and_to_nothing_else():
     network = _network(8)
     assert network.attention is not None
-    torch.nn.init.normal_(network.attention.bring.weight)
+    for part in (network.attention.bring, network.classify):
+        torch.nn.init.normal_(part.weight)
     seen, places = torch.randn(2, 1, LAYOUT.seen, 16, 16), torch.rand(2, 3, 16, 16)
     labels = torch.randint(0, 2, (2, 16, 16)).byte()
     parts = network.attention.remember(seen, labels, places)
