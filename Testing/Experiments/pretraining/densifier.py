@@ -42,6 +42,8 @@ from SparseSegLib.training.precision import PRECISIONS
 
 CHECKPOINT, CURVE, LOG, PAUSE = "checkpoint.pt", "curve.csv", "log.txt", "PAUSE"
 LOG_STEPS = 50
+FREE = ("problems", "slices", "precision")
+"""What another machine may do otherwise when it goes on."""
 
 
 def main(given: Sequence[str] | None = None, token: CancelToken | None = None) -> int:
@@ -78,7 +80,7 @@ class Training:
         self.learner = GeneralistLearner(self.recipe, arguments.seed, self.device)
         self.spent = 0.0
         self._loss: float | None = None
-        kept = {name: value for name, value in asdict(self.recipe).items() if name != "precision"}
+        kept = {name: value for name, value in asdict(self.recipe).items() if name not in FREE}
         self.fingerprint = json.dumps({"recipe": kept, "seed": arguments.seed}, sort_keys=True)
         self._resume()
 
