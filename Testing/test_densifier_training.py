@@ -149,6 +149,12 @@ def test_figures_are_those_of_each_kind_beside_the_peers(judged):
     assert all(0 <= value <= 1 for value in found.values())
 
 
+def test_a_peer_that_cannot_do_every_problem_is_compared_where_it_can():
+    rows = [{"kind": "a", "known": False, "ours": 0.2}, {"kind": "a", "known": False, "ours": 0.6, "slice_unet": 0.5}]
+    found = summarized(rows)
+    assert found == {"new ours": 0.4, "new slice_unet": 0.5, "new ours where slice_unet": 0.6, "a": 0.4}
+
+
 @pytest.mark.parametrize("attention", ["0", "8"])
 def test_it_is_resumed_to_the_same_weights_as_in_one_go(tmp_path, train, attention):
     more = ("--attention", attention)

@@ -219,13 +219,18 @@ def evaluate(network: Generalist, problems: Sequence[Slices], crop: int, device:
 
 
 def summarized(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Mean IoU by group of kinds and name, as ``new ours``; and of each kind ours, as ``shells``."""
+    """Mean IoU by group of kinds and name, as ``new ours``; and of each kind ours, as ``shells``.
+
+    A peer that cannot do every problem stands beside ours on those that it can, as ``new ours where slice_unet``.
+    """
     found = {}
     for group, known in (("new", False), ("known", True)):
         own = [row for row in rows if row["known"] == known]
-        names = [name for name in (own[0] if own else ()) if name not in ("kind", "known")]
-        for name in names:
-            found[f"{group} {name}"] = mean(row[name] for row in own if name in row)
+        for name in dict.fromkeys(name for row in own for name in row if name not in ("kind", "known")):
+            able = [row for row in own if name in row]
+            found[f"{group} {name}"] = mean(row[name] for row in able)
+            if len(able) < len(own):
+                found[f"{group} ours where {name}"] = mean(row[OURS] for row in able)
     for kind in sorted({row["kind"] for row in rows}):
         found[kind] = mean(row[OURS] for row in rows if row["kind"] == kind)
     return {name: round(value, 4) for name, value in found.items()}
