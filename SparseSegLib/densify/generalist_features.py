@@ -49,7 +49,9 @@ class GeneralistFeatures(SliceFeatures):
         super().__init__(problem, USUAL_PARTS, NEIGHBORS)
         self.problem = problem
         known = before.likelihood if before is not None and before.image is problem.image else None
-        self.likelihood = LikelihoodPrior(problem.image, self.prior.sources, problem.classes, self.prior.spacing, known)
+        self.likelihood: LikelihoodPrior = LikelihoodPrior(
+            problem.image, self.prior.sources, problem.classes, self.prior.spacing, known
+        )
         self.gray_channels = 0  # they do not come first: those that vary gray values at random leave them as they are
         self.classes = problem.classes
         finest = min(self.prior.spacing)
@@ -132,14 +134,14 @@ class GeneralistFeatures(SliceFeatures):
         ]
         below = max((one for one in planes if one.index <= view.index), key=lambda one: one.index, default=None)
         above = min((one for one in planes if one.index >= view.index), key=lambda one: one.index, default=None)
-        for side, source in enumerate((below, above)):
-            if source is None:
+        for side, beside in enumerate((below, above)):
+            if beside is None:
                 continue
-            there = SliceView(view.axis, source.index, view.shape, view.spacing)
+            there = SliceView(view.axis, beside.index, view.shape, view.spacing)
             gray[:, side] = slab(self.image, there, 0)[(slice(None), *view.window)]
-            labels = source.labels[view.window]
+            labels = beside.labels[view.window]
             for label in range(1, self.classes):
                 said[label - 1, side] = torch.where(labels == label, 1.0, -1.0) * (labels != UNLABELED)
-            gap = abs(source.index - view.index) * view.spacing[view.axis]
+            gap = abs(beside.index - view.index) * view.spacing[view.axis]
             said[:, 2 + side] = float(torch.exp(torch.tensor(-gap / self._size)))
         return gray, said

@@ -100,6 +100,7 @@ class Generalist(nn.Module):
         self.classify = nn.Conv2d(first, 1, 1)
         self.guess = nn.Conv2d(len(self.layout.hints), 1, 1)
         nn.init.zeros_(self.classify.weight)
+        assert self.guess.bias is not None
         nn.init.zeros_(self.guess.bias)
         nn.init.constant_(self.guess.weight, 1 / len(self.layout.hints))
 

@@ -53,7 +53,7 @@ class LikelihoodPrior:
     ) -> None:
         self.classes = classes
         self.channels = len(image)
-        self._levels = before._levels if before else _levels(image, spacing)
+        self._levels: list[_Level] = before._levels if before else _levels(image, spacing)
         self._sums = [self._sums_of(source) for source in sources]
         self._learned: dict[tuple[int, ...], tuple[torch.Tensor, torch.Tensor]] = {}
 
