@@ -14,7 +14,7 @@ from SparseSegLib.prediction.predictor import Predictor
 from SparseSegLib.resources import PACKAGE, resource_folders, sample_data
 
 CPU = torch.device("cpu")
-MOST_MEGABYTES = 40.0
+MOST_MEGABYTES = 8.0
 SHIPPED = [entry for entry in ModelLibrary("no such folder").entries() if entry.shipped]
 
 

@@ -21,6 +21,7 @@ EXPECTATIONS = Expectations(
     confidence=0.8,
     compactness=0.6,
     off_center=60.0,
+    expected_dice=0.855,
 )
 
 
