@@ -23,7 +23,7 @@ from SparseSegLib.units import length_text, volume_text
 
 Size = tuple[int, int, int]
 
-SLACK = 1.5  # times the largest distance among the training volumes
+SLACK = 1.3  # times the largest distance among the training volumes
 LEAST_DEVIATION = 0.05  # of a channel, relative to the mean deviation of all
 
 
