@@ -134,14 +134,14 @@ class GeneralistFeatures(SliceFeatures):
         ]
         below = max((one for one in planes if one.index <= view.index), key=lambda one: one.index, default=None)
         above = min((one for one in planes if one.index >= view.index), key=lambda one: one.index, default=None)
-        for side, beside in enumerate((below, above)):
-            if beside is None:
+        for side, nearest in enumerate((below, above)):
+            if nearest is None:
                 continue
-            there = SliceView(view.axis, beside.index, view.shape, view.spacing)
+            there = SliceView(view.axis, nearest.index, view.shape, view.spacing)
             gray[:, side] = slab(self.image, there, 0)[(slice(None), *view.window)]
-            labels = beside.labels[view.window]
+            labels = nearest.labels[view.window]
             for label in range(1, self.classes):
                 said[label - 1, side] = torch.where(labels == label, 1.0, -1.0) * (labels != UNLABELED)
-            gap = abs(beside.index - view.index) * view.spacing[view.axis]
+            gap = abs(nearest.index - view.index) * view.spacing[view.axis]
             said[:, 2 + side] = float(torch.exp(torch.tensor(-gap / self._size)))
         return gray, said

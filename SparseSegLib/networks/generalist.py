@@ -97,11 +97,9 @@ class Generalist(nn.Module):
         upwards = list(zip(widths[:0:-1], widths[-2::-1], strict=True))
         self.enlarge = nn.ModuleList(nn.ConvTranspose2d(below, here, 2, 2) for below, here in upwards)
         self.synthesis = nn.ModuleList(double_convolution(2 * here, here) for _, here in upwards)
-        self.classify = nn.Conv2d(first, 1, 1)
-        self.guess = nn.Conv2d(len(self.layout.hints), 1, 1)
+        self.classify = nn.Conv2d(first, 1, 1, bias=False)
+        self.guess = nn.Conv2d(len(self.layout.hints), 1, 1, bias=False)
         nn.init.zeros_(self.classify.weight)
-        assert self.guess.bias is not None
-        nn.init.zeros_(self.guess.bias)
         nn.init.constant_(self.guess.weight, 1 / len(self.layout.hints))
 
     def forward(self, x: torch.Tensor, memory: Memory | None = None) -> torch.Tensor:
