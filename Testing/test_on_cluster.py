@@ -169,6 +169,19 @@ def test_a_process_that_dies_costs_its_part(case, tmp_path):
         np.testing.assert_array_equal(own, other)
 
 
+def test_a_file_that_somebody_changed_is_not_read(case, tmp_path):
+    problem, ensemble = trained(case)
+
+    class Changing(Backwards):
+        def run(self, *given, **more):
+            (file,) = tmp_path.rglob("*.pickle")
+            file.write_bytes(file.read_bytes() + b"x")
+            yield from super().run(*given, **more)
+
+    with pytest.raises(JobError, match="is not the one that was written"):
+        found(problem, ensemble, lend=hands_of(Changing(), tmp_path))
+
+
 def test_an_annotation_is_sent_packed(case):
     _, labels = case
     packed = pickle.dumps(labels)

@@ -1,11 +1,13 @@
 """The parts of a large region, predicted on Dask workers.
 
-What was learned is written once into a folder that all workers see, and each of them reads it once. A worker that dies
-costs the part that it was at.
+What was learned is written once into a folder that all workers see, and each of them reads it once. Reading it can run
+any code, so a worker reads nothing but what it was told the hash of, over the cluster's own connection. A worker that
+dies costs the part that it was at.
 """
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 import torch
 
@@ -31,6 +33,8 @@ from SparseSegLib.memory import prepare_for_tensors
 
 T = TypeVar("T")
 
+_PIECE = 1 << 24
+
 _BUSY = Lock()
 """A worker computes one part at a time, however many threads it has."""
 
@@ -44,15 +48,25 @@ def hands_of(cluster: Cluster, folder: Path) -> Lend:
             file = place.path / "learned.pickle"
             with file.open("wb") as out:
                 pickle.dump(ensemble, out, pickle.HIGHEST_PROTOCOL)
-            yield _Workers(cluster, str(file.absolute()), ensemble)
+            with file.open("rb") as written:
+                learned = _Learned(str(file.absolute()), _hash(written))
+            yield _Workers(cluster, learned, ensemble)
 
     return lend
 
 
 @dataclass(frozen=True)
+class _Learned:
+    """A file with an ensemble, and its hash."""
+
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True)
 class _Workers:
     cluster: Cluster
-    file: str
+    learned: _Learned
     ensemble: Ensemble
 
     def predict(
@@ -72,7 +86,7 @@ class _Workers:
     ) -> Iterator[tuple[int, T]]:
         names = [member.name for member in asked]
         self.ensemble.blend(asked)
-        for number, found in self.cluster.run(function, items, self.file, names, token=_Whole(token)):
+        for number, found in self.cluster.run(function, items, self.learned, names, token=_Whole(token)):
             if isinstance(found, ModuleNotFoundError):
                 raise JobError(
                     f"The cluster's workers lack the package {found.name}.",
@@ -95,22 +109,32 @@ class _Whole(CancelToken):
         self._token.check()
 
 
-def _predict(request: Request, file: str, names: Sequence[str]) -> torch.Tensor:
+def _predict(request: Request, learned: _Learned, names: Sequence[str]) -> torch.Tensor:
     """On a worker: class probabilities ``(K, z, y, x)`` of a request."""
     with _BUSY:
-        ensemble = _learned(file)
+        ensemble = _read(learned)
         asked = [member for name in names for member in ensemble.members if member.name == name]
         return ensemble.predict(request, CancelToken(), asked=asked)
 
 
-def _look(box: Box, file: str, names: Sequence[str]) -> Looked:
+def _look(box: Box, learned: _Learned, names: Sequence[str]) -> Looked:
     """On a worker: what is found in a box, two bytes for each voxel."""
-    return looked_at(_learned(file).problem, box, _predict(Request(box), file, names))
+    return looked_at(_read(learned).problem, box, _predict(Request(box), learned, names))
 
 
 @lru_cache(maxsize=1)
-def _learned(file: str) -> Ensemble:
+def _read(learned: _Learned) -> Ensemble:
     prepare_for_tensors()
-    with open(file, "rb") as stream:
+    with open(learned.file, "rb") as stream:
+        if _hash(stream) != learned.sha256:
+            raise JobError(f"The file {learned.file} is not the one that was written.", "Start again.")
+        stream.seek(0)
         ensemble: Ensemble = pickle.load(stream)
     return ensemble
+
+
+def _hash(stream: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while piece := stream.read(_PIECE):
+        digest.update(piece)
+    return digest.hexdigest()
