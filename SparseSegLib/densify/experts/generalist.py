@@ -22,6 +22,7 @@ from SparseSegLib.densify.generalist_features import LAYOUT, GeneralistFeatures
 from SparseSegLib.densify.generalist_memory import Remembered
 from SparseSegLib.densify.problem import Problem
 from SparseSegLib.errors import FileError
+from SparseSegLib.files import atomic_path
 from SparseSegLib.files.torch_files import load_torch_file
 from SparseSegLib.networks.generalist import EachStructure, Generalist
 from SparseSegLib.resources import resource_folders
@@ -171,9 +172,8 @@ def save_generalist(path: Path, network: Generalist) -> None:
     """Write the weights in half precision."""
     weights = network.state_dict()
     half = {name: value.half().cpu() if value.is_floating_point() else value.cpu() for name, value in weights.items()}
-    temporary = path.with_suffix(".part")
-    torch.save({"arguments": network.arguments, "weights": half}, temporary)
-    temporary.replace(path)
+    with atomic_path(path) as temporary:
+        torch.save({"arguments": network.arguments, "weights": half}, temporary)
 
 
 def load_generalist(path: str | None = None) -> Generalist:

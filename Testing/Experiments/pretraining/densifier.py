@@ -17,28 +17,23 @@ look. To use them, put the file into Resources/Pretrained.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
+from Benchmarks.shared.rows import Table
 from Experiments.pretraining.generalist_learner import GeneralistLearner, Recipe, evaluate, summarized
 from Experiments.pretraining.supply import Supply, judges
-from Experiments.resumable.interrupts import stopped_by_signals
 from Experiments.resumable.log import Log, wait_while
-from filelock import FileLock, Timeout
+from Experiments.resumable.program import add_usual_options, begin, checkpoint_of, run_alone
 
 from SparseSegLib.control import CancelToken
 from SparseSegLib.densify.experts.generalist import FILE, save_generalist
 from SparseSegLib.devices import choose_device
-from SparseSegLib.errors import ResourceError, SparseSegError, UsageError
-from SparseSegLib.training.checkpoint import load_checkpoint, save_checkpoint
-from SparseSegLib.training.precision import PRECISIONS
+from SparseSegLib.training.checkpoint import save_checkpoint
 
 CHECKPOINT, CURVE, LOG, PAUSE = "checkpoint.pt", "curve.csv", "log.txt", "PAUSE"
 LOG_STEPS = 50
@@ -49,19 +44,8 @@ FREE = ("problems", "slices", "precision")
 def main(given: Sequence[str] | None = None, token: CancelToken | None = None) -> int:
     """Train until the hours are over; the exit code. ``token``, or Ctrl-C, may end it early, with a checkpoint."""
     arguments = _parser().parse_args(given)
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(arguments.output / "lock", timeout=0), stopped_by_signals(token) as stop:
-            Training(arguments, stop).go()
-    except Timeout:
-        print(f"A training goes on in {arguments.output}.", file=sys.stderr)
-        return ResourceError.exit_code
-    except SparseSegError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    return 0
+    begin(arguments)
+    return run_alone(arguments.output, token, lambda stop: Training(arguments, stop).go())
 
 
 class Training:
@@ -164,7 +148,7 @@ class Training:
         network = self.learner.averaged.network
         figures = summarized(evaluate(network, self.judges, self.recipe.crop, self.device))
         made = {"step": self.learner.steps, "hours": round(self.spent / 3600, 4), "problems": self.supply.made}
-        add_row(self.output / CURVE, {**made, "loss": round(self._loss or 0.0, 4), **figures})
+        Table(self.output / CURVE).append({**made, "loss": round(self._loss or 0.0, 4), **figures})
         self.log(f"step {self.learner.steps}  IoU: {json.dumps(figures)}")
         save_generalist(self.output / FILE, network)
 
@@ -178,30 +162,12 @@ class Training:
         save_checkpoint(self.output / CHECKPOINT, state)
 
     def _resume(self) -> None:
-        path = self.output / CHECKPOINT
-        if not path.exists():
+        state = checkpoint_of(self.output / CHECKPOINT, self.fingerprint)
+        if state is None:
             return
-        state = load_checkpoint(path)
-        if state["made_by"] != self.fingerprint:
-            raise UsageError(f"{path} is of a training with other settings.", "Delete it to start over.")
         self.learner.restore(state["learner"])
         self._loss, self.spent = state["loss"], state["spent"]
         self.log(f"goes on after {self.learner.steps} steps, {self.spent / 3600:.2f} hours")
-
-
-def add_row(path: Path, row: dict[str, Any]) -> None:
-    """Add a row to a table; columns that its first row lacks are left out."""
-    new = not path.exists()
-    if new:
-        columns = list(row)
-    else:
-        with open(path, encoding="utf-8", newline="") as file:
-            columns = next(csv.reader(file))
-    with open(path, "a", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns, extrasaction="ignore")
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
 
 
 def _recipe(arguments: argparse.Namespace) -> Recipe:
@@ -232,10 +198,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch", type=int, default=default.problems, help="problems of a step")
     parser.add_argument("--slices", type=int, default=default.slices, help="of each of them")
     parser.add_argument("--rate", type=float, default=default.learning_rate, help="highest learning rate")
-    parser.add_argument("--precision", choices=PRECISIONS, default=default.precision)
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
-    parser.add_argument("--threads", type=int, help="of the CPU")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--checkpoint-seconds", type=float, default=120.0)
+    add_usual_options(parser, default.precision)
     parser.add_argument("--look-seconds", type=float, default=900.0, help="of training between two looks")
     return parser

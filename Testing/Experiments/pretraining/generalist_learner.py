@@ -12,13 +12,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from Experiments.pretraining.problems import Slices
+from Experiments.resumable.learner import AveragedLearner
 
 from SparseSegLib.annotation import UNLABELED
 from SparseSegLib.densify.generalist_features import LAYOUT
 from SparseSegLib.networks.generalist import Generalist, Memory
-from SparseSegLib.training.averaging import AveragedWeights
-from SparseSegLib.training.precision import choose_precision, computing_in
-from SparseSegLib.training.schedule import cosine_rate
+from SparseSegLib.training.precision import computing_in
 
 OURS = "ours"
 MULTIPLE = 16
@@ -54,69 +53,41 @@ class Recipe:
     precision: str = "auto"
 
 
-class GeneralistLearner:
-    """Trains one network on whatever problems it is given.
+class GeneralistLearner(AveragedLearner):
+    """Trains one network on whatever problems it is given."""
 
-    Attributes
-    ----------
-    network, averaged : the one that learns, and the running mean of its weights that predicts
-    steps : done so far
-    """
+    network: Generalist
 
     def __init__(self, recipe: Recipe, seed: int, device: torch.device) -> None:
-        self.recipe, self.device = recipe, device
-        self.precision = choose_precision(recipe.precision, device)
+        self.recipe = recipe
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = Generalist(LAYOUT, recipe.widths, recipe.attention)
-        self.network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.averaged = AveragedWeights(self.network, recipe.averaging)
-        self.optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
-        )
+        network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        super().__init__(network, recipe, device)
         self.rng = np.random.default_rng(seed)
-        self.steps = 0
 
     def step(self, problems: Sequence[Slices], done: float) -> float:
         """One training step when a fraction ``done`` of the time is over; its loss."""
         recipe = self.recipe
-        for group in self.optimizer.param_groups:
-            group["lr"] = recipe.learning_rate * cosine_rate(self.steps, done, recipe.warmup)
         chosen = self._drawn(problems)
         inputs, labels = self._batch(chosen)
-        self.network.train()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.begin(done)
         with computing_in(self.precision, self.device):
             memory = self._memory(chosen)
             if memory is not None:
                 memory = Memory(*(part.repeat_interleave(recipe.slices, 0) for part in vars(memory).values()))
             logits = self.network(inputs, memory)
         loss = structure_loss(logits.float().unflatten(0, (-1, recipe.slices)), labels)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), recipe.longest_gradient)
-        self.optimizer.step()
-        self.averaged.update(self.network)
-        self.steps += 1
-        return float(loss.detach())
+        return self.descend(loss)
 
     def state(self) -> dict[str, Any]:
         """Everything that :meth:`restore` needs to go on, on whatever device."""
-        return {
-            "steps": self.steps,
-            "network": self.network.state_dict(),
-            "averaged": self.averaged.network.state_dict(),
-            "averaged_steps": self.averaged.steps,
-            "optimizer": self.optimizer.state_dict(),
-            "rng": json.dumps(self.rng.bit_generator.state),
-        }
+        return {**super().state(), "rng": json.dumps(self.rng.bit_generator.state)}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on where :meth:`state` was taken."""
-        self.steps = state["steps"]
-        self.network.load_state_dict(state["network"])
-        self.averaged.network.load_state_dict(state["averaged"])
-        self.averaged.steps = state["averaged_steps"]
-        self.optimizer.load_state_dict(state["optimizer"])
+        super().restore(state)
         self.rng.bit_generator.state = json.loads(state["rng"])
 
     def _drawn(self, problems: Sequence[Slices]) -> list[Slices]:

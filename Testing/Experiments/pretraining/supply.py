@@ -8,6 +8,7 @@ import signal
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 
@@ -72,7 +73,7 @@ class Supply:
                 self.log(f"a problem could not be made: {error!r}")
                 if self._failures >= MOST_FAILURES:
                     raise
-                if self._pool._broken:
+                if isinstance(error, BrokenProcessPool):
                     self.close()
                     self._pool = workers(self.processes)
         while len(self._begun) < AHEAD * self.processes:

@@ -12,14 +12,13 @@ import torch.nn.functional as F
 from Experiments.prostate.movement import Movement, moved_places
 from Experiments.prostate.patients import Prepared
 from Experiments.prostate.scanner import Scanner, rescan
+from Experiments.resumable.learner import AveragedLearner
 
 from SparseSegLib.annotation import UNLABELED
 from SparseSegLib.networks import create_network
 from SparseSegLib.networks.objective import Loss, training_loss
-from SparseSegLib.training.averaging import AveragedWeights
 from SparseSegLib.training.losses import batch_weights, vnet_dice, weighted_cross_entropy
-from SparseSegLib.training.precision import choose_precision, computing_in
-from SparseSegLib.training.schedule import cosine_rate
+from SparseSegLib.training.precision import computing_in
 
 CLASSES = 2
 
@@ -72,51 +71,34 @@ class Recipe:
     scanner: Scanner = field(default_factory=Scanner)
 
 
-class ProstateLearner:
+class ProstateLearner(AveragedLearner):
     """Trains one network on prepared patients; scans of rare centers are drawn more often.
 
     Attributes
     ----------
-    network, averaged : the one that learns, and the running mean of its weights that predicts
-    steps : done so far
+    patients : those that it learns from
     """
 
     def __init__(self, patients: Sequence[Prepared], recipe: Recipe, seed: int, device: torch.device) -> None:
         self.patients = patients
         self.recipe = recipe
-        self.device = device
-        self.precision = choose_precision(recipe.precision, device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.network = create_network(recipe.network, 1, CLASSES, **recipe.arguments).to(device)
-        self.averaged = AveragedWeights(self.network, recipe.averaging)
-        self.optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
-        )
+            network = create_network(recipe.network, 1, CLASSES, **recipe.arguments)
+        super().__init__(network.to(device), recipe, device)
         self.generator = torch.Generator(device).manual_seed(seed)
         counts = Counter(one.patient.center for one in patients)
         self.shares = torch.tensor([counts[one.patient.center] ** -0.5 for one in patients], device=device)
         self.images = [one.image.to(device) for one in patients]
         self.masks = [one.inside.to(device) for one in patients]
-        self.steps = 0
 
     def step(self) -> float:
         """One training step; its loss."""
-        recipe = self.recipe
-        rate = recipe.learning_rate * cosine_rate(self.steps, self.steps / recipe.steps, recipe.warmup)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
         image, target = self.samples()
-        self.network.train()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.begin(self.steps / self.recipe.steps)
         with computing_in(self.precision, self.device):
             loss = training_loss(self.network, image, target, self._loss)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), recipe.longest_gradient)
-        self.optimizer.step()
-        self.averaged.update(self.network)
-        self.steps += 1
-        return float(loss.detach())
+        return self.descend(loss)
 
     @torch.no_grad()
     def samples(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -132,22 +114,11 @@ class ProstateLearner:
 
     def state(self) -> dict[str, Any]:
         """Everything that :meth:`restore` needs to go on to the same result."""
-        return {
-            "steps": self.steps,
-            "network": self.network.state_dict(),
-            "averaged": self.averaged.network.state_dict(),
-            "averaged_steps": self.averaged.steps,
-            "optimizer": self.optimizer.state_dict(),
-            "generator": self.generator.get_state(),
-        }
+        return {**super().state(), "generator": self.generator.get_state()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on where :meth:`state` was taken."""
-        self.steps = state["steps"]
-        self.network.load_state_dict(state["network"])
-        self.averaged.network.load_state_dict(state["averaged"])
-        self.averaged.steps = state["averaged_steps"]
-        self.optimizer.load_state_dict(state["optimizer"])
+        super().restore(state)
         self.generator.set_state(state["generator"])
 
     def _loss(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -30,17 +29,15 @@ import torch
 from Experiments.prostate.learner import LOSSES, ProstateLearner, Recipe
 from Experiments.prostate.patients import Patient, Prepared, find_patients, prepare_patient, stratified_folds
 from Experiments.prostate.scores import Row, as_table, find, save_finding, score_patient, summarize, sureness
-from Experiments.resumable.interrupts import stopped_by_signals
 from Experiments.resumable.log import Log, wait_while
-from filelock import FileLock, Timeout
+from Experiments.resumable.program import add_usual_options, begin, checkpoint_of, run_alone
 
 from SparseSegLib.control import CancelToken
 from SparseSegLib.devices import choose_device
-from SparseSegLib.errors import ResourceError, SparseSegError, UsageError
+from SparseSegLib.errors import UsageError
 from SparseSegLib.files import write_json
 from SparseSegLib.networks import network_names
-from SparseSegLib.training.checkpoint import load_checkpoint, save_checkpoint
-from SparseSegLib.training.precision import PRECISIONS
+from SparseSegLib.training.checkpoint import save_checkpoint
 
 FOLDS = 5
 ALL = "all"
@@ -63,22 +60,11 @@ class Run:
 def main(given: Sequence[str] | None = None, token: CancelToken | None = None) -> int:
     """Do all runs; the exit code. ``token``, or Ctrl-C, may end it early, with a checkpoint."""
     arguments = _parser().parse_args(given)
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    try:
-        if arguments.report:
-            report(arguments.output)
-            return 0
-        with FileLock(arguments.output / "lock", timeout=0), stopped_by_signals(token) as stop:
-            train_all(arguments, stop)
-    except Timeout:
-        print(f"A training goes on in {arguments.output}.", file=sys.stderr)
-        return ResourceError.exit_code
-    except SparseSegError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    return 0
+    begin(arguments)
+    if arguments.report:
+        report(arguments.output)
+        return 0
+    return run_alone(arguments.output, token, lambda stop: train_all(arguments, stop))
 
 
 def train_all(arguments: argparse.Namespace, token: CancelToken) -> None:
@@ -214,12 +200,9 @@ class Training:
         save_checkpoint(self.folder / CHECKPOINT, state)
 
     def _resume(self) -> None:
-        path = self.folder / CHECKPOINT
-        if not path.exists():
+        state = checkpoint_of(self.folder / CHECKPOINT, self.fingerprint)
+        if state is None:
             return
-        state = load_checkpoint(path)
-        if state["made_by"] != self.fingerprint:
-            raise UsageError(f"{path} is of a training with other settings or patients.", "Delete it to start over.")
         self.learner.restore(state["learner"])
         self._loss = state["loss"]
         self.log(f"{self.run.name}  goes on after {self.learner.steps} steps")
@@ -266,11 +249,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--loss", choices=sorted(LOSSES), default=default.loss)
     parser.add_argument("--network", choices=network_names(), default=default.network)
     parser.add_argument("--arguments", default="{}", metavar="JSON", help="what the network's class takes")
-    parser.add_argument("--precision", choices=PRECISIONS, default=default.precision)
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
-    parser.add_argument("--threads", type=int, help="of the CPU")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--checkpoint-seconds", type=float, default=Training.checkpoint_seconds)
+    add_usual_options(parser, default.precision, Training.checkpoint_seconds)
     parser.add_argument(
         "--look-steps", type=int, default=Training.look_steps, help="between two evaluations on the left out"
     )

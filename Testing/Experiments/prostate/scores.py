@@ -19,6 +19,7 @@ from SparseSegLib.evaluation import dice, evaluate
 from SparseSegLib.image import Geometry
 from SparseSegLib.inference import Mirrored, predict_patches
 from SparseSegLib.prediction.components import largest_component
+from SparseSegLib.prediction.plausibility import Found, expected_dice
 from SparseSegLib.preprocessing.grid import labels_on
 
 Row = dict[str, Any]
@@ -90,7 +91,7 @@ def sureness(finding: Finding, others: dict[str, Finding]) -> Row:
     return {
         "found": True,
         "mean_probability": round(float(p[piece].mean()), 4),
-        "expected_dice": round(float(2 * p[piece].sum() / (p.sum() + piece.sum())), 4),
+        "expected_dice": round(expected_dice(Found(mask, p, finding.grid)), 4),
         "unsure_share": round(float(((p > 0.2) & (p < 0.8)).sum() / piece.sum()), 4),
         "entropy": round(float(entropy.sum() / piece.sum()), 4),
         "largest_share": round(float(piece.sum() / mask.sum()), 4),
