@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 from phantoms import blob
 from test_densify import CPU, NARROW, QUICK, STEPS, Listener
@@ -36,28 +37,34 @@ def _scarce_memory(monkeypatch, least: int) -> None:
     monkeypatch.setattr(densifier_module, "choose_device", lambda name: GPU)
 
 
-def test_a_gpu_short_of_memory_gets_smaller_batches_and_it_is_said(monkeypatch):
+@pytest.fixture
+def learn():
+    """Densifies a blob with one expert; the result, and what was said."""
     phantom = blob()
-    listener = Listener()
-    _scarce_memory(monkeypatch, least=1)
     labels = sparsify(phantom.labels, phantom.volume.geometry, (2, 2, 2))
-    settings = replace(QUICK, experts=NARROW[:1])
-    result = densify(phantom.volume, labels, settings, Control(events=listener))
+
+    def densified():
+        listener = Listener()
+        settings = replace(QUICK, experts=NARROW[:1])
+        return densify(phantom.volume, labels, settings, Control(events=listener)), listener.messages
+
+    return densified
+
+
+def test_a_gpu_short_of_memory_gets_smaller_batches_and_it_is_said(learn, monkeypatch):
+    _scarce_memory(monkeypatch, least=1)
+    result, messages = learn()
     assert result.steps == STEPS
-    assert [text for text in listener.messages if "patches per step" in text] == [
+    assert [text for text in messages if "patches per step" in text] == [
         "GPU memory is short: going on with 2 patches per step.",
         "GPU memory is short: going on with 1 patches per step.",
     ]
 
 
-def test_a_gpu_too_small_for_anything_makes_way_for_the_cpu_once(monkeypatch):
-    phantom = blob()
-    listener = Listener()
+def test_a_gpu_too_small_for_anything_makes_way_for_the_cpu_once(learn, monkeypatch):
+    expected, _ = learn()
     _scarce_memory(monkeypatch, least=0)
-    labels = sparsify(phantom.labels, phantom.volume.geometry, (2, 2, 2))
-    settings = replace(QUICK, experts=NARROW[:1])
-    result = densify(phantom.volume, labels, settings, Control(events=listener))
+    result, messages = learn()
     assert result.steps == STEPS
-    assert sum("going on with the CPU" in text for text in listener.messages) == 1
-    expected = densify(phantom.volume, labels, settings)
+    assert sum("going on with the CPU" in text for text in messages) == 1
     np.testing.assert_array_equal(result.labels, expected.labels)

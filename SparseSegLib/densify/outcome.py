@@ -76,7 +76,7 @@ def preview(
     return found.labels[problem.box], expected_counts(coarse), seconds_for(problem, ensemble, coarse)
 
 
-def looked_at(problem: Problem, places: Iterable[tuple[int, int]]) -> list[Plane]:
+def planes_on_display(problem: Problem, places: Iterable[tuple[int, int]]) -> list[Plane]:
     """The slices in the region of interest among some places (axis, index), each once."""
     planes, box = [Plane(*place) for place in dict.fromkeys(places)], problem.box
     return [plane for plane in planes if box[plane.axis].start <= plane.index < box[plane.axis].stop]

@@ -14,7 +14,7 @@ from SparseSegLib.annotation import Plane, decoded
 from SparseSegLib.control import Control, Events, Stopped, UntilStopped
 from SparseSegLib.densify.ensemble import Ensemble
 from SparseSegLib.densify.hands import Lend, own_hands
-from SparseSegLib.densify.outcome import hurries, last_prediction, looked_at, preview, preview_planes
+from SparseSegLib.densify.outcome import hurries, last_prediction, planes_on_display, preview, preview_planes
 from SparseSegLib.densify.pacer import Pacer
 from SparseSegLib.densify.problem import Problem, next_problem
 from SparseSegLib.densify.region import reached_edges
@@ -198,7 +198,7 @@ class Round:
     def _preview_planes(self) -> None:
         """Show the slices on display before all others."""
         self._looked = self.control.looks.content
-        planes = looked_at(self.problem, self._looked or ())
+        planes = planes_on_display(self.problem, self._looked or ())
         if planes:
             self._show(preview_planes(self.ensemble, planes, self.control.token), planes)
 
