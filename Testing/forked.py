@@ -1,6 +1,7 @@
 """How the tests' jobs start their workers: on Linux by a fork of a process that has imported the engine already.
 
-Three files of the module's tests take 60 s so, and 81 s with workers that import torch anew. Package and module
+Three files of the module's tests take 60 s so, and 81 s with workers that import torch anew. The forks learn with fewer
+and smaller experts than users have: what those find is tested with the engine. Package and module
 themselves never use ``multiprocessing``, which hangs inside of Slicer's Python; a test of the layers sees to that.
 """
 
@@ -13,11 +14,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 
+from SparseSegLib.densify.experts import ExtraTreesRecipe, RandomWalkRecipe, SliceUNetRecipe
+from SparseSegLib.densify.settings import PRESETS
 from SparseSegLib.jobs import Job, WorkerProcess, start_worker
 from SparseSegLib.protocol import LOG_FILE
 
@@ -29,7 +33,7 @@ IMPORTED = [
     "sklearn.ensemble",
     "torch._dynamo",
 ]
-
+SMALL_EXPERTS = (SliceUNetRecipe(widths=(8, 16), crop=48), ExtraTreesRecipe(trees=10), RandomWalkRecipe())
 
 Launch = Callable[[Path, str | None], WorkerProcess]
 
@@ -81,6 +85,7 @@ def _work(folder: Path, environment: dict[str, str], commands: Connection, event
     """Run the job, in the forked process."""
     from SparseSegLib.worker.process import run
 
+    PRESETS["fast"] = replace(PRESETS["fast"], experts=SMALL_EXPERTS)
     os.setsid()
     os.environ.clear()
     os.environ.update(environment)
