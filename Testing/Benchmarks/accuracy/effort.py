@@ -63,6 +63,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=10.0, help="after every slice")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--methods", nargs="+", choices=(OWN, *PEERS), default=(OWN, *PEERS))
+    parser.add_argument("--ways", nargs="+", choices=OWN_WAYS, default=OWN_WAYS, help="of SparseSeg's user")
     parser.add_argument("--report", action="store_true", help="only write the report of what was measured")
     parser.add_argument("-o", "--output", type=Path, default=Path("benchmark-output/effort"))
     return parser.parse_args()
@@ -110,7 +111,7 @@ def planned(name: str, arguments: argparse.Namespace) -> list[Row]:
     own = [
         {**base, "method": OWN, "way": way, "seed": seed, "budget_seconds": arguments.seconds}
         for seed in arguments.seeds
-        for way in OWN_WAYS
+        for way in arguments.ways
     ]
     peers = [{**base, "method": method, "way": "best", "seed": 0, "budget_seconds": 0.0} for method in PEERS]
     return [row for row in own + peers if row["method"] in arguments.methods]
