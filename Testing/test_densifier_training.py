@@ -65,9 +65,6 @@ def test_a_problem_has_slices_as_the_expert_sees_them(made):
             assert inputs.shape == (LAYOUT.channels(one.channels), *labels.shape)
             assert bool(torch.isfinite(inputs).all())
             assert set(labels.unique().tolist()) <= {0, 1}
-        for seen, labels, places in one.memory:
-            assert seen.shape == (one.channels, LAYOUT.seen, *labels.shape)
-            assert places.shape == (3, *labels.shape)
         assert not one.found
         assert any(bool(labels.any()) for labels in one.labels)
     again = problems.make_slices(1)
@@ -131,9 +128,8 @@ def test_the_loss_leaves_out_what_is_not_labeled():
     assert float(structure_loss(right, labels)) < 0.01
 
 
-@pytest.mark.parametrize("attention", [0, 8])
-def test_a_learner_learns_its_problems(made, attention):
-    recipe = Recipe((4, 6, 8), attention, problems=2, crop=16, learning_rate=1e-2, warmup=1)
+def test_a_learner_learns_its_problems(made):
+    recipe = Recipe((4, 6, 8), problems=2, crop=16, learning_rate=1e-2, warmup=1)
     learner = GeneralistLearner(recipe, 0, torch.device("cpu"))
     alike = deque(one for one in made if one.channels == made[0].channels)
     losses = [learner.step(alike, 0.0) for _ in range(40)]
@@ -143,7 +139,7 @@ def test_a_learner_learns_its_problems(made, attention):
 
 def test_figures_are_those_of_each_kind_beside_the_peers(judged):
     learner = GeneralistLearner(Recipe((4, 6, 8)), 0, torch.device("cpu"))
-    rows = evaluate(learner.averaged.network, judged, 96, torch.device("cpu"))
+    rows = evaluate(learner.averaged.network, judged, torch.device("cpu"))
     found = summarized(rows)
     assert {"new ours", "new walk", "new fill", "known ours", judged[0].kind, judged[1].kind} <= set(found)
     assert all(0 <= value <= 1 for value in found.values())
@@ -155,13 +151,11 @@ def test_a_peer_that_cannot_do_every_problem_is_compared_where_it_can():
     assert found == {"new ours": 0.4, "new slice_unet": 0.5, "new ours where slice_unet": 0.6, "a": 0.4}
 
 
-@pytest.mark.parametrize("attention", ["0", "8"])
-def test_it_is_resumed_to_the_same_weights_as_in_one_go(tmp_path, train, attention):
-    more = ("--attention", attention)
-    assert train("whole", "--steps", "6", *more) == 0
-    assert train("parts", "--steps", "6", *more, token=_Ending(5)) == 0
+def test_it_is_resumed_to_the_same_weights_as_in_one_go(tmp_path, train):
+    assert train("whole", "--steps", "6") == 0
+    assert train("parts", "--steps", "6", token=_Ending(5)) == 0
     assert load_checkpoint(tmp_path / "parts" / densifier.CHECKPOINT)["learner"]["steps"] == 3
-    assert train("parts", "--steps", "6", *more) == 0
+    assert train("parts", "--steps", "6") == 0
     whole, parts = (load_checkpoint(tmp_path / name / densifier.CHECKPOINT)["learner"] for name in ("whole", "parts"))
     for name, value in whole["network"].items():
         torch.testing.assert_close(parts["network"][name], value)

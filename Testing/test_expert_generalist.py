@@ -18,15 +18,15 @@ from SparseSegLib.densify.problem import make_problem
 from SparseSegLib.errors import FileError
 from SparseSegLib.evaluation import iou
 from SparseSegLib.image import Volume
-from SparseSegLib.networks.generalist import Generalist, Memory
+from SparseSegLib.networks.generalist import Generalist
 
 CPU = torch.device("cpu")
 WIDTHS = (4, 6, 8)
 
 
-def _network(attention=0, seed=0):
+def _network(seed=0):
     torch.manual_seed(seed)
-    return Generalist(LAYOUT, WIDTHS, attention, heads=2).eval()
+    return Generalist(LAYOUT, WIDTHS).eval()
 
 
 def _problem(case=None, per_axis=(3, 1, 1), channels=1):
@@ -35,11 +35,11 @@ def _problem(case=None, per_axis=(3, 1, 1), channels=1):
     return make_problem(volume, sparsify(case.labels, case.volume.geometry, per_axis), 0.1, 100_000)
 
 
-@pytest.fixture(params=[0, 8], ids=["plain", "attention"])
-def recipe(request, tmp_path):
+@pytest.fixture
+def recipe(tmp_path):
     """With weights that nobody trained: what the prior says."""
     path = tmp_path / "weights ü.pt"
-    save_generalist(path, _network(request.param))
+    save_generalist(path, _network())
     return GeneralistRecipe(path=str(path), learning_rate=1e-2)
 
 
@@ -58,10 +58,9 @@ def test_the_channels_of_each_structure_are_as_they_are_laid_out(case, channels)
         found = features.of(view, features.prior.everything)
         assert found.shape == ((problem.classes - 1) * LAYOUT.channels(channels), *view.size)
         assert len(features.channel_classes) == len(found)
-        image, shared, place = found[: LAYOUT.channels(channels)].split([channels * LAYOUT.image, LAYOUT.shared, 3])
-        torch.testing.assert_close(image[: LAYOUT.seen], features.seen(view)[0])
+        image, shared = found[: LAYOUT.channels(channels)].split([channels * LAYOUT.image, LAYOUT.shared])
+        torch.testing.assert_close(image[2], problem.image.part(view.box)[0].squeeze(view.axis))
         torch.testing.assert_close(image[: LAYOUT.image], image[-LAYOUT.image :])  # the channels are the same
-        torch.testing.assert_close(place, features.place(view))
         assert float(shared.abs().max()) <= 1.001
 
 
@@ -83,7 +82,7 @@ def test_image_channels_are_pooled_in_any_number_and_order():
     network = _network()
     torch.nn.init.normal_(network.classify.weight)
     one = torch.randn(2, LAYOUT.image, 21, 18)
-    rest = torch.randn(2, LAYOUT.shared + 3, 21, 18) / 3
+    rest = torch.randn(2, LAYOUT.shared, 21, 18) / 3
     other = torch.randn(2, LAYOUT.image, 21, 18)
     alone = network(torch.cat([one, rest], 1))
     assert alone.shape == (2, 21, 18)
@@ -102,37 +101,12 @@ def test_before_any_training_it_says_what_the_prior_says():
         torch.testing.assert_close(network(inputs), 2 * torch.atanh(hints).mean(1))
 
 
-def test_it_attends_to_what_is_known_and_to_nothing_else():
-    network = _network(8)
-    assert network.attention is not None
-    for part in (network.attention.bring, network.classify):
-        torch.nn.init.normal_(part.weight)
-    seen, places = torch.randn(2, 1, LAYOUT.seen, 16, 16), torch.rand(2, 3, 16, 16)
-    labels = torch.randint(0, 2, (2, 16, 16)).byte()
-    parts = network.attention.remember(seen, labels, places)
-    keys, values, there, unknown = (part.flatten(0, 1)[None] for part in parts)
-    assert values.shape == (1, 32, 2)
-    inputs = torch.randn(1, LAYOUT.channels(1), 16, 16) / 3
-    known = network(inputs, Memory(keys, values, there, unknown))
-    hidden = unknown.clone()
-    hidden[:, 16:] = True
-    changed = values.clone()
-    changed[:, 16:] = 1 - changed[:, 16:]
-    without = [network(inputs, Memory(keys, one, there, hidden)) for one in (values, changed)]
-    torch.testing.assert_close(*without)
-    assert not torch.equal(known, without[0])
-    nothing = network(inputs, Memory(keys, values, there, torch.ones_like(unknown)))
-    torch.testing.assert_close(nothing, network(inputs))
-
-
 def test_the_real_one_is_small_enough_and_its_parameters_are_counted():
-    for attention in (0, 48):
-        count = sum(part.numel() for part in Generalist(LAYOUT, attention=attention).parameters())
-        assert 2e6 < count < 3e6
+    assert 2e6 < sum(part.numel() for part in Generalist(LAYOUT).parameters()) < 3e6
 
 
 def test_weights_come_back_as_they_were_saved(tmp_path, monkeypatch):
-    network = _network(8, seed=1)
+    network = _network(seed=1)
     save_generalist(tmp_path / generalist.FILE, network)
     monkeypatch.setattr(generalist, "FOLDERS", (tmp_path,))
     inputs = torch.randn(1, LAYOUT.channels(1), 16, 16)
@@ -193,7 +167,7 @@ def test_its_last_layers_and_its_normalization_learn_and_nothing_else_does(recip
     assert np.mean(losses[-4:]) < np.mean(losses[:4])
     changed = {name for name, value in expert.network.state_dict().items() if not torch.equal(value, before[name])}
     assert changed
-    assert all("running" not in name and "attention" not in name for name in changed)
+    assert all("running" not in name for name in changed)
     assert any(name.startswith("network.analysis.0") for name in changed), "its normalization"
     assert not any(name.endswith("weight") and before[name].ndim == 4 and "analysis" in name for name in changed)
     assert sum(before[name].numel() for name in expert.state_dict()["network"]) < 0.6 * sum(

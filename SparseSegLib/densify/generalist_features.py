@@ -23,17 +23,15 @@ from SparseSegLib.prior.sources import object_radius
 NEIGHBORS = 2  # slices on either side, fine and coarse
 COARSE = 4  # voxels, of the finest spacing, of a coarse one
 LOCAL = 3  # appearance channels of the annotation prior, of each image channel
-SEEN = 2 * (2 * NEIGHBORS + 1)
-"""Channels of the image alone; they come first."""
-GRAY = SEEN + 2
-"""Channels with gray values: those, and the nearest annotated slices."""
+GRAY = 2 * (2 * NEIGHBORS + 1) + 2
+"""Channels with gray values, which come first: slice and neighbors, fine and coarse, and the nearest annotated ones."""
 SHARED = 2 + 2 + 3 * 2 + 2 + 2 + 4 + 1
 
 HINTS = (10, 12, 13, SHARED - 1)
 """Interpolated outlines, two random walks, and the discriminant, among the shared channels."""
 
-LAYOUT = Layout(seen=SEEN, gray=GRAY, image=GRAY + FEATURES + LOCAL, shared=SHARED, hints=HINTS)
-"""How the channels of a structure are ordered: those of each image channel, shared ones, and the place."""
+LAYOUT = Layout(gray=GRAY, image=GRAY + FEATURES + LOCAL, shared=SHARED, hints=HINTS)
+"""How the channels of a structure are ordered: those of each image channel, and shared ones."""
 
 
 class GeneralistFeatures(SliceFeatures):
@@ -79,13 +77,12 @@ class GeneralistFeatures(SliceFeatures):
         spans = self.prior.spans
         local = prior[spans["appearance"]].unflatten(0, (channels, LOCAL, structures)).permute(2, 0, 1, 3, 4)
         nearest, labels = self._nearest(view, keep)
-        image = torch.cat([self.seen(view), nearest], 1).expand(structures, -1, -1, -1, -1)
+        image = torch.cat([self._fine_and_coarse(view), nearest], 1).expand(structures, -1, -1, -1, -1)
         image = torch.cat([image, ratios, 2 * local - 1], 2).flatten(1, 2)
-        shared = torch.cat([prior[self._own], labels, discriminant[:, None]], 1)
-        return torch.cat([image, shared, self.place(view).expand(structures, -1, -1, -1)], 1).flatten(0, 1)
+        return torch.cat([image, prior[self._own], labels, discriminant[:, None]], 1).flatten(0, 1)
 
-    def seen(self, view: SliceView) -> torch.Tensor:
-        """The image alone: a slice with its neighbors, fine and coarse, ``(C, SEEN, U, V)``."""
+    def _fine_and_coarse(self, view: SliceView) -> torch.Tensor:
+        """The image alone: a slice with its neighbors, ``(C, GRAY - 2, U, V)``."""
         count = len(self.image)
         fine = slab(self.image, view, self.neighbors).unflatten(0, (count, -1))
         step, last = self._factors[view.axis], view.shape[view.axis] - 1
@@ -98,26 +95,6 @@ class GeneralistFeatures(SliceFeatures):
         places[view.axis] = across
         coarse = between_blocks(values, self._factors, places).movedim(1 + view.axis, 1)
         return torch.cat([fine, coarse], 1)
-
-    def place(self, view: SliceView) -> torch.Tensor:
-        """(z, y, x) of every pixel in sizes of the annotated objects, ``(3, U, V)``."""
-        steps = [view.positions(axis) * view.spacing[axis] / self._size for axis in range(3)]
-        return torch.stack([step.expand(view.size) for step in steps])
-
-    def memorable(self, keep: tuple[int, ...], most: int) -> list[PlaneSource]:
-        """At most so many of the annotated slices ``keep``, evenly chosen."""
-        planes = [source for number in keep if isinstance(source := self.prior.sources[number], PlaneSource)]
-        chosen = torch.linspace(0, len(planes) - 1, min(most, len(planes))).round().long().tolist()
-        return [planes[number] for number in chosen]
-
-    def remembered(self, source: PlaneSource, label: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """What an annotated slice shows ``(C, SEEN, U, V)``, its labels and the places ``(3, U, V)``.
-
-        Labels ``(U, V)`` uint8 are 1 in the structure ``label``, 0 outside of it, ``UNLABELED`` where that is unknown.
-        """
-        view = self.view(source.axis, source.index)
-        labels = torch.where(source.labels == UNLABELED, UNLABELED, (source.labels == label).long()).byte()
-        return self.seen(view), labels, self.place(view)
 
     def _nearest(self, view: SliceView, keep: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
         """The nearest annotated slices on either side, parallel to this one.

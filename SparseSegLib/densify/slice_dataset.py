@@ -46,7 +46,6 @@ class SliceDataset:
     slices : the training slices
     labels : of each, labels ``(U, V)`` on the device
     new : slices that have not been learned from yet
-    drawn : the slices of the last batch
     """
 
     def __init__(
@@ -72,7 +71,6 @@ class SliceDataset:
             _objects(one.labels) & self._shown(keep) for one, keep in zip(self.slices, self._keeps, strict=True)
         )
         self.labels = [self._labels(one, keep).to(device) for one, keep in zip(self.slices, self._keeps, strict=True)]
-        self.drawn: list[TrainingSlice] = []
         self.new = [] if before is None else [number for number, one in enumerate(self.slices) if not before.has(one)]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -118,7 +116,6 @@ class SliceDataset:
             numbers = rng.integers(len(self.slices), size=batch).tolist()
             first, self.new = self.new[:batch], self.new[batch:]
             numbers[: len(first)] = first
-            self.drawn = [self.slices[number] for number in numbers]
             patches = [self._patch(self.slices[number], (height, width), rng) for number in numbers]
             views = [self._view(number, patch.center) for number, patch in zip(numbers, patches, strict=True)]
             patches = [_in_window(patch, view) for patch, view in zip(patches, views, strict=True)]

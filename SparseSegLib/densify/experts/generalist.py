@@ -16,10 +16,8 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from SparseSegLib.annotation import Plane
 from SparseSegLib.densify.experts.slice_unet import SliceUNetExpert
 from SparseSegLib.densify.generalist_features import LAYOUT, GeneralistFeatures
-from SparseSegLib.densify.generalist_memory import Remembered
 from SparseSegLib.densify.problem import Problem
 from SparseSegLib.errors import FileError
 from SparseSegLib.files import atomic_path
@@ -84,7 +82,6 @@ class GeneralistExpert(SliceUNetExpert):
 
     def __init__(self, problem: Problem, recipe: GeneralistRecipe, seed: int, device: torch.device) -> None:
         self._seen: GeneralistFeatures | None = None
-        self._remembered: Remembered | None = None
         super().__init__(problem, recipe, seed, device)  # type: ignore[arg-type]
         self.every = recipe.every
         self.averaged.steps = LEARNED_STEPS
@@ -98,23 +95,6 @@ class GeneralistExpert(SliceUNetExpert):
         if self._seen is None or self._seen.problem is not problem:
             self._seen = GeneralistFeatures(problem, self._seen)
         return self._seen
-
-    def set_annotation(self, problem: Problem, hidden: frozenset[Plane]) -> None:
-        """Learn and predict from this annotation from now on, ``hidden`` planes left out."""
-        super().set_annotation(problem, hidden)
-        attention, predicting = self.network.network.attention, self.averaged.network
-        if attention is None:
-            return
-        assert isinstance(predicting, Adapting)
-        self._remembered = Remembered(attention, self._features(problem), self.keep, self.device)
-        predicting.memories = self._remembered.without([frozenset()])
-
-    def draw(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """The next batch; no patch is attended to from a slice that shows it."""
-        batch = super().draw()
-        if self._remembered is not None:
-            self.network.memories = self._remembered.without([one.sources for one in self.dataset.drawn])
-        return batch
 
     def step(self, rate: float) -> float:
         """One training step with ``rate`` times the learning rate; the loss."""
@@ -157,8 +137,7 @@ class Adapting(EachStructure):
     def __init__(self, network: Generalist, structures: int) -> None:
         super().__init__(network, structures)
         network.requires_grad_(False)
-        fixed = set() if network.attention is None else {*network.attention.modules()}
-        learned = [one for one in network.modules() if isinstance(one, nn.BatchNorm2d) and one not in fixed]
+        learned = [one for one in network.modules() if isinstance(one, nn.BatchNorm2d)]
         for block in (*learned, network.synthesis[-1], network.classify, network.guess):
             block.requires_grad_(True)
 

@@ -1,7 +1,6 @@
 """Trains the generalist of `densify` for hours, on problems that are made on the way.
 
     python Testing/Experiments densifier --hours 8 -o work/generalist
-    python Testing/Experiments densifier --hours 8 -o work/generalist --data FOLDER --attention 48
 
 The same command goes on after it was ended, from the last checkpoint, on a CPU or a GPU; more --hours than before go
 on, too. The hours are those of the training itself. While a file OUTPUT/PAUSE exists it waits. Problems are generated
@@ -146,7 +145,7 @@ class Training:
     def _look(self) -> None:
         """Evaluate, add a row to the curve, and write the weights."""
         network = self.learner.averaged.network
-        figures = summarized(evaluate(network, self.judges, self.recipe.crop, self.device))
+        figures = summarized(evaluate(network, self.judges, self.device))
         made = {"step": self.learner.steps, "hours": round(self.spent / 3600, 4), "problems": self.supply.made}
         Table(self.output / CURVE).append({**made, "loss": round(self._loss or 0.0, 4), **figures})
         self.log(f"step {self.learner.steps}  IoU: {json.dumps(figures)}")
@@ -173,7 +172,6 @@ class Training:
 def _recipe(arguments: argparse.Namespace) -> Recipe:
     return Recipe(
         widths=tuple(arguments.widths),
-        attention=arguments.attention,
         problems=arguments.batch,
         slices=arguments.slices,
         learning_rate=arguments.rate,
@@ -194,7 +192,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--every", type=int, default=2, help="steps from one look for new problems to the next")
     parser.add_argument("--judges", type=int, default=48, help="problems to be judged by")
     parser.add_argument("--widths", nargs="+", type=int, default=list(default.widths), help="of the network")
-    parser.add_argument("--attention", type=int, default=0, help="features of attention to annotated slices; 0: none")
     parser.add_argument("--batch", type=int, default=default.problems, help="problems of a step")
     parser.add_argument("--slices", type=int, default=default.slices, help="of each of them")
     parser.add_argument("--rate", type=float, default=default.learning_rate, help="highest learning rate")

@@ -16,7 +16,7 @@ from Experiments.resumable.learner import AveragedLearner
 
 from SparseSegLib.annotation import UNLABELED
 from SparseSegLib.densify.generalist_features import LAYOUT
-from SparseSegLib.networks.generalist import Generalist, Memory
+from SparseSegLib.networks.generalist import Generalist
 from SparseSegLib.training.precision import computing_in
 
 OURS = "ours"
@@ -32,7 +32,7 @@ class Recipe:
 
     Attributes
     ----------
-    widths, attention : of the network
+    widths : of the network
     problems, slices : of a step: so many problems, and slices of each
     crop : pixels of a side of a slice, at most; a multiple of 16
     learning_rate, weight_decay, warmup, longest_gradient : of AdamW, whose rate falls as a cosine over the time
@@ -41,7 +41,6 @@ class Recipe:
     """
 
     widths: tuple[int, ...] = (16, 32, 64, 128, 288)
-    attention: int = 0
     problems: int = 4
     slices: int = 2
     crop: int = 96
@@ -62,7 +61,7 @@ class GeneralistLearner(AveragedLearner):
         self.recipe = recipe
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = Generalist(LAYOUT, recipe.widths, recipe.attention)
+            network = Generalist(LAYOUT, recipe.widths)
         network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         super().__init__(network, recipe, device)
         self.rng = np.random.default_rng(seed)
@@ -74,10 +73,7 @@ class GeneralistLearner(AveragedLearner):
         inputs, labels = self._batch(chosen)
         self.begin(done)
         with computing_in(self.precision, self.device):
-            memory = self._memory(chosen)
-            if memory is not None:
-                memory = Memory(*(part.repeat_interleave(recipe.slices, 0) for part in vars(memory).values()))
-            logits = self.network(inputs, memory)
+            logits = self.network(inputs)
         loss = structure_loss(logits.float().unflatten(0, (-1, recipe.slices)), labels)
         return self.descend(loss)
 
@@ -133,9 +129,6 @@ class GeneralistLearner(AveragedLearner):
             start = channel * LAYOUT.image
             inputs[:, start : start + LAYOUT.gray].mul_(gain).add_(shift)
 
-    def _memory(self, chosen: Sequence[Slices]) -> Memory | None:
-        return remembered(self.network, chosen, self.recipe.crop, self.device)
-
 
 def structure_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Cross-entropy, and one minus the soft Dice of each problem, ``(P, S, U, V)`` each; 255 is left out."""
@@ -149,39 +142,15 @@ def structure_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return entropy + (1 - (2 * overlap + 1) / (total + 1)).mean()
 
 
-def remembered(network: Generalist, problems: Sequence[Slices], crop: int, device: torch.device) -> Memory | None:
-    """What there is to attend to in each problem, cut and padded to one size; None without attention."""
-    if network.attention is None:
-        return None
-    most = max(1, *(len(one.memory) for one in problems))
-    size = common_size([drawn for one in problems for _, drawn, _ in one.memory], crop)
-    count = len(problems)
-    seen = torch.zeros(count, most, problems[0].channels, LAYOUT.seen, *size)
-    labels = torch.full((count, most, *size), UNLABELED, dtype=torch.uint8)
-    places = torch.zeros(count, most, 3, *size)
-    for number, one in enumerate(problems):
-        for slot, (image, drawn, at) in enumerate(one.memory):
-            structure = torch.nonzero(drawn == 1).float()
-            middle = structure.mean(0).tolist() if len(structure) else [side / 2 for side in drawn.shape]
-            there = _around(middle, drawn.shape, size)
-            seen[number, slot] = _fitted(image[(..., *there)].float(), size, 0.0)
-            labels[number, slot] = _fitted(drawn[there], size, UNLABELED)
-            places[number, slot] = _fitted(at[(..., *there)].float(), size, 0.0)
-    parts = (part.flatten(0, 1).to(device) for part in (seen, labels, places))
-    found = network.attention.remember(*parts)
-    return Memory(*(part.unflatten(0, (len(problems), -1)).flatten(1, 2) for part in found))
-
-
 @torch.inference_mode()
-def evaluate(network: Generalist, problems: Sequence[Slices], crop: int, device: torch.device) -> list[dict[str, Any]]:
+def evaluate(network: Generalist, problems: Sequence[Slices], device: torch.device) -> list[dict[str, Any]]:
     """Of each problem its kind and the IoU of what is found in its slices, ours and that of the peers.
 
     Problems with nothing to find and nothing found are left out.
     """
     rows = []
     for one in problems:
-        memory = remembered(network, [one], crop, device)
-        ours = [network(inputs[None].to(device).float(), memory)[0].cpu() > 0 for inputs in one.inputs]
+        ours = [network(inputs[None].to(device).float())[0].cpu() > 0 for inputs in one.inputs]
         truth = [labels == 1 for labels in one.labels]
         figures = {name: _iou(found, truth) for name, found in ({OURS: ours} | one.found).items()}
         if any(bool(part.any()) for part in truth):

@@ -27,7 +27,6 @@ from SparseSegLib.image import Geometry, Volume
 
 REAL = 0.25  # fraction of the problems, where there is a folder of real volumes
 SLICES = 8  # without annotation
-MEMORY = 4  # annotated slices, at most
 FEWEST, MOST_SHARE, MOST_VOXELS, MOST_CLASSES = 200, 0.7, 1_000_000, 5
 LEARN, JUDGE = 0, 1  # what a problem is for
 EVERY_KNOWN = 3  # of the problems that a training is judged by, each so many-th is of a kind that it sees
@@ -49,7 +48,6 @@ class Slices:
     channels : of the image
     inputs : of each slice, channels (L, U, V) float16 as ``LAYOUT`` orders them
     labels : (U, V) uint8, 1 in the structure
-    memory : of annotated slices, what is seen (C, seen, U, V) float16, labels (U, V) uint8, places (3, U, V) float16
     found : by name of a peer, of each slice (U, V) bool
     """
 
@@ -58,7 +56,6 @@ class Slices:
     channels: int
     inputs: list[torch.Tensor]
     labels: list[torch.Tensor]
-    memory: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
     found: dict[str, list[torch.Tensor]] = field(default_factory=dict)
 
     def state(self) -> dict[str, Any]:
@@ -112,7 +109,7 @@ def _cut(
     known: bool,
     judged: bool,
 ) -> Slices:
-    """Random slices, most of them through the structure, and some of those annotated."""
+    """Random slices, most of them through the structure."""
     features = GeneralistFeatures(problem)
     prior, whole = features.prior, torch.from_numpy(truth)
     there = [np.unique(places) for places in np.nonzero(truth == label)]
@@ -127,13 +124,11 @@ def _cut(
         view = features.view(plane.axis, plane.index)
         inputs.append(features.of(view, prior.everything)[part].half())
         labels.append((view.cut(whole) == label).byte())
-    memory = [features.remembered(source, label) for source in features.memorable(prior.everything, MEMORY)]
     found = _peers(problem, planes, label) if judged else {}
     if judged:
         start = len(problem.image) * LAYOUT.image
         found["fill"] = [one[start + FILL] > 0 for one in inputs]
-    halves = [(seen.half(), drawn, places.half()) for seen, drawn, places in memory]
-    return Slices(kind, known, len(problem.image), inputs, labels, halves, found)
+    return Slices(kind, known, len(problem.image), inputs, labels, found)
 
 
 def _peers(problem: Problem, planes: list[Plane], label: int) -> dict[str, list[torch.Tensor]]:
