@@ -1,7 +1,7 @@
 """The pacer: when to preview, how carefully to predict, when to end; with a clock that the tests turn."""
 
 import pytest
-from phantoms import blob
+from phantoms import blob, multi_class
 
 from SparseSegLib.annotation import sparsify
 from SparseSegLib.densify import DensifySettings
@@ -87,6 +87,16 @@ def test_previews_come_sooner_at_first_and_take_a_tenth_of_the_time_at_most(cloc
     assert pacer.next_preview(problem) is None
     clock.now += 1.1
     assert pacer.next_preview(problem)
+
+
+def test_a_region_is_small_by_the_voxels_of_all_its_structures(monkeypatch):
+    phantom = multi_class()
+    problem = make_problem(phantom.volume, sparsify(phantom.labels, phantom.volume.geometry, (2, 2, 2)), 0.1, 10**6)
+    voxels = problem.labels.array.size
+    monkeypatch.setattr("SparseSegLib.densify.problem.SMALL_VOXELS", 3 * voxels)
+    assert problem.is_small
+    monkeypatch.setattr("SparseSegLib.densify.problem.SMALL_VOXELS", 3 * voxels - 1)
+    assert not problem.is_small
 
 
 def test_the_first_preview_of_a_large_region_asks_only_who_is_quick(clock, problem, monkeypatch):

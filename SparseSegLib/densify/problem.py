@@ -21,6 +21,7 @@ from SparseSegLib.image.region_image import InMemory, InParts, RegionImage
 from SparseSegLib.prior import AnnotationPrior
 
 SMALL_VOXELS = 1_500_000
+"""Voxels of a small working grid, at most, of each structure."""
 MOST_ROOM = 2
 """A region of interest may be as many times larger than its annotation needs, as that changes."""
 
@@ -63,8 +64,8 @@ class Problem:
 
     @property
     def is_small(self) -> bool:
-        """Whether the working grid is so small that no prediction takes long."""
-        return bool(self.labels.array.size <= SMALL_VOXELS) and not self.in_parts
+        """Whether the working grid is so small that no prediction of its structures takes long."""
+        return bool(self.labels.array.size * (self.classes - 1) <= SMALL_VOXELS) and not self.in_parts
 
     @property
     def in_parts(self) -> bool:
