@@ -332,6 +332,18 @@ def test_where_time_is_short_the_experts_with_little_weight_are_left_out(problem
         assert found[1][inside].unique().tolist() == pytest.approx([expected])
 
 
+def test_where_time_is_short_every_structure_keeps_its_best_expert():
+    phantom = multi_class(Geometry.identity((24, 28, 32)))
+    labels = sparsify(phantom.labels, phantom.volume.geometry, (4, 4, 4))
+    problem = make_problem(phantom.volume, labels, 0.1, 10**6)
+    first, second = (np.where(np.isin(phantom.labels, own), phantom.labels, 0) for own in ([1], [2, 3]))
+    recipes = [replace(MapRecipe(first), slow=5.0), replace(OtherMapRecipe(second), slow=5.0)]
+    ensemble = Ensemble(problem, recipes, 0, CPU)
+    ensemble.fit_weights(CancelToken())
+    found = ensemble.predict(_everything(problem), CancelToken(), within=1.0).argmax(0).numpy()
+    assert (found == phantom.labels[problem.box]).mean() > 0.95
+
+
 def test_scores_stay_when_the_annotation_changes(problem, case):
     truth = case[0].labels
     ensemble = Ensemble(problem, [MapRecipe(truth), OtherMapRecipe(1 - truth)], 0, CPU)

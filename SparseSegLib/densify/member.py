@@ -100,15 +100,16 @@ def affordable(
     weights: Mapping[str, np.ndarray],
     within: float | None,
 ) -> list[Member]:
-    """The members with a weight, as far as there is time for them; the one with the largest weight always."""
+    """The members with a weight, as far as there is time for them; of each structure the one that has most, always."""
     asked = [member for member in members if weights[member.name].any()]
     if within is None:
         return asked
+    first = foremost(asked, weights)
     kept: list[Member] = []
     spent = 0.0
-    for member in sorted(asked, key=lambda member: -weights[member.name].sum()):
+    for member in sorted(asked, key=lambda member: (member.name not in first, -weights[member.name].sum())):
         seconds = sum(member.seconds(request) for request in requests)
-        if not kept or spent + seconds <= within:
+        if member.name in first or spent + seconds <= within:
             kept.append(member)
             spent += seconds
     return kept
@@ -117,16 +118,24 @@ def affordable(
 def worthwhile(
     members: Sequence[Member], requests: Sequence[Request], weights: Mapping[str, np.ndarray]
 ) -> list[Member]:
-    """The members with a weight but those whose part of all seconds is ``DEAREST`` times that and more."""
+    """The members with a weight but those whose part of all seconds is ``DEAREST`` times that and more.
+
+    Of each structure the one that has most stays.
+    """
     members = [member for member in members if weights[member.name].any()]
     seconds = [sum(member.seconds(request) for request in requests) for member in members]
     shares = [float(weights[member.name].mean()) for member in members]
-    most = DEAREST * sum(seconds) / max(sum(shares), 1e-12)
+    most, first = DEAREST * sum(seconds) / max(sum(shares), 1e-12), foremost(members, weights)
     return [
         member
         for member, own, share in zip(members, seconds, shares, strict=True)
-        if own < most * share or share == max(shares)
+        if own < most * share or member.name in first
     ]
+
+
+def foremost(members: Sequence[Member], weights: Mapping[str, np.ndarray]) -> set[str]:
+    """Of each structure, the name of the member with the largest weight."""
+    return {members[number].name for number in np.argmax([weights[member.name] for member in members], axis=0)}
 
 
 def load_all(experts: Mapping[str, TrainableExpert], states: Mapping[str, Any], warm_start: bool) -> None:
