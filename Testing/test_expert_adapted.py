@@ -28,8 +28,8 @@ def _problem(phantom, counts=(1, 1, 1), names=("blob",), coarser=1):
     return make_problem(phantom.volume, drawn, 0.1, 10**6, None, coarser)
 
 
-def _expert(bundle, problem, hidden=frozenset()):
-    expert = AdaptedRecipe(str(bundle)).make(problem, 0, CPU)
+def _expert(bundle, problem, hidden=frozenset(), **options):
+    expert = AdaptedRecipe(str(bundle), **options).make(problem, 0, CPU)
     expert.set_annotation(problem, hidden)
     return expert
 
@@ -76,7 +76,7 @@ def test_a_few_steps_with_a_model_of_like_volumes_find_more_than_without_it(bund
 def test_it_learns_from_the_slices_what_the_model_did_not_know(bundle):
     phantom = blob()
     dark = replace(phantom, volume=replace(phantom.volume, array=1 - phantom.volume.array))
-    expert = _expert(bundle, _problem(dark, (2, 2, 2)))
+    expert = _expert(bundle, _problem(dark, (2, 2, 2)), learning_rate=3e-3)
     truth = phantom.labels[expert.problem.box] == 1
     before = iou(_found(expert) == 1, truth)
     for _ in range(60):

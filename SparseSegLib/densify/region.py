@@ -12,6 +12,7 @@ from SparseSegLib.errors import AnnotationError, GeometryError
 from SparseSegLib.image import Box, Geometry
 
 LEAST_MARGIN = 4  # voxels
+DEEP = 1.5  # of an object's width on a single plane, the depth of its region
 
 
 def region_of_interest(labels: SparseLabels, margin: float = 0.1, chosen: Box | None = None) -> Box:
@@ -24,7 +25,8 @@ def region_of_interest(labels: SparseLabels, margin: float = 0.1, chosen: Box | 
     margin : float
         Fraction of the box's extent to add on each side; at least four voxels. If all planes lie across one axis, then
         along it at least half of the widest gap between them, since the object may go on until there; around a single
-        plane half of the object's width on it, as if the object were as deep as it is wide.
+        plane three quarters of the object's width on it: as if the object were as deep as it is wide, and the plane
+        anywhere in the middle half of it.
     chosen : Box, optional
         The part of it that lies in the volume is the region then.
 
@@ -47,7 +49,7 @@ def region_around(box: Box, planes: Sequence[Plane], geometry: Geometry, margin:
     region = []
     for axis, (side, size) in enumerate(zip(box, geometry.shape, strict=True)):
         places = sorted(plane.index for plane in planes if plane.axis == axis)
-        deep = round(width / geometry.spacing[axis]) if len(places) == 1 else 0
+        deep = round(DEEP * width / geometry.spacing[axis]) if len(places) == 1 else 0
         gap = max((after - before for before, after in pairwise(places)), default=deep)
         room = max(LEAST_MARGIN, round(margin * (side.stop - side.start)), gap // 2 if one_orientation else 0)
         region.append(slice(max(0, side.start - room), min(size, side.stop + room)))
