@@ -17,6 +17,7 @@ from SparseSegLib.densify.holdout import (
     choose_held_out,
     unlabeled_counts,
 )
+from SparseSegLib.densify.member import Member, worthwhile
 from SparseSegLib.densify.problem import make_problem, next_problem
 from SparseSegLib.errors import UsageError
 from SparseSegLib.evaluation import iou
@@ -342,6 +343,15 @@ def test_where_time_is_short_every_structure_keeps_its_best_expert():
     ensemble.fit_weights(CancelToken())
     found = ensemble.predict(_everything(problem), CancelToken(), within=1.0).argmax(0).numpy()
     assert (found == phantom.labels[problem.box]).mean() > 0.95
+
+
+def test_a_dear_expert_is_left_out_but_where_it_is_the_best_for_a_structure():
+    members = [Member(MapRecipe(np.zeros(1), slow=99.0), MapExpert(np.zeros(1), 0.9, 99.0))]
+    members.append(Member(OtherMapRecipe(np.zeros(1)), MapExpert(np.zeros(1), 0.9, 1.0)))
+    box = Request((slice(0, 1),) * 3)
+    for own, kept in (([0.4, 0.0, 0.0, 0.0, 0.0], members[1:]), ([0.6, 0.0, 0.0, 0.0, 0.0], members)):
+        weights = {"map": np.array(own), "other map": 1 - np.array(own)}
+        assert worthwhile(members, [box], weights) == kept
 
 
 def test_scores_stay_when_the_annotation_changes(problem, case):

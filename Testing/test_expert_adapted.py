@@ -11,8 +11,10 @@ from phantoms import GEOMETRIES, blob
 from SparseSegLib.annotation import sparsify
 from SparseSegLib.control import CancelToken
 from SparseSegLib.densify import DensifySettings, densify
+from SparseSegLib.densify.ensemble import Ensemble
 from SparseSegLib.densify.experts import AdaptedRecipe, Request, adapted
 from SparseSegLib.densify.problem import make_problem
+from SparseSegLib.densify.settings import PRESETS
 from SparseSegLib.errors import UsageError
 from SparseSegLib.evaluation import iou
 from SparseSegLib.models import ModelLabel, combine_bundles, load_card, save_bundle
@@ -83,6 +85,14 @@ def test_it_learns_from_the_slices_what_the_model_did_not_know(bundle):
         expert.step(1.0)
     after = iou(_found(expert) == 1, truth)
     assert after > max(0.6, before + 0.2), (before, after)
+
+
+def test_after_a_single_slice_it_counts_more_than_all_others_together(bundle):
+    """They have seen one slice of the structure, and it has learned what the structure is."""
+    recipes = (*PRESETS["fast"].experts, AdaptedRecipe(str(bundle)))
+    ensemble = Ensemble(_problem(blob(), (1, 0, 0)), recipes, 0, CPU)
+    assert not ensemble.hidden
+    assert ensemble.weights()["adapted"].min() > 0.5
 
 
 def test_held_out_slices_are_not_learned_from(bundle):

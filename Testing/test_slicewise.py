@@ -37,6 +37,20 @@ def _expected(problem):
     return torch.cat([-problem.image.values, problem.image.values]).softmax(0)
 
 
+def test_the_first_time_of_a_network_is_not_what_it_usually_takes(problem, monkeypatch):
+    now, took = [0.0], iter([50.0, 1.0])
+
+    def network(inputs):
+        now[0] += next(took)
+        return _gray(inputs)
+
+    monkeypatch.setattr("SparseSegLib.densify.slicewise.time.monotonic", lambda: now[0])
+    predictor = SlicewisePredictor(SliceFeatures(problem, (), 1), network, 2, CPU)
+    request = Request.whole(problem)
+    slices = [len(request.places[axis]) for axis in predictor.features.axes]
+    assert predictor.seconds(request, (0, 1)) < sum(slices), "three slices of the smallest orientation in a second"
+
+
 def test_every_voxel_gets_what_its_slices_say(problem, predictor):
     assert predictor.features.axes == [0, 1]
     found = predictor.predict(Request.whole(problem), (0, 1), CancelToken())

@@ -82,7 +82,7 @@ class GeneralistFeatures(SliceFeatures):
         return torch.cat([image, prior[self._own], labels, discriminant[:, None]], 1).flatten(0, 1)
 
     def _fine_and_coarse(self, view: SliceView) -> torch.Tensor:
-        """The image alone: a slice with its neighbors, ``(C, GRAY - 2, U, V)``."""
+        """The image alone: a slice with its neighbors at both scales, ``(C, GRAY - 2, U, V)``."""
         count = len(self.image)
         fine = slab(self.image, view, self.neighbors).unflatten(0, (count, -1))
         step, last = self._factors[view.axis], view.shape[view.axis] - 1

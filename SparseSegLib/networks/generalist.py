@@ -52,11 +52,7 @@ class Generalist(nn.Module):
 
     dimensions = 2
 
-    def __init__(
-        self,
-        layout: Layout | dict[str, Any],
-        widths: tuple[int, ...] = (16, 32, 64, 128, 288),
-    ) -> None:
+    def __init__(self, layout: Layout | dict[str, Any], widths: tuple[int, ...] = (16, 32, 64, 128, 288)) -> None:
         super().__init__()
         self.layout = layout if isinstance(layout, Layout) else Layout(**{**layout, "hints": tuple(layout["hints"])})
         fields = {name: list(value) if name == "hints" else value for name, value in vars(self.layout).items()}
@@ -124,8 +120,7 @@ class EachStructure(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits, that of background 0."""
-        parts = x.unflatten(1, (self.structures, -1))
-        found = [self.network(part) for part in parts.unbind(1)]
+        found = [self.network(part) for part in x.chunk(self.structures, 1)]
         return torch.stack([torch.zeros_like(found[0]), *found], 1)
 
 
